@@ -1,0 +1,1 @@
+"""Compare how text-embedding models represent numbers: sequences → vectors → scores and maps."""

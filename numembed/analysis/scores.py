@@ -1,0 +1,83 @@
+"""All scores of one model, each with what a reader needs to judge it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from numembed.analysis.labels import kmeans
+from numembed.analysis.metrics import (
+    Distance,
+    Labels,
+    Matrix,
+    agreement_undefined_reason,
+    ami,
+    ari,
+    davies_bouldin,
+    silhouette,
+    undefined_reason,
+)
+from numembed.analysis.significance import permutation_test
+from numembed.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one model. NaN with a note: undefined here, and why."""
+
+    model: str
+    metric: str
+    labels: str
+    value: float
+    p: float | None = None  # of the permutation test
+    chance_mean: float | None = None  # what shuffled families score
+    chance_low: float | None = None  # 95 % of the shuffles lie between these two
+    chance_high: float | None = None
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
+        plain = {name: value for name, value in vars(self).items() if value is not None and value != ""}
+        return plain | {"value": None if math.isnan(self.value) else self.value}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Score:
+        """Return the score that :meth:`as_json` described."""
+        return cls(**(plain | {"value": math.nan if plain["value"] is None else plain["value"]}))
+
+
+def score_all(
+    matrix: Matrix,
+    labels: Labels,
+    *,
+    model: str,
+    distance: Distance = "euclidean",
+    seed: int = 0,
+    permutations: int | None = None,
+    progress: Progress = silent,
+) -> tuple[tuple[Score, ...], Labels]:
+    """Return the paper's scores of one model and the KMeans clusters (n,) that some of them use.
+
+    KMeans, Davies–Bouldin and the agreement use Euclidean distance always, the silhouette the given one.
+    """
+    clusters = kmeans(matrix, labels, seed=seed)
+    test = permutation_test(matrix, labels, distance=distance, permutations=permutations, seed=seed, progress=progress)
+    defined = not test.note
+    no_families, no_clusters = undefined_reason(matrix, labels), undefined_reason(matrix, clusters)
+    no_agreement = agreement_undefined_reason(labels, clusters)
+    return (
+        Score(
+            model, "silhouette", "families", silhouette(matrix, labels, distance=distance),
+            p=test.p if defined else None,
+            chance_mean=test.null_mean if defined else None,
+            chance_low=test.null_low if defined else None,
+            chance_high=test.null_high if defined else None,
+            note=no_families,
+        ),
+        Score(model, "davies_bouldin", "families", davies_bouldin(matrix, labels), note=no_families),
+        Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_clusters),
+        Score(model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters), note=no_clusters),
+        Score(model, "ari", "kmeans", ari(labels, clusters), note=no_agreement),
+        Score(model, "ami", "kmeans", ami(labels, clusters), note=no_agreement),
+    ), clusters  # fmt: skip

@@ -1,0 +1,132 @@
+"""Is a score more than chance? Permutation tests, vectorised and seeded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.analysis.metrics import Distance, Labels, Matrix, undefined_reason, unit_rows
+from numembed.progress import Progress, silent
+
+_BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
+_STRETCH_BYTES = 64 * 2**20  # of the distances computed at once
+_FAR, _TINY = np.float32(np.inf), np.float32(1e-30)
+_TIE = 1e-6  # single precision: equal up to rounding counts as "at least as large"
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """A silhouette held against the same vectors with shuffled families."""
+
+    observed: float
+    p: float  # share of shuffles, the observed one included, that score at least as high
+    null_mean: float
+    null_low: float  # 2.5 % of the shuffles lie below
+    null_high: float  # 2.5 % above
+    permutations: int
+    note: str = ""
+
+
+def permutation_test(
+    matrix: Matrix,
+    labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    permutations: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> PermutationTest:
+    """Return the right-tailed permutation test of the silhouette; NaN with a note where it is undefined."""
+    if reason := undefined_reason(matrix, labels):
+        return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
+    rounds = permutations or default_permutations(len(labels))
+    _, own = np.unique(labels, return_inverse=True)
+    repeated = np.broadcast_to(own.astype(np.int32), (1 + rounds, len(own))).copy()
+    np.random.default_rng(seed).permuted(repeated[1:], axis=1, out=repeated[1:])
+    values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
+    observed, null = float(values[0]), values[1:]
+    low, high = np.quantile(null, (0.025, 0.975))
+    p = (1 + int(np.count_nonzero(null >= observed - _TIE))) / (1 + rounds)
+    return PermutationTest(observed, p, float(null.mean()), float(low), float(high), rounds)
+
+
+def default_permutations(n: int) -> int:
+    """Return how many shuffles n sequences get: fewer where one costs more, so that a test stays within seconds.
+
+    >>> default_permutations(24), default_permutations(1_000), default_permutations(20_000)
+    (9999, 999, 199)
+    """
+    return 9_999 if n <= 500 else 999 if n <= 5_000 else 199
+
+
+def permuted_silhouettes(
+    matrix: Matrix, labellings: NDArray[np.integer], *, distance: Distance = "euclidean", progress: Progress = silent
+) -> NDArray[np.float64]:
+    """Return the silhouette (b,) of each of b shuffles (b, n) of the same labels, for the same vectors.
+
+    Distances are computed once; the sums to one group, for a whole block of shuffles, are one matrix product.
+    """
+    groups, sizes = np.unique(labellings[0], return_counts=True)
+    n = labellings.shape[1]
+    block = max(64, _BLOCK_NUMBERS // n)
+    sums_to = _summed_distances(matrix, distance)
+    values = np.empty(len(labellings))
+    for start in range(0, len(labellings), block):
+        part = np.ascontiguousarray(labellings[start : start + block].T)
+        values[start : start + part.shape[1]] = _block_silhouettes(sums_to, part, groups, sizes)
+        progress(start + part.shape[1], len(labellings), "score")
+    return values
+
+
+def _block_silhouettes(
+    sums_to: Callable[[NDArray[np.float32], int], NDArray[np.float32]],
+    own: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    sizes: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the silhouettes (b,) of labellings ``own`` (n, b), group by group."""
+    within = np.zeros(own.shape, dtype=np.float32)
+    nearest = np.full(own.shape, np.inf, dtype=np.float32)
+    alone = groups[sizes == 1]
+    for group, size in zip(groups, sizes.tolist(), strict=True):
+        member = np.asarray(own == group, dtype=np.float32)
+        sums = sums_to(member, size)
+        within += sums * member * np.float32(1 / max(size - 1, 1))
+        sums *= np.float32(1 / size)
+        np.minimum(nearest, np.where(member, _FAR, sums), out=nearest)
+    widest = np.maximum(within, nearest)
+    values = (nearest - within) / np.maximum(widest, _TINY)
+    if len(alone):
+        values[np.isin(own, alone)] = 0
+    means: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
+    return means
+
+
+def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[np.float32], int], NDArray[np.float32]]:
+    """Return a function of (members (n, b), their number) that gives each point's summed distance to them, (n, b)."""
+    n, d = matrix.shape
+    unit = unit_rows(matrix) if distance == "cosine" else None
+    if unit is not None and n > 2 * d:  # closed form: the distances of x to a group of m sum to m − x · S
+        nothing = (~unit.any(axis=1)[:, None]).astype(np.float32)  # a zero row is at distance 0 of itself
+        return lambda members, size: np.maximum(size - unit @ (unit.T @ members), 0) - nothing * members
+    distances = np.empty((n, n), dtype=np.float32)
+    step = max(1, _STRETCH_BYTES // (8 * n))
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        distances[part] = _distances_between(matrix, part, unit)
+    np.fill_diagonal(distances, 0)
+    return lambda members, size: distances @ members
+
+
+def _distances_between(matrix: Matrix, part: slice, unit: Matrix | None) -> NDArray[np.float64]:
+    if unit is not None:
+        return np.asarray(np.maximum(1 - unit[part].astype(np.float64) @ unit.T.astype(np.float64), 0))
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    rows = np.asarray(matrix, dtype=np.float64)
+    result: NDArray[np.float64] = euclidean_distances(rows[part], rows)
+    return result

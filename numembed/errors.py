@@ -1,0 +1,41 @@
+"""Every error that a person can cause. Pages and the command line show the message as it stands.
+
+A message says what was asked, what is allowed and what to do. Anything that is not a
+:class:`NumembedError` is a bug and is shown as one.
+"""
+
+
+class NumembedError(Exception):
+    """A sentence for the person who asked."""
+
+
+class UnknownName(NumembedError):
+    """No registered thing has this name."""
+
+
+class BadChoice(NumembedError):
+    """A value outside what is allowed."""
+
+
+class TooLarge(NumembedError):
+    """More than this installation computes; the limits stand in ``settings.LIMITS``."""
+
+
+class ModelUnavailable(NumembedError):
+    """A model that cannot be found, fetched or loaded."""
+
+
+class NonFiniteVectors(NumembedError):
+    """A model answered with NaN or infinity; nothing of it was stored."""
+
+
+class StoreFull(NumembedError):
+    """The disk is full; what was stored before stays readable."""
+
+
+class StoreUnreadable(NumembedError):
+    """A file of the store cannot be read or was written by a newer version."""
+
+
+class Cancelled(NumembedError):
+    """The person who asked has stopped the run; what was done is kept."""

@@ -1,0 +1,93 @@
+"""Results to files: CSV, HTML maps, and the study that made them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from numembed.analysis.projections import PROJECTIONS
+from numembed.analysis.scores import Score
+from numembed.errors import BadChoice
+from numembed.figures import groups_of, overview_figure
+from numembed.results import ModelResult, Projection, ResultStore
+from numembed.study import Outcome, Study, stored_projection
+
+PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+_COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "note")
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value that no spreadsheet runs as a formula; numbers stay numbers.
+
+    >>> csv_cell("=1+2"), csv_cell(-5), csv_cell("primes")
+    ("'=1+2", -5, 'primes')
+    """
+    if not isinstance(value, str):
+        return value
+    starts = unicodedata.normalize("NFKC", value).lstrip(" ")[:1] or value[:1]
+    return "'" + value if starts in _FORMULA_STARTS and starts else value
+
+
+def scores_csv(scores: Sequence[Score]) -> str:
+    """Return one line a score, with every digit."""
+    rows = [score.as_json() for score in scores]
+    return table_csv(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
+
+
+def table_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows under their columns as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([csv_cell(column) for column in columns])
+    writer.writerows([["" if value is None else csv_cell(value) for value in row] for row in rows])
+    return text.getvalue()
+
+
+def figure_html(figure: go.Figure, *, whole: bool = True) -> str:
+    """Return a page that shows a figure without a network, or (``whole`` False) only its part of one."""
+    html: str = figure.to_html(
+        config=PLOTLY_CONFIG, full_html=whole, include_plotlyjs=whole, include_mathjax=False, default_width="100%"
+    )
+    return html
+
+
+def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
+    """Return one page with the maps of all models by every method; it needs no network."""
+    parts = []
+    for entry in PROJECTIONS:
+        maps: list[tuple[str, Projection]] = []
+        for result in results:
+            found = stored_projection(study, result.model, store, method=entry.name, dims=2)
+            if found is not None:
+                maps.append((result.model.name, found))
+        if maps:
+            groups = groups_of(study.sequences, results[0].clusters, "family")
+            figure = overview_figure(maps, study.sequences, groups)
+            parts.append(f"<h2>{entry.title}</h2>" + figure_html(figure, whole=False))
+    from plotly.offline import get_plotlyjs
+
+    head = f"<meta charset='utf-8'><title>numembed maps</title><script>{get_plotlyjs()}</script>"
+    style = "<style>body{font-family:sans-serif;margin:2rem;max-width:80rem}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}{style}</head><body>{''.join(parts)}</body></html>"
+
+
+def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStore) -> None:
+    """Write study.json, scores.csv and maps.html into ``folder``."""
+    scores = [score for result in outcome.results for score in result.scores]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
+        (folder / "scores.csv").write_text(scores_csv(scores), encoding="utf-8")
+        if outcome.results:
+            (folder / "maps.html").write_text(maps_html(study, outcome.results, store), encoding="utf-8")
+    except OSError as error:
+        raise BadChoice(
+            f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."
+        ) from None

@@ -1,0 +1,220 @@
+"""Results to Plotly figures: explicit colours and template, deterministic, a few bytes a point."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from numembed.results import Projection
+from numembed.sequences.families import FAMILIES, family
+from numembed.sequences.sets import SequenceSet
+
+COLOR_BY = ("family", "cluster", "window")
+# Okabe and Ito's colours, told apart by colour-blind people, without their yellow, which white swallows
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
+SYMBOLS_3D = ("circle", "square", "diamond", "cross", "circle-open", "x", "diamond-open", "square-open")
+WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
+HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
+WEBGL_POINTS = 5_000
+THEMES = {
+    "light": {"text": "#31333F", "muted": "#808495", "line": "#E6E9EF", "paper": "#FFFFFF"},
+    "dark": {"text": "#FAFAFA", "muted": "#A3A8B4", "line": "#2B2F3A", "paper": "#0E1117"},
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points that share a colour: ``rows`` are indices into the sequence set."""
+
+    name: str
+    color: str
+    symbol: int
+    rows: NDArray[np.int64]
+
+
+def plotly_text(text: str, *, most: int = 80) -> str:
+    """Return user text so that Plotly shows it as it stands: no links, no markup, no templates, no MathJax.
+
+    >>> plotly_text('<a href="https://x.y">odd</a> $x$ %{y}')
+    '&lt;a href="https://x.y"&gt;odd&lt;/a&gt; ＄x＄ %\u200a{y}'
+    """
+    plain = "".join(" " if c in "\n\t" else c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    short = plain if len(plain) <= most else plain[: most - 1] + "…"
+    escaped = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "＄")
+    return re.sub(r"%(?=\{)", "%\u200a", escaped)
+
+
+def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str) -> tuple[Group, ...]:
+    """Return the points of a map by family, KMeans cluster or window, each group with its colour and symbol."""
+    if color_by == "family":
+        labels = sequences.labels
+        found = [(family(name).title, *family_style(name)) for name in sequences.families]
+    elif color_by == "cluster":
+        labels = clusters
+        found = [(f"Cluster {i + 1}", *_style(i)) for i in range(int(clusters.max(initial=0)) + 1)]
+    else:
+        labels = sequences.windows
+        count = int(labels.max(initial=0)) + 1
+        found = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(SYMBOLS)) for i in range(count)]
+    return tuple(Group(*style, np.flatnonzero(labels == i)) for i, style in enumerate(found))
+
+
+def family_style(reference: str) -> tuple[str, int]:
+    """Return a family's colour and symbol number: the same on every page, unlike those of its neighbours."""
+    chosen = family(reference)
+    return _style(FAMILIES.names.index(chosen.name) + sum(value for _, value in chosen.options))
+
+
+def map_figure(
+    projection: Projection,
+    sequences: SequenceSet,
+    groups: Sequence[Group],
+    *,
+    chosen: Sequence[int] = (),
+    theme: str = "light",
+    height: int = 430,
+) -> go.Figure:
+    """Return one map, 2-D or 3-D, with the chosen rows in full colour and the others faded."""
+    figure = go.Figure()
+    for group in groups:
+        figure.add_trace(_trace(projection, sequences, group, chosen, size=9, hover=True))
+    figure.update_layout(**_layout(theme, height))
+    figure.update_layout(legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"})
+    axis = _bare_axis(theme)
+    if projection.points.shape[1] == 3:
+        bare = axis | {"showbackground": False, "showspikes": False, "title": ""}
+        figure.update_layout(scene={"xaxis": bare, "yaxis": bare, "zaxis": bare, "aspectmode": "cube"})
+    else:
+        figure.update_layout(xaxis=axis, yaxis=axis, dragmode="lasso")
+    return figure
+
+
+def overview_figure(
+    maps: Sequence[tuple[str, Projection]],
+    sequences: SequenceSet,
+    groups: Sequence[Group],
+    *,
+    chosen: Sequence[int] = (),
+    theme: str = "light",
+    columns: int = 4,
+) -> go.Figure:
+    """Return small maps of all models side by side, 2-D, with one legend for all."""
+    columns = min(columns, len(maps))
+    lines = -(-len(maps) // columns)
+    titles = [plotly_text(name, most=34) for name, _ in maps]
+    figure = make_subplots(
+        lines, columns, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.28 / (lines + 1)
+    )
+    for place, (_, projection) in enumerate(maps):
+        for group in groups:
+            trace = _trace(projection, sequences, group, chosen, size=6, hover=False)
+            trace.update(showlegend=place == 0, legendgroup=plotly_text(group.name))
+            figure.add_trace(trace, place // columns + 1, place % columns + 1)
+    figure.update_layout(**_layout(theme, 60 + 210 * lines))
+    figure.update_layout(margin={"t": 30}, legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0})
+    boxed = _bare_axis(theme) | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
+    figure.update_xaxes(**boxed)
+    figure.update_yaxes(**boxed)
+    figure.update_annotations(font={"size": 13, "color": THEMES[theme]["text"]})
+    return figure
+
+
+def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+    """Return the chosen terms of each family against their place, on a logarithmic axis."""
+    figure = go.Figure()
+    for reference in sequences.families:
+        items = [item for item in sequences.items if item.family == reference]
+        places = [item.offset + i + 1 for item in items for i in range(len(item.terms))]
+        sizes = [_log10(term) for item in items for term in item.terms]
+        color, _ = family_style(reference)
+        figure.add_trace(
+            go.Scatter(
+                x=np.asarray(places, np.float32), y=np.asarray(sizes, np.float32), mode="lines",
+                name=plotly_text(family(reference).title), line={"color": color, "width": 2}, hoverinfo="name",
+            )
+        )  # fmt: skip
+    figure.update_layout(**_layout(theme, 320))
+    line = {"gridcolor": THEMES[theme]["line"], "zeroline": False}
+    figure.update_layout(
+        xaxis={"title": "place in the family", **line}, yaxis={"title": "size (power of ten)", **line}, showlegend=True
+    )
+    return figure
+
+
+def map_rows(groups: Sequence[Group], points: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the sequence rows of selected points, given as (trace number, number within the trace)."""
+    return tuple(
+        sorted(
+            {int(groups[trace].rows[i]) for trace, i in points if trace < len(groups) and i < len(groups[trace].rows)}
+        )
+    )
+
+
+def _trace(
+    projection: Projection, sequences: SequenceSet, group: Group, chosen: Sequence[int], *, size: int, hover: bool
+) -> go.Scatter | go.Scattergl | go.Scatter3d:
+    points = np.ascontiguousarray(projection.points[group.rows], dtype=np.float32)
+    dims, total = points.shape[1], len(projection.points)
+    name = plotly_text(group.name)
+    told = hover and total <= HOVER_POINTS
+    texts = [_hover(sequences, int(row)) for row in group.rows] if told else None
+    common: dict[str, Any] = {
+        "mode": "markers", "name": name, "text": texts,
+        "hovertemplate": "%{text}<extra></extra>" if told else f"{name}<extra></extra>",
+        "x": points[:, 0], "y": points[:, 1],
+    }  # fmt: skip
+    lit = np.isin(group.rows, list(chosen))
+    if dims == 3:
+        sizes = np.where(lit, size * 0.9, size * 0.35) if len(chosen) else size * 0.6
+        marker = {"color": group.color, "symbol": SYMBOLS_3D[group.symbol], "size": sizes}
+        return go.Scatter3d(z=points[:, 2], marker=marker, **common)
+    marker = {"color": group.color, "symbol": SYMBOLS[group.symbol], "size": size if total <= HOVER_POINTS else 4}
+    if len(chosen):
+        common |= {"selectedpoints": np.flatnonzero(lit), "unselected": {"marker": {"opacity": 0.15}}}
+    kind = go.Scattergl if total > WEBGL_POINTS else go.Scatter
+    return kind(marker=marker, **common)
+
+
+def _hover(sequences: SequenceSet, row: int) -> str:
+    item = sequences.items[row]
+    terms = plotly_text(sequences.texts[row], most=40)
+    return f"{plotly_text(family(item.family).title)} · window {int(sequences.windows[row]) + 1}<br>{terms}"
+
+
+def _layout(theme: str, height: int) -> dict[str, object]:
+    colors = THEMES[theme]
+    return {
+        "template": "none", "height": height, "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "paper_bgcolor": colors["paper"], "plot_bgcolor": colors["paper"],
+        "font": {"color": colors["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "hoverlabel": {"align": "left"}, "uirevision": "keep", "colorway": list(PALETTE),
+    }  # fmt: skip
+
+
+def _bare_axis(theme: str) -> dict[str, object]:
+    """A map's axes mean nothing by themselves: no numbers, no grid."""
+    return {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": {"text": ""}}
+
+
+def _style(index: int) -> tuple[str, int]:
+    return PALETTE[index % len(PALETTE)], (index + index // len(PALETTE)) % len(SYMBOLS)
+
+
+def _between(share: float) -> str:
+    return WINDOW_SCALE[min(round(share * (len(WINDOW_SCALE) - 1)), len(WINDOW_SCALE) - 1)]
+
+
+def _log10(term: int) -> float:
+    digits = str(abs(term))
+    return (
+        len(digits) - 1 + float(np.log10(int(digits[:15]) + 1e-9 * (term == 0))) - len(digits[:15]) + 1 if term else 0.0
+    )

@@ -1,0 +1,16 @@
+"""The paper's protocol as a Study."""
+
+from __future__ import annotations
+
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue import model
+from numembed.study import Study
+
+PAPER_FAMILIES = ("consecutive", "even", "odd", "primes", "recaman", "composites")  # section 4.1
+
+
+def paper_study(*models: str) -> Study:
+    """Return the paper's protocol: six families, four windows of 50 terms; without names, the bundled model
+    and the baselines."""
+    names = models or ("all-MiniLM-L6-v2", *BASELINES.names)
+    return Study(families=PAPER_FAMILIES, models=tuple(model(name) for name in names))

@@ -1,0 +1,143 @@
+"""What was computed from vectors, by key: scores with their clusters, and maps. Lives in app.db."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from numembed.analysis.scores import Score
+from numembed.database import connect, transaction
+from numembed.models.spec import ModelSpec, canonical_json
+from numembed.sequences.sets import SequenceSet
+
+Points = NDArray[np.float32]
+
+APP_SCHEMA = (
+    """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
+    CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
+        study TEXT NOT NULL, asked_by TEXT NOT NULL, asked_at REAL NOT NULL, started_at REAL, seconds REAL,
+        state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0,
+        progress TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '');
+    CREATE UNIQUE INDEX one_active_job_a_key ON jobs (key) WHERE state IN ('queued', 'running')""",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """One model's scores and KMeans clusters (n,) for a study's sequences; d is the width of its vectors."""
+
+    model: ModelSpec
+    dimension: int
+    scores: tuple[Score, ...]
+    clusters: NDArray[np.int64]
+
+    def score(self, metric: str, labels: str) -> Score:
+        """Return the score of one metric with one labelling."""
+        return next(score for score in self.scores if (score.metric, score.labels) == (metric, labels))
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A map: points (n, 2) or (n, 3) and the values that made it."""
+
+    points: Points
+    method: str
+    used: dict[str, Any]
+
+
+class ResultStore:
+    """Results by key in ``app.db``; a damaged row counts as absent."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, APP_SCHEMA, may_restart=True)
+
+    def __enter__(self) -> ResultStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was stored under ``key``, or None."""
+        row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
+        if row is None or row[0] != xxhash.xxh3_64_digest(row[1].encode()):
+            return None
+        found: dict[str, Any] = json.loads(row[1])
+        return found
+
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        """Store a JSON value under ``key``."""
+        payload = json.dumps(value, separators=(",", ":"))
+        with transaction(self._connection) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO results (key, checksum, payload) VALUES (?, ?, ?)",
+                (key, xxhash.xxh3_64_digest(payload.encode()), payload),
+            )
+
+    def delete_all(self) -> None:
+        """Forget every result; studies compute them again from the stored vectors."""
+        with transaction(self._connection) as connection:
+            connection.execute("DELETE FROM results")
+
+    def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
+        """Return the scores that :meth:`put_model_result` stored."""
+        found = self.get(key)
+        if found is None:
+            return None
+        scores = tuple(Score.from_json(score) for score in found["scores"])
+        return ModelResult(model, found["dimension"], scores, np.asarray(found["clusters"], dtype=np.int64))
+
+    def put_model_result(self, key: str, result: ModelResult) -> None:
+        scores = [score.as_json() for score in result.scores]
+        self.put(key, {"dimension": result.dimension, "scores": scores, "clusters": result.clusters.tolist()})
+
+    def projection(self, key: str) -> Projection | None:
+        """Return the map that :meth:`put_projection` stored."""
+        found = self.get(key)
+        if found is None:
+            return None
+        points = np.frombuffer(base64.b64decode(found["points"]), dtype="<f4").reshape(found["shape"])
+        return Projection(points, found["method"], found["used"])
+
+    def put_projection(self, key: str, projection: Projection) -> None:
+        points = np.ascontiguousarray(projection.points, dtype="<f4")
+        encoded = base64.b64encode(points.tobytes()).decode()
+        self.put(
+            key,
+            {"points": encoded, "shape": points.shape, "method": projection.method, "used": projection.used},
+        )
+
+
+def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of everything that decides a model's scores."""
+    labels = sequences.labels.tolist()
+    return _key("scores", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
+    """Return the key of everything that decides a map."""
+    return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+
+
+def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
+    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("scikit-learn", "umap-learn", "openTSNE")
+    return {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

@@ -1,0 +1,183 @@
+"""Sequences, the text that models read of them, and sets of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.errors import BadChoice, TooLarge
+from numembed.sequences.families import Family, family, whole_number
+from numembed.settings import LIMITS
+
+
+@dataclass(frozen=True)
+class IntegerSequence:
+    """Consecutive terms of a family; ``offset`` is the index of the first, from 0."""
+
+    family: str  # canonical reference
+    offset: int
+    terms: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a sequence becomes text; numbers stay readable back, so a separator holds no digit and no minus sign."""
+
+    separator: str = ", "
+    max_chars: int = LIMITS.text_chars
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.separator, str) or not 1 <= len(self.separator) <= LIMITS.separator_chars:
+            length = f"{len(self.separator):,} characters" if isinstance(self.separator, str) else "no text"
+            raise BadChoice(f"A separator has 1 to {LIMITS.separator_chars} characters, got {length}; choose another.")
+        if any(_unreadable(character) for character in self.separator):
+            raise BadChoice(
+                f"A separator has no digits, minus signs or control characters but line break and tab, "
+                f"got {self.separator!r}; choose another."
+            )
+        whole_number("The longest text", self.max_chars, low=1, high=LIMITS.text_chars)
+
+    def __call__(self, sequence: IntegerSequence) -> str:
+        """Return the terms joined by the separator; whole terms that do not fit into max_chars are left out.
+
+        >>> TextFormat(", ", 8)(IntegerSequence("primes", 3, (7, 11, 13, 17)))
+        '7, 11'
+        """
+        written: list[str] = []
+        length = -len(self.separator)
+        for term in sequence.terms:
+            text = _decimal(term)
+            length += len(self.separator) + len(text)
+            if length > self.max_chars:
+                break
+            written.append(text)
+        if sequence.terms and not written:
+            raise BadChoice(
+                f"The first term of {sequence.family[:80]} has {length:,} characters and a text at most "
+                f"{self.max_chars:,}; allow longer texts or choose earlier windows."
+            )
+        return self.separator.join(written)
+
+
+def _unreadable(character: str) -> bool:
+    hidden = unicodedata.category(character).startswith("C") and character not in "\n\t"
+    return hidden or character.isdigit() or character in "-−"
+
+
+def _decimal(term: int) -> str:
+    try:
+        return str(term)
+    except ValueError:  # Python refuses to print integers above 4,300 digits
+        raise TooLarge(f"A term has at most {LIMITS.term_digits:,} digits, got more; leave it out.") from None
+
+
+def numbers_in(text: str) -> list[int]:
+    """Return the decimal integers of a text in order: ASCII digits, each with a minus sign directly before it or not.
+
+    >>> numbers_in("7, -11; x13")
+    [7, -11, 13]
+    """
+    found = re.findall(r"-?[0-9]+", text)
+    longest = max((len(number.lstrip("-")) for number in found), default=0)
+    if longest > LIMITS.term_digits:
+        raise TooLarge(f"A number has at most {LIMITS.term_digits:,} digits, got one of {longest:,}; leave it out.")
+    return [int(number) for number in found]
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """n sequences of k families and the format of their texts."""
+
+    items: tuple[IntegerSequence, ...]
+    text_format: TextFormat = TextFormat()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """(n,) what the models read."""
+        return tuple(self.text_format(item) for item in self.items)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """(k,) canonical references in order of first appearance."""
+        return tuple(dict.fromkeys(item.family for item in self.items))
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,) index into ``families``; read-only."""
+        index = {reference: i for i, reference in enumerate(self.families)}
+        return _read_only([index[item.family] for item in self.items])
+
+    @cached_property
+    def windows(self) -> NDArray[np.int64]:
+        """(n,) position of each sequence among those of its family, from 0; read-only."""
+        seen = dict.fromkeys(self.families, -1)
+        positions = []
+        for item in self.items:
+            seen[item.family] += 1
+            positions.append(seen[item.family])
+        return _read_only(positions)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the texts in their order."""
+        canonical = json.dumps(self.texts, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _read_only(numbers: list[int]) -> NDArray[np.int64]:
+    array = np.array(numbers, np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def make_sequences(
+    families: Sequence[str],
+    *,
+    per_family: int = 4,
+    length: int = 50,
+    first_window: int = 0,
+    text_format: TextFormat = TextFormat(),
+) -> SequenceSet:
+    """Return ``per_family`` windows of each family, family by family; window w holds terms w·length … (w+1)·length - 1.
+
+    A family named twice, in whatever spelling, counts once. Raises BadChoice, UnknownName or TooLarge before
+    computing anything.
+
+    >>> make_sequences(["even", "odd"], per_family=2, length=3).texts
+    ('2, 4, 6', '8, 10, 12', '1, 3, 5', '7, 9, 11')
+    """
+    chosen = check_size(families, per_family=per_family, length=length, first_window=first_window)
+    start, count = first_window * length, per_family * length
+    items = []
+    for one in chosen:
+        terms = one.terms(start, count)
+        for at in range(0, count, length):
+            items.append(IntegerSequence(one.reference, start + at, terms[at : at + length]))
+    return SequenceSet(tuple(items), text_format)
+
+
+def check_size(families: Sequence[str], *, per_family: int, length: int, first_window: int) -> tuple[Family, ...]:
+    """Return the distinct families, or raise BadChoice, UnknownName or TooLarge at once where too much is asked."""
+    whole_number("The number of sequences per family", per_family, low=1, high=LIMITS.per_family)
+    whole_number("The number of terms per sequence", length, low=1, high=LIMITS.length)
+    whole_number("The first window", first_window, low=0, high=LIMITS.first_window)
+    if isinstance(families, str) or not families:
+        raise BadChoice("Sequences are drawn from a list of at least one family, got none; choose some.")
+    whole_number("The number of families", len(families), low=1, high=LIMITS.families)
+    chosen = tuple({found.reference: found for found in map(family, families)}.values())
+    whole_number("The number of sequences in all", len(chosen) * per_family, low=1, high=LIMITS.texts)
+    whole_number("The number of terms in all", len(chosen) * per_family * length, low=1, high=LIMITS.terms)
+    for one in chosen:
+        one.check(first_window * length, per_family * length)
+    return chosen

@@ -1,0 +1,178 @@
+"""The one process that holds torch: takes jobs from the table, one at a time, and says how far it is.
+
+``python -m numembed.worker`` is started by the app; a file lock, freed by the kernel on any death,
+keeps it to one. It ends by itself when the app is gone and nothing waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from filelock import FileLock, Timeout
+
+from numembed.errors import Cancelled, NumembedError
+from numembed.jobs import Job, JobTable, ModelProgress
+from numembed.models.encoders import LoadedModel
+from numembed.results import ResultStore
+from numembed.settings import Settings, read_settings
+from numembed.store import VectorStore
+from numembed.study import run
+
+_IDLE_SECONDS = 0.2
+_SHOW_SECONDS = 0.2  # between two writes of the progress
+_SUPERVISE_SECONDS = 0.2
+_MOST_BACKOFF_SECONDS = 5.0
+_SUPERVISOR = "numembed-supervisor"
+_NICE = 10
+_log = logging.getLogger(__name__)
+
+
+def main(settings: Settings) -> int:
+    """Work until the app is gone and nothing waits; return at once where another worker is alive."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.home / "worker.lock", timeout=0):
+            _be_polite()
+            _serve(settings, os.getppid())
+    except Timeout:
+        _log.info("another worker is alive")
+    return 0
+
+
+def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel) -> str:
+    """Carry out one job and close it; return its final state."""
+    began = time.monotonic()
+    reporter = Reporter(job, jobs)
+    state, error = "failed", ""
+    try:
+        study = job.study
+        with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+            outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
+        error = " ".join(outcome.errors.values())
+        state = "failed" if error else "done"
+    except Cancelled:
+        state, error = "cancelled", "Stopped. What was computed is kept."
+    except NumembedError as told:
+        error = str(told)
+    except Exception as bug:
+        _log.exception("job %s failed", job.id)
+        error = f"numembed has a fault here ({type(bug).__name__}). Its details stand in worker.log."
+    jobs.finish(job.id, state=state, seconds=time.monotonic() - began, progress=reporter.progress, error=error)
+    return state
+
+
+class Reporter:
+    """Writes the progress of a job to the table and raises Cancelled when somebody has asked to stop."""
+
+    def __init__(self, job: Job, jobs: JobTable) -> None:
+        self._job, self._jobs = job, jobs
+        self.progress = tuple(ModelProgress(spec.name) for spec in job.study.models)
+        self._shown = 0.0
+        self._stage_began: dict[tuple[int, str], tuple[float, int]] = {}
+
+    def __call__(self, index: int, stage: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        began, first = self._stage_began.setdefault((index, stage), (now, done))
+        left = (now - began) / (done - first) * (total - done) if done > first else None
+        before = self.progress[index]
+        step = replace(before, stage=stage, done=done, total=total, note=note, seconds_left=left)
+        self.progress = (*self.progress[:index], step, *self.progress[index + 1 :])
+        if self._jobs.cancel_asked(self._job.id):
+            raise Cancelled("Stopped.")
+        if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
+            self._jobs.show(self._job.id, self.progress)
+            self._shown = now
+
+
+def start_supervisor(settings: Settings) -> None:
+    """Keep a worker alive for as long as this process lives; a second call does nothing."""
+    if not any(thread.name == _SUPERVISOR for thread in threading.enumerate()):
+        threading.Thread(target=_supervise, args=(settings,), name=_SUPERVISOR, daemon=True).start()
+
+
+def _supervise(settings: Settings) -> None:
+    backoff, lock = _SUPERVISE_SECONDS, settings.home / "worker.lock"
+    while True:
+        with contextlib.suppress(OSError):
+            settings.home.mkdir(parents=True, exist_ok=True)
+            if not _held(lock):
+                began = time.monotonic()
+                _start_worker(settings).wait()
+                quick = time.monotonic() - began < 2
+                backoff = min(backoff * 2, _MOST_BACKOFF_SECONDS) if quick else _SUPERVISE_SECONDS
+        time.sleep(backoff)
+
+
+def _held(lock: os.PathLike[str]) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
+    threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
+    environment = {
+        **os.environ,
+        "NUMEMBED_HOME": str(settings.home),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "OMP_WAIT_POLICY": "passive",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    with (settings.home / "worker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "numembed.worker"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def _serve(settings: Settings, parent: int) -> None:
+    loaded, prewarming = LoadedModel(offline=settings.offline), _prewarming(settings)
+    with JobTable(settings.app_db) as jobs:
+        jobs.take_over()
+        while True:
+            if job := jobs.claim():
+                run_job(job, jobs, settings=settings, loaded=loaded)
+            elif os.getppid() != parent:
+                return
+            elif (step := next(prewarming, None)) is not None:
+                step()
+            else:
+                time.sleep(_IDLE_SECONDS)
+
+
+def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
+    """Yield what makes the first run quick, one step between two looks at the queue."""
+    if not settings.prewarm:
+        return
+
+    def libraries() -> None:
+        import sentence_transformers  # noqa: F401  imported for its cost
+        import sklearn.manifold  # noqa: F401
+
+    def compiled_code() -> None:
+        from numembed.analysis.projections import warm_umap
+
+        warm_umap(settings.home / "compiled")
+
+    yield from (libraries, compiled_code)
+
+
+def _be_polite() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_NICE)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    sys.exit(main(read_settings()))
