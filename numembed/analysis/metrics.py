@@ -107,23 +107,31 @@ def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:
     return "KMeans found no two clusters" if len(np.unique(clusters)) < 2 else ""
 
 
-def unit_rows(matrix: Matrix) -> Matrix:
-    """Return the rows at length 1; zero rows stay zero, as in scikit-learn."""
+def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
+    """Return (centred (n, d), halves (n,)) with distance(x, y) = halves_x + halves_y − centred_x · centred_y.
+
+    Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
+    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
+    """
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
-    return np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
+    unit = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
+    centred = unit - unit.mean(axis=0)
+    halves = np.einsum("ij,ij->i", centred, centred) / 2
+    return centred, np.where(norms[:, 0] > 0, halves, halves + np.float32(0.5))
 
 
 def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
-    """Return each point's silhouette (n,) in closed form: the distances of x to a group of m sum to m − x · S.
+    """Return each point's silhouette (n,) in closed form: the distances of a point to a group follow from its sum.
 
     No pair of points is compared, so the cost grows with n and not with its square.
     """
     _, own = np.unique(labels, return_inverse=True)
-    unit, sizes, rows = unit_rows(matrix), np.bincount(own), np.arange(len(own))
+    centred, halves = cosine_parts(matrix)
+    sizes, rows = np.bincount(own), np.arange(len(own))
     members = (own == np.arange(len(sizes))[:, None]).astype(np.float32)
-    totals = members @ unit
-    sums = np.maximum(sizes - (unit @ totals.T).astype(np.float64), 0)
-    to_itself = ~unit.any(axis=1)  # a zero row is at distance 1 of every other and, by this form, of itself
+    dots = centred @ (members @ centred).T
+    sums = np.maximum(np.outer(halves, sizes) + np.bincount(own, halves) - dots, 0)
+    to_itself = ~matrix.any(axis=1)  # a zero row is at distance 1 of every other and, by this form, of itself
     within = (sums[rows, own] - to_itself) / np.maximum(sizes[own] - 1, 1)
     means = sums / sizes
     means[rows, own] = np.inf

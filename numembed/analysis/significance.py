@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, Labels, Matrix, undefined_reason, unit_rows
+from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, undefined_reason
 from numembed.progress import Progress, silent
 
 _BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
@@ -109,24 +109,31 @@ def _block_silhouettes(
 def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[np.float32], int], NDArray[np.float32]]:
     """Return a function of (members (n, b), their number) that gives each point's summed distance to them, (n, b)."""
     n, d = matrix.shape
-    unit = unit_rows(matrix) if distance == "cosine" else None
-    if unit is not None and n > 2 * d:  # closed form: the distances of x to a group of m sum to m − x · S
-        nothing = (~unit.any(axis=1)[:, None]).astype(np.float32)  # a zero row is at distance 0 of itself
-        return lambda members, size: np.maximum(size - unit @ (unit.T @ members), 0) - nothing * members
+    parts = cosine_parts(matrix) if distance == "cosine" else None
+    if parts is not None and n > 2 * d:  # closed form: no pair of points is compared
+        centred, halves = parts
+        to_itself = np.asarray(~matrix.any(axis=1), dtype=np.float32)[:, None]  # of zero rows, by this form
+        return lambda members, size: (
+            np.maximum(size * halves[:, None] + halves @ members - centred @ (centred.T @ members), 0)
+            - to_itself * members
+        )
     distances = np.empty((n, n), dtype=np.float32)
     step = max(1, _STRETCH_BYTES // (8 * n))
     for start in range(0, n, step):
-        part = slice(start, start + step)
-        distances[part] = _distances_between(matrix, part, unit)
+        stretch = slice(start, start + step)
+        distances[stretch] = _distances_between(matrix, stretch, parts)
     np.fill_diagonal(distances, 0)
     return lambda members, size: distances @ members
 
 
-def _distances_between(matrix: Matrix, part: slice, unit: Matrix | None) -> NDArray[np.float64]:
-    if unit is not None:
-        return np.asarray(np.maximum(1 - unit[part].astype(np.float64) @ unit.T.astype(np.float64), 0))
+def _distances_between(
+    matrix: Matrix, stretch: slice, parts: tuple[Matrix, NDArray[np.float32]] | None
+) -> NDArray[np.floating]:
+    if parts is not None:
+        centred, halves = parts
+        return np.asarray(np.maximum(halves[stretch, None] + halves - centred[stretch] @ centred.T, 0))
     from sklearn.metrics.pairwise import euclidean_distances
 
     rows = np.asarray(matrix, dtype=np.float64)
-    result: NDArray[np.float64] = euclidean_distances(rows[part], rows)
+    result: NDArray[np.float64] = euclidean_distances(rows[stretch], rows)
     return result

@@ -36,7 +36,7 @@ def _caching_njit(cache_folder: Path) -> Iterator[None]:
             return _compile(plain, functions[0], options)
         return lambda function: _compile(plain, function, options, signature=functions)
 
-    config.CACHE_DIR = str(cache_folder)  # stays: compilation happens at the first call, not at import
+    vars(config)["CACHE_DIR"] = str(cache_folder)  # stays: compilation happens at the first call, not at import
     numba.njit = njit
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +54,6 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / "0_Transformer" / name) if path.is_file()), None)
 
 
-@functools.lru_cache(maxsize=4)
 def _tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 

@@ -1,0 +1,35 @@
+"""Table of contents: the pages, the worker's supervisor and the one place where errors are shown."""
+
+import logging
+
+import streamlit as st
+
+from numembed.errors import NumembedError
+from ui.frame import calm, settings, supervise
+from ui.words import md_text
+
+st.set_page_config(page_title="numembed", page_icon="ui/icon.png", layout="wide")
+calm()
+page = st.navigation(
+    [
+        st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:", default=True),
+        st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/history:"),
+    ],
+    position="top",
+)
+st.session_state["framed"] = True
+if "wanted" in st.session_state:  # a deep link was the first visit: its page sent us here
+    page_file, query = st.session_state.pop("wanted")
+    st.switch_page(page_file, query_params=query)
+
+supervise(settings())
+try:
+    page.run()
+except NumembedError as error:
+    st.error(md_text(str(error)), icon=":material/error:")
+except Exception:
+    logging.getLogger("numembed").exception("a page failed")
+    st.error(
+        "numembed has a fault on this page. Its details stand in the log of the server.", icon=":material/bug_report:"
+    )

@@ -1,0 +1,31 @@
+"""Choose models and families, run, and see the scores beside the maps."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/compare.py")
+st.title("How do embedding models see numbers?", anchor=False)
+st.markdown(
+    "Sequences such as the primes become text, a model turns each text into a vector, and the scores say "
+    "whether sequences of one family lie together."
+)
+
+from numembed.study import stored_results  # noqa: E402  the title stands before anything else is imported
+from ui.before import preview, warn  # noqa: E402
+from ui.choice import choose  # noqa: E402
+from ui.frame import result_store  # noqa: E402
+from ui.results import show_results  # noqa: E402
+from ui.running import start, watch  # noqa: E402
+
+study = choose()
+if study is not None:
+    with st.container(horizontal=True, vertical_alignment="center", key="ask"):
+        st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
+        preview(study)
+    warn(study)
+    watch(study)
+    with result_store() as results:
+        found = stored_results(study, results)
+    if any(found):
+        show_results(study, found)

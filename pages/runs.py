@@ -1,0 +1,15 @@
+"""Running and past runs, and what is stored."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/runs.py")
+st.title("What was run?", anchor=False)
+st.markdown("Runs go on when a page is closed. What they computed is kept and shared by everybody on this machine.")
+
+from ui.history import any_active, run_list, stored_vectors  # noqa: E402  the title stands first
+
+st.fragment(run_list, run_every=2.0 if any_active() else None)()
+st.subheader("What is stored")
+stored_vectors()

@@ -1,0 +1,22 @@
+"""The families of sequences and the very strings that models read."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/sequences.py")
+st.title("Which sequences are there?", anchor=False)
+st.markdown("Pick families to see how they grow and what text the models read of them.")
+
+from numembed.figures import growth_figure  # noqa: E402  the title stands before anything else is imported
+from ui.families import choose_sequences, family_list, strings  # noqa: E402
+from ui.frame import theme  # noqa: E402
+
+study = choose_sequences()
+if study is not None:
+    st.plotly_chart(
+        growth_figure(study.sequences, theme=theme()), theme=None, key="growth", alt="Growth of the families"
+    )
+    strings(study)
+st.subheader("All families")
+family_list()

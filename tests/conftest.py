@@ -1,0 +1,50 @@
+"""What every test may ask for: a home folder of its own and tiny models. Nothing here reaches the network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+_KEPT = user_cache_path("numembed-tests")  # UMAP's compiled code, for the next session too
+os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub when it is imported
+os.environ["HF_HOME"] = str(_KEPT / "no-models")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest  # noqa: E402
+
+from numembed.settings import Settings, read_settings  # noqa: E402
+from tests import tiny  # noqa: E402
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder that this process and those it starts use; compiled code is shared between tests."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (_KEPT / "compiled").mkdir(parents=True, exist_ok=True)
+    (folder / "compiled").symlink_to(_KEPT / "compiled")
+    monkeypatch.setenv("NUMEMBED_HOME", str(folder))
+    monkeypatch.setenv("NUMEMBED_PREWARM", "0")
+    return folder
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """The settings of ``home``."""
+    return read_settings()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model with random weights."""
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def nan_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model whose weights are NaN."""
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "broken", nan=True)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from numembed.settings import LIMITS, Limits, read_settings
+
+
+def test_home_is_what_the_operator_says() -> None:
+    settings = read_settings({"NUMEMBED_HOME": "/srv/numbers"})
+    assert settings.app_db == Path("/srv/numbers/app.db") and settings.cache_db == Path("/srv/numbers/cache.db")
+
+
+def test_home_is_absolute_whatever_the_present_folder() -> None:
+    assert read_settings({"NUMEMBED_HOME": "here"}).home == Path.cwd() / "here"
+    assert read_settings({"NUMEMBED_HOME": "~/numbers"}).home == Path.home() / "numbers"
+
+
+@pytest.mark.parametrize("environ", [{}, {"NUMEMBED_HOME": ""}])
+def test_without_a_word_home_is_the_users_own(environ: dict[str, str]) -> None:
+    home = read_settings(environ).home
+    assert home.is_absolute() and home.name == "numembed"
+
+
+@pytest.mark.parametrize(
+    ("value", "offline"), [("1", True), ("true", True), ("YES", True), ("on", True), ("0", False), ("", False)]
+)
+def test_offline(value: str, offline: bool) -> None:
+    assert read_settings({"HF_HUB_OFFLINE": value}).offline is offline
+
+
+def test_defaults() -> None:
+    settings = read_settings({})
+    assert settings.prewarm and not settings.offline
+    assert not read_settings({"NUMEMBED_PREWARM": "0"}).prewarm
+
+
+def test_limits_are_positive_and_hold_the_papers_protocol() -> None:
+    assert all(limit > 0 for limit in astuple(LIMITS))
+    assert Limits() == LIMITS
+    assert LIMITS.families >= 6 and LIMITS.per_family >= 4 and LIMITS.length >= 50 and LIMITS.text_chars == 20_000
+    assert LIMITS.term_digits < 4_300  # what Python prints

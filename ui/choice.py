@@ -1,0 +1,161 @@
+"""The study that a visitor chooses: widgets, address bar and saved state say the same."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from numembed.errors import NumembedError
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue import CATALOGUE, model
+from numembed.paper import paper_study
+from numembed.sequences.families import FAMILIES, family
+from numembed.settings import LIMITS
+from numembed.study import DISTANCES, Study
+from ui.words import md_text
+
+_LISTS = ("models", "families")
+_NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed")
+_TEXTS = ("separator", "distance")
+_SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
+_MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
+
+
+def choose() -> Study | None:
+    """Draw the choice and return it as a study, or None after saying what is wrong with it."""
+    seed_choice()
+    with st.container(border=True, key="choice"):
+        left, right = st.columns(2)
+        with left:
+            st.multiselect(
+                "Models and baselines", [*_MODELS, *BASELINES.names], key="models", format_func=_model_title,
+                accept_new_options=True, persist_state="session", placeholder="Choose, or type a name",
+                help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~.",
+            )  # fmt: skip
+        with right:
+            family_picker()
+        with st.expander("Sequences, text and distance", key="more"):
+            sequence_details()
+            _scoring_details()
+    try:
+        study = cached_study(chosen_json())
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return None
+    write_address(study)
+    return study
+
+
+def seed_choice() -> None:
+    """Set the widgets once a visit: from the address bar, else to the paper's preset."""
+    if "seeded" in st.session_state:
+        return
+    st.session_state["seeded"] = True
+    study, notes = read_address({name: st.query_params.get_all(name) for name in st.query_params})
+    put_choice(study)
+    for note in notes:
+        st.toast(md_text(note), icon=":material/link_off:")
+
+
+def put_choice(study: Study) -> None:
+    """Make ``study`` the visitor's choice."""
+    st.session_state["seeded"] = True
+    for name, value in study.as_dict().items():
+        st.session_state[name] = value
+
+
+def chosen_json() -> str:
+    """Return the visitor's choice as a study's JSON, right or wrong."""
+    return json.dumps({name: st.session_state[name] for name in (*_LISTS, *_NUMBERS, *_TEXTS)})
+
+
+@functools.lru_cache(maxsize=32)
+def cached_study(text: str) -> Study:
+    """Return the study in ``text``; the same object for the same text, so that its sequences are made once."""
+    return Study.from_json(text)
+
+
+def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
+    """Return the study that an address asks for, and a sentence for each part that was ignored."""
+    preset = paper_study()
+    plain, notes = preset.as_dict(), []
+    for name, values in query.items():
+        if name in _LISTS:
+            plain[name] = values
+        elif name in _TEXTS:
+            plain[name] = values[-1]
+        elif name in _NUMBERS and values[-1].isascii() and values[-1].isdigit() and len(values[-1]) < 12:
+            plain[name] = int(values[-1])
+        else:
+            notes.append(f"The link's part {name[:40]!r} is not understood and was left out.")
+    try:
+        return Study.from_dict(plain), notes
+    except NumembedError as error:
+        return preset, [*notes, f"The link was left out: {error}"]
+
+
+def address_of(study: Study) -> dict[str, Any]:
+    """Return the address's parts that restore ``study``; what the preset says already is left out."""
+    usual = paper_study().as_dict()
+    return {name: value for name, value in study.as_dict().items() if value != usual[name]}
+
+
+def write_address(study: Study) -> None:
+    """Put the choice into the address bar."""
+    wanted = {name: value if isinstance(value, list) else str(value) for name, value in address_of(study).items()}
+    present = {name: st.query_params.get_all(name) for name in st.query_params}
+    if present != {name: value if isinstance(value, list) else [value] for name, value in wanted.items()}:
+        st.query_params.from_dict(wanted)
+
+
+def family_picker() -> None:
+    """Draw the choice of families."""
+    st.multiselect(
+        "Families of sequences", FAMILIES.names, key="families", format_func=_family_title, accept_new_options=True,
+        persist_state="session", placeholder="Choose, or type a name",
+        help="Families with a parameter can be typed: multiples:k=7. The Sequences page shows them all.",
+    )  # fmt: skip
+
+
+def sequence_details() -> None:
+    """Draw how many sequences, how long, from where, and how they become text."""
+    one, two, three, four, five = st.columns(5)
+    _number(one, "Sequences per family", "per_family", 1, LIMITS.per_family, "Each is a window of the family.")
+    _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
+    _number(three, "First window", "first_window", 0, LIMITS.first_window, "0 starts at the family's first term.")
+    four.selectbox(
+        "Between two terms", list(_SEPARATORS), key="separator", accept_new_options=True, persist_state="session",
+        format_func=lambda text: _SEPARATORS.get(text, text),
+    )  # fmt: skip
+    _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
+
+
+def _scoring_details() -> None:
+    one, two, _, _, _ = st.columns(5)
+    one.selectbox(
+        "Distance", DISTANCES, key="distance", format_func=str.capitalize, persist_state="session",
+        help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
+    )  # fmt: skip
+    _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
+
+
+def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:
+    place.number_input(label, low, high, key=key, step=1, help=text, persist_state="session")
+
+
+def _model_title(reference: str) -> str:
+    try:
+        return md_text(model(reference).name, most=60)
+    except NumembedError:
+        return md_text(reference, most=60)
+
+
+def _family_title(reference: str) -> str:
+    try:
+        return md_text(family(reference).title, most=60)
+    except NumembedError:
+        return md_text(reference, most=60)

@@ -1,0 +1,73 @@
+"""What every page stands on: the app around it, the settings, the files and the worker."""
+
+from __future__ import annotations
+
+import secrets
+
+import streamlit as st
+
+from numembed.jobs import JobTable
+from numembed.results import ResultStore
+from numembed.settings import Settings, read_settings
+from numembed.store import VectorStore
+from numembed.worker import start_supervisor
+
+
+def inside_app(page: str) -> None:
+    """Return when app.py runs this page; otherwise visit app.py first.
+
+    A fresh server whose first visit is a deep link runs the page alone, without frame and error boundary.
+    """
+    if "framed" not in st.session_state:
+        st.session_state["wanted"] = (page, st.query_params.to_dict())
+        st.switch_page("app.py")
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    """Return the settings, read once a server."""
+    return read_settings()
+
+
+def calm() -> None:
+    """Give the page less empty space above and beside its content than Streamlit's default."""
+    st.html(
+        """<style>
+        .stMainBlockContainer { padding: 4.5rem 2.5rem 4rem; max-width: 1400px; }
+        @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 3rem; } }
+        .stMainBlockContainer h1 { font-size: 2rem; padding: 0.25rem 0 0; }
+        .stMainBlockContainer h3 { font-size: 1.3rem; font-weight: 600; line-height: 1.35; }
+        </style>"""
+    )
+
+
+def supervise(chosen: Settings) -> None:
+    """Keep a worker alive while this server lives."""
+    start_supervisor(chosen)
+
+
+def job_table() -> JobTable:
+    """Return the job table; use it in a ``with`` block."""
+    return JobTable(settings().app_db)
+
+
+def result_store() -> ResultStore:
+    """Return the results; use it in a ``with`` block."""
+    return ResultStore(settings().app_db)
+
+
+def vector_store() -> VectorStore:
+    """Return the vectors; use it in a ``with`` block."""
+    return VectorStore(settings().cache_db)
+
+
+def visitor() -> str:
+    """Return a name for this visit: nobody logs in here, but two visitors can be told apart."""
+    if "visitor" not in st.session_state:
+        st.session_state["visitor"] = f"visitor {secrets.token_hex(2)}"
+    return str(st.session_state["visitor"])
+
+
+def theme() -> str:
+    """Return "light" or "dark", as the visitor sees the page."""
+    return "dark" if st.context.theme.type == "dark" else "light"

@@ -1,0 +1,121 @@
+"""Maps beside the table, with one selection for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from numembed.analysis.projections import PROJECTIONS
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, overview_figure
+from numembed.results import ModelResult, Projection, ResultStore
+from numembed.study import Study, stored_projection
+from ui.frame import theme
+from ui.words import md_text
+
+_COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
+_IMAGE = {"toImageButtonOptions": {"format": "svg", "filename": "numembed-map"}}
+_HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
+
+
+def map_controls() -> tuple[str, int, str]:
+    """Draw the choice of map and return (method, dims, what gives the colour)."""
+    with st.container(horizontal=True, key="map_controls"):
+        method = st.segmented_control(
+            "Map", PROJECTIONS.names, default="tsne", key="method", required=True, persist_state="session",
+            format_func=lambda name: PROJECTIONS[name].title, help=_map_help(),
+        )  # fmt: skip
+        dims = st.segmented_control(
+            "View", (2, 3), default=2, key="dims", required=True, persist_state="session",
+            format_func=lambda dims: f"{dims}-D",
+        )  # fmt: skip
+        color = st.segmented_control(
+            "Colour", COLOR_BY, default="family", key="color", required=True, persist_state="session",
+            format_func=_COLOR_WORDS.__getitem__,
+        )  # fmt: skip
+    return str(method), int(dims or 2), str(color)
+
+
+def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: str, dims: int, color: str) -> None:
+    """Draw one model's map; points that are selected in it are selected everywhere."""
+    projection = stored_projection(study, result.model, store, method=method, dims=dims)
+    name = md_text(result.model.name, most=60)
+    if projection is None:
+        st.caption(f"**{name}** has no {PROJECTIONS[method].title} map yet. Press Run.")
+        return
+    groups = groups_of(study.sequences, result.clusters, color)
+    key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"
+    rows = () if st.session_state.get("chosen_in") == key else chosen_rows(study)
+    figure = map_figure(projection, study.sequences, groups, chosen=rows, theme=theme())
+    st.markdown(f"**{name}**")
+    st.plotly_chart(
+        figure, theme=None, key=key, on_select=lambda: _take(key, groups) if dims == 2 else None,
+        selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
+    )  # fmt: skip
+    st.caption(_used(method, projection))
+
+
+def show_overview(study: Study, results: Sequence[ModelResult], store: ResultStore, *, method: str, color: str) -> None:
+    """Draw small maps of all models with the same colours and the same selection."""
+    maps = [(r, stored_projection(study, r.model, store, method=method, dims=2)) for r in results]
+    drawn = [(result, projection) for result, projection in maps if projection is not None]
+    if len(drawn) < 2:
+        return
+    by = color if color != "cluster" else "family"  # clusters of different models have nothing in common
+    groups = groups_of(study.sequences, drawn[0][0].clusters, by)
+    figure = overview_figure(
+        [(result.model.name, projection) for result, projection in drawn], study.sequences, groups,
+        chosen=chosen_rows(study), theme=theme(),
+    )  # fmt: skip
+    alt = f"Small {PROJECTIONS[method].title} maps of {', '.join(r.model.name for r, _ in drawn)}, coloured by {by}."
+    st.plotly_chart(figure, theme=None, key="overview", config=_config() | {"staticPlot": True}, alt=alt)
+
+
+def chosen_rows(study: Study) -> tuple[int, ...]:
+    """Return the selected sequences of ``study``; a selection made in another study is forgotten."""
+    if st.session_state.get("chosen_study") != study.sequences.digest:
+        st.session_state.update(chosen=(), chosen_in="", chosen_study=study.sequences.digest)
+    return tuple(st.session_state["chosen"])
+
+
+def clear_selection() -> None:
+    """Forget the selection; new keys make the maps forget theirs."""
+    st.session_state.update(chosen=(), chosen_in="", cleared=st.session_state.get("cleared", 0) + 1)
+
+
+def _take(key: str, groups: Sequence[Group]) -> None:
+    event: Any = st.session_state[key]
+    points = [(point["curve_number"], point["point_index"]) for point in event["selection"]["points"]]
+    st.session_state.update(chosen=map_rows(groups, points), chosen_in=key if points else "")
+
+
+def _config() -> dict[str, Any]:
+    return PLOTLY_CONFIG | _IMAGE | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS}
+
+
+def _used(method: str, projection: Projection) -> str:
+    used = projection.used
+    if "note" in used:
+        return md_text(str(used["note"]))
+    match method:
+        case "tsne":
+            return f"t-SNE, perplexity {used['perplexity']:g}, {used['iterations']:,} iterations, {used['program']}"
+        case "umap":
+            return f"UMAP, {used['neighbors']} neighbours"
+        case _:
+            share = sum(used["explained_variance"])
+            return f"PCA, shows {share:.0%} of the variance"
+
+
+def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:
+    score = result.score("silhouette", "families").value
+    return (
+        f"{PROJECTIONS[method].title} map in {dims} dimensions of {len(study.sequences)} sequences of "
+        f"{len(study.sequences.families)} families by {result.model.name}; silhouette {score:.2f}."
+    )
+
+
+def _map_help() -> str:
+    return "\n\n".join(f"**{entry.title}**: {entry.summary}" for entry in PROJECTIONS)

@@ -1,0 +1,161 @@
+"""The answer of a study: a sentence, the table of scores, and the maps beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from numembed.analysis.metrics import METRICS
+from numembed.export import maps_html, scores_csv
+from numembed.results import ModelResult
+from numembed.sequences.families import family
+from numembed.study import Study
+from numembed.summary import headline
+from ui.frame import result_store
+from ui.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
+from ui.table import Cell, Column, number, table
+from ui.words import md_text, plural
+
+_MOST_MAPS = 4
+_MOST_ROWS = 500
+_FAMILIES, _CLUSTERS, _AGREE = "with the families", "with KMeans clusters", "KMeans against families"
+
+
+def _help(metric: str) -> str:
+    entry = METRICS[metric]
+    return f"{entry.summary} By chance: {entry.facts['chance']}."
+
+
+def _columns() -> tuple[Column, ...]:
+    p = (
+        "How often shuffled families score at least as high. Below 0.05 is seldom chance; "
+        "above, the score is no better than chance."
+    )
+    return (
+        Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
+        Column("Silhouette", _help("silhouette"), "interval", _FAMILIES, better="high"),
+        Column("p", p, "number", _FAMILIES, digits=3),
+        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _FAMILIES, better="low"),
+        Column("Silhouette", _help("silhouette"), "number", _CLUSTERS, better="high"),
+        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _CLUSTERS, better="low"),
+        Column("ARI", _help("ari"), "number", _AGREE, better="high"),
+        Column("AMI", _help("ami"), "number", _AGREE, better="high"),
+    )
+
+
+def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
+    """Draw what is known of ``study``."""
+    results = [result for result in found if result is not None]
+    st.subheader(md_text(headline(results)))
+    if missing := len(found) - len(results):
+        st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
+    with result_store() as store:
+        left, right = st.columns([13, 10], gap="medium")
+        with left:
+            shown = _score_table(results)
+            _explain_columns()
+            _downloads(study, results)
+        with right:
+            method, dims, color = map_controls()
+            for result in shown:
+                show_map(study, result, store, method=method, dims=dims, color=color)
+        _sequence_table(study, shown[0])
+        st.subheader("All maps")
+        show_overview(study, results, store, method=method, color=color)
+
+
+def _score_table(results: Sequence[ModelResult]) -> list[ModelResult]:
+    """Draw the scores; return the models whose maps are to be shown."""
+    names = [result.model.name for result in results]
+    wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
+    rows = [_score_row(result) for result in results]
+    chosen = table(
+        _columns(), rows, key="scores", label="Scores of each model",
+        selected=[names.index(name) for name in wanted],
+        muted=[i for i, result in enumerate(results) if result.model.is_baseline],
+        on_select=lambda: _remember(names),
+    )  # fmt: skip
+    st.caption("Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.")
+    return [results[i] for i in chosen if i < len(results)][:_MOST_MAPS] or [results[names.index(wanted[0])]]
+
+
+def _remember(names: Sequence[str]) -> None:
+    rows = st.session_state["scores"].selected or ()
+    st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
+
+
+def _score_row(result: ModelResult) -> list[Cell]:
+    first = result.score("silhouette", "families")
+    silhouette = number(
+        first.value, note=first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"
+    )
+    silhouette = Cell(silhouette.text, silhouette.sort, silhouette.note, first.chance_low, first.chance_high)
+    rest = [
+        number((score := result.score(*where)).value, note=score.note)
+        for where in (
+            ("davies_bouldin", "families"), ("silhouette", "kmeans"), ("davies_bouldin", "kmeans"),
+            ("ari", "kmeans"), ("ami", "kmeans"),
+        )
+    ]  # fmt: skip
+    return [Cell(result.model.name, result.model.name), silhouette, number(first.p, 3, note=first.note), *rest]
+
+
+def _explain_columns() -> None:
+    with st.expander("What the columns mean", key="columns"):
+        for name in ("silhouette", "davies_bouldin", "ari", "ami"):
+            st.markdown(f"**{METRICS[name].title}.** {_help(name)}")
+        st.markdown(f"**p.** {_columns()[2].help}")
+        st.markdown(
+            "**With the families** holds the vectors against the true families; **with KMeans clusters** against the "
+            "groups that KMeans finds by itself (as many as families, 10 restarts)."
+        )
+
+
+def _downloads(study: Study, results: Sequence[ModelResult]) -> None:
+    def maps() -> str:
+        with result_store() as store:
+            return maps_html(study, results, store)
+
+    scores = [score for result in results for score in result.scores]
+    with st.container(horizontal=True):
+        st.download_button("Table (CSV)", scores_csv(scores), "numembed-scores.csv", "text/csv", on_click="ignore")
+        st.download_button("Maps (HTML)", maps, "numembed-maps.html", "text/html", on_click="ignore")
+        st.download_button(
+            "Study (JSON)", study.to_json(), "numembed-study.json", "application/json", on_click="ignore"
+        )
+
+
+def _sequence_table(study: Study, result: ModelResult) -> None:
+    sequences, rows = study.sequences, []
+    for i, item in enumerate(sequences.items[:_MOST_ROWS]):
+        text = sequences.texts[i]
+        window, cluster = int(sequences.windows[i]) + 1, int(result.clusters[i]) + 1
+        rows.append(
+            [
+                Cell(family(item.family).title),
+                number(window, 0),
+                number(cluster, 0),
+                Cell(text[:60] + "…" * (len(text) > 60)),
+            ]
+        )
+    chosen = chosen_rows(study)
+    with st.expander(
+        f"The sequences · {plural(len(chosen), 'selected', 'selected')}" if chosen else "The sequences", key="items"
+    ):
+        table(
+            (Column("Family"), Column("Window", kind="number"), Column("Cluster", f"Of KMeans on {result.model.name}.", "number"), Column("First terms")),
+            rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
+            on_select=_take_rows, height=380,
+        )  # fmt: skip
+        if len(sequences) > len(rows):
+            st.caption(f"The first {len(rows):,} of {len(sequences):,} are listed.")
+    if chosen:
+        names = ", ".join(dict.fromkeys(family(sequences.items[row].family).title for row in chosen))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{plural(len(chosen), 'sequence')} selected: {md_text(names, most=200)}")
+            st.button("Clear selection", key="clear", on_click=clear_selection, icon=":material/close:")
+
+
+def _take_rows() -> None:
+    st.session_state.update(chosen=tuple(st.session_state["sequences"].selected or ()), chosen_in="sequences")

@@ -1,0 +1,100 @@
+"""A run while it runs: one bar a model, and a way to stop it. The work itself is in the worker."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from numembed.errors import NumembedError
+from numembed.jobs import Job, ModelProgress
+from numembed.study import STAGES, Study
+from ui.frame import job_table, visitor
+from ui.words import duration, md_text
+
+_STAGE_WORDS = {
+    "waiting": "waiting", "load": "loading", "encode": "encoding", "score": "scoring", "project": "drawing maps",
+    "done": "done", "failed": "could not run",
+}  # fmt: skip
+_SHARE = {"waiting": (0, 0), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8), "project": (0.8, 1.0)}
+_FORGET_SECONDS = 15
+
+
+def start(study: Study) -> None:
+    """Ask the worker for ``study``; equal studies share one run."""
+    try:
+        with job_table() as jobs:
+            jobs.submit(study, asked_by=visitor())
+    except NumembedError as error:
+        st.session_state["notice"] = str(error)
+
+
+def stop(job_id: str) -> None:
+    """Ask a run to stop after its present batch."""
+    with job_table() as jobs:
+        jobs.cancel(job_id)
+
+
+def watch(study: Study) -> Job | None:
+    """Draw the newest run of ``study`` while it is active, or how it ended; return it."""
+    if notice := st.session_state.pop("notice", ""):
+        st.error(md_text(notice), icon=":material/error:")
+    with job_table() as jobs:
+        job = jobs.latest(study)
+    if job is not None and job.active:
+        st.fragment(_bars, run_every=_poll_seconds())(job.id)
+    elif job is not None and job.state == "failed":
+        st.error(md_text(job.error), icon=":material/error:")
+    elif job is not None and job.state == "cancelled":
+        st.info("This run was stopped. What was computed is kept; press Run to go on.", icon=":material/stop_circle:")
+    return job
+
+
+def _bars(job_id: str) -> None:
+    with job_table() as jobs:
+        job = jobs.get(job_id)
+    if not job.active:
+        st.rerun()
+    with st.container(border=True, key="running"):
+        if job.state == "queued" or not job.progress:
+            st.progress(0.0, text="Starting. The first run after a start loads its libraries for some seconds.")
+        for step in job.progress:
+            st.progress(_share(step), text=_told(step))
+        asked = job.cancel
+        st.button(
+            "Stopping …" if asked else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=asked,
+            icon=":material/stop_circle:", help="Stops after the present batch. What is done is kept.",
+        )  # fmt: skip
+
+
+def _share(step: ModelProgress) -> float:
+    if step.stage not in _SHARE:
+        return 1.0
+    low, high = _SHARE[step.stage]
+    return low + (high - low) * (step.done / step.total if step.total else 0)
+
+
+def _told(step: ModelProgress) -> str:
+    parts = [f"**{md_text(step.model, most=60)}**", _STAGE_WORDS.get(step.stage, step.stage)]
+    if step.stage in STAGES and step.stage != "done" and step.total > 1:
+        parts.append(f"{step.done:,} of {step.total:,}")
+    if step.seconds_left is not None and step.stage in ("encode", "score") and step.seconds_left >= 1:
+        parts.append(f"about {duration(step.seconds_left)} left")
+    if step.stage == "failed":
+        parts.append(md_text(step.note))
+    return " · ".join(parts)
+
+
+@st.cache_resource(show_spinner=False)
+def _watchers() -> dict[str, float]:
+    return {}
+
+
+def _poll_seconds() -> float:
+    """Return how often this page asks: every second, more slowly as more people watch."""
+    now, watchers = time.monotonic(), _watchers()
+    watchers[visitor()] = now
+    for name, seen in list(watchers.items()):
+        if now - seen > _FORGET_SECONDS:
+            watchers.pop(name, None)
+    return max(1.0, len(watchers) / 10)

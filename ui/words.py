@@ -1,0 +1,64 @@
+"""User text in pages, and the sentences that more than one page says."""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+
+
+def md_text(text: str, *, most: int = 600) -> str:
+    """Return user text so that Markdown shows it as it stands: no links, images, maths, icons or colours.
+
+    Streamlit turns addresses into links even behind backslashes, so their dots and colons are held apart
+    by a character of no width.
+
+    >>> md_text("![x](http://a.b) *c*")
+    '\\\\!\\\\[x\\\\]\\\\(http:\\u2060//a\\u2060.b\\\\) \\\\*c\\\\*'
+    """
+    plain = "".join(" " if c in "\n\r\t" else c for c in text if c in "\n\r\t" or unicodedata.category(c)[0] != "C")
+    short = plain if len(plain) <= most else plain[: most - 1] + "…"
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|<>~$&^])", r"\\\1", short)
+    escaped = re.sub(r":(?=\S)", ":\u2060", escaped)  # also icons, colours and http://
+    return re.sub(r"(?<=\w)([.@])(?=\w)", "\u2060\\1", escaped)
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as people say them.
+
+    >>> duration(0.4), duration(75), duration(None)
+    ('under 1 s', '1 min 15 s', '–')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return "under 1 s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(size_bytes: float) -> str:
+    """Return bytes as people say them.
+
+    >>> size(1500), size(3_200_000)
+    ('2 kB', '3.2 MB')
+    """
+    if size_bytes < 1_000_000:
+        return f"{max(1, round(size_bytes / 1000)) if size_bytes else 0} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time of day and date, or a dash."""
+    return time.strftime("%d %b %Y, %H:%M", time.localtime(seconds)) if seconds else "–"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "sequence"), plural(1200, "sequence"), plural(2, "family", "families")
+    ('1 sequence', '1,200 sequences', '2 families')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
