@@ -27,8 +27,7 @@ def connect(path: Path, schema: Sequence[str], *, may_restart: bool = False) -> 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = _open(path)
-        _migrate(connection, path, schema)
+        return _open(path, schema)
     except sqlite3.DatabaseError as error:
         if may_restart and is_damage(error):
             set_aside(path)
@@ -36,14 +35,13 @@ def connect(path: Path, schema: Sequence[str], *, may_restart: bool = False) -> 
         raise StoreUnreadable(_sentence(path, error)) from error
     except OSError as error:
         raise StoreUnreadable(_sentence(path, error)) from error
-    return connection
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Run a block as one write: all of it or nothing. A full disk is told as :class:`StoreFull`."""
     try:
-        _begin(connection)
+        _patiently(connection, "BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
     except BaseException as error:
@@ -79,25 +77,32 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
     return ("WAL", "FULL") if fixed else ("DELETE", "EXTRA")
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-    journal, synchronous = journal_settings()
-    _patiently(connection, f"PRAGMA journal_mode={journal}")  # opening may meet another's recovery
-    connection.execute(f"PRAGMA synchronous={synchronous}")
+    try:
+        connection.text_factory = _text
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        _version(connection, path, schema)  # before the journal mode, which is written into the file
+        journal, synchronous = journal_settings()
+        _patiently(connection, f"PRAGMA journal_mode={journal}")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        _migrate(connection, path, schema)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _begin(connection: sqlite3.Connection) -> None:
-    _patiently(connection, "BEGIN IMMEDIATE")
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")  # damaged text fails its checksum; it must not fail the whole query
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    """Run a statement that may meet another process's recovery of the file."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
-            connection.execute(statement)
-            return
+            return connection.execute(statement)
         except sqlite3.OperationalError as error:
             if ("locked" not in str(error) and "busy" not in str(error)) or time.monotonic() > deadline:
                 raise
@@ -105,23 +110,23 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) -> None:
-    if _version(connection) == len(schema):
+    if _version(connection, path, schema) == len(schema):
         return
     with transaction(connection):
-        version = _version(connection)
-        if version > len(schema):
-            raise StoreUnreadable(
-                f"{path.name} was written by a newer numembed (version {version}, this one knows {len(schema)}). "
-                "Update numembed, or set NUMEMBED_HOME to another folder."
-            )
-        for script in schema[version:]:
+        for script in schema[_version(connection, path, schema) :]:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(schema)}")
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _version(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) -> int:
+    version = int(_patiently(connection, "PRAGMA user_version").fetchone()[0])
+    if version > len(schema):
+        raise StoreUnreadable(
+            f"{path.name} was written by a newer numembed (version {version}, this one knows {len(schema)}). "
+            "Update numembed, or set NUMEMBED_HOME to another folder."
+        )
+    return version
 
 
 def _is_full(error: sqlite3.OperationalError) -> bool:

@@ -26,9 +26,10 @@ WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
 HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
 WEBGL_POINTS = 5_000
 THEMES = {
-    "light": {"text": "#31333F", "muted": "#808495", "line": "#E6E9EF", "paper": "#FFFFFF"},
-    "dark": {"text": "#FAFAFA", "muted": "#A3A8B4", "line": "#2B2F3A", "paper": "#0E1117"},
+    "light": {"text": "#31333F", "line": "#E6E9EF"},
+    "dark": {"text": "#FAFAFA", "line": "#3A3F4B"},
 }
+CLEAR = "rgba(0,0,0,0)"  # the page's own ground shows through
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def map_figure(
         figure.add_trace(_trace(projection, sequences, group, chosen, size=9, hover=True))
     figure.update_layout(**_layout(theme, height))
     figure.update_layout(legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"})
-    axis = _bare_axis(theme)
+    axis = _bare_axis()
     if projection.points.shape[1] == 3:
         bare = axis | {"showbackground": False, "showspikes": False, "title": ""}
         figure.update_layout(scene={"xaxis": bare, "yaxis": bare, "zaxis": bare, "aspectmode": "cube"})
     else:
-        figure.update_layout(xaxis=axis, yaxis=axis, dragmode="lasso")
+        figure.update_layout(xaxis=axis, yaxis=axis, dragmode=False)
     return figure
 
 
@@ -120,12 +121,22 @@ def overview_figure(
             trace.update(showlegend=place == 0, legendgroup=plotly_text(group.name))
             figure.add_trace(trace, place // columns + 1, place % columns + 1)
     figure.update_layout(**_layout(theme, 60 + 210 * lines))
-    figure.update_layout(margin={"t": 30}, legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0})
-    boxed = _bare_axis(theme) | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
+    figure.update_layout(margin={"t": 30, "b": 50}, legend={"orientation": "h", "y": -0.04, "yanchor": "top", "x": 0})
+    boxed = _bare_axis() | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
     figure.update_xaxes(**boxed)
     figure.update_yaxes(**boxed)
     figure.update_annotations(font={"size": 13, "color": THEMES[theme]["text"]})
     return figure
+
+
+def small_figure(
+    projection: Projection, sequences: SequenceSet, groups: Sequence[Group], *, chosen: Sequence[int], theme: str
+) -> go.Figure:
+    """Return a 2-D map to stand among others: small, framed, without a legend."""
+    figure = go.Figure([_trace(projection, sequences, group, chosen, size=6, hover=False) for group in groups])
+    figure.update_layout(**_layout(theme, 190), showlegend=False)
+    boxed = _bare_axis() | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
+    return figure.update_layout(xaxis=boxed, yaxis=boxed)
 
 
 def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
@@ -145,7 +156,11 @@ def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     figure.update_layout(**_layout(theme, 320))
     line = {"gridcolor": THEMES[theme]["line"], "zeroline": False}
     figure.update_layout(
-        xaxis={"title": "place in the family", **line}, yaxis={"title": "size (power of ten)", **line}, showlegend=True
+        xaxis={"title": "place in the family", **line},
+        yaxis={"title": "size (power of ten)", **line},
+        margin={"l": 56, "b": 48},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
 
@@ -174,7 +189,7 @@ def _trace(
     }  # fmt: skip
     lit = np.isin(group.rows, list(chosen))
     if dims == 3:
-        sizes = np.where(lit, size * 0.9, size * 0.35) if len(chosen) else size * 0.6
+        sizes = np.where(lit, size * 1.2, size * 0.4) if len(chosen) else size * 0.8
         marker = {"color": group.color, "symbol": SYMBOLS_3D[group.symbol], "size": sizes}
         return go.Scatter3d(z=points[:, 2], marker=marker, **common)
     marker = {"color": group.color, "symbol": SYMBOLS[group.symbol], "size": size if total <= HOVER_POINTS else 4}
@@ -194,13 +209,13 @@ def _layout(theme: str, height: int) -> dict[str, object]:
     colors = THEMES[theme]
     return {
         "template": "none", "height": height, "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "paper_bgcolor": colors["paper"], "plot_bgcolor": colors["paper"],
+        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
         "font": {"color": colors["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "hoverlabel": {"align": "left"}, "uirevision": "keep", "colorway": list(PALETTE),
+        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": colors["text"]}, "uirevision": "keep", "colorway": list(PALETTE),
     }  # fmt: skip
 
 
-def _bare_axis(theme: str) -> dict[str, object]:
+def _bare_axis() -> dict[str, object]:
     """A map's axes mean nothing by themselves: no numbers, no grid."""
     return {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": {"text": ""}}
 

@@ -42,7 +42,7 @@ class Option:
             parsed = self.kind(value)
             if isinstance(value, bool) is not (self.kind is bool) or (self.kind is int and float(value) != parsed):
                 raise ValueError(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise BadChoice(f"{self.name} takes {self._allowed()}, got {str(value)[:40]!r}.") from None
         low_high = self.range
         outside = low_high is not None and not low_high.low <= parsed <= low_high.high

@@ -73,7 +73,7 @@ class ResultStore:
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was stored under ``key``, or None."""
         row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
-        if row is None or row[0] != xxhash.xxh3_64_digest(row[1].encode()):
+        if row is None or row[0] != _checksum(key, row[1]):
             return None
         found: dict[str, Any] = json.loads(row[1])
         return found
@@ -84,7 +84,7 @@ class ResultStore:
         with transaction(self._connection) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO results (key, checksum, payload) VALUES (?, ?, ?)",
-                (key, xxhash.xxh3_64_digest(payload.encode()), payload),
+                (key, _checksum(key, payload), payload),
             )
 
     def delete_all(self) -> None:
@@ -130,6 +130,11 @@ def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed:
 def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
     """Return the key of everything that decides a map."""
     return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+
+
+def _checksum(key: str, payload: object) -> bytes:
+    """Return what a row must carry; the key is in it, so that a damaged index never serves another row."""
+    return xxhash.xxh3_64_digest(f"{key} {payload}".encode())
 
 
 def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:

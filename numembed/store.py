@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -46,7 +47,7 @@ class VectorStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = self._connect(may_restart=True)
+        self._connection = self._connect()
 
     def __enter__(self) -> VectorStore:
         return self
@@ -64,42 +65,24 @@ class VectorStore:
 
         d is 0 where nothing was found. A damaged file is set aside; everything then counts as absent.
         """
-        found = np.zeros(len(texts), dtype=np.bool_)
-        try:
-            matrix = self._read(model_key, texts, found)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            self._restart()
-            return np.zeros((len(texts), 0), dtype=np.float32), np.zeros(len(texts), dtype=np.bool_)
-        return matrix, found
+        return self._or_anew(lambda: self._read(model_key, texts))
 
     def add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
         """Store one row a text in one transaction; what is there already stays. Refuses NaN and infinity."""
         if not np.isfinite(matrix).all():
             raise NonFiniteVectors(f"{name} answered with numbers that are not finite; nothing was stored.")
-        with transaction(self._connection) as connection:
-            connection.execute("INSERT OR IGNORE INTO models (key, name) VALUES (?, ?)", (model_key, name))
-            model = self._model(model_key)
-            vectors = [row.tobytes() for row in np.ascontiguousarray(matrix, dtype=np.float32)]
-            connection.executemany(
-                "INSERT OR REPLACE INTO vectors (id, text, model, checksum, vector) VALUES (?, ?, ?, ?, ?)",
-                zip(*_places(model_key, texts), repeat(model), map(_checksum, vectors), vectors, strict=False),
-            )
+        self._or_anew(lambda: self._add(model_key, name, texts, matrix))
 
     def count(self, model_key: str, texts: Iterable[str]) -> int:
         """Return how many of the distinct texts are stored, without reading a vector."""
-        wanted, total = sorted(set(_places(model_key, list(texts))[0])), 0
-        for some in _chunks(wanted):
-            query = f"SELECT count(*) FROM vectors WHERE id IN ({_marks(some)})"
-            total += int(self._connection.execute(query, some).fetchone()[0])
-        return total
+        wanted = sorted(set(_places(model_key, list(texts))[0]))
+        return self._or_anew(lambda: sum(map(self._count, _chunks(wanted))))
 
     def models(self) -> tuple[StoredModel, ...]:
         """Return what is stored, one entry a model, largest first."""
         query = """SELECT key, name, count(vectors.id), coalesce(sum(length(vector) + 32), 0)
             FROM models LEFT JOIN vectors ON vectors.model = models.id GROUP BY models.id ORDER BY 4 DESC, name"""
-        return tuple(StoredModel(*row) for row in self._connection.execute(query))
+        return self._or_anew(lambda: tuple(StoredModel(*row) for row in self._connection.execute(query)))
 
     def size_bytes(self) -> int:
         """Return the size of the file."""
@@ -107,20 +90,35 @@ class VectorStore:
 
     def delete(self, model_key: str | None = None) -> int:
         """Delete the vectors of one model, or of all; return how many rows went. The file shrinks."""
+        gone = self._or_anew(lambda: self._delete(model_key))
+        with contextlib.suppress(sqlite3.OperationalError):  # busy, or no room for the copy: shrinks another time
+            self._connection.execute("VACUUM")
+        return gone
+
+    def _add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
+        with transaction(self._connection) as connection:
+            connection.execute("INSERT OR IGNORE INTO models (key, name) VALUES (?, ?)", (model_key, name))
+            model = connection.execute("SELECT id FROM models WHERE key = ?", (model_key,)).fetchone()[0]
+            vectors = [row.tobytes() for row in np.ascontiguousarray(matrix, dtype=np.float32)]
+            connection.executemany(
+                "INSERT OR REPLACE INTO vectors (id, text, model, checksum, vector) VALUES (?, ?, ?, ?, ?)",
+                zip(*_places(model_key, texts), repeat(model), map(_checksum, vectors), vectors, strict=False),
+            )
+
+    def _count(self, places: Sequence[int]) -> int:
+        query = f"SELECT count(*) FROM vectors WHERE id IN ({_marks(places)})"
+        return int(self._connection.execute(query, places).fetchone()[0])
+
+    def _delete(self, model_key: str | None) -> int:
         with transaction(self._connection) as connection:
             chosen = "" if model_key is None else "WHERE key = ?"
             arguments = () if model_key is None else (model_key,)
             ids = f"(SELECT id FROM models {chosen})"
             gone = connection.execute(f"DELETE FROM vectors WHERE model IN {ids}", arguments).rowcount
             connection.execute(f"DELETE FROM models {chosen}", arguments)
-        self._connection.execute("VACUUM")
         return gone
 
-    def _model(self, key: str) -> int:
-        row = self._connection.execute("SELECT id FROM models WHERE key = ?", (key,)).fetchone()
-        return int(row[0]) if row else -1
-
-    def _read(self, model_key: str, texts: Sequence[str], found: NDArray[np.bool_]) -> Matrix:
+    def _read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         distinct = list(dict.fromkeys(texts))
         places, checks = _places(model_key, distinct)
         row_of = dict(zip(places, range(len(places)), strict=True))
@@ -130,8 +128,8 @@ class VectorStore:
             query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({_marks(some)})"
             for place, text, vector, checksum in self._connection.execute(query, some):
                 row = row_of[place]
-                if checksum != _checksum(vector) or text != checks[row]:
-                    continue
+                if text != checks[row] or not isinstance(vector, bytes) or checksum != _checksum(vector):
+                    continue  # damaged, or another text whose place is the same
                 if not width:
                     width = len(vector)
                     matrix = np.zeros((len(distinct), width // 4), dtype=np.float32)
@@ -142,18 +140,31 @@ class VectorStore:
             row_of_text = {text: row for row, text in enumerate(distinct)}
             rows = [row_of_text[text] for text in texts]
             matrix, stored = matrix[rows], stored[rows]
-        found[:] = stored
-        return matrix
+        return matrix, stored
 
-    def _restart(self) -> None:
+    def _or_anew(self, action: Callable[[], T]) -> T:
+        """Return what ``action`` returns; a file that it finds damaged is begun anew first."""
+        try:
+            return action()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
         self._connection.close()
-        set_aside(self.path)
-        self._connection = self._connect(may_restart=False)
+        if _number_of(self.path) == self._file:  # else another process has begun it anew already
+            set_aside(self.path)
+        self._connection = self._connect()
+        return action()
 
-    def _connect(self, *, may_restart: bool) -> sqlite3.Connection:
-        connection = connect(self.path, _SCHEMA, may_restart=may_restart)
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path, _SCHEMA, may_restart=True)
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        self._file = _number_of(self.path)
         return connection
+
+
+def _number_of(path: Path) -> int:
+    """Return what tells a file from another of the same name, or 0 where there is none."""
+    return path.stat().st_ino if path.exists() else 0
 
 
 def _places(model_key: str, texts: Sequence[str]) -> tuple[list[int], list[bytes]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
+LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
 STAGES = ("load", "encode", "score", "project", "done")
 
 Report = Callable[[int, str, int, int, str], None]
@@ -159,14 +160,13 @@ def run(
 ) -> Outcome:
     """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
 
-    A model that cannot run leaves its sentence and the others go on. UMAP comes last for all, because
-    its first use on a machine compiles for seconds. Raises Cancelled and StoreFull; what was stored stays.
+    A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
+    stored before stays.
     """
     pinned: dict[int, ModelSpec] = {}
     errors: dict[str, str] = {}
     found: dict[int, ModelResult] = {}
-    slow = ("umap",)
-    for methods in (tuple(name for name in PROJECTIONS.names if name not in slow), slow):
+    for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
         for index, spec in enumerate(study.models):
             if spec.name in errors:
                 continue
@@ -176,7 +176,7 @@ def run(
                 job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report)
                 found[index] = job.scores()
                 job.projections(methods)
-                if methods == slow:
+                if methods == LATE:
                     report(index, "done", 1, 1, "")
             except (Cancelled, StoreFull):
                 raise
@@ -245,12 +245,14 @@ class _ModelRun:
         return result
 
     def projections(self, methods: Sequence[str]) -> None:
-        study, wanted = self.study, [(method, dims) for method in methods for dims in DIMENSIONS]
-        for done, (method, dims) in enumerate(wanted):
+        """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
+        study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
+        everything = [(method, dims) for method in names for dims in DIMENSIONS]
+        for done, (method, dims) in enumerate(everything):
             key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
-            if self.results.get(key) is not None:
+            if method not in methods or self.results.get(key) is not None:
                 continue
-            self.report(self.index, "project", done, len(wanted), "")
+            self.report(self.index, "project", done, len(everything), "")
             points, used = project(
                 self.embeddings.matrix,
                 method,
@@ -259,7 +261,7 @@ class _ModelRun:
                 cache_folder=self.settings.home / "compiled",
             )
             self.results.put_projection(key, Projection(points, method, used))
-        self.report(self.index, "project", len(wanted), len(wanted), "")
+            self.report(self.index, "project", done + 1, len(everything), "")
 
 
 def _pin(spec: ModelSpec, results: ResultStore, settings: Settings) -> ModelSpec:

@@ -7,6 +7,7 @@ keeps it to one. It ends by itself when the app is gone and nothing waits.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import subprocess
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from filelock import FileLock, Timeout
 
@@ -156,16 +158,10 @@ def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
     if not settings.prewarm:
         return
 
-    def libraries() -> None:
-        import sentence_transformers  # noqa: F401  imported for its cost
-        import sklearn.manifold  # noqa: F401
-
-    def compiled_code() -> None:
-        from numembed.analysis.projections import warm_umap
-
-        warm_umap(settings.home / "compiled")
-
-    yield from (libraries, compiled_code)
+    if not (settings.home / "compiled").exists():  # beside this process: compiling takes longer than a visitor waits
+        yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
+    for library in ("sklearn.manifold", "torch", "transformers", "sentence_transformers"):
+        yield partial(importlib.import_module, library)
 
 
 def _be_polite() -> None:

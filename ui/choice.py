@@ -11,7 +11,7 @@ import streamlit as st
 
 from numembed.errors import NumembedError
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE, model
+from numembed.models.catalogue import CATALOGUE
 from numembed.paper import paper_study
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import LIMITS
@@ -27,13 +27,13 @@ _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
 
 def choose() -> Study | None:
     """Draw the choice and return it as a study, or None after saying what is wrong with it."""
-    seed_choice()
+    seed_choice("compare")
     with st.container(border=True, key="choice"):
         left, right = st.columns(2)
         with left:
             st.multiselect(
                 "Models and baselines", [*_MODELS, *BASELINES.names], key="models", format_func=_model_title,
-                accept_new_options=True, persist_state="session", placeholder="Choose, or type a name",
+                accept_new_options=True, placeholder="Choose, or type a name",
                 help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~.",
             )  # fmt: skip
         with right:
@@ -50,27 +50,32 @@ def choose() -> Study | None:
     return study
 
 
-def seed_choice() -> None:
-    """Set the widgets once a visit: from the address bar, else to the paper's preset."""
-    if "seeded" in st.session_state:
-        return
-    st.session_state["seeded"] = True
-    study, notes = read_address({name: st.query_params.get_all(name) for name in st.query_params})
-    put_choice(study)
-    for note in notes:
-        st.toast(md_text(note), icon=":material/link_off:")
+def seed_choice(page: str) -> None:
+    """Set the widgets where a page is entered: to the visitor's choice, at first from the address bar.
+
+    Streamlit forgets a widget's value when another page is shown, so the choice is kept under a key of its own.
+    """
+    if "chosen" not in st.session_state:
+        study, notes = read_address({name: st.query_params.get_all(name) for name in st.query_params})
+        put_choice(study)
+        for note in notes:
+            st.toast(md_text(note), icon=":material/link_off:")
+    if st.session_state.get("chosen_on") != page:
+        st.session_state["chosen_on"] = page
+        for name, value in st.session_state["chosen"].items():
+            st.session_state[name] = value
 
 
 def put_choice(study: Study) -> None:
-    """Make ``study`` the visitor's choice."""
-    st.session_state["seeded"] = True
-    for name, value in study.as_dict().items():
-        st.session_state[name] = value
+    """Make ``study`` the visitor's choice from the next page on."""
+    st.session_state.update(chosen=study.as_dict(), chosen_on="")
 
 
 def chosen_json() -> str:
-    """Return the visitor's choice as a study's JSON, right or wrong."""
-    return json.dumps({name: st.session_state[name] for name in (*_LISTS, *_NUMBERS, *_TEXTS)})
+    """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
+    chosen = st.session_state["chosen"]
+    st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
+    return json.dumps(st.session_state["chosen"])
 
 
 @functools.lru_cache(maxsize=32)
@@ -116,7 +121,7 @@ def family_picker() -> None:
     """Draw the choice of families."""
     st.multiselect(
         "Families of sequences", FAMILIES.names, key="families", format_func=_family_title, accept_new_options=True,
-        persist_state="session", placeholder="Choose, or type a name",
+        placeholder="Choose, or type a name",
         help="Families with a parameter can be typed: multiples:k=7. The Sequences page shows them all.",
     )  # fmt: skip
 
@@ -128,7 +133,7 @@ def sequence_details() -> None:
     _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
     _number(three, "First window", "first_window", 0, LIMITS.first_window, "0 starts at the family's first term.")
     four.selectbox(
-        "Between two terms", list(_SEPARATORS), key="separator", accept_new_options=True, persist_state="session",
+        "Between two terms", list(_SEPARATORS), key="separator", accept_new_options=True,
         format_func=lambda text: _SEPARATORS.get(text, text),
     )  # fmt: skip
     _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
@@ -137,25 +142,20 @@ def sequence_details() -> None:
 def _scoring_details() -> None:
     one, two, _, _, _ = st.columns(5)
     one.selectbox(
-        "Distance", DISTANCES, key="distance", format_func=str.capitalize, persist_state="session",
+        "Distance", DISTANCES, key="distance", format_func=str.capitalize,
         help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
     )  # fmt: skip
     _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:
-    place.number_input(label, low, high, key=key, step=1, help=text, persist_state="session")
+    place.number_input(label, low, high, key=key, step=1, help=text)
 
 
 def _model_title(reference: str) -> str:
-    try:
-        return md_text(model(reference).name, most=60)
-    except NumembedError:
-        return md_text(reference, most=60)
+    """A typed name is its own title: the browser sends titles back, and knows only those of the list."""
+    return BASELINES[reference].title if reference in BASELINES else reference
 
 
 def _family_title(reference: str) -> str:
-    try:
-        return md_text(family(reference).title, most=60)
-    except NumembedError:
-        return md_text(reference, most=60)
+    return family(reference).title if reference in FAMILIES else reference

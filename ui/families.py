@@ -34,7 +34,7 @@ _LIST = (
 
 def choose_sequences() -> Study | None:
     """Draw the choice of sequences, shared with Compare; return it, or None after saying what is wrong."""
-    seed_choice()
+    seed_choice("sequences")
     with st.container(border=True, key="choice"):
         family_picker()
         sequence_details()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from numembed.analysis.projections import PROJECTIONS
 from numembed.export import PLOTLY_CONFIG
-from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, overview_figure
+from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.results import ModelResult, Projection, ResultStore
 from numembed.study import Study, stored_projection
 from ui.frame import theme
@@ -47,7 +47,7 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
         return
     groups = groups_of(study.sequences, result.clusters, color)
     key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"
-    rows = () if st.session_state.get("chosen_in") == key else chosen_rows(study)
+    rows = () if st.session_state.get("lit_in") == key else chosen_rows(study)
     figure = map_figure(projection, study.sequences, groups, chosen=rows, theme=theme())
     st.markdown(f"**{name}**")
     st.plotly_chart(
@@ -63,32 +63,36 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
     drawn = [(result, projection) for result, projection in maps if projection is not None]
     if len(drawn) < 2:
         return
+    st.subheader("All maps", anchor=False)
     by = color if color != "cluster" else "family"  # clusters of different models have nothing in common
-    groups = groups_of(study.sequences, drawn[0][0].clusters, by)
-    figure = overview_figure(
-        [(result.model.name, projection) for result, projection in drawn], study.sequences, groups,
-        chosen=chosen_rows(study), theme=theme(),
-    )  # fmt: skip
-    alt = f"Small {PROJECTIONS[method].title} maps of {', '.join(r.model.name for r, _ in drawn)}, coloured by {by}."
-    st.plotly_chart(figure, theme=None, key="overview", config=_config() | {"staticPlot": True}, alt=alt)
+    groups, chosen, look = groups_of(study.sequences, drawn[0][0].clusters, by), chosen_rows(study), theme()
+    with st.container(horizontal=True, key="overview"):
+        for result, projection in drawn:
+            with st.container(width=270, gap=None):
+                st.caption(md_text(result.model.name, most=34))
+                figure = small_figure(projection, study.sequences, groups, chosen=chosen, theme=look)
+                st.plotly_chart(
+                    figure, theme=None, key=f"small {result.model.name}", config=_config() | {"staticPlot": True},
+                    alt=_alt(study, result, method, 2),
+                )  # fmt: skip
 
 
 def chosen_rows(study: Study) -> tuple[int, ...]:
     """Return the selected sequences of ``study``; a selection made in another study is forgotten."""
-    if st.session_state.get("chosen_study") != study.sequences.digest:
-        st.session_state.update(chosen=(), chosen_in="", chosen_study=study.sequences.digest)
-    return tuple(st.session_state["chosen"])
+    if st.session_state.get("lit_study") != study.sequences.digest:
+        st.session_state.update(lit=(), lit_in="", lit_study=study.sequences.digest)
+    return tuple(st.session_state["lit"])
 
 
 def clear_selection() -> None:
     """Forget the selection; new keys make the maps forget theirs."""
-    st.session_state.update(chosen=(), chosen_in="", cleared=st.session_state.get("cleared", 0) + 1)
+    st.session_state.update(lit=(), lit_in="", cleared=st.session_state.get("cleared", 0) + 1)
 
 
 def _take(key: str, groups: Sequence[Group]) -> None:
     event: Any = st.session_state[key]
     points = [(point["curve_number"], point["point_index"]) for point in event["selection"]["points"]]
-    st.session_state.update(chosen=map_rows(groups, points), chosen_in=key if points else "")
+    st.session_state.update(lit=map_rows(groups, points), lit_in=key if points else "")
 
 
 def _config() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from numembed.analysis.metrics import METRICS
+from numembed.analysis.scores import Score
 from numembed.export import maps_html, scores_csv
 from numembed.results import ModelResult
 from numembed.sequences.families import family
@@ -61,7 +62,6 @@ def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
             for result in shown:
                 show_map(study, result, store, method=method, dims=dims, color=color)
         _sequence_table(study, shown[0])
-        st.subheader("All maps")
         show_overview(study, results, store, method=method, color=color)
 
 
@@ -98,7 +98,13 @@ def _score_row(result: ModelResult) -> list[Cell]:
             ("ari", "kmeans"), ("ami", "kmeans"),
         )
     ]  # fmt: skip
-    return [Cell(result.model.name, result.model.name), silhouette, number(first.p, 3, note=first.note), *rest]
+    return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest]
+
+
+def _p(score: Score) -> Cell:
+    if score.p is not None and score.p < 0.001:
+        return Cell("< 0.001", score.p)
+    return number(score.p, 3, note=score.note)
 
 
 def _explain_columns() -> None:
@@ -140,9 +146,7 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
             ]
         )
     chosen = chosen_rows(study)
-    with st.expander(
-        f"The sequences · {plural(len(chosen), 'selected', 'selected')}" if chosen else "The sequences", key="items"
-    ):
+    with st.expander("The sequences", key="items"):
         table(
             (Column("Family"), Column("Window", kind="number"), Column("Cluster", f"Of KMeans on {result.model.name}.", "number"), Column("First terms")),
             rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
@@ -158,4 +162,4 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
 
 
 def _take_rows() -> None:
-    st.session_state.update(chosen=tuple(st.session_state["sequences"].selected or ()), chosen_in="sequences")
+    st.session_state.update(lit=tuple(st.session_state["sequences"].selected or ()), lit_in="sequences")

@@ -17,6 +17,7 @@ _STAGE_WORDS = {
     "done": "done", "failed": "could not run",
 }  # fmt: skip
 _SHARE = {"waiting": (0, 0), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8), "project": (0.8, 1.0)}
+_ANSWERED = ("project", "done", "failed")
 _FORGET_SECONDS = 15
 
 
@@ -53,13 +54,17 @@ def watch(study: Study) -> Job | None:
 def _bars(job_id: str) -> None:
     with job_table() as jobs:
         job = jobs.get(job_id)
-    if not job.active:
-        st.rerun()
+    finished = sum(step.stage in _ANSWERED for step in job.progress)
+    if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
+        st.session_state["answered"] = (job_id, finished)
+        st.rerun()  # the page below shows each model's answer as it comes
+    st.session_state["answered"] = (job_id, finished)
     with st.container(border=True, key="running"):
         if job.state == "queued" or not job.progress:
             st.progress(0.0, text="Starting. The first run after a start loads its libraries for some seconds.")
-        for step in job.progress:
-            st.progress(_share(step), text=_told(step))
+        places = st.columns(2 if len(job.progress) > 3 else 1)
+        for i, step in enumerate(job.progress):
+            places[i * len(places) // len(job.progress)].progress(_share(step), text=_told(step))
         asked = job.cancel
         st.button(
             "Stopping …" if asked else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=asked,

@@ -20,7 +20,7 @@ def md_text(text: str, *, most: int = 600) -> str:
     short = plain if len(plain) <= most else plain[: most - 1] + "…"
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|<>~$&^])", r"\\\1", short)
     escaped = re.sub(r":(?=\S)", ":\u2060", escaped)  # also icons, colours and http://
-    return re.sub(r"(?<=\w)([.@])(?=\w)", "\u2060\\1", escaped)
+    return re.sub(r"(?<=\w)([.@])(?=[^\W\d])", "\u2060\\1", escaped)
 
 
 def duration(seconds: float | None) -> str:

@@ -18,6 +18,7 @@ Matrix = NDArray[np.float32]
 Labels = NDArray[np.int64]
 METRICS: Registry[Callable[..., float]] = Registry("metric")
 Distance = Literal["euclidean", "cosine"]
+_SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
 
 
 @METRICS.register(
@@ -51,9 +52,10 @@ def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidea
 def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
     """How wide the groups are beside the gaps between their centres; from 0 up, lower is better.
 
-    Equal to scikit-learn's davies_bouldin_score. Davies and Bouldin 1979; formula (2) of the paper.
+    Equal to scikit-learn's davies_bouldin_score, except where two centres coincide: formula (2) of the paper then
+    divides by zero, and scikit-learn leaves that pair out, down to a perfect 0. Davies and Bouldin 1979.
     """
-    if undefined_reason(matrix, labels):
+    if davies_bouldin_undefined_reason(matrix, labels):
         return math.nan
     from sklearn.metrics import davies_bouldin_score
 
@@ -100,6 +102,15 @@ def undefined_reason(matrix: Matrix, labels: Labels) -> str:
     return ""
 
 
+def davies_bouldin_undefined_reason(matrix: Matrix, labels: Labels) -> str:
+    """Return why Davies–Bouldin is undefined here, or ""."""
+    if reason := undefined_reason(matrix, labels):
+        return reason
+    centres = np.stack([matrix[labels == group].mean(axis=0, dtype=np.float64) for group in np.unique(labels)])
+    gaps = [np.linalg.norm(centres[i + 1 :] - centres[i], axis=1).min() for i in range(len(centres) - 1)]
+    return "two groups have the same centre" if min(gaps) <= _SAME * np.abs(matrix).max() else ""
+
+
 def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:
     """Return why agreement is undefined here, or ""."""
     if len(np.unique(labels)) < 2:
@@ -130,7 +141,8 @@ def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
     sizes, rows = np.bincount(own), np.arange(len(own))
     members = (own == np.arange(len(sizes))[:, None]).astype(np.float32)
     dots = centred @ (members @ centred).T
-    sums = np.maximum(np.outer(halves, sizes) + np.bincount(own, halves) - dots, 0)
+    most = np.outer(halves, sizes) + np.bincount(own, halves)
+    sums = np.where(most - dots > _SAME * most, most - dots, 0)  # less is the rounding of equal directions
     to_itself = ~matrix.any(axis=1)  # a zero row is at distance 1 of every other and, by this form, of itself
     within = (sums[rows, own] - to_itself) / np.maximum(sizes[own] - 1, 1)
     means = sums / sizes

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.umap_cache import import_umap
+from numembed.analysis.umap_cache import import_umap, keep_compiled
 from numembed.registry import Range, Registry
 
 Matrix = NDArray[np.float32]
@@ -68,6 +68,7 @@ def umap(
         points = module.UMAP(
             n_components=dims, n_neighbors=used["neighbors"], random_state=seed, n_jobs=1, init=start
         ).fit_transform(matrix)
+    keep_compiled(cache_folder)
     return points, used
 
 

@@ -15,6 +15,7 @@ from numembed.analysis.metrics import (
     ami,
     ari,
     davies_bouldin,
+    davies_bouldin_undefined_reason,
     silhouette,
     undefined_reason,
 )
@@ -75,9 +76,15 @@ def score_all(
             chance_high=test.null_high if defined else None,
             note=no_families,
         ),
-        Score(model, "davies_bouldin", "families", davies_bouldin(matrix, labels), note=no_families),
+        Score(
+            model, "davies_bouldin", "families", davies_bouldin(matrix, labels),
+            note=davies_bouldin_undefined_reason(matrix, labels),
+        ),
         Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_clusters),
-        Score(model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters), note=no_clusters),
+        Score(
+            model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters),
+            note=davies_bouldin_undefined_reason(matrix, clusters),
+        ),
         Score(model, "ari", "kmeans", ari(labels, clusters), note=no_agreement),
         Score(model, "ami", "kmeans", ami(labels, clusters), note=no_agreement),
     ), clusters  # fmt: skip

@@ -15,7 +15,7 @@ from numembed.progress import Progress, silent
 _BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
 _STRETCH_BYTES = 64 * 2**20  # of the distances computed at once
 _FAR, _TINY = np.float32(np.inf), np.float32(1e-30)
-_TIE = 1e-6  # single precision: equal up to rounding counts as "at least as large"
+_TIE = np.float32(1e-6)  # single precision: equal up to rounding counts as "at least as large"
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,14 @@ def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[n
     if parts is not None and n > 2 * d:  # closed form: no pair of points is compared
         centred, halves = parts
         to_itself = np.asarray(~matrix.any(axis=1), dtype=np.float32)[:, None]  # of zero rows, by this form
-        return lambda members, size: (
-            np.maximum(size * halves[:, None] + halves @ members - centred @ (centred.T @ members), 0)
-            - to_itself * members
-        )
+
+        def sums_to(members: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+            most = np.float32(size) * halves[:, None] + halves @ members
+            sums = most - centred @ (centred.T @ members)
+            told: NDArray[np.float32] = np.where(sums > _TIE * most, sums, 0) - to_itself * members
+            return told
+
+        return sums_to
     distances = np.empty((n, n), dtype=np.float32)
     step = max(1, _STRETCH_BYTES // (8 * n))
     for start in range(0, n, step):
@@ -131,7 +135,9 @@ def _distances_between(
 ) -> NDArray[np.floating]:
     if parts is not None:
         centred, halves = parts
-        return np.asarray(np.maximum(halves[stretch, None] + halves - centred[stretch] @ centred.T, 0))
+        most = halves[stretch, None] + halves
+        distances = most - centred[stretch] @ centred.T
+        return np.asarray(np.where(distances > _TIE * most, distances, 0))
     from sklearn.metrics.pairwise import euclidean_distances
 
     rows = np.asarray(matrix, dtype=np.float64)

@@ -2,33 +2,86 @@
 
 umap and pynndescent ask numba to compile without a cache. While they are imported, numba's ``njit``
 gets ``cache=True`` as its default; a function that numba cannot cache is compiled as before.
+A torn file of that cache would end the process, so every file has a checksum and goes where it fails.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
+_CHECKSUMS = "checksums.json"
+
 
 def import_umap(cache_folder: Path | None) -> Any:
     """Return the umap module, its compiled code kept in ``cache_folder`` where it is not imported yet."""
-    if "umap" in sys.modules or cache_folder is None:
+    folder = None if cache_folder is None or "umap" in sys.modules else _ready(cache_folder)
+    with contextlib.nullcontext() if folder is None else _caching_njit(folder):
         import umap
-    else:
-        with _caching_njit(cache_folder):
-            import umap
     return umap
 
 
+def keep_compiled(cache_folder: Path | None) -> None:
+    """Write down the checksums of what was compiled since; without them the next process compiles again."""
+    if cache_folder is None or not (folder := _versioned(cache_folder)).is_dir():
+        return
+    with contextlib.suppress(OSError):  # a full disk, or another process has just removed a file
+        found = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
+        if found != _checksums(folder):
+            written = folder / f"{_CHECKSUMS}.{os.getpid()}"
+            written.write_text(json.dumps(found))
+            written.replace(folder / _CHECKSUMS)
+
+
+def _ready(cache_folder: Path) -> Path | None:
+    """Return the folder for these versions with only sound files in it, or None where it cannot be written."""
+    folder = _versioned(cache_folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        known = _checksums(folder)
+        for path in _files(folder):
+            if known.get(path.relative_to(folder).as_posix()) != _checksum(path):
+                path.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _versioned(cache_folder: Path) -> Path:
+    """numba notices a changed function, but not that another file's function, compiled into it, has changed."""
+    versions = [f"{name}-{importlib.metadata.version(name)}" for name in ("umap-learn", "pynndescent", "numba")]
+    return cache_folder / "-".join(versions)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.nb[ci]") if path.is_file())
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / _CHECKSUMS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _checksum(path: Path) -> str:
+    return xxhash.xxh3_128_hexdigest(path.read_bytes())
+
+
 @contextlib.contextmanager
-def _caching_njit(cache_folder: Path) -> Iterator[None]:
+def _caching_njit(folder: Path) -> Iterator[None]:
     import numba
     from numba.core import config
 
-    cache_folder.mkdir(parents=True, exist_ok=True)
     plain = numba.njit
 
     def njit(*functions: Any, **options: Any) -> Any:
@@ -36,7 +89,7 @@ def _caching_njit(cache_folder: Path) -> Iterator[None]:
             return _compile(plain, functions[0], options)
         return lambda function: _compile(plain, function, options, signature=functions)
 
-    vars(config)["CACHE_DIR"] = str(cache_folder)  # stays: compilation happens at the first call, not at import
+    vars(config)["CACHE_DIR"] = str(folder)  # stays: compilation happens at the first call, not at import
     numba.njit = njit
     try:
         yield

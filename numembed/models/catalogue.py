@@ -6,6 +6,7 @@ instead of answering wrongly.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,8 @@ def model(reference: str) -> ModelSpec:
         version = BASELINES[reference].facts.get("version", 1)
         return ModelSpec(BASELINES[reference].title, BaselineWeights(reference, version))
     if reference.startswith(("/", "~", "./", "../")) or Path(reference).is_absolute():
-        folder = Path(reference).expanduser().absolute()
-        return ModelSpec(folder.name, LocalWeights(str(folder)))
+        folder = Path(os.path.expanduser(reference)).absolute()  # pathlib's own raises where there is no such user
+        return ModelSpec(folder.name or str(folder), LocalWeights(str(folder)))
     for row in CATALOGUE.values():
         if reference in (row.name, row.repo, f"{row.repo}@{row.revision}"):
             return _from_row(row)

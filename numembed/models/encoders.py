@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +21,7 @@ Matrix = NDArray[np.float32]
 
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
+_PLACE_TO_CUT = re.compile(" (?! )")  # the last of several spaces: byte-level tokenisers read it with the next word
 
 
 class Encoder(Protocol):
@@ -57,10 +60,15 @@ class SentenceEncoder:
             )
         return matrix
 
+    @property
+    def _limit(self) -> int | None:
+        limit = self._model.max_seq_length
+        return None if limit is None or limit == math.inf else int(limit)  # a static model says infinity
+
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return what the model reads of each text: prompt and special tokens included, cut at its limit."""
         prompted = [self.spec.prompt + text for text in texts]
-        tokenizer, limit = self._model.tokenizer, self._model.max_seq_length
+        tokenizer, limit = self._model.tokenizer, self._limit
         if not callable(tokenizer):  # a static model's tokenizer is the bare Rust one
             return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
         ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
@@ -72,7 +80,7 @@ class SentenceEncoder:
         Tokenisers split at white space first, so a text cut there has the same first tokens. A cut that
         turns out too short (one token may stand for a hundred digits) is made twice as long.
         """
-        limit = self._model.max_seq_length
+        limit = self._limit
         if limit is None:
             return list(texts)
         cut = list(texts)
@@ -80,8 +88,8 @@ class SentenceEncoder:
         while pending:
             chars *= _CUT_CHARS_PER_TOKEN if chars == limit else 2
             for i in pending:
-                end = texts[i].rfind(" ", 0, chars) if chars < len(texts[i]) else -1
-                cut[i] = texts[i][:end] if end > 0 else texts[i]
+                place = _PLACE_TO_CUT.search(texts[i], chars)
+                cut[i] = texts[i][: place.start()] if place else texts[i]
             lengths = [len(ids) for ids in self._token_ids([cut[i] for i in pending])]
             pending = [i for i, n in zip(pending, lengths, strict=True) if n < limit and len(cut[i]) < len(texts[i])]
         return cut

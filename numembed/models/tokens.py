@@ -28,11 +28,14 @@ class TokenCount:
 
 
 def count_tokens(spec: ModelSpec, texts: Sequence[str]) -> TokenCount | None:
-    """Return the tokens of each text with ``spec``'s prompt, or None where its tokenizer is not on this machine."""
+    """Return the tokens of each text with ``spec``'s prompt; None where its tokenizer is not here or not readable."""
     folder = known_folder(spec.weights)
     if folder is None or not (tokenizer_file := _find(folder, "tokenizer.json")):
         return None
-    encoded = _tokenizer(tokenizer_file).encode_batch([spec.prompt + text for text in texts])
+    tokenizer = _tokenizer(tokenizer_file)
+    if tokenizer is None:
+        return None
+    encoded = tokenizer.encode_batch([spec.prompt + text for text in texts])
     return TokenCount(tuple(len(one.ids) for one in encoded), spec.max_tokens or max_tokens(folder))
 
 
@@ -43,11 +46,18 @@ def max_tokens(folder: Path) -> int | None:
         ("tokenizer_config.json", "model_max_length"),
         ("config.json", "max_position_embeddings"),
     ):
-        found = _find(folder, file)
-        value = json.loads(found.read_text()).get(field) if found else None
+        value = _read(_find(folder, file)).get(field)
         if isinstance(value, int | float) and 0 < value < _NO_LIMIT:
             return int(value)
     return None
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def _find(folder: Path, name: str) -> Path | None:
@@ -57,7 +67,10 @@ def _find(folder: Path, name: str) -> Path | None:
 def _tokenizer(file: Path) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # it raises nothing more precise; running the model will say what is wrong
+        return None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -113,7 +113,7 @@ def totient(start: int) -> Iterator[int]:
     """How many of 1, …, n share no divisor with n, for n = 1, 2, …: 1, 1, 2, 2, 4, 2, …"""
     from sympy import totient as value
 
-    return (int(value(n)) for n in count(start + 1))
+    yield from (int(value(n)) for n in count(start + 1))
 
 
 @FAMILIES.register("Divisor counts", oeis="A000005", group="arithmetic functions", last_term=10**9)
@@ -121,7 +121,7 @@ def divisor_counts(start: int) -> Iterator[int]:
     """How many numbers divide n, for n = 1, 2, …: 1, 2, 2, 3, 2, 4, …"""
     from sympy import divisor_count as value
 
-    return (int(value(n)) for n in count(start + 1))
+    yield from (int(value(n)) for n in count(start + 1))
 
 
 @FAMILIES.register("Divisor sums", oeis="A000203", group="arithmetic functions", last_term=10**9)
@@ -129,7 +129,7 @@ def divisor_sums(start: int) -> Iterator[int]:
     """The sum of the numbers that divide n, for n = 1, 2, …: 1, 3, 4, 7, 6, 12, …"""
     from sympy import divisor_sigma as value
 
-    return (int(value(n)) for n in count(start + 1))
+    yield from (int(value(n)) for n in count(start + 1))
 
 
 @FAMILIES.register("Collatz steps", oeis="A006577", group="arithmetic functions")

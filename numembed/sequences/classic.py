@@ -109,7 +109,7 @@ def fibonacci(start: int) -> Iterator[int]:
     """Each is the sum of the two before: 0, 1, 1, 2, 3, 5, 8, …"""
     from sympy import fibonacci as term
 
-    return (int(term(n)) for n in count(start))
+    yield from (int(term(n)) for n in count(start))
 
 
 @FAMILIES.register("Lucas numbers", oeis="A000032", group="recursive", last_term=19_139, beyond=DIGITS)
@@ -117,7 +117,7 @@ def lucas(start: int) -> Iterator[int]:
     """Each is the sum of the two before, beginning with 2 and 1: 2, 1, 3, 4, 7, 11, …"""
     from sympy import lucas as term
 
-    return (int(term(n)) for n in count(start))
+    yield from (int(term(n)) for n in count(start))
 
 
 @FAMILIES.register("Pell numbers", oeis="A000129", group="recursive", last_term=10_451, beyond=DIGITS)
@@ -173,7 +173,7 @@ def catalan(start: int) -> Iterator[int]:
     """The ways to nest n pairs of brackets: 1, 1, 2, 5, 14, 42, …"""
     from sympy import catalan as term
 
-    return (int(term(n)) for n in count(start))
+    yield from (int(term(n)) for n in count(start))
 
 
 @FAMILIES.register("Bell numbers", oeis="A000110", group="exponential", last_term=1_000)
@@ -181,7 +181,7 @@ def bell(start: int) -> Iterator[int]:
     """The ways to split n things into groups: 1, 1, 2, 5, 15, 52, …"""
     from sympy import bell as term
 
-    return (int(term(n)) for n in count(start))
+    yield from (int(term(n)) for n in count(start))
 
 
 @FAMILIES.register("Partition numbers", oeis="A000041", group="recursive", last_term=20_000)
@@ -189,4 +189,4 @@ def partitions(start: int) -> Iterator[int]:
     """The ways to write n as a sum of positive whole numbers in any order: 1, 1, 2, 3, 5, 7, …"""
     from sympy import partition as term
 
-    return (int(term(n)) for n in count(start))
+    yield from (int(term(n)) for n in count(start))

@@ -1,0 +1,235 @@
+"""Every page through app.py, with real runs of real baselines and no browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from numembed.jobs import JobTable
+from numembed.models.encoders import LoadedModel
+from numembed.paper import paper_study
+from numembed.settings import read_settings
+from numembed.study import Study
+from numembed.worker import run_job
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("pages/compare.py", "pages/sequences.py", "pages/runs.py")
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    monkeypatch.setenv("NUMEMBED_HOME", str(tmp_path))
+    monkeypatch.setattr("numembed.worker.start_supervisor", lambda settings: None)
+    monkeypatch.setattr("ui.frame.start_supervisor", lambda settings: None)
+    monkeypatch.chdir(ROOT)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+    st.cache_resource.clear()
+
+
+def work_off(home: Path) -> None:
+    """Do what the worker does, here."""
+    settings = read_settings({"NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
+    with JobTable(settings.app_db) as jobs:
+        while job := jobs.claim():
+            run_job(job, jobs, settings=settings, loaded=LoadedModel(offline=True))
+
+
+def charts(app: AppTest) -> list[dict[str, object]]:
+    return [json.loads(e.proto.plotly_chart.spec) for e in _walk(app.main) if e.type == "plotly_chart"]
+
+
+def _walk(block: object) -> Iterator[object]:
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from _walk(child)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_an_empty_store(app: AppTest, page: str) -> None:
+    app.run()
+    app.switch_page(page).run()
+    assert not app.exception
+    assert not app.error
+    assert app.title
+
+
+def test_compare_opens_with_the_papers_preset(app: AppTest) -> None:
+    app.run()
+    assert app.multiselect(key="models").value == ["all-MiniLM-L6-v2", *paper_study().as_dict()["models"][1:]]
+    assert app.multiselect(key="families").value == list(paper_study().families)
+    assert not dict(app.query_params)
+
+
+def test_one_click_gives_scores_and_maps(app: AppTest, tmp_path: Path) -> None:
+    app.query_params["models"] = ["last_digits", "string_length"]
+    app.run()
+    app.button(key="run").click().run()
+    assert not app.exception
+    work_off(tmp_path)
+    app.run()
+    assert not app.exception
+    assert any("The best baseline: Last digits, with 0.64" in heading.value for heading in app.subheader)
+    kinds = [element.type for element in _walk(app.main)]
+    assert kinds.count("plotly_chart") == 3  # one large map and two small ones
+    assert "bidi_component" in kinds
+
+
+def test_the_address_holds_the_whole_choice(app: AppTest) -> None:
+    app.run()
+    app.multiselect(key="models").set_value(["last_digits"])
+    app.multiselect(key="families").set_value(["primes", "multiples:k=7"])
+    app.number_input(key="length").set_value(20)
+    app.selectbox(key="distance").set_value("cosine")
+    app.run()
+    asked = {name: values if isinstance(values, list) else [values] for name, values in app.query_params.items()}
+    assert asked == {
+        "models": ["last_digits"], "families": ["primes", "multiples:k=7"], "length": ["20"], "distance": ["cosine"],
+    }  # fmt: skip
+    other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+    for name, values in asked.items():
+        other.query_params[name] = values
+    other.run()
+    assert other.multiselect(key="families").value == ["primes", "multiples:k=7"]
+    assert other.number_input(key="length").value == 20
+    assert other.selectbox(key="distance").value == "cosine"
+
+
+HOSTILE = [
+    {"length": "-5"},
+    {"length": "1e9"},
+    {"length": "999999999999999999999999"},
+    {"per_family": "1000000"},
+    {"models": "a/../../etc/passwd"},
+    {"models": "<script>alert(1)</script>"},
+    {"families": "<img src=x onerror=alert(1)>"},
+    {"families": "primes:k=1"},
+    {"separator": "x" * 100_000},
+    {"separator": "5"},
+    {"distance": "euclid"},
+    {"seed": "NaN"},
+    {"study": '{"models": []}'},
+    {"__class__": "x"},
+    {"first_window": "٣"},
+    {"max_chars": "0"},
+    {"NUMEMBED_HOME": "/tmp"},
+    {"trust_remote_code": "1"},
+]
+
+
+@pytest.mark.parametrize("query", HOSTILE, ids=lambda query: str(query)[:40])
+def test_hostile_links_are_left_out_and_start_nothing(
+    app: AppTest, tmp_path: Path, query: dict[str, str | list[str]]
+) -> None:
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    assert app.toast, "nothing was said about the part that was left out"
+    assert app.multiselect(key="families").value == list(paper_study().families)
+    with JobTable(tmp_path / "app.db") as jobs:
+        assert jobs.recent() == ()
+
+
+@pytest.mark.parametrize(
+    ("widget", "value", "words"),
+    [
+        ("models", [], "at least one model"),
+        ("models", ["no such model"], "is no model's name"),
+        ("models", ["GritLM/GritLM-7B"], "is not run here yet"),
+        ("families", [], "at least one family"),
+        ("families", ["primess"], "Did you mean 'primes'?"),
+        ("families", ["residues:modulus=3,remainder=5"], "remainder"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_and_nothing_is_lost(
+    app: AppTest, widget: str, value: list[str], words: str
+) -> None:
+    app.run()
+    app.multiselect(key=widget).set_value(value).run()
+    assert not app.exception
+    assert [words in error.value.replace("\\", "").replace("\u2060", "") for error in app.error] == [True]
+    app.multiselect(key=widget).set_value(list(paper_study().as_dict()[widget])).run()
+    assert not app.error
+
+
+def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, tmp_path: Path) -> None:
+    empty = tmp_path / "no model"
+    empty.mkdir()
+    app.query_params["models"] = ["last_digits", str(empty), "nobody/nothing-here"]
+    app.run()
+    app.button(key="run").click().run()
+    work_off(tmp_path)
+    app.run()
+    told = " ".join(error.value for error in app.error).replace("\\", "").replace("\u2060", "")
+    assert "is no SentenceTransformer model" in told
+    assert "nobody/nothing-here is not on this machine" in told
+    assert "best baseline: Last digits" in app.subheader[0].value
+
+
+def test_cancel_is_kept_and_said(app: AppTest, tmp_path: Path) -> None:
+    app.query_params["models"] = ["last_digits"]
+    app.run()
+    app.button(key="run").click().run()
+    app.button(key="cancel").click().run()
+    assert not app.exception
+    with JobTable(tmp_path / "app.db") as jobs:
+        assert [job.state for job in jobs.recent()] == ["cancelled"]
+    assert any("stopped" in told.value for told in app.info)
+
+
+def test_a_strange_study_gives_a_page(app: AppTest, tmp_path: Path) -> None:
+    for per_family, families in ((1, ["primes"]), (1, ["primes", "even"]), (2, ["even"]), (1, ["random_uniform"])):
+        study = Study.from_dict({"models": ["last_digits", "string_length"], "families": families,
+                                 "per_family": per_family, "length": 2})  # fmt: skip
+        with JobTable(tmp_path / "app.db") as jobs:
+            jobs.submit(study, asked_by="test")
+        work_off(tmp_path)
+        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+        for name, value in study.as_dict().items():
+            page.query_params[name] = value if isinstance(value, list) else str(value)
+        page.run()
+        assert not page.exception
+        assert not page.error
+        assert "No score is defined here" in page.subheader[0].value
+
+
+def test_runs_lists_opens_and_forgets(app: AppTest, tmp_path: Path) -> None:
+    study = Study.from_dict({"models": ["last_digits"], "families": ["primes", "even"]})
+    with JobTable(tmp_path / "app.db") as jobs:
+        job = jobs.submit(study, asked_by="test")
+    work_off(tmp_path)
+    app.run()
+    app.switch_page("pages/runs.py").run()
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="again").click().run()
+    work_off(tmp_path)
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="forget").click().run()
+    with JobTable(tmp_path / "app.db") as jobs:
+        assert [one.state for one in jobs.recent()] == ["done"]
+        left = jobs.recent()[0].id
+    app.session_state["run_chosen"] = left
+    app.run()
+    app.button(key="open").click().run()
+    assert not app.exception
+    assert app.multiselect(key="families").value == ["primes", "even"]
+
+
+def test_every_chart_has_words_for_those_who_do_not_see_it(app: AppTest, tmp_path: Path) -> None:
+    app.query_params["models"] = ["last_digits", "string_length"]
+    app.run()
+    app.button(key="run").click().run()
+    work_off(tmp_path)
+    app.run()
+    found = [element.proto for element in _walk(app.main) if element.type == "plotly_chart"]
+    assert len(found) == 3
+    assert all("map" in str(proto) for proto in found)
