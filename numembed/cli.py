@@ -138,7 +138,7 @@ def _prime(options: argparse.Namespace, settings: Settings) -> int:
 
     began = time.monotonic()
     bundled_is_genuine()
-    warm_umap(settings.home / "compiled")
+    warm_umap(settings.compiled)
     return _print_rows([{"ready": True, "seconds": round(time.monotonic() - began, 1)}], options)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Settings:
     home: Path  # app.db, cache.db, worker.lock, worker.log
     offline: bool  # never ask the model hub
     prewarm: bool  # the worker imports the libraries while it waits
+
+    @property
+    def compiled(self) -> Path:
+        """Compiled code, shared by all homes of this user; may be deleted at any time."""
+        return user_cache_path("numembed") / "compiled"
 
     @property
     def app_db(self) -> Path:

@@ -258,7 +258,7 @@ class _ModelRun:
                 method,
                 dims=dims,
                 seed=study.seed,
-                cache_folder=self.settings.home / "compiled",
+                cache_folder=self.settings.compiled,
             )
             self.results.put_projection(key, Projection(points, method, used))
             self.report(self.index, "project", done + 1, len(everything), "")

@@ -158,7 +158,7 @@ def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
     if not settings.prewarm:
         return
 
-    if not (settings.home / "compiled").exists():  # beside this process: compiling takes longer than a visitor waits
+    if not settings.compiled.exists():  # beside this process: compiling takes longer than a visitor waits
         yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
     for library in ("sklearn.manifold", "torch", "transformers", "sentence_transformers"):
         yield partial(importlib.import_module, library)

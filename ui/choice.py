@@ -33,7 +33,7 @@ def choose() -> Study | None:
         with left:
             st.multiselect(
                 "Models and baselines", [*_MODELS, *BASELINES.names], key="models", format_func=_model_title,
-                accept_new_options=True, placeholder="Choose, or type a name",
+                accept_new_options=True, placeholder="Choose, or type a name", select_all=False,
                 help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~.",
             )  # fmt: skip
         with right:
@@ -121,7 +121,7 @@ def family_picker() -> None:
     """Draw the choice of families."""
     st.multiselect(
         "Families of sequences", FAMILIES.names, key="families", format_func=_family_title, accept_new_options=True,
-        placeholder="Choose, or type a name",
+        placeholder="Choose, or type a name", select_all=False,
         help="Families with a parameter can be typed: multiples:k=7. The Sequences page shows them all.",
     )  # fmt: skip
 

@@ -126,7 +126,7 @@ def test_numbers_of_many_digits_do_not_starve_the_window(narrow: SentenceEncoder
     assert ids == narrow._token_ids([text])[0] and len(ids) == LIMIT
     unknown = ids.count(narrow._model.tokenizer.unk_token_id)
     assert unknown == 0 or unknown == LIMIT // 2 - 1  # WordPiece reads each as one unknown token: the cut had to grow
-    assert len(cut) < (8_000 if unknown else 400)
+    assert len(cut) < (9_000 if unknown else 400)
 
 
 def test_short_and_long_texts_together(narrow: SentenceEncoder) -> None:
