@@ -37,13 +37,13 @@ _NICE = 10
 _log = logging.getLogger(__name__)
 
 
-def main(settings: Settings) -> int:
-    """Work until the app is gone and nothing waits; return at once where another worker is alive."""
+def main(settings: Settings, parent: int) -> int:
+    """Work until process ``parent`` is gone and nothing waits; return at once where another worker is alive."""
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.home / "worker.lock", timeout=0):
             _be_polite()
-            _serve(settings, os.getppid())
+            _serve(settings, parent)
     except Timeout:
         _log.info("another worker is alive")
     return 0
@@ -52,10 +52,11 @@ def main(settings: Settings) -> int:
 def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel) -> str:
     """Carry out one job and close it; return its final state."""
     began = time.monotonic()
-    reporter = Reporter(job, jobs)
+    reporter = Reporter(job.id, jobs)
     state, error = "failed", ""
     try:
-        study = job.study
+        study = job.study  # an older version may have accepted what this one refuses
+        reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
         with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
             outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
         error = " ".join(outcome.errors.values())
@@ -74,9 +75,9 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
 class Reporter:
     """Writes the progress of a job to the table and raises Cancelled when somebody has asked to stop."""
 
-    def __init__(self, job: Job, jobs: JobTable) -> None:
-        self._job, self._jobs = job, jobs
-        self.progress = tuple(ModelProgress(spec.name) for spec in job.study.models)
+    def __init__(self, job_id: str, jobs: JobTable) -> None:
+        self._job_id, self._jobs = job_id, jobs
+        self.progress: tuple[ModelProgress, ...] = ()
         self._shown = 0.0
         self._stage_began: dict[tuple[int, str], tuple[float, int]] = {}
 
@@ -87,10 +88,10 @@ class Reporter:
         before = self.progress[index]
         step = replace(before, stage=stage, done=done, total=total, note=note, seconds_left=left)
         self.progress = (*self.progress[:index], step, *self.progress[index + 1 :])
-        if self._jobs.cancel_asked(self._job.id):
+        if self._jobs.cancel_asked(self._job_id):
             raise Cancelled("Stopped.")
         if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
-            self._jobs.show(self._job.id, self.progress)
+            self._jobs.show(self._job_id, self.progress)
             self._shown = now
 
 
@@ -133,7 +134,7 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     }
     with (settings.home / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "numembed.worker"],
+            [sys.executable, "-m", "numembed.worker", str(os.getpid())],
             env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
@@ -171,4 +172,6 @@ def _be_polite() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    sys.exit(main(read_settings()))
+    # told rather than asked for, because it may be gone by now; on Windows a launcher stands between the two
+    told = sys.argv[1:] if os.name == "posix" else []
+    sys.exit(main(read_settings(), parent=int(told[0]) if told else os.getppid()))

@@ -7,26 +7,27 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-_KEPT = user_cache_path("numembed-tests")  # UMAP's compiled code, for the next session too
 os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub when it is imported
-os.environ["HF_HOME"] = str(_KEPT / "no-models")
+os.environ["HF_HOME"] = str(user_cache_path("numembed") / "no-models")  # what was fetched here must not decide a test
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from numembed.settings import Settings, read_settings  # noqa: E402
 from tests import tiny  # noqa: E402
 
+hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure
+hypothesis.settings.load_profile("numembed")
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder that this process and those it starts use; compiled code is shared between tests."""
+    """An empty home folder that this process and those it starts use."""
     folder = tmp_path / "home"
     folder.mkdir()
-    (_KEPT / "compiled").mkdir(parents=True, exist_ok=True)
-    (folder / "compiled").symlink_to(_KEPT / "compiled")
     monkeypatch.setenv("NUMEMBED_HOME", str(folder))
     monkeypatch.setenv("NUMEMBED_PREWARM", "0")
     return folder

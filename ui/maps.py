@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -48,7 +49,8 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
     groups = groups_of(study.sequences, result.clusters, color)
     key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"
     rows = () if st.session_state.get("lit_in") == key else chosen_rows(study)
-    figure = map_figure(projection, study.sequences, groups, chosen=rows, theme=theme())
+    look = theme()
+    figure = _drawn((key, rows, look), lambda: map_figure(projection, study.sequences, groups, chosen=rows, theme=look))
     st.markdown(f"**{name}**")
     st.plotly_chart(
         figure, theme=None, key=key, on_select=lambda: _take(key, groups) if dims == 2 else None,
@@ -70,7 +72,10 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
         for result, projection in drawn:
             with st.container(width=270, gap=None):
                 st.caption(md_text(result.model.name, most=34))
-                figure = small_figure(projection, study.sequences, groups, chosen=chosen, theme=look)
+                figure = _drawn(
+                    (study.key, result.model.name, method, by, chosen, look),
+                    partial(small_figure, projection, study.sequences, groups, chosen=chosen, theme=look),
+                )
                 st.plotly_chart(
                     figure, theme=None, key=f"small {result.model.name}", config=_config() | {"staticPlot": True},
                     alt=_alt(study, result, method, 2),
@@ -93,6 +98,12 @@ def _take(key: str, groups: Sequence[Group]) -> None:
     event: Any = st.session_state[key]
     points = [(point["curve_number"], point["point_index"]) for point in event["selection"]["points"]]
     st.session_state.update(lit=map_rows(groups, points), lit_in=key if points else "")
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
+    """Return a figure, made once for all visitors who see the same."""
+    return _draw()
 
 
 def _config() -> dict[str, Any]:

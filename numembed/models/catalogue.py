@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def model(reference: str) -> ModelSpec:
     reference = reference.strip()
     if len(reference) > LIMITS.reference_chars:
         raise BadChoice(f"A model's name has at most {LIMITS.reference_chars} characters, got {len(reference):,}.")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in reference):
+        raise BadChoice(f"A model's name has no control characters, got {reference[:80]!r}. Rename its folder.")
     if reference in BASELINES:
         version = BASELINES[reference].facts.get("version", 1)
         return ModelSpec(BASELINES[reference].title, BaselineWeights(reference, version))

@@ -148,19 +148,26 @@ def _cached_commit(repo: str) -> str:
 
 
 def _newest_commit(repo: str, offline: bool) -> str:
+    """Return the commit of the hub's main branch; the one fetched last where the hub does not answer."""
+    fetched = _cached_commit(repo)
+    if offline and not fetched:
+        raise ModelUnavailable(_absent(repo, "this installation works offline"))
+    try:
+        return fetched if offline else _ask_hub(repo)
+    except ModelUnavailable:
+        if fetched:
+            return fetched
+        raise
+
+
+def _ask_hub(repo: str, revision: str | None = None) -> str:
+    """Return the commit that the hub has for ``repo``: within seconds, or a sentence."""
     from huggingface_hub import HfApi
 
-    if not offline:
-        try:
-            commit = HfApi().model_info(repo, timeout=_HUB_TIMEOUT_SECONDS).sha
-            if commit:
-                return commit
-        except Exception as error:  # every hub error gets its own sentence, unless a copy is at hand
-            if not _cached_commit(repo):
-                raise ModelUnavailable(_hub_sentence(repo, error)) from error
-    if commit := _cached_commit(repo):
-        return commit
-    raise ModelUnavailable(_absent(repo, "this installation works offline"))
+    try:
+        return str(HfApi().model_info(repo, revision=revision, timeout=_HUB_TIMEOUT_SECONDS).sha)
+    except Exception as error:  # whatever happens on the way gets its sentence
+        raise ModelUnavailable(_hub_sentence(repo, error)) from error
 
 
 def _download(repo: str, revision: str, offline: bool) -> Path:
@@ -168,7 +175,7 @@ def _download(repo: str, revision: str, offline: bool) -> Path:
 
     if offline:
         raise ModelUnavailable(_absent(repo, "this installation works offline"))
-    _newest_commit(repo, offline=False)  # answers at once where the hub does not, unlike the download's own retries
+    _ask_hub(repo, revision)  # answers at once where there is no network; the download itself tries for minutes
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(_KEPT)))
     except Exception as error:

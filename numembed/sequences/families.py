@@ -12,6 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -89,6 +90,7 @@ class Family:
         return tuple(islice(FAMILIES[self.name].function(start, **dict(self.options)), count))
 
 
+@lru_cache(maxsize=1024)
 def family(reference: str) -> Family:
     """Return the family that ``reference`` names; raise UnknownName or BadChoice where it names none.
 

@@ -78,7 +78,7 @@ def test_a_folder_named_like_a_hub_id_is_not_used(tmp_path: Path, monkeypatch: p
         "owner/na me", "ow\u0430er/name", "owner/n\u00e4me", "owner/name\x00", "owner/na\nme", "file://owner/name",
         "https://huggingface.co/owner/name", "C:/models/one", "owner\\name", "-owner/name", ".owner/name",
         "owner/.name", "owner/name@main", "owner/name@" + "A" * 40, "owner/name@" + "0" * 39, "owner/name#x",
-        "owner/%2e%2e", "models--owner--name", "owner/" + "x" * 97, "x" * 10_000, "/" + "x" * 10_000,
+        "owner/%2e%2e", "/models/\x00", "/models/two\nlines", "~/\ud800", "/\x7f", "models--owner--name", "owner/" + "x" * 97, "x" * 10_000, "/" + "x" * 10_000,
     ],
 )  # fmt: skip
 def test_what_is_no_name_is_refused_in_a_sentence(reference: str) -> None:
@@ -87,7 +87,7 @@ def test_what_is_no_name_is_refused_in_a_sentence(reference: str) -> None:
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value) and "\x00" not in str(caught.value)
 
 
-@pytest.mark.parametrize("reference", ["/a/../../etc", "/a\x00b", "/" + "x" * (LIMITS.reference_chars - 1), "/"])
+@pytest.mark.parametrize("reference", ["/a/../../etc", "/" + "x" * (LIMITS.reference_chars - 1), "/"])
 def test_a_strange_folder_is_a_folder_or_a_sentence(reference: str) -> None:
     try:
         made = model(reference)

@@ -1,0 +1,221 @@
+"""Real processes and real kills: nothing that was stored is lost, and every run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from filelock import FileLock, Timeout
+
+from numembed.jobs import MAX_ATTEMPTS, Job, JobTable
+from numembed.models.catalogue import model
+from numembed.models.checkpoints import resolve
+from numembed.models.encoders import token_batches
+from numembed.models.tokens import count_tokens
+from numembed.paper import PAPER_FAMILIES
+from numembed.settings import Settings
+from numembed.store import VectorStore
+from numembed.study import Study
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, length=5)
+SERVER = """
+import time
+from numembed.settings import read_settings
+from numembed.worker import start_supervisor
+start_supervisor(read_settings())
+time.sleep(600)
+"""
+
+
+class Place:
+    """A home with its files open, and the processes that were started there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.vectors, self.jobs = VectorStore(settings.cache_db), JobTable(settings.app_db)
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL)
+        self.started.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        process = self.start("-m", "numembed.worker")
+        wait_until(self.locked)
+        return process
+
+    def locked(self) -> bool:
+        try:
+            with FileLock(self.settings.home / "worker.lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def job(self, job_id: str) -> Job:
+        return self.jobs.get(job_id)
+
+    def clear(self) -> None:
+        for process in self.started:
+            for one in (*_children(process), process):
+                _kill(one.pid)
+            process.wait()
+        self.vectors.close()
+
+
+@pytest.fixture
+def place(settings: Settings) -> Iterator[Place]:
+    here = Place(settings)
+    yield here
+    here.clear()
+
+
+@pytest.fixture
+def long_study(tiny_model: Path) -> Study:
+    """360 texts for the tiny model: some seconds of encoding."""
+    return Study(PAPER_FAMILIES, (model(str(tiny_model)),), per_family=60, length=50)
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _key(study: Study) -> str:
+    return resolve(study.models[0], offline=True).key
+
+
+def _largest_batch(study: Study) -> int:
+    counted = count_tokens(study.models[0], study.sequences.texts)
+    assert counted is not None
+    return max(map(len, token_batches(counted.counts)))
+
+
+def test_a_killed_worker_loses_nothing_and_the_run_ends(place: Place, long_study: Study) -> None:
+    key, texts = _key(long_study), long_study.sequences.texts
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    first = place.worker()
+    wait_until(lambda: place.vectors.count(key, texts) >= 60)
+    _kill(first.pid)
+    first.wait()
+    assert place.job(job_id).state == "running" and not place.locked()
+    matrix, found = place.vectors.read(key, texts)
+    kept = int(found.sum())
+    assert 60 <= kept < 360
+
+    place.worker()
+    counts, steps = [kept], []
+
+    def ended() -> bool:
+        counts.append(place.vectors.count(key, texts))
+        job = place.job(job_id)
+        steps.extend(step.done for step in job.progress if step.stage == "encode" and job.attempts == 2)
+        return not job.active
+
+    wait_until(ended)
+    job = place.job(job_id)
+    assert (job.state, job.attempts, job.error) == ("done", 2, "") and job.progress[0].stage == "done"
+    assert counts == sorted(counts) and counts[-1] == 360
+    assert min(steps) >= kept  # what was stored was not encoded again
+    after, all_found = place.vectors.read(key, texts)
+    assert all_found.all() and after[found].tobytes() == matrix[found].tobytes()
+    assert np.isfinite(after).all()
+
+
+def test_cancel_takes_effect_within_one_batch(place: Place, long_study: Study) -> None:
+    key, texts = _key(long_study), long_study.sequences.texts
+    waiting = place.jobs.submit(replace(long_study, seed=1), asked_by="visitor")
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    place.jobs.cancel(waiting)
+    worker = place.worker()
+    assert psutil.Process(worker.pid).nice() >= 10
+    wait_until(lambda: place.vectors.count(key, texts) >= 60)
+    before = place.vectors.count(key, texts)
+    place.jobs.cancel(job_id)
+    wait_until(lambda: not place.job(job_id).active, seconds=10)
+    kept = place.vectors.count(key, texts)
+    assert place.job(job_id).state == "cancelled" and place.job(waiting).attempts == 0
+    assert before <= kept <= before + 3 * _largest_batch(long_study)  # one ran, one may begin before each look
+    time.sleep(0.3)
+    assert place.vectors.count(key, texts) == kept and worker.poll() is None
+
+
+def test_a_second_worker_ends_at_once_and_the_first_goes_on(place: Place) -> None:
+    first = place.worker()
+    second = place.start("-m", "numembed.worker")
+    assert second.wait(30) == 0 and first.poll() is None and place.locked()
+    job_id = place.jobs.submit(QUICK, asked_by="visitor")
+    wait_until(lambda: place.job(job_id).state == "done")
+    assert place.job(job_id).attempts == 1
+
+
+def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Place, long_study: Study) -> None:
+    poison = place.jobs.submit(long_study, asked_by="visitor")
+    next_one = place.jobs.submit(QUICK, asked_by="another")
+    server = place.start("-c", SERVER)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        wait_until(lambda attempt=attempt: place.job(poison).attempts == attempt)
+        (worker,) = _children(server)
+        _kill(worker.pid)
+    wait_until(lambda: place.job(next_one).state == "done")
+    job = place.job(poison)
+    assert job.state == "failed" and job.error.startswith("This run stopped its worker 3 times and was given up.")
+
+
+def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
+    server = place.start("-c", SERVER)
+    wait_until(place.locked)
+    (worker,) = _children(server)
+    job_id = place.jobs.submit(QUICK, asked_by="visitor")
+    wait_until(lambda: place.job(job_id).attempts == 1)
+    _kill(worker.pid)
+    _kill(server.pid)
+    server.wait()
+    place.start("-c", SERVER)
+    wait_until(lambda: place.job(job_id).state == "done")
+    assert place.job(job_id).attempts == 2
+
+
+def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
+    server = place.start("-c", SERVER)
+    wait_until(place.locked)
+    (worker,) = _children(server)
+    job_id = place.jobs.submit(QUICK, asked_by="visitor")
+    _kill(server.pid)
+    server.wait()
+    wait_until(lambda: not place.locked())
+    assert place.job(job_id).state == "done" and place.job(job_id).attempts == 1
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> None:
+    nobody = subprocess.Popen([sys.executable, "-c", ""])
+    nobody.wait()
+    assert place.start("-m", "numembed.worker", str(nobody.pid)).wait(30) == 0

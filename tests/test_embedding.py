@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from numembed.embedding import embed
+from numembed.errors import Cancelled, NonFiniteVectors
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue import model
+from numembed.models.checkpoints import resolve
+from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.models.spec import ModelSpec
+from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
+from numembed.store import VectorStore
+
+SEQUENCES = make_sequences(["even", "primes"], per_family=12, length=50)
+
+
+def _spec(folder: Path) -> ModelSpec:
+    return resolve(model(str(folder)), offline=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VectorStore:
+    return VectorStore(tmp_path / "cache.db")
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that reaches a real encoder, in order."""
+    heard: list[str] = []
+    real = SentenceEncoder.encode
+
+    def encode(self: SentenceEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+        heard.extend(texts)
+        return real(self, texts)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", encode)
+    return heard
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return LoadedModel(offline=True)
+
+
+def test_row_i_is_the_vector_of_sequence_i(tiny_model: Path, store: VectorStore, loaded: LoadedModel) -> None:
+    spec = _spec(tiny_model)
+    made = embed(spec, SEQUENCES, store=store, loaded=loaded)
+    alone = np.concatenate([loaded.get(spec).encode([text]) for text in SEQUENCES.texts])
+    assert made.matrix.shape == (24, 32) and made.matrix.dtype == np.float32
+    assert np.abs(made.matrix - alone).max() <= 1e-5
+    assert made.sequences is SEQUENCES and made.model == spec
+    with pytest.raises(ValueError, match="read-only"):
+        made.matrix[0] = 0
+
+
+def test_the_second_time_nothing_is_encoded(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str]
+) -> None:
+    first = embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
+    assert sorted(encoded) == sorted(SEQUENCES.texts)
+    encoded.clear()
+    nothing = LoadedModel(offline=True)
+    second = embed(_spec(tiny_model), SEQUENCES, store=store, loaded=nothing)
+    assert encoded == [] and nothing._encoder is None
+    assert second.matrix.tobytes() == first.matrix.tobytes() and not second.matrix.flags.writeable
+
+
+def test_one_more_sequence_encodes_exactly_one_text(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str]
+) -> None:
+    before = embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
+    encoded.clear()
+    items = list(SEQUENCES.items)
+    items.insert(5, IntegerSequence("mine", 0, (3, 1, 4, 1, 5)))
+    more = embed(_spec(tiny_model), SequenceSet(tuple(items)), store=store, loaded=loaded)
+    assert encoded == ["3, 1, 4, 1, 5"]
+    assert np.delete(more.matrix, 5, axis=0).tobytes() == before.matrix.tobytes()
+    assert store.count(_spec(tiny_model).key, SequenceSet(tuple(items)).texts) == 25
+
+
+def test_equal_texts_are_encoded_once(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str]
+) -> None:
+    twice = SequenceSet((*SEQUENCES.items[:3], IntegerSequence("again", 7, SEQUENCES.items[1].terms)))
+    made = embed(_spec(tiny_model), twice, store=store, loaded=loaded)
+    assert sorted(encoded) == sorted(SEQUENCES.texts[:3])
+    assert np.array_equal(made.matrix[1], made.matrix[3]) and not np.array_equal(made.matrix[0], made.matrix[1])
+
+
+def test_progress_counts_what_is_stored(tiny_model: Path, store: VectorStore, loaded: LoadedModel) -> None:
+    spec, heard, kept = _spec(tiny_model), [], []
+
+    def progress(done: int, total: int, stage: str) -> None:
+        heard.append((done, total, stage))
+        kept.append(store.count(spec.key, SEQUENCES.texts))
+
+    embed(spec, SEQUENCES, store=store, loaded=loaded, progress=progress)
+    assert heard[:2] == [(0, 24, "load"), (0, 24, "encode")] and heard[-1] == (24, 24, "encode")
+    assert [done for done, _, _ in heard] == kept == sorted(kept) and len(heard) > 4
+    heard.clear()
+    embed(spec, SEQUENCES, store=store, loaded=loaded, progress=progress)
+    assert heard == [(24, 24, "encode")]
+
+
+def test_a_cancelled_run_keeps_what_it_has_and_the_next_asks_for_the_rest(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str]
+) -> None:
+    spec = _spec(tiny_model)
+
+    def stop(done: int, total: int, stage: str) -> None:
+        if done >= 10:
+            raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        embed(spec, SEQUENCES, store=store, loaded=loaded, progress=stop)
+    kept = store.count(spec.key, SEQUENCES.texts)
+    assert 10 <= kept < 24 and len(encoded) == kept
+    before = set(encoded)
+    encoded.clear()
+    embed(spec, SEQUENCES, store=store, loaded=loaded)
+    assert set(encoded) == set(SEQUENCES.texts) - before and len(encoded) == 24 - kept
+
+
+def test_nothing_of_a_broken_model_is_stored(nan_model: Path, store: VectorStore, loaded: LoadedModel) -> None:
+    with pytest.raises(NonFiniteVectors, match="Nothing of that batch was stored"):
+        embed(_spec(nan_model), SEQUENCES, store=store, loaded=loaded)
+    assert store.models() == ()
+
+
+@pytest.mark.parametrize("name", BASELINES.names)
+def test_baselines_are_computed_and_never_stored(name: str, store: VectorStore, loaded: LoadedModel) -> None:
+    heard: list[tuple[int, int, str]] = []
+    made = embed(
+        model(name), SEQUENCES, store=store, loaded=loaded, progress=lambda *said: heard.append(said)
+    )
+    assert np.array_equal(made.matrix, BASELINES[name].function(SEQUENCES.texts)) and len(made.matrix) == 24
+    assert store.models() == () and heard == [(24, 24, "encode")]

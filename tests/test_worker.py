@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from numembed import worker
+from numembed.jobs import JobTable
+from numembed.models.catalogue import model
+from numembed.models.encoders import LoadedModel
+from numembed.settings import Settings
+from numembed.store import VectorStore
+from numembed.study import Study
+from numembed.worker import Reporter, main, run_job
+
+STUDY = Study(("even", "odd", "primes"), (model("last_digits"), model("digit_counts")), per_family=1, length=5)
+
+
+@pytest.fixture(autouse=True)
+def _stay_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_be_polite", lambda: None)  # it would slow all later tests of this process
+
+
+@pytest.fixture
+def jobs(settings: Settings) -> Iterator[JobTable]:
+    with JobTable(settings.app_db) as table:
+        yield table
+
+
+@pytest.fixture
+def loaded() -> LoadedModel:
+    return LoadedModel(offline=True)
+
+
+def _run(study: Study, jobs: JobTable, settings: Settings, loaded: LoadedModel) -> str:
+    jobs.submit(study, asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None
+    state = run_job(job, jobs, settings=settings, loaded=loaded)
+    assert jobs.get(job.id).state == state and (jobs.get(job.id).seconds or -1) >= 0
+    return job.id
+
+
+def test_a_job_ends_done(jobs: JobTable, settings: Settings, loaded: LoadedModel) -> None:
+    job = jobs.get(_run(STUDY, jobs, settings, loaded))
+    assert job.state == "done" and job.error == ""
+    assert [(step.model, step.stage) for step in job.progress] == [("Last digits", "done"), ("Digits", "done")]
+
+
+def test_a_model_that_fails_is_told_with_the_others_done(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel, nan_model: Path
+) -> None:
+    study = replace(STUDY, models=(model("/no/such/folder"), model("last_digits"), model(str(nan_model))))
+    job = jobs.get(_run(study, jobs, settings, loaded))
+    assert job.state == "failed" and "There is no folder" in job.error and "not finite" in job.error
+    assert [step.stage for step in job.progress] == ["failed", "done", "failed"]
+    assert job.progress[0].note in job.error
+
+
+def test_a_cancelled_job_says_so(jobs: JobTable, settings: Settings, loaded: LoadedModel) -> None:
+    jobs.submit(STUDY, asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None
+    jobs.cancel(job.id)
+    assert run_job(job, jobs, settings=settings, loaded=loaded) == "cancelled"
+    assert jobs.get(job.id).error == "Stopped. What was computed is kept."
+
+
+def test_a_job_that_was_deleted_under_its_worker_stops(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel
+) -> None:
+    jobs.submit(STUDY, asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None
+    other = sqlite3.connect(settings.app_db)
+    other.execute("DELETE FROM jobs")
+    other.commit()
+    assert run_job(job, jobs, settings=settings, loaded=loaded) == "cancelled"
+
+
+@pytest.mark.parametrize("study", ["", "{}", '{"families": ["a family of old"], "models": ["last_digits"]}'])
+def test_a_study_that_is_none_any_more_is_a_sentence(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel, study: str
+) -> None:
+    jobs.submit(STUDY, asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None
+    assert run_job(replace(job, study_json=study), jobs, settings=settings, loaded=loaded) == "failed"
+    assert jobs.get(job.id).error and "fault" not in jobs.get(job.id).error
+
+
+def test_a_full_disk_is_a_sentence(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SmallDisk(VectorStore):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self._connection.execute("PRAGMA max_page_count=5")
+
+    monkeypatch.setattr(worker, "VectorStore", SmallDisk)
+    study = replace(STUDY, models=(model(str(tiny_model)),), per_family=150)
+    job = jobs.get(_run(study, jobs, settings, loaded))
+    assert job.state == "failed" and job.error.startswith("The disk is full. What was stored before is safe")
+
+
+def test_a_fault_of_ours_is_named_and_the_next_job_runs(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "run", broken)
+        job = jobs.get(_run(STUDY, jobs, settings, loaded))
+    assert job.state == "failed"
+    assert job.error == "numembed has a fault here (ZeroDivisionError). Its details stand in worker.log."
+    assert jobs.get(_run(STUDY, jobs, settings, loaded)).state == "done"
+
+
+def test_progress_is_written_at_each_stage_and_then_now_and_again(
+    jobs: JobTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job_id = jobs.submit(STUDY, asked_by="visitor")
+    jobs.claim()
+    reporter = Reporter(job_id, jobs)
+    reporter.progress = tuple(worker.ModelProgress(spec.name) for spec in STUDY.models)
+    seen = []
+    for elapsed, stage, done in ((0, "load", 0), (1, "encode", 0), (1.01, "encode", 1), (3, "encode", 4)):
+        now = 100.0 + elapsed
+        reporter(1, stage, done, 10, "")
+        step = jobs.get(job_id).progress[1]
+        seen.append((step.stage, step.done, step.seconds_left))
+    assert seen == [("load", 0, None), ("encode", 0, None), ("encode", 0, None), ("encode", 4, 3.0)]
+    assert jobs.get(job_id).progress[0].stage == "waiting"
+
+
+def test_a_second_worker_ends_at_once(settings: Settings, jobs: JobTable) -> None:
+    jobs.submit(STUDY, asked_by="visitor")
+    with FileLock(settings.home / "worker.lock"):
+        assert main(settings, parent=0) == 0
+    assert jobs.has_waiting()
+
+
+def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settings, jobs: JobTable) -> None:
+    job_id = jobs.submit(STUDY, asked_by="visitor")
+    assert main(settings, parent=0) == 0
+    assert jobs.get(job_id).state == "done"
+    with FileLock(settings.home / "worker.lock", timeout=0):
+        pass
+
+
+def test_a_new_worker_takes_over_what_the_dead_one_left(settings: Settings, jobs: JobTable) -> None:
+    job_id = jobs.submit(STUDY, asked_by="visitor")
+    jobs.claim()
+    main(settings, parent=0)
+    assert jobs.get(job_id).state == "done" and jobs.get(job_id).attempts == 2
+
+
+def test_nothing_is_imported_ahead_where_the_operator_says_so(settings: Settings) -> None:
+    assert list(worker._prewarming(settings)) == []
+    assert list(worker._prewarming(replace(settings, prewarm=True)))
