@@ -18,7 +18,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
 EMPTY = "import streamlit as st\nst.write('READY')\n"
 
 

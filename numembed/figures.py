@@ -210,7 +210,8 @@ def _layout(theme: str, height: int) -> dict[str, Any]:
         "template": "none", "height": height, "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
         "font": {"color": colors["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": colors["text"]}, "uirevision": "keep", "colorway": list(PALETTE),
+        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": colors["text"]},
+        "uirevision": "keep", "colorway": list(PALETTE),
     }  # fmt: skip
 
 

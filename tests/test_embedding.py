@@ -136,8 +136,6 @@ def test_nothing_of_a_broken_model_is_stored(nan_model: Path, store: VectorStore
 @pytest.mark.parametrize("name", BASELINES.names)
 def test_baselines_are_computed_and_never_stored(name: str, store: VectorStore, loaded: LoadedModel) -> None:
     heard: list[tuple[int, int, str]] = []
-    made = embed(
-        model(name), SEQUENCES, store=store, loaded=loaded, progress=lambda *said: heard.append(said)
-    )
+    made = embed(model(name), SEQUENCES, store=store, loaded=loaded, progress=lambda *said: heard.append(said))
     assert np.array_equal(made.matrix, BASELINES[name].function(SEQUENCES.texts)) and len(made.matrix) == 24
     assert store.models() == () and heard == [(24, 24, "encode")]

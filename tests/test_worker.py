@@ -71,9 +71,7 @@ def test_a_cancelled_job_says_so(jobs: JobTable, settings: Settings, loaded: Loa
     assert jobs.get(job.id).error == "Stopped. What was computed is kept."
 
 
-def test_a_job_that_was_deleted_under_its_worker_stops(
-    jobs: JobTable, settings: Settings, loaded: LoadedModel
-) -> None:
+def test_a_job_that_was_deleted_under_its_worker_stops(jobs: JobTable, settings: Settings, loaded: LoadedModel) -> None:
     jobs.submit(STUDY, asked_by="visitor")
     job = jobs.claim()
     assert job is not None

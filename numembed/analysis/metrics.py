@@ -52,10 +52,11 @@ def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidea
 def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
     """How wide the groups are beside the gaps between their centres; from 0 up, lower is better.
 
-    Equal to scikit-learn's davies_bouldin_score, except where two centres coincide: formula (2) of the paper then
-    divides by zero, and scikit-learn leaves that pair out, down to a perfect 0. Davies and Bouldin 1979.
+    Equal to scikit-learn's davies_bouldin_score, also where two centres coincide: formula (2) of the paper then
+    divides by zero, and scikit-learn leaves that pair out; :func:`davies_bouldin_note` says so.
+    Davies and Bouldin 1979.
     """
-    if davies_bouldin_undefined_reason(matrix, labels):
+    if undefined_reason(matrix, labels):
         return math.nan
     from sklearn.metrics import davies_bouldin_score
 
@@ -102,13 +103,13 @@ def undefined_reason(matrix: Matrix, labels: Labels) -> str:
     return ""
 
 
-def davies_bouldin_undefined_reason(matrix: Matrix, labels: Labels) -> str:
-    """Return why Davies–Bouldin is undefined here, or ""."""
+def davies_bouldin_note(matrix: Matrix, labels: Labels) -> str:
+    """Return why Davies–Bouldin is undefined here, or what flatters it, or ""."""
     if reason := undefined_reason(matrix, labels):
         return reason
     centres = np.stack([matrix[labels == group].mean(axis=0, dtype=np.float64) for group in np.unique(labels)])
     gaps = [np.linalg.norm(centres[i + 1 :] - centres[i], axis=1).min() for i in range(len(centres) - 1)]
-    return "two groups have the same centre" if min(gaps) <= _SAME * np.abs(matrix).max() else ""
+    return "two groups share one centre; that pair is left out" if min(gaps) <= _SAME * np.abs(matrix).max() else ""
 
 
 def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:

@@ -15,7 +15,7 @@ from numembed.analysis.metrics import (
     ami,
     ari,
     davies_bouldin,
-    davies_bouldin_undefined_reason,
+    davies_bouldin_note,
     silhouette,
     undefined_reason,
 )
@@ -78,12 +78,12 @@ def score_all(
         ),
         Score(
             model, "davies_bouldin", "families", davies_bouldin(matrix, labels),
-            note=davies_bouldin_undefined_reason(matrix, labels),
+            note=davies_bouldin_note(matrix, labels),
         ),
         Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_clusters),
         Score(
             model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters),
-            note=davies_bouldin_undefined_reason(matrix, clusters),
+            note=davies_bouldin_note(matrix, clusters),
         ),
         Score(model, "ari", "kmeans", ari(labels, clusters), note=no_agreement),
         Score(model, "ami", "kmeans", ami(labels, clusters), note=no_agreement),

@@ -18,7 +18,7 @@ from numembed.analysis.metrics import (
     ari,
     cosine_parts,
     davies_bouldin,
-    davies_bouldin_undefined_reason,
+    davies_bouldin_note,
     silhouette,
     undefined_reason,
 )
@@ -166,13 +166,13 @@ def test_undefined_is_nan_with_its_reason(matrix: NDArray[np.float64], labels: l
     assert math.isnan(davies_bouldin(vectors, groups)) is bool(reason)
 
 
-def test_davies_bouldin_of_groups_with_one_centre_is_undefined_and_not_perfect() -> None:
+def test_davies_bouldin_of_groups_with_one_centre_is_scikit_learns_and_says_what_flatters_it() -> None:
     matrix = np.array([[-1.1], [1.1], [-2.3], [2.3], [9]], dtype=np.float32)
     for labels in ([0, 0, 1, 1, 2], [0, 0, 1, 1, 1]):
-        same = labels[4] == 2
-        reason = davies_bouldin_undefined_reason(matrix, np.array(labels))
-        assert reason == ("two groups have the same centre" if same else "")
-        assert math.isnan(davies_bouldin(matrix, np.array(labels))) is same
+        groups, same = np.array(labels), labels[4] == 2
+        told = davies_bouldin_note(matrix, groups)
+        assert told == ("two groups share one centre; that pair is left out" if same else "")
+        assert davies_bouldin(matrix, groups) == pytest.approx(sklearn_metrics.davies_bouldin_score(matrix, groups))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_no_small_input_crashes_or_leaves_the_bounds(data: st.DataObject, n: int
         else:
             assert -1 <= value <= 1
             assert value == pytest.approx(formula_1(matrix, labels, distance=distance), abs=1e-5)
-    if davies_bouldin_undefined_reason(matrix, labels):
+    if undefined_reason(matrix, labels):
         assert math.isnan(davies_bouldin(matrix, labels))
-    else:
+    elif not davies_bouldin_note(matrix, labels):
         assert davies_bouldin(matrix, labels) == pytest.approx(formula_2(matrix, labels), rel=1e-4)

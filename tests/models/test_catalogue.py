@@ -56,7 +56,9 @@ def test_a_hub_id_with_and_without_a_commit() -> None:
         assert model(reference_of(spec)) == spec
 
 
-@pytest.mark.parametrize("reference", ["/models/one", "~/models/one", "./models/one", "../models/one", "~no-such-user/one"])
+@pytest.mark.parametrize(
+    "reference", ["/models/one", "~/models/one", "./models/one", "../models/one", "~no-such-user/one"]
+)
 def test_a_folder_is_told_by_how_it_begins(reference: str) -> None:
     made = model(reference)
     assert isinstance(made.weights, LocalWeights) and Path(made.weights.path).is_absolute()

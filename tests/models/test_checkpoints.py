@@ -138,7 +138,9 @@ def _pickle_in_one_module(folder: Path) -> None:
         (_pickle_in_one_module, "'spoilt' has weights outside the safetensors format"),
     ],
 )
-def test_a_folder_that_is_no_model_is_a_sentence(tiny_model: Path, tmp_path: Path, spoil: object, sentence: str) -> None:
+def test_a_folder_that_is_no_model_is_a_sentence(
+    tiny_model: Path, tmp_path: Path, spoil: object, sentence: str
+) -> None:
     folder = _copy(tiny_model, tmp_path / "spoilt")
     spoil(folder)  # type: ignore[operator]
     with pytest.raises(ModelUnavailable, match=sentence):
