@@ -6,11 +6,12 @@ import argparse
 import dataclasses
 import getpass
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from numembed.analysis.metrics import METRICS
 from numembed.errors import BadChoice, NumembedError
@@ -99,7 +100,10 @@ def _metrics(options: argparse.Namespace, settings: Settings) -> int:
     facts = ("higher_is_better", "bounds", "chance")
     return _print_rows(
         [
-            {"name": entry.name, "title": entry.title} | {f: entry.facts[f] for f in facts} | {"help": entry.summary}
+            {"name": entry.name, "title": entry.title}
+            | {fact: entry.facts[fact] for fact in facts}
+            | {"bounds": [None if math.isinf(bound) else bound for bound in entry.facts["bounds"]]}
+            | {"help": entry.summary}
             for entry in METRICS
         ],
         options,
@@ -213,10 +217,15 @@ def _user() -> str:
         return "unknown"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"numembed: {' '.join(message.split())}. See: {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="numembed", description="Compare how text-embedding models represent numbers."
-    )
+    parser = _Parser(prog="numembed", description="Compare how text-embedding models represent numbers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(

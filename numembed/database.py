@@ -15,7 +15,7 @@ from pathlib import Path
 from numembed.errors import StoreFull, StoreUnreadable
 
 _BUSY_SECONDS = 30.0
-_PAGE_BYTES = 16_384  # a vector of 1,024 numbers fills a page of 4,096 and is then read in two pieces
+_PAGE_BYTES = 32_768  # small pages would hold a vector in pieces, each read apart
 _DAMAGED = ("malformed", "not a database", "disk image")
 
 

@@ -88,8 +88,12 @@ def map_figure(
     axis, layout = _bare_axis(), _layout(theme, height)
     layout["legend"] = {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"}
     if projection.points.shape[1] == 3:
-        bare = axis | {"showbackground": False, "showspikes": False, "title": {"text": ""}}
-        layout["scene"] = {"xaxis": bare, "yaxis": bare, "zaxis": bare, "aspectmode": "cube"}
+        edge = {"showline": True, "mirror": True, "linecolor": THEMES[theme]["line"]}
+        bare = axis | edge | {"showbackground": False, "showspikes": False}
+        layout["scene"] = {
+            "xaxis": bare, "yaxis": bare, "zaxis": bare, "aspectmode": "cube",
+            "camera": {"eye": {"x": 1.0, "y": 0.9, "z": 0.45}},
+        }  # fmt: skip
     else:
         layout |= {"xaxis": axis, "yaxis": axis, "dragmode": False}
     return _figure([_trace(projection, sequences, group, chosen, size=9, hover=True) for group in groups], layout)

@@ -49,6 +49,7 @@ class Job:
 
     @property
     def active(self) -> bool:
+        """True while the job waits or runs."""
         return self.state in ACTIVE
 
     @property

@@ -78,7 +78,7 @@ def options_of(function: Callable[..., Any]) -> tuple[Option, ...]:
 
 @dataclass(frozen=True)
 class Entry(Generic[F]):
-    """A registered function: its name, title, facts; ``summary`` is the docstring's first line."""
+    """A registered function: its name, title and facts."""
 
     name: str
     title: str
@@ -87,10 +87,12 @@ class Entry(Generic[F]):
 
     @property
     def summary(self) -> str:
+        """The docstring's first line."""
         return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
 
     @property
     def options(self) -> tuple[Option, ...]:
+        """The function's keyword-only arguments."""
         return options_of(self.function)
 
 
@@ -131,4 +133,5 @@ class Registry(Generic[F]):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """All names, in the order in which they were registered."""
         return tuple(self._entries)

@@ -101,6 +101,7 @@ class ResultStore:
         return ModelResult(model, found["dimension"], scores, np.asarray(found["clusters"], dtype=np.int64))
 
     def put_model_result(self, key: str, result: ModelResult) -> None:
+        """Store the scores and clusters of one model."""
         scores = [score.as_json() for score in result.scores]
         self.put(key, {"dimension": result.dimension, "scores": scores, "clusters": result.clusters.tolist()})
 
@@ -113,6 +114,7 @@ class ResultStore:
         return Projection(points, found["method"], found["used"])
 
     def put_projection(self, key: str, projection: Projection) -> None:
+        """Store a map."""
         points = np.ascontiguousarray(projection.points, dtype="<f4")
         encoded = base64.b64encode(points.tobytes()).decode()
         self.put(

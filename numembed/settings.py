@@ -46,10 +46,12 @@ class Settings:
 
     @property
     def app_db(self) -> Path:
+        """Jobs and results."""
         return self.home / "app.db"
 
     @property
     def cache_db(self) -> Path:
+        """Vectors; may be deleted at any time."""
         return self.home / "cache.db"
 
 

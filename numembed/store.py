@@ -58,6 +58,7 @@ class VectorStore:
         self.close()
 
     def close(self) -> None:
+        """Close the file; what was added is on disk already."""
         self._connection.close()
 
     def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:

@@ -13,11 +13,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import pytest
 
-from numembed.settings import Settings, read_settings  # noqa: E402
-from tests import tiny  # noqa: E402
+from numembed.settings import Settings, read_settings
+from tests import tiny
 
 hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure
 hypothesis.settings.load_profile("numembed")

@@ -46,9 +46,8 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     connection = connect(tmp_path / "a.db", FIRST)
     with transaction(connection):
         connection.execute("INSERT INTO things VALUES ('kept')")
-    with pytest.raises(KeyboardInterrupt), transaction(connection):
-        connection.execute("INSERT INTO things VALUES ('half')")
-        raise KeyboardInterrupt
+    with pytest.raises(sqlite3.IntegrityError), transaction(connection):
+        connection.executemany("INSERT INTO things VALUES (?)", [("half",), (None,)])
     assert _names(connection) == ["kept"] and not connection.in_transaction
     assert _names(connect(tmp_path / "a.db", FIRST)) == ["kept"]
 
@@ -81,7 +80,7 @@ def test_a_newer_file_is_refused_untouched(tmp_path: Path, journal: str) -> None
     newer.close()
     before = path.read_bytes()
     for may_restart in (False, True):
-        with pytest.raises(StoreUnreadable, match="a.db was written by a newer numembed .version 9, this one knows 1"):
+        with pytest.raises(StoreUnreadable, match=r"a.db was written by a newer .* \(version 9, this one knows 1"):
             connect(path, FIRST, may_restart=may_restart)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
@@ -106,7 +105,7 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
 def test_a_damaged_file_stays_where_it_may_not_restart(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(b"this was a database once" * 100)
-    with pytest.raises(StoreUnreadable, match="a.db in .* cannot be opened .*not a database.* NUMEMBED_HOME"):
+    with pytest.raises(StoreUnreadable, match=r"a.db in .* cannot be opened .*not a database.* NUMEMBED_HOME"):
         connect(path, FIRST)
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
 
@@ -130,7 +129,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.db").mkdir()
     for path in (tmp_path / "file" / "a.db", tmp_path / "folder.db"):
-        with pytest.raises(StoreUnreadable, match="cannot be opened .* set NUMEMBED_HOME to another"):
+        with pytest.raises(StoreUnreadable, match=r"cannot be opened .* set NUMEMBED_HOME to another"):
             connect(path, FIRST, may_restart=True)
 
 

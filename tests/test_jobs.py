@@ -49,7 +49,7 @@ def test_equal_studies_share_one_active_job(jobs: JobTable) -> None:
     assert claimed is not None and claimed.id == first and jobs.submit(STUDY, asked_by="three") == first
     _end(jobs, first)
     again = jobs.submit(STUDY, asked_by="one")
-    assert again != first and [job.id for job in jobs.recent()][0] == again and len(jobs.recent()) == 3
+    assert again != first and jobs.recent()[0].id == again and len(jobs.recent()) == 3
 
 
 def test_the_table_itself_allows_one_active_job_a_study(jobs: JobTable, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_job_that_is_over_cannot_be_cancelled(jobs: JobTable) -> None:
 
 def test_a_job_that_is_gone_counts_as_told_to_stop(jobs: JobTable) -> None:
     assert jobs.cancel_asked("nowhere")
-    with pytest.raises(UnknownName, match="There is no run 'nowhere'. The Runs page lists all"):
+    with pytest.raises(UnknownName, match=r"There is no run 'nowhere'\. The Runs page lists all"):
         jobs.get("nowhere")
     with pytest.raises(UnknownName):
         jobs.get("x" * 10_000 + "'; DROP TABLE jobs; --")

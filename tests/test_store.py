@@ -22,7 +22,7 @@ KEY, OTHER = "a" * 64, "b" * 64
 TEXTS = [f"{n}, {n + 1}, {n * n}" for n in range(60)]
 
 
-def _vectors(texts: list[str], width: int = 24) -> Matrix:
+def _vectors(texts: list[str], width: int = 300) -> Matrix:
     """Vectors that follow from their texts, so that a wrong one is noticed."""
     rows = [np.random.default_rng(list(text.encode())).standard_normal(width) for text in texts]
     return np.array(rows, dtype=np.float32).reshape(len(texts), width)
@@ -40,6 +40,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with VectorStore(path) as store:
         store.add(KEY, "one", TEXTS, _vectors(TEXTS))
     return path
+
+
+def _break(path: Path) -> None:
+    """Overwrite all but the first page, which holds the schema."""
+    content = path.read_bytes()
+    page = int.from_bytes(content[16:18], "big")  # at most 32,768; SQLite writes 65,536 as 1
+    path.write_bytes(content[:page] + b"\xff" * (len(content) - page))
 
 
 def _check_nothing_wrong(store: VectorStore, texts: list[str] = TEXTS, key: str = KEY) -> int:
@@ -99,7 +106,7 @@ def test_models_lists_the_largest_first(path: Path) -> None:
         store.add(OTHER, "large", TEXTS, _vectors(TEXTS))
         listed = store.models()
         assert [(one.key, one.name, one.vectors) for one in listed] == [(OTHER, "large", 60), (KEY, "small", 2)]
-        assert listed[0].size_bytes >= 60 * 24 * 4 and store.size_bytes() == path.stat().st_size
+        assert listed[0].size_bytes >= 60 * 300 * 4 and store.size_bytes() == path.stat().st_size
 
 
 def test_count_counts_distinct_texts(whole: Path) -> None:
@@ -129,7 +136,7 @@ def test_a_number_that_is_none_is_refused_and_nothing_stored(path: Path, bad: fl
 def test_delete_one_model_or_all(path: Path) -> None:
     with VectorStore(path) as store:
         for key in (KEY, OTHER):
-            store.add(key, key[0], TEXTS, _vectors(TEXTS, 400))
+            store.add(key, key[0], TEXTS, _vectors(TEXTS, 4_000))
         before = store.size_bytes()
         assert store.delete(KEY) == 60
         assert store.count(KEY, TEXTS) == 0 and store.count(OTHER, TEXTS) == 60
@@ -200,7 +207,7 @@ def test_a_file_that_breaks_while_it_is_open_is_begun_anew(whole: Path, path: Pa
         with VectorStore(path) as store:
             store.add(KEY, "one", TEXTS, _vectors(TEXTS))
         with VectorStore(path) as store:
-            path.write_bytes(path.read_bytes()[:16_384] + b"\xff" * (path.stat().st_size - 16_384))
+            _break(path)
             act(store)
             store.add(KEY, "one", TEXTS, _vectors(TEXTS))
             assert _check_nothing_wrong(store) == 60
@@ -211,7 +218,7 @@ def test_a_file_that_another_process_began_anew_is_not_set_aside_again(path: Pat
     with VectorStore(path) as late:
         late.add(KEY, "one", TEXTS, _vectors(TEXTS))
     with VectorStore(path) as late:
-        path.write_bytes(path.read_bytes()[:16_384] + b"\xff" * (path.stat().st_size - 16_384))
+        _break(path)
         with VectorStore(path) as quick:
             quick.read(KEY, TEXTS)
             quick.add(KEY, "one", TEXTS, _vectors(TEXTS))

@@ -21,13 +21,13 @@ _STRINGS = (
     Column("First term", "The place of its first term in the family, from 1.", "number"),
     Column("Characters", kind="number"),
     Column("Tokens", "As all-MiniLM-L6-v2 reads it.", "number"),
-    Column("What the models read"),
+    Column("What the models read", kind="line"),
 )
 _LIST = (
     Column("Family"),
     Column("OEIS", "Its number in the On-Line Encyclopedia of Integer Sequences."),
-    Column("First terms"),
-    Column("What it is"),
+    Column("First terms", kind="line"),
+    Column("What it is", kind="wide"),
     Column("Name", "For the command line and for links."),
 )
 

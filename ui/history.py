@@ -17,12 +17,12 @@ _STATES = {
     "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",
 }  # fmt: skip
 _RUNS = (
-    Column("Asked for"),
-    Column("When"),
+    Column("Asked for", kind="wide"),
+    Column("When", kind="line"),
     Column("State"),
     Column("Took", kind="number"),
     Column("By"),
-    Column("What went wrong"),
+    Column("What went wrong", kind="wide"),
 )
 _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kind="number"))
 

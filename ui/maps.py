@@ -69,8 +69,8 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
     by = color if color != "cluster" else "family"  # clusters of different models have nothing in common
     groups, chosen, look = groups_of(study.sequences, drawn[0][0].clusters, by), chosen_rows(study), theme()
     with st.container(horizontal=True, key="overview"):
-        for result, projection in drawn:
-            with st.container(width=270, gap=None):
+        for place, (result, projection) in enumerate(drawn):
+            with st.container(width=270, gap=None, key=f"small-{place}"):
                 st.caption(md_text(result.model.name, most=34))
                 figure = _drawn(
                     (study.key, result.model.name, method, by, chosen, look),

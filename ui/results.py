@@ -148,7 +148,7 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
     chosen = chosen_rows(study)
     with st.expander("The sequences", key="items"):
         table(
-            (Column("Family"), Column("Window", kind="number"), Column("Cluster", f"Of KMeans on {result.model.name}.", "number"), Column("First terms")),
+            (Column("Family"), Column("Window", kind="number"), Column("Cluster", f"Of KMeans on {result.model.name}.", "number"), Column("First terms", kind="line")),
             rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
             on_select=_take_rows, height=380,
         )  # fmt: skip

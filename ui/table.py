@@ -19,7 +19,8 @@ _ASSETS = Path(__file__).parent / "table_files"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``kind`` is "text", "number" or "interval" (a number drawn on a line with its chance band)."""
+    """A column: ``kind`` is "text", "line" (never broken), "wide", "number" or "interval" (a number on a line with its
+    chance band)."""
 
     title: str
     help: str = ""

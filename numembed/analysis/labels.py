@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numembed.analysis.metrics import Labels, Matrix, rescaled
 from numembed.registry import Range, Registry
 
-Matrix = NDArray[np.float32]
-Labels = NDArray[np.int64]
 LABELLINGS: Registry[Callable[..., Labels]] = Registry("labelling")
 
 
@@ -35,12 +33,14 @@ def kmeans(
     With fewer distinct vectors than families there are only as many clusters.
     """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     wanted = len(np.unique(labels))
     count = min(wanted, len(matrix) and len(np.unique(matrix, axis=0)))
     if count < 2:
         return np.zeros(len(matrix), dtype=np.int64)
-    with warnings.catch_warnings():
+    # More than two threads add up the centres in any order, and the last digits would differ from run to run.
+    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(matrix)
+        found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rescaled(matrix))
     return np.asarray(found, dtype=np.int64)

@@ -39,7 +39,7 @@ def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidea
         return float(_cosine_silhouettes(matrix, labels).mean())
     from sklearn.metrics import silhouette_score
 
-    return float(silhouette_score(matrix, labels))
+    return float(silhouette_score(rescaled(matrix), labels))
 
 
 @METRICS.register(
@@ -60,7 +60,7 @@ def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
         return math.nan
     from sklearn.metrics import davies_bouldin_score
 
-    return float(davies_bouldin_score(matrix, labels))
+    return float(davies_bouldin_score(rescaled(matrix), labels))
 
 
 @METRICS.register(
@@ -93,13 +93,14 @@ def ami(labels: Labels, clusters: Labels) -> float:
     return float(adjusted_mutual_info_score(labels, clusters))
 
 
-def undefined_reason(matrix: Matrix, labels: Labels) -> str:
+def undefined_reason(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> str:
     """Return why separation is undefined here, in plain words, or "" where it is defined."""
-    n, groups = len(labels), len(np.unique(labels))
-    if not 2 <= groups <= n - 1:
-        return f"needs 2 to n − 1 groups, got {groups} for n = {n}"
-    if np.ptp(matrix, axis=0).max(initial=0) == 0:
+    if reason := _groups_reason(labels):
+        return reason
+    if all_equal(matrix):
         return "all vectors are equal"
+    if distance == "cosine" and _one_direction(cosine_parts(matrix)[1]):
+        return "all vectors point the same way"
     return ""
 
 
@@ -113,10 +114,28 @@ def davies_bouldin_note(matrix: Matrix, labels: Labels) -> str:
 
 
 def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:
-    """Return why agreement is undefined here, or ""."""
+    """Return why agreement is undefined here, or ""; with one sequence per family any clusters would match."""
     if len(np.unique(labels)) < 2:
         return "needs at least 2 families"
+    if reason := _groups_reason(labels):
+        return reason
     return "KMeans found no two clusters" if len(np.unique(clusters)) < 2 else ""
+
+
+def all_equal(matrix: Matrix) -> bool:
+    """Return whether no two rows differ; a look at the first rows answers nearly always."""
+    return bool((matrix[:16] == matrix[:1]).all() and (matrix == matrix[:1]).all())
+
+
+def rescaled(matrix: Matrix) -> Matrix:
+    """Return the matrix, divided by a power of two where its squares would leave the range of single precision.
+
+    No score and no layout depends on the unit; a power of two leaves every digit as it is.
+    """
+    largest = max(float(matrix.max(initial=0)), -float(matrix.min(initial=0)))
+    if largest == 0 or 1e-3 < largest < 1e6:
+        return matrix
+    return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
 
 
 def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
@@ -125,11 +144,21 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
     of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
     """
+    matrix = rescaled(matrix)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
     unit = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
     centred = unit - unit.mean(axis=0)
     halves = np.einsum("ij,ij->i", centred, centred) / 2
     return centred, np.where(norms[:, 0] > 0, halves, halves + np.float32(0.5))
+
+
+def _one_direction(halves: NDArray[np.float32]) -> bool:
+    return bool(halves.max() < 1e-12)  # closer to the common direction than single precision can tell
+
+
+def _groups_reason(labels: Labels) -> str:
+    n, groups = len(labels), len(np.unique(labels))
+    return "" if 2 <= groups <= n - 1 else f"needs 2 to n − 1 groups, got {groups} for n = {n}"
 
 
 def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
@@ -139,6 +168,8 @@ def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
     """
     _, own = np.unique(labels, return_inverse=True)
     centred, halves = cosine_parts(matrix)
+    if _one_direction(halves):
+        return np.full(len(own), np.nan)
     sizes, rows = np.bincount(own), np.arange(len(own))
     members = (own == np.arange(len(sizes))[:, None]).astype(np.float32)
     dots = centred @ (members @ centred).T

@@ -39,7 +39,7 @@ class Score:
 
     def as_json(self) -> dict[str, Any]:
         """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
-        plain = {name: value for name, value in vars(self).items() if value is not None and value != ""}
+        plain = {name: value for name, value in vars(self).items() if value is not None and (value or name != "note")}
         return plain | {"value": None if math.isnan(self.value) else self.value}
 
     @classmethod
@@ -65,7 +65,7 @@ def score_all(
     clusters = kmeans(matrix, labels, seed=seed)
     test = permutation_test(matrix, labels, distance=distance, permutations=permutations, seed=seed, progress=progress)
     defined = not test.note
-    no_families, no_clusters = undefined_reason(matrix, labels), undefined_reason(matrix, clusters)
+    no_silhouette = undefined_reason(matrix, clusters, distance=distance)
     no_agreement = agreement_undefined_reason(labels, clusters)
     return (
         Score(
@@ -74,13 +74,13 @@ def score_all(
             chance_mean=test.null_mean if defined else None,
             chance_low=test.null_low if defined else None,
             chance_high=test.null_high if defined else None,
-            note=no_families,
+            note=test.note,
         ),
         Score(
             model, "davies_bouldin", "families", davies_bouldin(matrix, labels),
             note=davies_bouldin_note(matrix, labels),
         ),
-        Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_clusters),
+        Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_silhouette),
         Score(
             model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters),
             note=davies_bouldin_note(matrix, clusters),

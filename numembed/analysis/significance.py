@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, undefined_reason
+from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, rescaled, undefined_reason
 from numembed.progress import Progress, silent
 
 _BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
@@ -41,7 +41,7 @@ def permutation_test(
     progress: Progress = silent,
 ) -> PermutationTest:
     """Return the right-tailed permutation test of the silhouette; NaN with a note where it is undefined."""
-    if reason := undefined_reason(matrix, labels):
+    if reason := undefined_reason(matrix, labels, distance=distance):
         return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
     rounds = permutations or default_permutations(len(labels))
     _, own = np.unique(labels, return_inverse=True)
@@ -140,6 +140,6 @@ def _distances_between(
         return np.asarray(np.where(distances > _TIE * most, distances, 0))
     from sklearn.metrics.pairwise import euclidean_distances
 
-    rows = np.asarray(matrix, dtype=np.float64)
+    rows = np.asarray(rescaled(matrix), dtype=np.float64)
     result: NDArray[np.float64] = euclidean_distances(rows[stretch], rows)
     return result

@@ -100,10 +100,10 @@ def _checked_folder(folder: Path) -> Path:
     weights = {file.parent for file in folder.rglob("*.safetensors")}
     pickled = {file.parent for pattern in _PICKLED for file in folder.rglob(pattern)}
     if not weights or pickled - weights:
+        found = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {folder.name!r} has {'weights outside' if weights else 'no weights in'} the safetensors format. "
-            "Other formats can run programs while they load, so they are refused; save the model again with safe "
-            "serialization."
+            f"The model {folder.name!r} has {found} the safetensors format. Other formats can run programs while they "
+            "load, so they are refused; save the model again with safe serialization."
         )
     return folder
 

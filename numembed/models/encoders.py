@@ -44,10 +44,12 @@ class SentenceEncoder:
         self._model = _load(spec, folder)
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the indices of ``texts`` in batches of at most ``BATCH_TOKENS`` tokens, shortest first."""
         lengths = [len(ids) for ids in self._token_ids(self._cut(texts))]
         return token_batches(lengths)
 
     def encode(self, texts: Sequence[str]) -> Matrix:
+        """Return one row a text, (n, d); raise NonFiniteVectors where a number is NaN or infinite."""
         vectors = self._model.encode(
             self._cut(texts), batch_size=len(texts), prompt=self.spec.prompt or None, show_progress_bar=False
         )
@@ -146,7 +148,7 @@ def _load(spec: ModelSpec, folder: Path) -> Any:
             model_kwargs={"use_safetensors": True, "dtype": spec.dtype},
         )
     except Exception as error:
-        logging.getLogger(__name__).warning("could not load %s", folder, exc_info=True)
+        logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
         raise ModelUnavailable(
             f"{spec.name} could not be loaded as a SentenceTransformer model ({type(error).__name__}). "
             "Check that the folder is complete and was saved by a current version of sentence-transformers."

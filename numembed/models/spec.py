@@ -60,6 +60,7 @@ class ModelSpec:
 
     @property
     def is_baseline(self) -> bool:
+        """True for a formula instead of a model."""
         return isinstance(self.weights, BaselineWeights)
 
     @property

@@ -198,7 +198,7 @@ def test_no_small_input_crashes_or_leaves_the_bounds(data: st.DataObject, n: int
     labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
     for distance in ("euclidean", "cosine"):
         value = silhouette(matrix, labels, distance=distance)
-        if undefined_reason(matrix, labels):
+        if undefined_reason(matrix, labels, distance=distance):
             assert math.isnan(value)
         else:
             assert -1 <= value <= 1

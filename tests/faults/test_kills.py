@@ -91,7 +91,7 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def _kill(pid: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.errors import BadChoice, ModelUnavailable, NumembedError
+from numembed.errors import BadChoice, ModelUnavailable
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import BUNDLED, CATALOGUE, model, reference_of
 from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, ModelSpec
@@ -37,7 +37,7 @@ def test_a_row_is_found_by_its_name_its_repository_and_its_commit(row: object) -
 def test_a_row_that_would_answer_wrongly_is_refused_under_every_name(row: object) -> None:
     facts = vars(row)
     for reference in (facts["name"], facts["repo"], f"{facts['repo']}@{facts['revision']}"):
-        with pytest.raises(ModelUnavailable, match="is not run here yet: .* wrong without a warning"):
+        with pytest.raises(ModelUnavailable, match=r"is not run here yet: .* wrong without a warning"):
             model(reference)
 
 
@@ -80,7 +80,8 @@ def test_a_folder_named_like_a_hub_id_is_not_used(tmp_path: Path, monkeypatch: p
         "owner/na me", "ow\u0430er/name", "owner/n\u00e4me", "owner/name\x00", "owner/na\nme", "file://owner/name",
         "https://huggingface.co/owner/name", "C:/models/one", "owner\\name", "-owner/name", ".owner/name",
         "owner/.name", "owner/name@main", "owner/name@" + "A" * 40, "owner/name@" + "0" * 39, "owner/name#x",
-        "owner/%2e%2e", "/models/\x00", "/models/two\nlines", "~/\ud800", "/\x7f", "models--owner--name", "owner/" + "x" * 97, "x" * 10_000, "/" + "x" * 10_000,
+        "owner/%2e%2e", "/models/\x00", "/models/two\nlines", "~/\ud800", "/\x7f", "models--owner--name",
+        "owner/" + "x" * 97, "x" * 10_000, "/" + "x" * 10_000,
     ],
 )  # fmt: skip
 def test_what_is_no_name_is_refused_in_a_sentence(reference: str) -> None:
@@ -90,12 +91,9 @@ def test_what_is_no_name_is_refused_in_a_sentence(reference: str) -> None:
 
 
 @pytest.mark.parametrize("reference", ["/a/../../etc", "/" + "x" * (LIMITS.reference_chars - 1), "/"])
-def test_a_strange_folder_is_a_folder_or_a_sentence(reference: str) -> None:
-    try:
-        made = model(reference)
-        assert isinstance(made.weights, LocalWeights) and made.name
-    except NumembedError as told:
-        assert "\x00" not in str(told)
+def test_a_strange_folder_is_still_a_folder_with_a_name(reference: str) -> None:
+    made = model(reference)
+    assert isinstance(made.weights, LocalWeights) and made.name
 
 
 def test_the_bundled_model_has_the_hubs_identity() -> None:

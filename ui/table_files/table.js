@@ -1,4 +1,5 @@
 // A controlled table: the page says which rows are selected; clicks and keys only ask for a change.
+const NAMED = { text: "", line: "line", wide: "wide", number: "number", interval: "number" };
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(name, text, parent) {
@@ -84,14 +85,14 @@ export default function (component) {
     columns.forEach((column, i) => {
       const cell = element("th", undefined, line);
       cell.scope = "col";
-      if (column.kind !== "text") cell.className = "number";
+      cell.className = NAMED[column.kind];
       cell.setAttribute("aria-sort", sort.column !== i ? "none" : sort.down > 0 ? "ascending" : "descending");
       const arrow = sort.column === i ? (sort.down > 0 ? " ↑" : " ↓") : "";
       const button = element("button", column.title + arrow, cell);
       button.tabIndex = 0;
       button.title = column.help;
       const turn = () => {
-        const first = column.better === "high" || (column.kind !== "text" && !column.better) ? -1 : 1;
+        const first = column.better === "high" || (NAMED[column.kind] === "number" && !column.better) ? -1 : 1;
         if (sort.column === i) sort.down = -sort.down; else Object.assign(sort, { column: i, down: first });
         tell(column.help ? column.title + ": " + column.help : "");
         drawHead(); drawBody();
@@ -117,7 +118,7 @@ export default function (component) {
       rows[i].forEach((cell, j) => {
         const made = element(j ? "td" : "th", undefined, line);
         if (!j) made.scope = "row";
-        if (columns[j].kind !== "text") made.className = "number";
+        made.className = NAMED[columns[j].kind];
         if (columns[j].kind === "interval" && typeof cell.sort === "number") made.appendChild(strip(cell, ranges[j]));
         made.appendChild(document.createTextNode(cell.text));
         if (best[j] !== null && cell.sort === best[j]) made.classList.add("best");

@@ -1,0 +1,1 @@
+"""What the project promises, measured against what one would run instead: ``python -m benchmarks [NAME …]``."""

@@ -1,0 +1,44 @@
+"""``python -m benchmarks [NAME …]``: print every figure beside its goal; exit 1 where one falls short."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+TOPICS = {
+    "page": "benchmarks.page",
+    "study": "benchmarks.study",
+    "encode": "benchmarks.encode",
+    "cut": "benchmarks.encode",
+    "permutation": "benchmarks.analysis",
+    "silhouette": "benchmarks.analysis",
+    "umap": "benchmarks.maps",
+    "tsne": "benchmarks.maps",
+    "store": "benchmarks.store",
+    "wire": "benchmarks.maps",
+}
+
+
+def main() -> int:
+    """Run the named topics, or all; return the exit code."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure what the README states.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(TOPICS)}; all without a name")
+    names = parser.parse_args().names or list(TOPICS)
+    if unknown := [name for name in names if name not in TOPICS]:
+        parser.error(f"no benchmark is called {unknown[0]!r}; known: {', '.join(TOPICS)}")
+    missed = 0
+    for name in names:
+        topic = getattr(importlib.import_module(TOPICS[name]), name)
+        print(f"\n{name}: {(topic.__doc__ or '').splitlines()[0]}", flush=True)
+        for figure in topic():
+            print(figure, flush=True)
+            missed += not figure.reached
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    # one thread and no hub, decided before numpy is imported
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    sys.exit(main())

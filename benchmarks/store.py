@@ -1,0 +1,34 @@
+"""The vector store against one file of numpy."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Figure, interleaved
+from numembed.store import VectorStore
+
+
+def store() -> list[Figure]:
+    """Reading 10,000 × 1,024 vectors by their texts, beside np.load of the same matrix."""
+    matrix = np.random.default_rng(0).standard_normal((10_000, 1_024)).astype(np.float32)
+    texts = [", ".join(map(str, range(i, i + 50))) for i in range(len(matrix))]
+    with tempfile.TemporaryDirectory() as name:
+        np.save(Path(name) / "matrix.npy", matrix)
+        with VectorStore(Path(name) / "cache.db") as vectors:
+            for start in range(0, len(matrix), 1_000):
+                part = slice(start, start + 1_000)
+                vectors.add("benchmark", "benchmark", texts[part], matrix[part])
+            read = vectors.read("benchmark", texts)[0]
+            theirs, ours = interleaved(
+                lambda: np.load(Path(name) / "matrix.npy"), lambda: vectors.read("benchmark", texts), rounds=15
+            )
+            new = [f"{i} new" for i in range(7)]
+            _, found = vectors.read("benchmark", [*texts[:500], *new])
+    print(f"np.load {theirs * 1000:.1f} ms, store {ours * 1000:.1f} ms of CPU; equal: {np.array_equal(read, matrix)}")
+    return [
+        Figure("store read", ours / theirs, 10, at_most=True),
+        Figure("store partial hit: texts left to encode, of 7 new", float((~found).sum()), 7, at_most=True),
+    ]

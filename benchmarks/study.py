@@ -1,0 +1,61 @@
+"""The paper's study from the store against computing it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import Figure, child_cpu_seconds, cpu_seconds, interleaved
+from numembed.embedding import embed
+from numembed.models.catalogue import model
+from numembed.models.encoders import LoadedModel
+from numembed.paper import paper_study
+from numembed.store import VectorStore
+
+NAMES = ["--models", "all-MiniLM-L6-v2"]
+
+
+def study() -> list[Figure]:
+    """The paper's 24 sequences read from the store, beside encoding them; and a whole fresh process."""
+    spec, sequences, loaded = model("all-MiniLM-L6-v2"), paper_study().sequences, LoadedModel(offline=True)
+    loaded.get(spec).encode(["1, 2, 3"])
+    texts = sequences.texts
+    with tempfile.TemporaryDirectory() as name:
+        colds = []
+        for i in range(5):
+            with VectorStore(Path(name) / f"cold-{i}.db") as empty:
+                colds.append(cpu_seconds(lambda empty=empty: embed(spec, sequences, store=empty, loaded=loaded)))  # type: ignore[misc]
+        with VectorStore(Path(name) / "cold-0.db") as vectors:
+            (warm,) = interleaved(lambda: embed(spec, sequences, store=vectors, loaded=loaded), rounds=200)
+        environment = {**os.environ, "NUMEMBED_HOME": name}
+
+        def process() -> None:
+            command = [sys.executable, "-m", "numembed", "run", *NAMES]
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+        subprocess.run(
+            [sys.executable, "-m", "numembed", "prime"], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
+        first, again = child_cpu_seconds(process), child_cpu_seconds(process)
+        heavy = subprocess.run(
+            [sys.executable, "-c", _IMPORTED], env=environment, check=True, capture_output=True, text=True
+        ).stdout.splitlines()[-1]
+    cold = sorted(colds)[2]
+    print(f"{len(texts)} texts: encoded in {cold * 1000:.0f} ms, read in {warm * 1000:.2f} ms of CPU")
+    print(f"numembed run: first {first:.2f} s, again {again:.2f} s of CPU; heavy imports of the second: {heavy}")
+    return [
+        Figure("study rerun in the worker", cold / warm, 1_000),
+        Figure("study rerun as a fresh process", first / again, 5),
+        Figure("study rerun imports of torch", float("torch" in heavy), 0, at_most=True),
+    ]
+
+
+_IMPORTED = f"""
+import sys
+from numembed.cli import main
+main(["run", *{NAMES!r}])
+print([name for name in ("torch", "sentence_transformers", "sklearn", "umap", "pandas") if name in sys.modules])
+"""

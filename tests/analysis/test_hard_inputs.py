@@ -1,0 +1,127 @@
+"""Inputs that a model or a visitor can give and that once broke a score or a map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from numembed.analysis import projections
+from numembed.analysis.labels import kmeans
+from numembed.analysis.metrics import (
+    Distance,
+    Labels,
+    Matrix,
+    agreement_undefined_reason,
+    ami,
+    ari,
+    davies_bouldin,
+    silhouette,
+    undefined_reason,
+)
+from numembed.analysis.projections import PROJECTIONS, project
+from numembed.analysis.scores import Score
+from numembed.analysis.significance import permutation_test
+from numembed.errors import BadChoice
+
+DISTANCES: list[Distance] = ["euclidean", "cosine"]
+
+
+def noise(n: int, d: int = 16) -> Matrix:
+    return np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+
+
+def clouds() -> tuple[Matrix, Labels]:
+    labels = np.arange(24) % 6
+    return noise(6, 8)[labels] + noise(24, 8)[::-1], labels
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-10, 1e10, 1e25, 1e37])
+def test_no_score_depends_on_the_unit(scale: float) -> None:
+    matrix, labels = clouds()
+    scaled = (matrix * scale).astype(np.float32)
+    for distance in DISTANCES:
+        expected = silhouette(matrix, labels, distance=distance)
+        assert silhouette(scaled, labels, distance=distance) == pytest.approx(expected, abs=1e-5)
+        test = permutation_test(scaled, labels, distance=distance, permutations=9)
+        assert test.observed == pytest.approx(expected, abs=1e-5)
+    assert davies_bouldin(scaled, labels) == pytest.approx(davies_bouldin(matrix, labels), rel=1e-5)
+    assert np.array_equal(kmeans(scaled, labels), kmeans(matrix, labels))
+
+
+@pytest.mark.parametrize("name", PROJECTIONS.names)
+@pytest.mark.parametrize("scale", [1e-38, 1e12, 1e37])
+def test_maps_of_vectors_of_any_size(name: str, scale: float) -> None:
+    """t-SNE ended the process at 1e37."""
+    points, _ = project((noise(24) * scale).astype(np.float32), name)
+    assert np.isfinite(points).all() and len(np.unique(points, axis=0)) == 24
+
+
+def test_vectors_of_one_direction_have_no_cosine_silhouette() -> None:
+    matrix, labels = np.linspace(1, 3, 12, dtype=np.float32)[:, None] * noise(1, 64), np.arange(12) % 3
+    assert undefined_reason(matrix, labels) == ""
+    assert undefined_reason(matrix, labels, distance="cosine") == "all vectors point the same way"
+    assert math.isnan(silhouette(matrix, labels, distance="cosine"))
+    assert permutation_test(matrix, labels, distance="cosine").note == "all vectors point the same way"
+
+
+def test_one_sequence_per_family_is_no_perfect_agreement() -> None:
+    labels = np.arange(5)
+    assert agreement_undefined_reason(labels, labels).startswith("needs 2 to n − 1 groups, got 5")
+    assert math.isnan(ari(labels, labels)) and math.isnan(ami(labels, labels))
+
+
+def test_json_keeps_an_empty_model_name() -> None:
+    assert Score.from_json(Score("", "ari", "kmeans", 0.0).as_json()) == Score("", "ari", "kmeans", 0.0)
+
+
+@pytest.mark.parametrize(("n", "distinct"), [(7, 2), (16, 4), (23, 7), (29, 8), (60, 20)])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_umap_of_repeated_vectors_repeats(n: int, distinct: int, dims: int) -> None:
+    """Their spectral start makes the solver restart at random, which umap leaves unseeded."""
+    matrix = noise(distinct, 8)[np.arange(n) % distinct]
+    first = project(matrix, "umap", dims=dims)[0]
+    assert all(np.array_equal(first, project(matrix, "umap", dims=dims)[0]) for _ in range(3))
+
+
+def test_umap_leaves_scipy_as_it_was() -> None:
+    from scipy.sparse import linalg
+
+    plain = linalg.eigsh
+    project(noise(24), "umap")
+    assert linalg.eigsh is plain
+
+
+@pytest.mark.parametrize("name", PROJECTIONS.names)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_equal_vectors_have_a_flat_map_that_says_so(name: str, dims: int) -> None:
+    points, used = project(np.full((5, 8), 0.1, dtype=np.float32), name, dims=dims)
+    assert points.shape == (5, dims) and not points.any() and used["note"] == "all vectors are equal"
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("distinct", [1, 2, 200])
+def test_many_vectors_of_few_dimensions(monkeypatch: pytest.MonkeyPatch, d: int, distinct: int) -> None:
+    """The string lengths of many sequences, for one."""
+    monkeypatch.setattr(projections, "OPENTSNE_POINTS", 199)
+    points, _ = project(noise(distinct, d)[np.arange(200) % distinct], "tsne")
+    assert points.shape == (200, 2) and np.isfinite(points).all()
+
+
+def test_wrong_options_are_refused_in_plain_words() -> None:
+    with pytest.raises(BadChoice, match="perplexity takes a number from"):
+        project(noise(4), "tsne", perplexity=-1)
+    with pytest.raises(BadChoice, match="t-SNE has no option 'perplexety'"):
+        project(noise(4), "tsne", perplexety=5)
+    with pytest.raises(BadChoice, match="2 or 3"):
+        project(noise(4), "pca", dims=4)
+
+
+@pytest.mark.slow
+def test_umap_of_thousands_keeps_groups_together() -> None:
+    labels = np.arange(4_200) % 3
+    points, _ = project(20 * np.eye(3, 16, dtype=np.float32)[labels] + noise(4_200), "umap")
+    centres = np.stack([points[labels == group].mean(axis=0) for group in range(3)])
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    assert np.mean(nearest == labels) > 0.99

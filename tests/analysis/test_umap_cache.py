@@ -1,0 +1,105 @@
+"""UMAP's compiled code on disk: the same coordinates with it and without, and damage costs time, not the map."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numembed.analysis.umap_cache import keep_compiled
+
+_FIT = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+import sklearn.manifold
+from numembed.analysis.projections import project
+matrix = np.random.default_rng(0).standard_normal((30, 16)).astype(np.float32)
+began = time.process_time()
+points, used = project(matrix, "umap", seed=5, cache_folder=Path(sys.argv[1]) if sys.argv[1] else None)
+import numba
+print(json.dumps([time.process_time() - began, points.tolist(), numba.njit.__module__]))
+"""
+
+
+@dataclass(frozen=True)
+class Fit:
+    seconds: float
+    points: np.ndarray
+    njit_from: str
+
+
+def _fit_in_a_new_process(folder: Path | None) -> Fit:
+    done = subprocess.run(
+        [sys.executable, "-c", _FIT, str(folder or "")], capture_output=True, text=True, check=True, timeout=300
+    )
+    seconds, points, njit_from = json.loads(done.stdout)
+    return Fit(seconds, np.array(points), njit_from)
+
+
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
+    """A folder with compiled code and the fit that filled it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    return folder, _fit_in_a_new_process(folder)
+
+
+@pytest.mark.slow
+def test_with_and_without_the_cache_the_map_is_the_same(cold: tuple[Path, Fit]) -> None:
+    folder, first = cold
+    uncached, warm = _fit_in_a_new_process(None), _fit_in_a_new_process(folder)
+    assert (first.points == uncached.points).all()
+    assert (warm.points == uncached.points).all()
+    assert warm.seconds < uncached.seconds / 3
+    assert {first.njit_from, warm.njit_from, uncached.njit_from} == {"numba.core.decorators"}  # put back after import
+
+
+@pytest.mark.slow
+def test_damaged_code_is_compiled_again_and_kept_again(cold: tuple[Path, Fit], tmp_path: Path) -> None:
+    folder, first = cold
+    damaged = tmp_path / "compiled"
+    shutil.copytree(folder, damaged)
+    index, code = sorted(damaged.rglob("*optimize_layout*.nbi"))[0], sorted(damaged.rglob("*rp_trees*.nbc"))[0]
+    index.write_bytes(b"")
+    code.write_bytes(code.read_bytes()[:-200])
+    assert (_fit_in_a_new_process(damaged).points == first.points).all()
+    assert index.stat().st_size and code.stat().st_size
+    (sums,) = damaged.rglob("checksums.json")
+    assert {sums.parent / name for name in json.loads(sums.read_text())} == set(damaged.rglob("*.nb[ic]"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["", "[]"])
+def test_an_unreadable_list_of_checksums_costs_time_only(cold: tuple[Path, Fit], tmp_path: Path, content: str) -> None:
+    folder, first = cold
+    damaged = tmp_path / "compiled"
+    shutil.copytree(folder, damaged)
+    (sums,) = damaged.rglob("checksums.json")
+    sums.write_text(content)
+    assert (_fit_in_a_new_process(damaged).points == first.points).all()
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_made_costs_time_only(cold: tuple[Path, Fit], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert (_fit_in_a_new_process(tmp_path / "file").points == cold[1].points).all()
+
+
+@pytest.mark.slow
+def test_the_folder_names_the_versions_whose_code_it_holds(cold: tuple[Path, Fit]) -> None:
+    (inside,) = cold[0].iterdir()
+    for name in ("umap-learn-", "pynndescent-", "numba-"):
+        assert name in inside.name
+
+
+def test_nothing_is_written_where_nothing_was_compiled(tmp_path: Path) -> None:
+    keep_compiled(None)
+    keep_compiled(tmp_path / "absent")
+    keep_compiled(tmp_path)
+    assert list(tmp_path.iterdir()) == []
