@@ -38,9 +38,7 @@ def umap() -> list[Figure]:
         runs = [_first_fit(folder) for folder in ("", name, name, name)]
     (_, plain, same), (_, ever, _), *later = runs
     imported, fit = sorted(run[0] for run in later)[0], sorted(run[1] for run in later)[0]
-    print(
-        f"fit: {plain:.2f} s without a cache, {ever:.2f} s while it is filled, {fit:.2f} s after; import {imported:.2f} s"
-    )
+    print(f"fit: {plain:.2f} s without a cache, {ever:.2f} s to fill it, {fit:.2f} s after; import {imported:.2f} s")
     return [
         Figure("umap first fit, CPU seconds", fit, 1.0, at_most=True),
         Figure("umap gain over no cache", plain / fit, 5),

@@ -83,7 +83,7 @@ def reruns_cpu(browser: Any, url: str, process: Any, count: int = 20) -> float:
 
 
 def page() -> list[Figure]:
-    """First text ≤ 1.5 × and first map from the store ≤ 3 × an empty app's first text; memory ≤ + 60 MB; rerun ≤ 80 ms."""
+    """First text and first map beside an empty app's first text; memory of the server; CPU of a rerun."""
     import psutil
     from playwright.sync_api import sync_playwright
 

@@ -35,7 +35,8 @@ def calm() -> None:
         """<style>
         .stMainBlockContainer { padding: 4.5rem 2.5rem 4rem; max-width: 1400px; }
         @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 3rem; } }
-        @media (max-width: 640px) { [class*="st-key-small-"] { width: 47% !important; min-width: 0 !important; } }
+        @media (max-width: 640px) { 
+            [data-testid="stLayoutWrapper"]:has(> [class*="st-key-small-"]) { width: 46%; min-width: 0; } }
         .stMainBlockContainer h1 { font-size: 2rem; padding: 0.25rem 0 0; }
         .stMainBlockContainer h3 { font-size: 1.3rem; font-weight: 600; line-height: 1.35; }
         </style>"""

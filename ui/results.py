@@ -148,7 +148,7 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
     chosen = chosen_rows(study)
     with st.expander("The sequences", key="items"):
         table(
-            (Column("Family"), Column("Window", kind="number"), Column("Cluster", f"Of KMeans on {result.model.name}.", "number"), Column("First terms", kind="line")),
+            _item_columns(result),
             rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
             on_select=_take_rows, height=380,
         )  # fmt: skip
@@ -159,6 +159,15 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(chosen), 'sequence')} selected: {md_text(names, most=200)}")
             st.button("Clear selection", key="clear", on_click=clear_selection, icon=":material/close:")
+
+
+def _item_columns(result: ModelResult) -> tuple[Column, ...]:
+    return (
+        Column("Family"),
+        Column("Window", kind="number"),
+        Column("Cluster", f"Of KMeans on {result.model.name}.", "number"),
+        Column("First terms", kind="line"),
+    )
 
 
 def _take_rows() -> None:

@@ -12,12 +12,13 @@ import pytest
 from numembed.analysis import projections
 from numembed.analysis.projections import OPENTSNE_POINTS, PROJECTIONS, pca, project, tsne
 from numembed.errors import UnknownName
+from numembed.settings import Settings
 
 
 @pytest.fixture
-def compiled(home: Path) -> Path:
-    """Where UMAP's compiled code is kept between tests."""
-    return home / "compiled"
+def compiled(settings: Settings) -> Path:
+    """Where UMAP's compiled code is kept between sessions."""
+    return settings.compiled
 
 
 def _noise(n: int, d: int, *, seed: int = 0) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numembed.analysis.projections import PROJECTIONS, project
+from numembed.settings import Settings
 
 # UMAP compiles for seconds at its first use
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name == "umap" else []) for name in PROJECTIONS.names]
@@ -26,9 +27,9 @@ MATRICES = {
 
 
 @pytest.fixture
-def compiled(home: Path) -> Path:
-    """Where UMAP's compiled code is kept between tests."""
-    return home / "compiled"
+def compiled(settings: Settings) -> Path:
+    """Where UMAP's compiled code is kept between sessions."""
+    return settings.compiled
 
 
 def _map(matrix: np.ndarray, method: str, compiled: Path, *, dims: int, seed: int = 7) -> np.ndarray:
