@@ -23,6 +23,7 @@ from numembed.sequences.sets import SequenceSet
 
 Points = NDArray[np.float32]
 
+FORMULAS = "1"  # grows whenever numembed/analysis gives other numbers for the same vectors
 APP_SCHEMA = (
     """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
     CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
@@ -147,4 +148,4 @@ def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) ->
 @functools.cache
 def _versions() -> dict[str, str]:
     names = ("scikit-learn", "umap-learn", "openTSNE")
-    return {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}
+    return {"numembed": FORMULAS} | {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

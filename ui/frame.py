@@ -35,8 +35,10 @@ def calm() -> None:
         """<style>
         .stMainBlockContainer { padding: 4.5rem 2.5rem 4rem; max-width: 1400px; }
         @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 3rem; } }
-        @media (max-width: 640px) { 
-            [data-testid="stLayoutWrapper"]:has(> [class*="st-key-small-"]) { width: 46%; min-width: 0; } }
+        @media (max-width: 640px) {
+            .st-key-overview [data-testid="stLayoutWrapper"] { flex: 0 0 46% !important; max-width: 46%; }
+            .st-key-overview [class*="st-key-small-"] { width: 100%; max-width: 100%; }
+        }
         .stMainBlockContainer h1 { font-size: 2rem; padding: 0.25rem 0 0; }
         .stMainBlockContainer h3 { font-size: 1.3rem; font-weight: 600; line-height: 1.35; }
         </style>"""

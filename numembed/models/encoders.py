@@ -21,7 +21,7 @@ Matrix = NDArray[np.float32]
 
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
-_PLACE_TO_CUT = re.compile(r"(?<=\S) (?=\S)")  # tokenisers disagree about several spaces in a row
+_PLACE_TO_CUT = re.compile(r"(?<=\S) ")  # before all of several spaces: tokenisers disagree about what is left of them
 
 
 class Encoder(Protocol):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from numembed.errors import ModelUnavailable, NonFiniteVectors
+from numembed.models import encoders
 from numembed.models.catalogue import model
 from numembed.models.checkpoints import resolve
 from numembed.models.encoders import BATCH_TOKENS, LoadedModel, SentenceEncoder, token_batches
@@ -105,6 +106,7 @@ numbers = st.one_of(st.integers(0, 99), st.integers(-(10**6), 10**12), st.intege
     separator=st.sampled_from([", ", " ", "  ", "   ", " ; ", ",", "\n", "\n ", ",  "]),
     repeats=st.integers(1, 8),
 )
+@example(terms=[7] * 300, separator=" " * 8, repeats=1)
 def test_a_cut_text_has_the_same_tokens(
     narrow: SentenceEncoder, terms: list[int], separator: str, repeats: int
 ) -> None:
@@ -212,6 +214,15 @@ def test_one_model_is_in_memory_at_a_time(tiny_model: Path, tmp_path: Path) -> N
     loaded.free()
     loaded.free()
     assert np.array_equal(loaded.get(_spec(tiny_model)).encode(["1, 2"]), vectors)
+
+
+def test_the_old_model_is_gone_before_the_new_one_comes(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = LoadedModel(offline=True)
+    trace = weakref.ref(loaded.get(_spec(tiny_model))._model)  # type: ignore[attr-defined]
+    present = []
+    monkeypatch.setattr(encoders, "_load", lambda spec, folder: present.append(trace()))
+    loaded.get(replace(_spec(tiny_model), prompt="another"))
+    assert present == [None]
 
 
 def test_a_model_that_cannot_be_loaded_leaves_room_for_the_next(tiny_model: Path) -> None:
