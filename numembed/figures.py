@@ -23,6 +23,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
 SYMBOLS_3D = ("circle", "square", "diamond", "cross", "circle-open", "x", "diamond-open", "square-open")
 WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
+_VARIANT_STEP = 21  # from 43 families the first variants of each fall on styles that no family has
 HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
 WEBGL_POINTS = 5_000
 THEMES = {
@@ -72,7 +73,10 @@ def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str
 def family_style(reference: str) -> tuple[str, int]:
     """Return a family's colour and symbol number: the same on every page, unlike those of its neighbours."""
     chosen = family(reference)
-    return _style(FAMILIES.names.index(chosen.name) + sum(value for _, value in chosen.options))
+    defaults = [option.default for option in FAMILIES[chosen.name].options]
+    changed = [value - default for (_, value), default in zip(chosen.options, defaults, strict=True)]
+    variant = sum(place * change for place, change in enumerate(changed, start=1))
+    return _style(FAMILIES.names.index(chosen.name) + _VARIANT_STEP * variant)
 
 
 def map_figure(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
+FLAT_ABOVE = 3_000
 LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
 STAGES = ("load", "encode", "score", "project", "done")
 
@@ -186,6 +187,11 @@ def run(
     return Outcome(tuple(found[index] for index in sorted(found)), errors)
 
 
+def dimensions(n: int) -> tuple[int, ...]:
+    """Return the dimensions in which n sequences are mapped: with many, flat maps only, as 3-D ones take minutes."""
+    return DIMENSIONS if n <= FLAT_ABOVE else DIMENSIONS[:1]
+
+
 def stored_results(study: Study, results: ResultStore) -> tuple[ModelResult | None, ...]:
     """Return what earlier runs left for each model of ``study``; None where there is nothing yet."""
     return tuple(_stored_result(study, spec, results) for spec in study.models)
@@ -247,7 +253,7 @@ class _ModelRun:
     def projections(self, methods: Sequence[str]) -> None:
         """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
         study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
-        everything = [(method, dims) for method in names for dims in DIMENSIONS]
+        everything = [(method, dims) for method in names for dims in dimensions(len(study.sequences))]
         for done, (method, dims) in enumerate(everything):
             key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
             if method not in methods or self.results.get(key) is not None:

@@ -34,6 +34,8 @@ _SUPERVISE_SECONDS = 0.2
 _MOST_BACKOFF_SECONDS = 5.0
 _SUPERVISOR = "numembed-supervisor"
 _NICE = 10
+_LOOK_SECONDS = 0.5  # between two looks for a cancel beside a running job
+_GRACE_SECONDS = 5.0  # for a job to stop by itself
 _log = logging.getLogger(__name__)
 
 
@@ -145,13 +147,38 @@ def _serve(settings: Settings, parent: int) -> None:
         jobs.take_over()
         while True:
             if job := jobs.claim():
-                run_job(job, jobs, settings=settings, loaded=loaded)
+                with _stoppable(job.id, settings):
+                    run_job(job, jobs, settings=settings, loaded=loaded)
             elif os.getppid() != parent:
                 return
             elif (step := next(prewarming, None)) is not None:
                 step()
             else:
                 time.sleep(_IDLE_SECONDS)
+
+
+@contextlib.contextmanager
+def _stoppable(job_id: str, settings: Settings) -> Iterator[None]:
+    """End this process where a job that was told to stop does not hear it: deep in a map of many points, say.
+
+    The store survives that, the next worker closes the job as cancelled, and the supervisor starts it at once.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        with JobTable(settings.app_db) as jobs:
+            while not over.wait(_LOOK_SECONDS):
+                if jobs.cancel_asked(job_id):
+                    if not over.wait(_GRACE_SECONDS):
+                        _log.info("job %s did not stop; ending the worker", job_id)
+                        os._exit(75)
+                    return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:

@@ -46,6 +46,13 @@ def run_list() -> None:
         st.caption("Click a run to open it, ask for it again, stop it or forget it.")
 
 
+def live_run_list() -> None:
+    """Draw the runs while one is active; then the whole page once more, without a clock."""
+    if not any_active():
+        st.rerun()
+    run_list()
+
+
 def any_active() -> bool:
     """Return True while a run waits or works."""
     with job_table() as jobs:
@@ -65,7 +72,7 @@ def stored_vectors() -> None:
     table(_STORED, rows, key="stored", label="Stored vectors of each model")
     with st.popover("Delete vectors", icon=":material/delete:"):
         names = {model.key: model.name for model in models} | {"all": "All models"}
-        key = st.selectbox("Whose vectors?", names, format_func=lambda key: md_text(names[key]), key="delete_which")
+        key = st.selectbox("Whose vectors?", names, format_func=names.__getitem__, key="delete_which")
         st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
         st.button(
             f"Delete the vectors of: {md_text(names[key])}", on_click=_delete_vectors, args=(key,), key="delete_now"

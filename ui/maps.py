@@ -12,7 +12,7 @@ from numembed.analysis.projections import PROJECTIONS
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.results import ModelResult, Projection, ResultStore
-from numembed.study import Study, stored_projection
+from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection
 from ui.frame import theme
 from ui.words import md_text
 
@@ -43,6 +43,9 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
     """Draw one model's map; points that are selected in it are selected everywhere."""
     projection = stored_projection(study, result.model, store, method=method, dims=dims)
     name = md_text(result.model.name, most=60)
+    if projection is None and dims not in dimensions(len(study.sequences)):
+        st.caption(f"3-D maps are drawn for up to {FLAT_ABOVE:,} sequences. Choose 2-D.")
+        return
     if projection is None:
         st.caption(f"**{name}** has no {PROJECTIONS[method].title} map yet. Press Run.")
         return

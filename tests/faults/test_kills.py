@@ -220,3 +220,15 @@ def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> No
     nobody = subprocess.Popen([sys.executable, "-c", ""])
     nobody.wait()
     assert place.start("-m", "numembed.worker", str(nobody.pid)).wait(30) == 0
+
+
+def test_a_cancel_that_a_job_does_not_hear_ends_the_worker_and_the_next_goes_on(place: Place) -> None:
+    many = Study(PAPER_FAMILIES, (model("random_vectors"),), per_family=490, length=5)  # t-SNE of 2,940 takes long
+    place.start("-c", SERVER)
+    job = place.jobs.submit(many, asked_by="test")
+    wait_until(lambda: any(step.stage == "project" for step in place.job(job).progress))
+    place.jobs.cancel(job)
+    quick = place.jobs.submit(QUICK, asked_by="test")
+    wait_until(lambda: place.job(quick).state == "done")
+    assert place.job(job).state == "cancelled"
+    assert place.job(job).progress[0].stage == "project", "the long map was drawn to its end"
