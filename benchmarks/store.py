@@ -10,6 +10,8 @@ import numpy as np
 from benchmarks.measure import Figure, interleaved
 from numembed.store import VectorStore
 
+_OLD = np.array([False] + 500 * [True] + 6 * [False])
+
 
 def store() -> list[Figure]:
     """Reading 10,000 × 1,024 vectors by their texts, beside np.load of the same matrix."""
@@ -25,10 +27,9 @@ def store() -> list[Figure]:
             theirs, ours = interleaved(
                 lambda: np.load(Path(name) / "matrix.npy"), lambda: vectors.read("benchmark", texts), rounds=15
             )
-            new = [f"{i} new" for i in range(7)]
-            _, found = vectors.read("benchmark", [*texts[:500], *new])
+            _, found = vectors.read("benchmark", ["new", *texts[:500], *(f"{i} new" for i in range(6))])
     print(f"np.load {theirs * 1000:.1f} ms, store {ours * 1000:.1f} ms of CPU; equal: {np.array_equal(read, matrix)}")
     return [
         Figure("store read", ours / theirs, 10, at_most=True),
-        Figure("store partial hit: texts left to encode, of 7 new", float((~found).sum()), 7, at_most=True),
+        Figure("store partial hit, texts judged wrongly", float((found != _OLD).sum()), 0, at_most=True),
     ]

@@ -237,7 +237,7 @@ DAMAGE = st.lists(
 )
 
 
-@how(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@how(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=DAMAGE)
 def test_no_damage_serves_a_wrong_vector(
     whole: Path, damage: list[tuple[str, float, object]], tmp_path_factory: pytest.TempPathFactory
