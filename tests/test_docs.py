@@ -47,5 +47,5 @@ def test_every_example_of_the_readme_works(code: str, home: Path) -> None:
 def test_every_linked_file_is_there() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (Path(__file__).parents[1] / target).exists(), target
-    for path in re.findall(r"`((?:app|pages|ui|numembed|benchmarks|tests|\.streamlit|\.ci)[\w./-]*)`", README):
+    for path in re.findall(r"`((?:app\.py|pages/|ui/|numembed/|benchmarks|tests|\.streamlit|\.ci)[\w./-]*)`", README):
         assert (Path(__file__).parents[1] / path).exists(), path

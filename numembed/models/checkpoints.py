@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import BUNDLED
@@ -105,7 +106,29 @@ def _checked_folder(folder: Path) -> Path:
             f"The model {folder.name!r} has {found} the safetensors format. Other formats can run programs while they "
             "load, so they are refused; save the model again with safe serialization."
         )
+    if missing := _missing_shards(folder):
+        raise ModelUnavailable(
+            f"The model {folder.name!r} is incomplete: {len(missing)} of its weight files are missing."
+        )
     return folder
+
+
+def _missing_shards(folder: Path) -> list[Path]:
+    """Return the weight files that an index names and that are not there: a download was cut."""
+    named = {
+        index.parent / str(shard)
+        for index in folder.rglob("*.safetensors.index.json")
+        for shard in set(_json(index).get("weight_map", {}).values())
+    }
+    return sorted(shard for shard in named if not shard.is_file())
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_complete(folder: Path) -> bool:

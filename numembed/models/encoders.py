@@ -51,7 +51,7 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Return one row a text, (n, d); raise NonFiniteVectors where a number is NaN or infinite."""
         vectors = self._model.encode(
-            self._cut(texts), batch_size=len(texts), prompt=self.spec.prompt or None, show_progress_bar=False
+            self._cut(texts), batch_size=len(texts), prompt=self.spec.prompt, show_progress_bar=False
         )
         matrix = np.asarray(vectors, dtype=np.float32)
         if not np.isfinite(matrix).all():

@@ -268,3 +268,13 @@ def test_each_answer_of_the_hub_has_its_sentence(hub: str) -> None:
 
 def test_no_network_is_a_sentence_at_once() -> None:
     assert "is not on this machine and the model hub cannot be reached" in _sentences("http://127.0.0.1:9", "name")[0]
+
+
+def test_a_model_with_a_missing_shard_is_incomplete(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(tiny_model, folder)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelUnavailable, match="1 of its weight files are missing"):
+        folder_of(LocalWeights(str(folder)))
+    assert known_folder(LocalWeights(str(folder))) is None
