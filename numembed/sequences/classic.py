@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from math import comb
 
 from numembed.sequences.families import DIGITS, FAMILIES
 from numembed.sequences.sieves import composite_flags, members, prime_flags
@@ -171,9 +172,10 @@ def primorials(start: int) -> Iterator[int]:
 @FAMILIES.register("Catalan numbers", oeis="A000108", group="exponential", last_term=6_653, beyond=DIGITS)
 def catalan(start: int) -> Iterator[int]:
     """The ways to nest n pairs of brackets: 1, 1, 2, 5, 14, 42, …"""
-    from sympy import catalan as term
-
-    yield from (int(term(n)) for n in count(start))
+    term = comb(2 * start, start) // (start + 1)
+    for n in count(start):
+        yield term
+        term = term * (4 * n + 2) // (n + 2)
 
 
 @FAMILIES.register("Bell numbers", oeis="A000110", group="exponential", last_term=1_000)

@@ -24,7 +24,9 @@ from numembed.analysis.projections import PROJECTIONS, project
 from numembed.analysis.scores import Score
 from numembed.analysis.significance import permutation_test
 from numembed.errors import BadChoice
+from numembed.settings import read_settings
 
+COMPILED = read_settings().compiled
 DISTANCES: list[Distance] = ["euclidean", "cosine"]
 
 
@@ -81,7 +83,7 @@ def test_json_keeps_an_empty_model_name() -> None:
 def test_umap_of_repeated_vectors_repeats(n: int, distinct: int, dims: int) -> None:
     """Their spectral start makes the solver restart at random, which umap leaves unseeded."""
     matrix = noise(distinct, 8)[np.arange(n) % distinct]
-    first = project(matrix, "umap", dims=dims)[0]
+    first = project(matrix, "umap", dims=dims, cache_folder=COMPILED)[0]
     assert all(np.array_equal(first, project(matrix, "umap", dims=dims)[0]) for _ in range(3))
 
 
@@ -89,7 +91,7 @@ def test_umap_leaves_scipy_as_it_was() -> None:
     from scipy.sparse import linalg
 
     plain = linalg.eigsh
-    project(noise(24), "umap")
+    project(noise(24), "umap", cache_folder=COMPILED)
     assert linalg.eigsh is plain
 
 
@@ -121,7 +123,7 @@ def test_wrong_options_are_refused_in_plain_words() -> None:
 @pytest.mark.slow
 def test_umap_of_thousands_keeps_groups_together() -> None:
     labels = np.arange(4_200) % 3
-    points, _ = project(20 * np.eye(3, 16, dtype=np.float32)[labels] + noise(4_200), "umap")
+    points, _ = project(20 * np.eye(3, 16, dtype=np.float32)[labels] + noise(4_200), "umap", cache_folder=COMPILED)
     centres = np.stack([points[labels == group].mean(axis=0) for group in range(3)])
     nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
     assert np.mean(nearest == labels) > 0.99
