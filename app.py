@@ -5,7 +5,7 @@ import logging
 import streamlit as st
 
 from numembed.errors import NumembedError
-from ui.frame import calm, settings, supervise
+from ui.frame import calm, settings, settle, supervise
 from ui.words import md_text
 
 st.set_page_config(page_title="numembed", page_icon="ui/icon.png", layout="wide")
@@ -33,3 +33,4 @@ except Exception:
     st.error(
         "numembed has a fault on this page. Its details stand in the log of the server.", icon=":material/bug_report:"
     )
+settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 
 import streamlit as st
@@ -48,6 +49,16 @@ def calm() -> None:
 def supervise(chosen: Settings) -> None:
     """Keep a worker alive while this server lives."""
     start_supervisor(chosen)
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Take what is imported by now out of the garbage collector's rounds.
+
+    Streamlit collects all garbage after every run of a page; that time grows with all objects that were ever imported.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def job_table() -> JobTable:

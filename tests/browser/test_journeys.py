@@ -29,6 +29,12 @@ def run(page: Page) -> None:
     page.get_by_role("button", name="Run", exact=True).click()
 
 
+def settled(page: Page) -> None:
+    """Wait until the server has answered the last click and the browser has drawn it."""
+    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_attached()
+    page.wait_for_timeout(500)
+
+
 def finished(page: Page) -> None:
     expect(page.get_by_role("table", name="Scores of each model")).to_be_visible(timeout=MINUTES)
     expect(page.locator(".stProgress")).to_have_count(0, timeout=MINUTES)
@@ -55,6 +61,7 @@ def test_open_run_result_and_a_link_that_restores_it(server: Server, new_page: C
     expect(page.locator(".stMarkdown", has_text="First differences").first).to_be_visible()
 
     # a point in a map selects its sequence in the table, a row of the table lights its points in the maps
+    settled(page)
     page.locator(".js-plotly-plot").first.locator(".points path").nth(5).click(force=True)
     expect(page.get_by_text("1 sequence selected")).to_be_visible()
     page.locator("summary", has_text="The sequences").click()
