@@ -23,7 +23,6 @@ if "wanted" in st.session_state:  # a deep link was the first visit: its page se
     page_file, query = st.session_state.pop("wanted")
     st.switch_page(page_file, query_params=query)
 
-supervise(settings())
 try:
     page.run()
 except NumembedError as error:
@@ -33,4 +32,5 @@ except Exception:
     st.error(
         "numembed has a fault on this page. Its details stand in the log of the server.", icon=":material/bug_report:"
     )
+supervise(settings())
 settle()

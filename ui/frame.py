@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import secrets
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from numembed.jobs import JobTable
-from numembed.results import ResultStore
 from numembed.settings import Settings, read_settings
-from numembed.store import VectorStore
-from numembed.worker import start_supervisor
+
+if TYPE_CHECKING:  # imported where they are used: the title of the first page does not wait for them
+    from numembed.jobs import JobTable
+    from numembed.results import ResultStore
+    from numembed.store import VectorStore
 
 
 def inside_app(page: str) -> None:
@@ -48,6 +50,8 @@ def calm() -> None:
 
 def supervise(chosen: Settings) -> None:
     """Keep a worker alive while this server lives."""
+    from numembed.worker import start_supervisor
+
     start_supervisor(chosen)
 
 
@@ -63,16 +67,22 @@ def settle() -> None:
 
 def job_table() -> JobTable:
     """Return the job table; use it in a ``with`` block."""
+    from numembed.jobs import JobTable
+
     return JobTable(settings().app_db)
 
 
 def result_store() -> ResultStore:
     """Return the results; use it in a ``with`` block."""
+    from numembed.results import ResultStore
+
     return ResultStore(settings().app_db)
 
 
 def vector_store() -> VectorStore:
     """Return the vectors; use it in a ``with`` block."""
+    from numembed.store import VectorStore
+
     return VectorStore(settings().cache_db)
 
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "sentence_transformers", "umap", "sklearn", "pandas", "pyarrow", "openTSNE", "numba")
 SCRIPT = """
 import json, sys
-import ui.frame
-ui.frame.start_supervisor = lambda settings: None
+import numembed.worker
+numembed.worker.start_supervisor = lambda settings: None
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file("app.py", default_timeout=60)
 app.query_params["models"] = ["all-MiniLM-L6-v2", "last_digits"]

@@ -25,7 +25,6 @@ PAGES = ("pages/compare.py", "pages/sequences.py", "pages/runs.py")
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.setenv("NUMEMBED_HOME", str(tmp_path))
     monkeypatch.setattr("numembed.worker.start_supervisor", lambda settings: None)
-    monkeypatch.setattr("ui.frame.start_supervisor", lambda settings: None)
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()
     st.cache_data.clear()
