@@ -42,7 +42,7 @@ def choose() -> Study | None:
             sequence_details()
             _scoring_details()
     try:
-        study = cached_study(chosen_json())
+        study = chosen_study()
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
@@ -76,6 +76,11 @@ def chosen_json() -> str:
     chosen = st.session_state["chosen"]
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
     return json.dumps(st.session_state["chosen"])
+
+
+def chosen_study() -> Study:
+    """Return the visitor's choice as the one object that the whole page shares, so that its sequences are made once."""
+    return cached_study(cached_study(chosen_json()).to_json())
 
 
 @functools.lru_cache(maxsize=32)

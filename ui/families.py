@@ -10,7 +10,7 @@ from numembed.models.spec import ModelSpec
 from numembed.models.tokens import count_tokens
 from numembed.sequences.families import FAMILIES, family
 from numembed.study import Study
-from ui.choice import cached_study, chosen_json, family_picker, seed_choice, sequence_details
+from ui.choice import cached_study, chosen_study, family_picker, seed_choice, sequence_details
 from ui.table import Cell, Column, number, table
 from ui.words import md_text
 
@@ -39,7 +39,7 @@ def choose_sequences() -> Study | None:
         family_picker()
         sequence_details()
     try:
-        return cached_study(chosen_json())
+        return chosen_study()
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
