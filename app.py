@@ -1,11 +1,9 @@
 """Table of contents: the pages, the worker's supervisor and the one place where errors are shown."""
 
-import logging
-
 import streamlit as st
 
 from numembed.errors import NumembedError
-from ui.frame import calm, settings, settle, supervise
+from ui.frame import calm, log_fault, settings, settle, supervise
 from ui.words import md_text
 
 st.set_page_config(page_title="numembed", page_icon="ui/icon.png", layout="wide")
@@ -13,6 +11,7 @@ calm()
 page = st.navigation(
     [
         st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:", default=True),
+        st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
         st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:"),
     ],
@@ -24,13 +23,15 @@ if "wanted" in st.session_state:  # a deep link was the first visit: its page se
     st.switch_page(page_file, query_params=query)
 
 try:
-    page.run()
+    try:
+        page.run()
+    finally:  # after the page, because it waits for nothing; also where the page stopped early
+        supervise(settings())
 except NumembedError as error:
     st.error(md_text(str(error)), icon=":material/error:")
 except Exception:
-    logging.getLogger("numembed").exception("a page failed")
+    log_fault()
     st.error(
         "numembed has a fault on this page. Its details stand in the log of the server.", icon=":material/bug_report:"
     )
-supervise(settings())
 settle()

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.measure import Figure, interleaved
 from numembed.models.catalogue import model
 from numembed.models.encoders import LoadedModel, Matrix
+from numembed.settings import read_settings
 
 ROUNDS = 3
 
@@ -34,14 +35,14 @@ def encoded(encoder: Any, texts: Sequence[str]) -> Matrix:
 
 def encode() -> list[Figure]:
     """Token-sorted batches of about 1,000 tokens, beside encode() at its default batch of 32: CPU seconds."""
-    encoder: Any = LoadedModel(offline=True).get(model("all-MiniLM-L6-v2"))
-    plain, texts = encoder._model, mixed_texts(192)
+    encoder: Any = LoadedModel(read_settings()).get(model("all-MiniLM-L6-v2"))
+    plain, texts = encoder.model, mixed_texts(192)
     encoded(encoder, texts[:16])
     plain.encode(texts[:16])
     theirs, ours = interleaved(lambda: plain.encode(texts), lambda: encoded(encoder, texts), rounds=ROUNDS)
     one, other = encoded(encoder, texts), plain.encode(texts)
     cosine = float((one * other).sum(axis=1).min())
-    lengths = [len(ids) for ids in encoder._token_ids(texts)]
+    lengths = [len(ids) for ids in encoder.token_ids(texts)]
     padded = sum(max(lengths[i] for i in batch) * len(batch) for batch in encoder.batches(texts))
     single = np.concatenate([encoder.encode([text]) for text in texts[:32]])
     print(f"{len(texts)} texts, {sum(lengths):,} tokens: encode() {theirs:.2f} s, ours {ours:.2f} s of CPU")
@@ -55,12 +56,12 @@ def encode() -> list[Figure]:
 
 def cut() -> list[Figure]:
     """Texts of 20,000 characters cut at a separator before they are tokenised, beside tokenising them whole."""
-    encoder: Any = LoadedModel(offline=True).get(model("all-MiniLM-L6-v2"))
+    encoder: Any = LoadedModel(read_settings()).get(model("all-MiniLM-L6-v2"))
     draw = random.Random(0)
     texts = [", ".join(str(draw.randrange(1, 10**4)) for _ in range(6_000))[:20_000] for _ in range(64)]
     whole, short = interleaved(
-        lambda: encoder._token_ids(texts), lambda: encoder._token_ids(encoder._cut(texts)), rounds=ROUNDS
+        lambda: encoder.token_ids(texts), lambda: encoder.token_ids(encoder._cut(texts)), rounds=ROUNDS
     )
-    same = encoder._token_ids(texts) == encoder._token_ids(encoder._cut(texts))
+    same = encoder.token_ids(texts) == encoder.token_ids(encoder._cut(texts))
     print(f"{len(texts)} texts: whole {whole:.3f} s, cut {short:.3f} s of CPU; identical ids: {same}")
     return [Figure("cut tokenising", whole / short, 4.0), Figure("cut identical ids", float(same), 1.0)]

@@ -19,6 +19,7 @@ from numembed.models.encoders import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper import paper_study
 from numembed.sequences.sets import IntegerSequence, SequenceSet
+from numembed.settings import read_settings
 from numembed.store import VectorStore
 
 NAMES = ["--models", "all-MiniLM-L6-v2"]
@@ -26,7 +27,7 @@ NAMES = ["--models", "all-MiniLM-L6-v2"]
 
 def study() -> list[Figure]:
     """The paper's 24 sequences read from the store, beside encoding them; one more; and a whole fresh process."""
-    spec, sequences, loaded = model("all-MiniLM-L6-v2"), paper_study().sequences, LoadedModel(offline=True)
+    spec, sequences, loaded = model("all-MiniLM-L6-v2"), paper_study().sequences, LoadedModel(read_settings())
     loaded.get(spec).encode(["1, 2, 3"])
     texts = sequences.texts
     with tempfile.TemporaryDirectory() as name:

@@ -17,14 +17,17 @@ from numembed.analysis.metrics import METRICS
 from numembed.errors import BadChoice, NumembedError
 from numembed.jobs import JobTable
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE
+from numembed.models.catalogue import CATALOGUE, ENDPOINT, model
 from numembed.models.encoders import LoadedModel
+from numembed.models.hub import code_digests
+from numembed.models.spec import HubWeights
 from numembed.paper import PAPER_FAMILIES, paper_study
 from numembed.results import ResultStore
+from numembed.run import STAGES, Report, run
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import LIMITS, Settings, read_settings
 from numembed.store import VectorStore
-from numembed.study import DISTANCES, STAGES, Report, Study, run
+from numembed.study import DISTANCES, Study
 
 Row = dict[str, Any]
 
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code: 0 all right, 1 something failed, 2 a wrong call."""
     options = _parser().parse_args(arguments)
     try:
-        code: int = options.command(options, read_settings())
+        # whoever has this terminal can read every folder anyway; only visitors of pages are held to some
+        code: int = options.command(options, dataclasses.replace(read_settings(), folders=()))
         return code
     except NumembedError as error:
         print(f"numembed: {error}", file=sys.stderr)
@@ -51,7 +55,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     began = time.monotonic()
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(
-            study, vectors=vectors, results=results, loaded=LoadedModel(offline=settings.offline),
+            study, vectors=vectors, results=results, loaded=LoadedModel(settings),
             settings=settings, report=_progress_bar(study),
         )  # fmt: skip
         if options.out:
@@ -88,12 +92,27 @@ def _models(options: argparse.Namespace, settings: Settings) -> int:
     rows: list[Row] = [
         {
             "name": row.name, "kind": "model", "repo": row.repo, "revision": row.revision,
-            "parameters_millions": row.parameters_millions, "dimension": row.dimension, "note": row.refused,
+            "parameters_millions": row.parameters_millions, "dimension": row.dimension, "max_tokens": row.max_tokens,
+            "family": row.family, "licence": row.licence, "download_gb": row.download_gb, "note": row.refused,
         }
         for row in CATALOGUE.values()
     ]  # fmt: skip
+    rows += [{"name": ENDPOINT + name, "kind": "endpoint", "note": ""} for name in settings.endpoints]
     rows += [{"name": entry.name, "kind": "baseline", "note": entry.summary} for entry in BASELINES]
     return _print_rows(rows, options)
+
+
+def _code(options: argparse.Namespace, settings: Settings) -> int:
+    """Print what the operator would add to operator.toml after reading a model's program code."""
+    spec = model(options.model)
+    code, _, revision = (options.code or spec.loading.remote_code).partition("@")
+    if not isinstance(spec.weights, HubWeights) or not revision:
+        raise BadChoice(f"{spec.name} needs no program code of its own. Name another with --code owner/name@commit.")
+    files = code_digests(code, revision, settings)
+    print(f"# Read these files first: {settings.hub}/{code}/tree/{revision}")
+    print(f'[remote_code."{spec.weights.repo}"]\ncode = "{code}@{revision}"')
+    print("files = { " + ", ".join(f'"{name}" = "{sha256}"' for name, sha256 in files.items()) + " }")
+    return 0
 
 
 def _metrics(options: argparse.Namespace, settings: Settings) -> int:
@@ -156,7 +175,8 @@ def _study(options: argparse.Namespace) -> Study:
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no study {options.study[:120]!r}. Give a saved file, or: paper") from None
         plain = Study.from_json(text).as_dict()
-    named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed")
+    named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed",
+             "despite_checks")  # fmt: skip
     given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
     return Study.from_dict(plain | given)
 
@@ -246,9 +266,13 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--separator", help="what stands between two terms")
     asked.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
     asked.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
+    asked.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
     asked.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
     command("families", _families, "List the families of sequences.")
     command("models", _models, "List the catalogue and the baselines.")
+    code = command("code", _code, "For operators: print what allows the program code of a model.")
+    code.add_argument("model", metavar="MODEL", help="for instance nomic-embed-text-v2-moe")
+    code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
     command("metrics", _metrics, "List the scores and what they mean.")
     command("runs", _runs, "List the newest runs.")
     stored = command("store", _store, "Show what vectors are stored, or delete some.")

@@ -25,6 +25,22 @@ class ModelUnavailable(NumembedError):
     """A model that cannot be found, fetched or loaded."""
 
 
+class BadSettings(NumembedError):
+    """Something is wrong in what the operator has set."""
+
+
+class CheckFailed(NumembedError):
+    """A model was loaded and does not do what its makers say; its vectors would be wrong."""
+
+
+class AcceleratorLost(NumembedError):
+    """The graphics card does not answer any more; only a new process can use it again."""
+
+
+class RemoteFailed(NumembedError):
+    """An endpoint did not answer, or not as it should; nothing of that batch was stored."""
+
+
 class NonFiniteVectors(NumembedError):
     """A model answered with NaN or infinity; nothing of it was stored."""
 

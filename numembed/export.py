@@ -15,8 +15,9 @@ from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
 from numembed.figures import groups_of, overview_figure
-from numembed.results import ModelResult, Projection, ResultStore
-from numembed.study import Outcome, Study, stored_projection
+from numembed.results import ModelResult, Projection, ResultStore, badged
+from numembed.run import Outcome
+from numembed.study import Study, stored_projection
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
@@ -66,7 +67,7 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
         for result in results:
             found = stored_projection(study, result.model, store, method=entry.name, dims=2)
             if found is not None:
-                maps.append((result.model.name, found))
+                maps.append((badged(result), found))
         if maps:
             groups = groups_of(study.sequences, results[0].clusters, "family")
             figure = overview_figure(maps, study.sequences, groups)

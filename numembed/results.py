@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from numembed.analysis.scores import Score
 from numembed.database import connect, transaction
+from numembed.embedding import Work
+from numembed.models.check import ModelCheck
 from numembed.models.spec import ModelSpec, canonical_json
 from numembed.sequences.sets import SequenceSet
 
@@ -31,6 +33,10 @@ APP_SCHEMA = (
         state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0,
         progress TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '');
     CREATE UNIQUE INDEX one_active_job_a_key ON jobs (key) WHERE state IN ('queued', 'running')""",
+    """CREATE TABLE works (number INTEGER PRIMARY KEY, model TEXT NOT NULL, device TEXT NOT NULL,
+        parameters INTEGER NOT NULL, texts INTEGER NOT NULL, characters INTEGER NOT NULL, seconds REAL NOT NULL,
+        load_seconds REAL NOT NULL);
+    CREATE INDEX works_of_model ON works (model)""",
 )
 
 
@@ -42,10 +48,17 @@ class ModelResult:
     dimension: int
     scores: tuple[Score, ...]
     clusters: NDArray[np.int64]
+    check: ModelCheck | None = None  # None for baselines and where it was not kept
 
     def score(self, metric: str, labels: str) -> Score:
         """Return the score of one metric with one labelling."""
         return next(score for score in self.scores if (score.metric, score.labels) == (metric, labels))
+
+
+def badged(result: ModelResult) -> str:
+    """Return the model's name as every chart shows it: with a warning where it ran although its check failed."""
+    failed = result.check is not None and not result.check.ok
+    return f"⚠ {result.model.name} (check failed)" if failed else result.model.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +118,31 @@ class ResultStore:
         """Store the scores and clusters of one model."""
         scores = [score.as_json() for score in result.scores]
         self.put(key, {"dimension": result.dimension, "scores": scores, "clusters": result.clusters.tolist()})
+
+    def check(self, model: ModelSpec) -> ModelCheck | None:
+        """Return what the latest load of ``model`` found, or None."""
+        found = self.get("check:" + model.stored.key) if not model.is_baseline else None
+        return ModelCheck.from_json(found) if found else None
+
+    def put_check(self, model: ModelSpec, check: ModelCheck) -> None:
+        """Store what a load of ``model`` found."""
+        self.put("check:" + model.stored.key, check.as_json())
+
+    def add_work(self, model_key: str, work: Work) -> None:
+        """Store what encoding took."""
+        with transaction(self._connection) as connection:
+            connection.execute(
+                """INSERT INTO works (model, parameters, device, texts, characters, seconds, load_seconds)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                (model_key, *vars(work).values()),
+            )
+
+    def works(self, model_key: str | None = None, *, limit: int = 200) -> tuple[Work, ...]:
+        """Return the latest works of one model, or of all, newest first."""
+        query = f"""SELECT parameters, device, texts, characters, seconds, load_seconds FROM works
+            {"" if model_key is None else "WHERE model = ?"} ORDER BY number DESC LIMIT ?"""
+        arguments = (limit,) if model_key is None else (model_key, limit)
+        return tuple(Work(*row) for row in self._connection.execute(query, arguments))
 
     def projection(self, key: str) -> Projection | None:
         """Return the map that :meth:`put_projection` stored."""

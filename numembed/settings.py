@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path, user_data_path
+
+from numembed.errors import BadSettings
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -32,12 +42,43 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """A server that turns texts into vectors, as the operator's file names it."""
+
+    name: str
+    url: str  # up to and without /embeddings or /embed
+    model: str = ""  # as the server calls it
+    kind: str = "openai"  # or "tei"
+    dimension: int | None = None  # refused when an answer has another
+    batch_texts: int = 32  # in one request
+    concurrency: int = 4  # requests at a time
+    timeout_seconds: float = 60.0  # of one request
+    budget_seconds: float = 180.0  # of one batch with all its retries
+    key: str = field(default="", repr=False)  # never leaves this process but in the request's header
+
+
+@dataclass(frozen=True)
+class AllowedCode:
+    """Program code of a repository that the operator has read and allowed: file name to sha256."""
+
+    repo: str
+    revision: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where things are kept and what this machine may do."""
 
-    home: Path  # app.db, cache.db, worker.lock, worker.log
+    home: Path  # app.db, cache.db, worker.lock, worker.log, operator.toml
     offline: bool  # never ask the model hub
     prewarm: bool  # the worker imports the libraries while it waits
+    device: str = "auto"  # one of DEVICES
+    folders: tuple[Path, ...] = ()  # models in folders are read only below these
+    hub: str = HUB  # address of the model hub
+    hub_token: str = field(default="", repr=False)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
 
     @property
     def compiled(self) -> Path:
@@ -54,12 +95,115 @@ class Settings:
         """Vectors; may be deleted at any time."""
         return self.home / "cache.db"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that no page, log, file or message may show."""
+        return tuple(filter(None, (self.hub_token, *(endpoint.key for endpoint in self.endpoints.values()))))
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` without any secret."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[secret]")
+        return _TOKENS.sub("[secret]", text)
+
+
+_TOKENS = re.compile(r"\b(hf_|sk-)[A-Za-z0-9_-]{16,}")
+
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings of ``environ``: NUMEMBED_HOME, HF_HUB_OFFLINE, NUMEMBED_PREWARM."""
-    home = environ.get("NUMEMBED_HOME")
+    """Return the settings of ``environ`` and of operator.toml in the home folder.
+
+    Raises :class:`BadSettings`, which says what is wrong in the file.
+    """
+    given = environ.get("NUMEMBED_HOME")
+    home = Path(given).expanduser().absolute() if given else user_data_path("numembed")
+    device = environ.get("NUMEMBED_DEVICE", "auto").lower()
+    if device not in DEVICES:
+        raise BadSettings(f"NUMEMBED_DEVICE is one of {', '.join(DEVICES)}, got {device[:40]!r}.")
+    plain = _operator_file(Path(environ.get("NUMEMBED_OPERATOR_FILE") or home / "operator.toml"))
+    below = environ.get("NUMEMBED_MODEL_FOLDERS")
+    folders = [Path(folder).expanduser() for folder in below.split(os.pathsep)] if below else [Path.home(), Path.cwd()]
     return Settings(
-        home=Path(home).expanduser().absolute() if home else user_data_path("numembed"),
+        home=home,
         offline=environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         prewarm=environ.get("NUMEMBED_PREWARM", "1") != "0",
+        device=device,
+        folders=tuple(Path(os.path.realpath(folder)) for folder in (*folders, home)),
+        hub=environ.get("HF_ENDPOINT", HUB).rstrip("/"),
+        hub_token=environ.get("HF_TOKEN", "").strip(),
+        endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
+        code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
     )
+
+
+def secrets_of(settings: Settings) -> str:
+    """Return the secrets as JSON, for the pipe to the worker: its environment holds none."""
+    keys = {endpoint.name: endpoint.key for endpoint in settings.endpoints.values()}
+    return json.dumps({"hub_token": settings.hub_token, "keys": keys})
+
+
+def with_secrets(settings: Settings, told: str) -> Settings:
+    """Return ``settings`` with what :func:`secrets_of` wrote."""
+    from dataclasses import replace
+
+    plain = json.loads(told or "{}")
+    keys = plain.get("keys", {})
+    endpoints = {name: replace(one, key=keys.get(name, "")) for name, one in settings.endpoints.items()}
+    return replace(settings, hub_token=plain.get("hub_token", ""), endpoints=endpoints)
+
+
+def _operator_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadSettings(f"{file} cannot be read ({error.strerror}).") from None
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file} is no TOML: {error}.") from None
+    if unknown := set(plain) - {"endpoints", "remote_code"}:
+        raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
+    return plain
+
+
+_ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {
+    "url": (str,), "model": (str,), "kind": (str,), "key_env": (str,), "dimension": (int,), "batch_texts": (int,),
+    "concurrency": (int,), "timeout_seconds": (int, float), "budget_seconds": (int, float),
+}  # fmt: skip
+
+
+def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
+    where = f"operator.toml, endpoint {name[:40]!r}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
+        raise BadSettings(f"{where}: a name has up to 40 letters, digits, dots and dashes.")
+    if not isinstance(facts, dict):
+        raise BadSettings(f"{where} is no section. Write [endpoints.{name}].")
+    if unknown := sorted(set(facts) - set(_ENDPOINT_FACTS)):
+        raise BadSettings(f"{where} has no entry {unknown[0]!r}. Known: {', '.join(_ENDPOINT_FACTS)}.")
+    for fact, value in facts.items():
+        if not isinstance(value, _ENDPOINT_FACTS[fact]) or (isinstance(value, int | float) and value <= 0):
+            raise BadSettings(f"{where}: {fact} cannot be {str(value)[:40]!r}.")
+    address = urlsplit(facts.get("url", ""))
+    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.query:
+        raise BadSettings(f"{where}: url is an http(s) address without a name, password or query in it.")
+    if facts.get("kind", "openai") not in ("openai", "tei"):
+        raise BadSettings(f"{where}: kind is openai or tei.")
+    rest = {fact: value for fact, value in facts.items() if fact != "key_env"}
+    rest["url"] = facts["url"].rstrip("/")
+    return Endpoint(name, key=environ.get(facts.get("key_env", ""), "").strip(), **rest)
+
+
+def _allowed_code(repo: str, facts: Any) -> AllowedCode:
+    where = f"operator.toml, remote code of {repo[:80]!r}"
+    if not isinstance(facts, dict) or set(facts) != {"code", "files"} or not isinstance(facts["files"], dict):
+        raise BadSettings(f"{where} needs two entries: code = owner/name@commit and files = name and sha256 of each.")
+    code, _, revision = str(facts["code"]).partition("@")
+    files = facts["files"]
+    if not re.fullmatch(r"[0-9a-f]{40}", revision) or not files:
+        raise BadSettings(f"{where}: code is owner/name@ and a commit of 40 digits, and at least one file is named.")
+    if not all(re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
+               for name, sha in files.items()):  # fmt: skip
+        raise BadSettings(f"{where}: files are names like modeling_x.py, each with its sha256.")
+    return AllowedCode(code, revision, dict(files))

@@ -10,23 +10,25 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from filelock import FileLock, Timeout
 
-from numembed.errors import Cancelled, NumembedError
+from numembed.cost import Machine, remember_machine, this_processor
+from numembed.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
 from numembed.jobs import Job, JobTable, ModelProgress
-from numembed.models.encoders import LoadedModel
+from numembed.models.encoders import LoadedModel, device_memory
 from numembed.results import ResultStore
-from numembed.settings import Settings, read_settings
+from numembed.run import run
+from numembed.settings import Settings, read_settings, secrets_of, with_secrets
 from numembed.store import VectorStore
-from numembed.study import run
 
 _IDLE_SECONDS = 0.2
 _SHOW_SECONDS = 0.2  # between two writes of the progress
@@ -35,7 +37,10 @@ _MOST_BACKOFF_SECONDS = 5.0
 _SUPERVISOR = "numembed-supervisor"
 _NICE = 10
 _LOOK_SECONDS = 0.5  # between two looks for a cancel beside a running job
+_LOST = 75  # exit code: start another worker
 _GRACE_SECONDS = 5.0  # for a job to stop by itself
+_TRIES_OF_A_LOST_CARD = 2
+_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL|^STREAMLIT_", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
@@ -65,8 +70,15 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
         state = "failed" if error else "done"
     except Cancelled:
         state, error = "cancelled", "Stopped. What was computed is kept."
+    except AcceleratorLost:
+        if job.attempts < _TRIES_OF_A_LOST_CARD:
+            raise  # a new process may find it again, and goes on with this job
+        error = (
+            "The graphics card does not answer, in a new process neither. What was computed is kept. Restart the "
+            "machine's driver, or let the operator set NUMEMBED_DEVICE=cpu."
+        )
     except NumembedError as told:
-        error = str(told)
+        error = settings.redact(str(told))
     except Exception as bug:
         _log.exception("job %s failed", job.id)
         error = f"numembed has a fault here ({type(bug).__name__}). Its details stand in worker.log."
@@ -127,7 +139,7 @@ def _held(lock: os.PathLike[str]) -> bool:
 def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not _SECRET.search(name)},
         "NUMEMBED_HOME": str(settings.home),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "OMP_WAIT_POLICY": "passive",
@@ -135,20 +147,28 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     with (settings.home / "worker.log").open("ab") as log:
-        return subprocess.Popen(
+        worker = subprocess.Popen(
             [sys.executable, "-m", "numembed.worker", str(os.getpid())],
-            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    with contextlib.suppress(OSError):  # it died at once; the supervisor sees that
+        worker.stdin.write(secrets_of(settings).encode())  # type: ignore[union-attr]
+        worker.stdin.close()  # type: ignore[union-attr]
+    return worker
 
 
 def _serve(settings: Settings, parent: int) -> None:
-    loaded, prewarming = LoadedModel(offline=settings.offline), _prewarming(settings)
+    loaded, prewarming = LoadedModel(settings), _prewarming(settings)
     with JobTable(settings.app_db) as jobs:
         jobs.take_over()
         while True:
             if job := jobs.claim():
-                with _stoppable(job.id, settings):
-                    run_job(job, jobs, settings=settings, loaded=loaded)
+                try:
+                    with _stoppable(job.id, settings):
+                        run_job(job, jobs, settings=settings, loaded=loaded)
+                except AcceleratorLost:
+                    _log.exception("the graphics card was lost; a new worker goes on")
+                    os._exit(_LOST)
             elif os.getppid() != parent:
                 return
             elif (step := next(prewarming, None)) is not None:
@@ -171,7 +191,7 @@ def _stoppable(job_id: str, settings: Settings) -> Iterator[None]:
                 if jobs.cancel_asked(job_id):
                     if not over.wait(_GRACE_SECONDS):
                         _log.info("job %s did not stop; ending the worker", job_id)
-                        os._exit(75)
+                        os._exit(_LOST)
                     return
 
     threading.Thread(target=watch, daemon=True).start()
@@ -188,8 +208,17 @@ def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
 
     if not settings.compiled.exists():  # beside this process: compiling takes longer than a visitor waits
         yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
-    for library in ("sklearn.manifold", "torch", "transformers", "sentence_transformers"):
+    for library in ("sklearn.manifold", "torch"):
         yield partial(importlib.import_module, library)
+    yield partial(_tell_machine, settings)
+    for library in ("transformers", "sentence_transformers"):
+        yield partial(importlib.import_module, library)
+
+
+def _tell_machine(settings: Settings) -> None:
+    with contextlib.suppress(ModelUnavailable), ResultStore(settings.app_db) as results:
+        device, name, memory = device_memory(settings.device)
+        remember_machine(results, Machine(device, name, memory) if memory else this_processor())
 
 
 def _be_polite() -> None:
@@ -197,8 +226,37 @@ def _be_polite() -> None:
         os.nice(_NICE)
 
 
-if __name__ == "__main__":
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+class _Redacting(logging.Formatter):
+    """Keeps secrets out of the log, tracebacks included."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._settings = settings
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without secrets."""
+        return self._settings.redact(super().format(record))
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Send log lines and uncaught errors to standard error, without secrets."""
+    lines = logging.StreamHandler()
+    lines.setFormatter(_Redacting(settings))
+    logging.basicConfig(handlers=[lines], level=logging.INFO)
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2"):  # they tell every request
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    sys.excepthook = lambda kind, error, trace: _log.critical("ended", exc_info=(kind, error, trace))
+
+
+def _started(told: Sequence[str]) -> int:
+    try:
+        settings = with_secrets(read_settings(), "" if sys.stdin.isatty() else sys.stdin.read())
+    except BadSettings as error:
+        sys.exit(f"numembed: {error}")
+    log_to_stderr(settings)
     # told rather than asked for, because it may be gone by now; on Windows a launcher stands between the two
-    told = sys.argv[1:] if os.name == "posix" else []
-    sys.exit(main(read_settings(), parent=int(told[0]) if told else os.getppid()))
+    return main(settings, parent=int(told[0]) if told and os.name == "posix" else os.getppid())
+
+
+if __name__ == "__main__":
+    sys.exit(_started(sys.argv[1:]))

@@ -12,7 +12,7 @@ st.markdown(
 )
 
 from numembed.study import stored_results  # noqa: E402  the title stands before anything else is imported
-from ui.before import preview, warn  # noqa: E402
+from ui.before import preview, reading, warn  # noqa: E402
 from ui.choice import choose  # noqa: E402
 from ui.frame import result_store  # noqa: E402
 from ui.results import show_results  # noqa: E402
@@ -24,6 +24,7 @@ if study is not None:
         st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
         preview(study)
     warn(study)
+    reading(study)
     watch(study)
     with result_store() as results:
         found = stored_results(study, results)

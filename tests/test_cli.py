@@ -216,7 +216,7 @@ ERRORS: dict[str, tuple[tuple[object, ...], int, str]] = {
     "unknown model": (("run", "--models", "nope", *SMALL), 1, "'nope' is no model's name"),
     "an id with ../": (("run", "--models", "owner/../x", *SMALL), 1, "is no model's name"),
     "two lines": (("run", "--models", "/a\nb", *SMALL), 1, "no control characters"),
-    "refused row": (("run", "--models", "GritLM-7B", *SMALL), 1, "is not run here yet"),
+    "refused row": (("run", "--models", "EmbeddingGemma-2", *SMALL), 1, "is not run here"),
     "no folder": (("run", "--models", "/no/such/folder", *SMALL), 1, "There is no folder"),
     "no model": (("run", "--models", "{tmp}", *SMALL), 1, "has neither modules.json nor config.json"),
     "no network": (("run", "--models", "owner/name", *SMALL), 1, "not on this machine and this installation works"),
@@ -274,10 +274,10 @@ def test_models_that_break_while_they_load_or_run_are_one_line_too(home: Path, n
     lost = tiny.write_model(tmp_path / "lost")
     (lost / "config.json").unlink()
     answers, _ = _calls(*(("run", "--models", folder, *SMALL, "--json") for folder in (nan_model, torn, lost)))
-    sentences = ("broken answered with numbers that are not finite", "torn could not be loaded", "lost could not be")
+    sentences = ("broken answered with numbers that are not finite", "of 'torn' is damaged", "lost could not be")
     for answer, sentence in zip(answers, sentences, strict=True):
         assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
-        assert answer.err.startswith(f"numembed: {sentence}")
+        assert answer.err.startswith("numembed: ") and sentence in answer.err
 
 
 @pytest.mark.slow

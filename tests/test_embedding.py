@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from numembed.embedding import embed
-from numembed.errors import Cancelled, NonFiniteVectors
+from numembed.embedding import embed, reduced
+from numembed.errors import BadChoice, Cancelled, CheckFailed, NonFiniteVectors
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import model
 from numembed.models.checkpoints import resolve
@@ -16,12 +18,14 @@ from numembed.models.encoders import LoadedModel, SentenceEncoder
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
 from numembed.store import VectorStore
+from tests import tiny
+from tests.offline import OFFLINE
 
 SEQUENCES = make_sequences(["even", "primes"], per_family=12, length=50)
 
 
 def _spec(folder: Path) -> ModelSpec:
-    return resolve(model(str(folder)), offline=True)
+    return resolve(model(str(folder)), OFFLINE)
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedModel:
-    return LoadedModel(offline=True)
+    return LoadedModel(OFFLINE)
 
 
 def test_row_i_is_the_vector_of_sequence_i(tiny_model: Path, store: VectorStore, loaded: LoadedModel) -> None:
@@ -65,7 +69,7 @@ def test_the_second_time_nothing_is_encoded(
     first = embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
     assert sorted(encoded) == sorted(SEQUENCES.texts)
     encoded.clear()
-    nothing = LoadedModel(offline=True)
+    nothing = LoadedModel(OFFLINE)
     second = embed(_spec(tiny_model), SEQUENCES, store=store, loaded=nothing)
     assert encoded == [] and nothing._encoder is None
     assert second.matrix.tobytes() == first.matrix.tobytes() and not second.matrix.flags.writeable
@@ -139,3 +143,76 @@ def test_baselines_are_computed_and_never_stored(name: str, store: VectorStore, 
     made = embed(model(name), SEQUENCES, store=store, loaded=loaded, progress=lambda *said: heard.append(said))
     assert np.array_equal(made.matrix, BASELINES[name].function(SEQUENCES.texts)) and len(made.matrix) == 24
     assert store.models() == () and heard == [(24, 24, "encode")]
+
+
+@pytest.mark.parametrize("dimensions", [1, 5, 32])
+def test_matryoshka_keeps_the_first_coordinates_at_length_one(dimensions: int) -> None:
+    matrix = np.random.default_rng(0).standard_normal((7, 32)).astype(np.float32)
+    short = reduced(matrix, dimensions=dimensions)
+    expected = matrix[:, :dimensions] / np.linalg.norm(matrix[:, :dimensions], axis=1, keepdims=True)
+    assert short.shape == (7, dimensions) and short.dtype == np.float32 and np.allclose(short, expected, atol=1e-6)
+    assert np.array_equal(reduced(matrix), matrix)
+
+
+def test_more_coordinates_than_there_are_is_a_sentence() -> None:
+    with pytest.raises(BadChoice, match="dim=33 is more than the 32 numbers"):
+        reduced(np.zeros((2, 32), dtype=np.float32), dimensions=33)
+
+
+def test_int8_is_what_the_library_keeps_decoded_again() -> None:
+    from sentence_transformers.util.quantization import quantize_embeddings
+
+    matrix = np.random.default_rng(1).standard_normal((200, 16)).astype(np.float32)
+    codes = quantize_embeddings(matrix, precision="uint8").astype(np.float64)
+    low, high = matrix.min(axis=0), matrix.max(axis=0)
+    decoded = reduced(matrix, precision="int8")
+    assert np.allclose(decoded, codes * (high - low) / 255 + low, atol=1e-5)
+    assert np.abs(decoded - matrix).max() <= ((high - low) / 255).max() * 1.001
+    assert all(len(np.unique(column)) <= 256 for column in decoded.T)
+
+
+def test_binary_keeps_signs_and_hamming_distances() -> None:
+    from sentence_transformers.util.quantization import quantize_embeddings
+
+    matrix = np.random.default_rng(2).standard_normal((9, 64)).astype(np.float32)
+    bits = np.unpackbits(quantize_embeddings(matrix, precision="ubinary"), axis=1)
+    signs = reduced(matrix, precision="binary")
+    assert np.array_equal(signs > 0, bits == 1) and np.allclose(np.linalg.norm(signs, axis=1), 1)
+    hamming = (bits[:, None] != bits[None]).sum(axis=2)
+    squared = ((signs[:, None] - signs[None]) ** 2).sum(axis=2)
+    assert np.allclose(squared, 4 * hamming / 64, atol=1e-5)
+
+
+def test_equal_columns_survive_every_precision() -> None:
+    flat = np.zeros((4, 3), dtype=np.float32)
+    assert np.isfinite(reduced(flat, precision="int8")).all() and np.isfinite(reduced(flat, dimensions=2)).all()
+
+
+def test_shorter_and_rounder_vectors_encode_nothing(store: VectorStore, tiny_model: Path) -> None:
+    sequences = make_sequences(("even", "primes"), per_family=2, length=10)
+    full = embed(_spec(tiny_model), sequences, store=store, loaded=LoadedModel(OFFLINE))
+    assert full.work is not None and full.work.texts == 4 and full.work.parameters > 0
+    changes: tuple[dict[str, Any], ...] = (
+        {"dimensions": 8},
+        {"precision": "int8"},
+        {"precision": "binary", "dimensions": 16},
+    )
+    for change in changes:
+        asked = replace(_spec(tiny_model), **change)
+        nothing = LoadedModel(OFFLINE)
+        nothing.get = lambda *_: pytest.fail("loaded")  # type: ignore[method-assign,assignment,misc]
+        short = embed(asked, sequences, store=store, loaded=nothing)
+        assert asked.key != _spec(tiny_model).key and asked.stored.key == _spec(tiny_model).key
+        assert np.array_equal(short.matrix, reduced(full.matrix, **change)) and short.work is None
+
+
+def test_a_model_that_fails_its_check_is_refused_before_anything_is_stored(store: VectorStore, tmp_path: Path) -> None:
+    folder = tiny.write_model(tmp_path / "unlisted")
+    (folder / "modules.json").unlink()
+    sequences = make_sequences(("even",), per_family=2, length=5)
+    with pytest.raises(CheckFailed, match="does not say how one vector is made from many"):
+        embed(_spec(folder), sequences, store=store, loaded=LoadedModel(OFFLINE))
+    assert store.count(_spec(folder).key, sequences.texts) == 0
+    heard: list[bool] = []
+    embed(_spec(folder), sequences, store=store, loaded=LoadedModel(OFFLINE), judge=lambda c: heard.append(c.ok))
+    assert heard == [False] and store.count(_spec(folder).key, sequences.texts) == 2

@@ -19,7 +19,8 @@ from numembed.export import csv_cell, figure_html, maps_html, scores_csv, table_
 from numembed.figures import groups_of, map_figure
 from numembed.models.catalogue import model
 from numembed.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.study import Outcome, Study
+from numembed.run import Outcome
+from numembed.study import Study
 
 # what a browser would fetch by itself: sources, style sheets, imports
 _LOADS = re.compile(

@@ -11,14 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [  # each imports only from its left
     *("errors", "progress", "registry", "settings", "database", "sequences", "models", "store", "embedding"),
-    *("analysis", "results", "study", "paper", "jobs", "worker", "summary", "figures", "export", "cli"),
+    *("analysis", "results", "cost", "study", "paper", "run", "jobs", "worker", "summary", "figures", "export", "cli"),
     *("__main__", "__init__"),
 ]
 LATE = {  # imported inside functions only: the web process and a run from the store stay light
     *("torch", "transformers", "sentence_transformers", "peft", "tokenizers", "huggingface_hub", "safetensors"),
     *("umap", "pynndescent", "sklearn", "openTSNE", "numba", "sympy", "scipy", "pandas", "tqdm"),
 }
-LOADERS = ("numembed/models/encoders.py", "numembed/models/checkpoints.py")
+LOADERS = ("numembed/models/loading.py", "numembed/models/encoders.py")
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
     "plotly": ("numembed/figures.py", "numembed/export.py"),
@@ -89,7 +89,9 @@ def test_no_file_unpickles_or_runs_text(file: str) -> None:
     for call in (node for node in ast.walk(_tree(file)) if isinstance(node, ast.Call)):
         assert ast.unparse(call.func) not in NEVER_CALLED
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}
-        assert given.get("allow_pickle", "False") == "False" and given.get("trust_remote_code", "False") == "False"
+        assert given.get("allow_pickle", "False") == "False"
+        trusts = "bool(recipe.remote_code)" if file == "numembed/models/loading.py" else "False"
+        assert given.get("trust_remote_code", trusts) == trusts, "program code runs only where the recipe names it"
         assert given.get("unsafe_allow_html", "False") == "False" and given.get("shell", "False") == "False"
 
 

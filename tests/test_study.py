@@ -112,7 +112,7 @@ BAD: list[tuple[dict[str, Any], type[NumembedError], str]] = [
     ({"models": [f"owner/name{n}" for n in range(1_000)]}, TooLarge, "at most 24 models"),
     ({"models": ["/one/name", "/two/name"]}, BadChoice, "Two models are called 'name'. Rename one"),
     ({"models": ["/models/\ud800"]}, BadChoice, "no control characters"),
-    ({"models": ["GritLM-7B"]}, ModelUnavailable, "is not run here yet"),
+    ({"models": ["EmbeddingGemma-2"]}, ModelUnavailable, "is not run here"),
     ({"per_family": -1}, BadChoice, "at least 1, got -1"),
     ({"per_family": 10**6}, TooLarge, "at most 2,000, got 1,000,000"),
     ({"per_family": 10**400}, TooLarge, "at most 2,000"),

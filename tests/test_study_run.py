@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from numembed import study as study_module
+from numembed import run as run_module
 from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import Score
 from numembed.errors import Cancelled, StoreFull
 from numembed.models.catalogue import model
 from numembed.models.encoders import LoadedModel
-from numembed.results import ResultStore
+from numembed.results import ResultStore, badged
+from numembed.run import Outcome, run
 from numembed.settings import Settings
 from numembed.store import VectorStore
-from numembed.study import Outcome, Study, pinned_before, run, stored_projection, stored_results
+from numembed.study import Study, pinned_before, stored_projection, stored_results
 from tests import tiny
+from tests.offline import OFFLINE
+
+NOWHERE = str(Path(tempfile.gettempdir()) / "no-such" / "folder")
 
 Said = tuple[int, str, int, int, str]
 
@@ -58,7 +64,7 @@ class Bench:
 @pytest.fixture
 def bench(settings: Settings) -> Iterator[Bench]:
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        yield Bench(settings, vectors, results, LoadedModel(offline=True))
+        yield Bench(settings, vectors, results, LoadedModel(OFFLINE))
 
 
 def test_baselines_alone_need_no_model(bench: Bench) -> None:
@@ -92,7 +98,7 @@ def test_the_second_run_computes_nothing(bench: Bench, tiny_model: Path, monkeyp
     first = bench.run(study)
     bench.loaded.free()
     for verb in ("embed", "score_all", "project"):
-        monkeypatch.setattr(study_module, verb, lambda *_, **__: pytest.fail("computed"))
+        monkeypatch.setattr(run_module, verb, lambda *_, **__: pytest.fail("computed"))
     second = bench.run(Study.from_json(study.to_json()))
     assert {said[1] for said in bench.said} <= {"project", "done"} and bench.loaded._encoder is None
     for one, other in zip(first.results, second.results, strict=True):
@@ -101,11 +107,11 @@ def test_the_second_run_computes_nothing(bench: Bench, tiny_model: Path, monkeyp
 
 
 def test_a_model_that_fails_leaves_the_others(bench: Bench, tiny_model: Path, nan_model: Path) -> None:
-    study = _study("/no/such/folder", "last_digits", str(nan_model), "owner/name", str(tiny_model))
+    study = _study(NOWHERE, "last_digits", str(nan_model), "owner/name", str(tiny_model))
     outcome = bench.run(study)
     assert [result.model.name for result in outcome.results] == ["Last digits", "tiny"]
     assert list(outcome.errors) == ["folder", "broken", "owner/name"]
-    assert "There is no folder '/no/such/folder'" in outcome.errors["folder"]
+    assert f"There is no folder {NOWHERE!r}" in outcome.errors["folder"]
     assert "not finite" in outcome.errors["broken"] and "works offline" in outcome.errors["owner/name"]
     for index, name in ((0, "folder"), (2, "broken"), (3, "owner/name")):
         assert bench.stages(index)[-1] == "failed"
@@ -213,3 +219,64 @@ def test_seeds_make_results_repeat(bench: Bench) -> None:
     first = str(bench.run(study).results[0].scores)
     bench.results.delete_all()
     assert str(bench.run(study).results[0].scores) == first
+
+
+@pytest.fixture
+def unlisted(tmp_path: Path) -> Path:
+    """A model whose folder does not say how one vector is made from many: its check fails."""
+    folder = tiny.write_model(tmp_path / "unlisted")
+    (folder / "modules.json").unlink()
+    return folder
+
+
+def test_a_model_that_fails_its_check_is_not_run(bench: Bench, unlisted: Path) -> None:
+    study = _study(str(unlisted), "last_digits")
+    outcome = bench.run(study)
+    assert [result.model.name for result in outcome.results] == ["Last digits"]
+    assert "unlisted did not pass its check and was not run." in outcome.errors["unlisted"]
+    assert stored_results(study, bench.results)[0] is None and bench.vectors.models() == ()
+    bench.loaded.free()
+    again = bench.run(study)  # known by now, and said without loading it
+    assert again.errors == outcome.errors and bench.loaded._encoder is None
+
+
+def test_an_override_runs_it_and_every_result_says_so(bench: Bench, unlisted: Path) -> None:
+    study = replace(_study(str(unlisted)), despite_checks=True)
+    (result,) = bench.run(study).results
+    assert result.check is not None and not result.check.ok
+    assert badged(result) == "⚠ unlisted (check failed)"
+    (stored,) = stored_results(study, bench.results)
+    assert stored is not None and stored.check == result.check
+    strict = replace(study, despite_checks=False)
+    assert stored_results(strict, bench.results) == (None,)  # another visitor is not shown what was not asked for
+    assert "did not pass its check" in bench.run(strict).errors["unlisted"]
+    assert Study.from_json(study.to_json()) == study and study.key != strict.key
+
+
+def test_a_model_that_passes_says_so_too(bench: Bench, tiny_model: Path) -> None:
+    (result,) = bench.run(_study(str(tiny_model))).results
+    assert result.check is not None and result.check.ok and badged(result) == "tiny"
+
+
+def test_shorter_vectors_are_another_model_and_encode_nothing(bench: Bench, tiny_model: Path) -> None:
+    bench.run(_study(str(tiny_model)))
+    bench.said.clear()
+    outcome = bench.run(_study(str(tiny_model), f"{tiny_model} dim=4", f"{tiny_model} precision=binary"))
+    assert [result.dimension for result in outcome.results] == [32, 4, 32] and not outcome.errors
+    assert "load" not in {said[1] for said in bench.said} and bench.vectors.models()[0].vectors == 6
+    values = {result.score("silhouette", "families").value for result in outcome.results}
+    assert len(values) == 3
+    too_wide = bench.run(_study(f"{tiny_model} dim=33"))
+    assert "dim=33 is more than the 32 numbers" in too_wide.errors["tiny dim=33"]
+
+
+def test_what_encoding_took_is_learnt(bench: Bench, tiny_model: Path) -> None:
+    study = _study(str(tiny_model))
+    spec = bench.run(study).results[0].model
+    (work,) = bench.results.works(spec.key)
+    assert work.texts == 6 and work.characters == sum(map(len, study.sequences.texts)) and work.device == "cpu"
+    assert work.seconds > 0 and work.parameters == sum(
+        math.prod(tensor.shape) for tensor in load_file(tiny_model / "model.safetensors").values()
+    )
+    bench.run(study)
+    assert len(bench.results.works()) == 1  # nothing was encoded

@@ -17,6 +17,7 @@ from numembed.settings import Settings
 from numembed.store import VectorStore
 from numembed.study import Study
 from numembed.worker import Reporter, main, run_job
+from tests.offline import OFFLINE
 
 STUDY = Study(("even", "odd", "primes"), (model("last_digits"), model("digit_counts")), per_family=1, length=5)
 
@@ -34,7 +35,7 @@ def jobs(settings: Settings) -> Iterator[JobTable]:
 
 @pytest.fixture
 def loaded() -> LoadedModel:
-    return LoadedModel(offline=True)
+    return LoadedModel(OFFLINE)
 
 
 def _run(study: Study, jobs: JobTable, settings: Settings, loaded: LoadedModel) -> str:
@@ -57,7 +58,7 @@ def test_a_model_that_fails_is_told_with_the_others_done(
 ) -> None:
     study = replace(STUDY, models=(model("/no/such/folder"), model("last_digits"), model(str(nan_model))))
     job = jobs.get(_run(study, jobs, settings, loaded))
-    assert job.state == "failed" and "There is no folder" in job.error and "not finite" in job.error
+    assert job.state == "failed" and "not below a folder" in job.error and "not finite" in job.error
     assert [step.stage for step in job.progress] == ["failed", "done", "failed"]
     assert job.progress[0].note in job.error
 

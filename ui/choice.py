@@ -11,11 +11,12 @@ import streamlit as st
 
 from numembed.errors import NumembedError
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE
+from numembed.models.catalogue import CATALOGUE, ENDPOINT
 from numembed.paper import paper_study
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import LIMITS
 from numembed.study import DISTANCES, Study
+from ui.frame import settings
 from ui.words import md_text
 
 _LISTS = ("models", "families")
@@ -23,6 +24,7 @@ _NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed")
 _TEXTS = ("separator", "distance")
 _SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
 _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
+_NEVER_IN_LINKS = ("despite_checks",)
 
 
 def choose() -> Study | None:
@@ -32,9 +34,11 @@ def choose() -> Study | None:
         left, right = st.columns(2)
         with left:
             st.multiselect(
-                "Models and baselines", [*_MODELS, *BASELINES.names], key="models", format_func=_model_title,
-                accept_new_options=True, placeholder="Choose, or type a name", select_all=False,
-                help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~.",
+                "Models and baselines", [*_MODELS, *_endpoints(), *BASELINES.names], key="models",
+                format_func=_model_title, accept_new_options=True, placeholder="Choose, or type a name",
+                select_all=False,
+                help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~. Options may "
+                "follow: dim=128, precision=int8, prompt=query. The Models page helps to choose.",
             )  # fmt: skip
         with right:
             family_picker()
@@ -111,7 +115,9 @@ def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
 def address_of(study: Study) -> dict[str, Any]:
     """Return the address's parts that restore ``study``; what the preset says already is left out."""
     usual = paper_study().as_dict()
-    return {name: value for name, value in study.as_dict().items() if value != usual[name]}
+    return {
+        name: value for name, value in study.as_dict().items() if value != usual[name] and name not in _NEVER_IN_LINKS
+    }
 
 
 def write_address(study: Study) -> None:
@@ -145,16 +151,25 @@ def sequence_details() -> None:
 
 
 def _scoring_details() -> None:
-    one, two, _, _, _ = st.columns(5)
+    one, two, _ = st.columns([1, 1, 3])
     one.selectbox(
         "Distance", DISTANCES, key="distance", format_func=str.capitalize,
         help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
     )  # fmt: skip
     _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
+    st.checkbox(
+        "Also run models that fail their check", key="despite_checks",
+        help="Every model is checked when it is loaded. One that does not do what its makers say is not run, unless "
+        "you ask for it here; its results then say so.",
+    )  # fmt: skip
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:
     place.number_input(label, low, high, key=key, step=1, help=text)
+
+
+def _endpoints() -> list[str]:
+    return [ENDPOINT + name for name in settings().endpoints]
 
 
 def _model_title(reference: str) -> str:

@@ -11,6 +11,7 @@ from numembed.models.tokens import count_tokens
 from numembed.sequences.families import FAMILIES, family
 from numembed.study import Study
 from ui.choice import cached_study, chosen_study, family_picker, seed_choice, sequence_details
+from ui.frame import settings
 from ui.table import Cell, Column, number, table
 from ui.words import md_text
 
@@ -91,6 +92,6 @@ def _families() -> tuple[tuple[Cell, ...], ...]:
 def _tokens(study_json: str) -> list[int]:
     texts = cached_study(study_json).sequences.texts[:_MOST_ROWS]
     bundled = ModelSpec("", BUNDLED)
-    counted = count_tokens(bundled, texts)
+    counted = count_tokens(bundled, texts, settings())
     assert counted is not None, reference_of(bundled)
     return list(counted.counts)

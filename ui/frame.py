@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import logging
 import secrets
+import traceback
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -46,6 +48,11 @@ def calm() -> None:
         .stMainBlockContainer h3 { font-size: 1.3rem; font-weight: 600; line-height: 1.35; }
         </style>"""
     )
+
+
+def log_fault() -> None:
+    """Write the present error into the server's log, without secrets."""
+    logging.getLogger("numembed").error("a page failed\n%s", settings().redact(traceback.format_exc()))
 
 
 def supervise(chosen: Settings) -> None:

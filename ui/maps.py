@@ -11,7 +11,7 @@ import streamlit as st
 from numembed.analysis.projections import PROJECTIONS
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
-from numembed.results import ModelResult, Projection, ResultStore
+from numembed.results import ModelResult, Projection, ResultStore, badged
 from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection
 from ui.frame import theme
 from ui.words import md_text
@@ -42,7 +42,7 @@ def map_controls() -> tuple[str, int, str]:
 def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: str, dims: int, color: str) -> None:
     """Draw one model's map; points that are selected in it are selected everywhere."""
     projection = stored_projection(study, result.model, store, method=method, dims=dims)
-    name = md_text(result.model.name, most=60)
+    name = md_text(badged(result), most=90)
     if projection is None and dims not in dimensions(len(study.sequences)):
         st.caption(f"3-D maps are drawn for up to {FLAT_ABOVE:,} sequences. Choose 2-D.")
         return
@@ -74,7 +74,7 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
     with st.container(horizontal=True, key="overview"):
         for place, (result, projection) in enumerate(drawn):
             with st.container(width=270, gap=None, key=f"small-{place}"):
-                st.caption(md_text(result.model.name, most=34))
+                st.caption(md_text(badged(result), most=48))
                 figure = _drawn(
                     (study.key, result.model.name, method, by, chosen, look),
                     partial(small_figure, projection, study.sequences, groups, chosen=chosen, theme=look),
@@ -131,7 +131,7 @@ def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:
     score = result.score("silhouette", "families").value
     return (
         f"{PROJECTIONS[method].title} map in {dims} dimensions of {len(study.sequences)} sequences of "
-        f"{len(study.sequences.families)} families by {result.model.name}; silhouette {score:.2f}."
+        f"{len(study.sequences.families)} families by {badged(result)}; silhouette {score:.2f}."
     )
 
 

@@ -20,7 +20,7 @@ from ui.words import md_text, plural
 
 _MOST_MAPS = 4
 _MOST_ROWS = 500
-_FAMILIES, _CLUSTERS, _AGREE = "with the families", "with KMeans clusters", "KMeans against families"
+_FAMILIES, _CLUSTERS, _AGREE = "with the families", "with KMeans clusters", "both compared"
 
 
 def _help(metric: str) -> str:
@@ -42,6 +42,7 @@ def _columns() -> tuple[Column, ...]:
         Column("Davies–Bouldin", _help("davies_bouldin"), "number", _CLUSTERS, better="low"),
         Column("ARI", _help("ari"), "number", _AGREE, better="high"),
         Column("AMI", _help("ami"), "number", _AGREE, better="high"),
+        Column("Check", "Whether the model, when it was loaded, did what its makers say.", "line"),
     )
 
 
@@ -76,6 +77,12 @@ def _score_table(results: Sequence[ModelResult]) -> list[ModelResult]:
         muted=[i for i, result in enumerate(results) if result.model.is_baseline],
         on_select=lambda: _remember(names),
     )  # fmt: skip
+    for result in results:
+        if result.check is not None and not result.check.ok:
+            st.warning(
+                md_text(f"{result.model.name} ran although its check failed: {result.check.sentence}"),
+                icon=":material/warning:",
+            )
     st.caption("Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.")
     return [results[i] for i in chosen if i < len(results)][:_MOST_MAPS] or [results[names.index(wanted[0])]]
 
@@ -98,7 +105,14 @@ def _score_row(result: ModelResult) -> list[Cell]:
             ("ari", "kmeans"), ("ami", "kmeans"),
         )
     ]  # fmt: skip
-    return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest]
+    return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest, check_cell(result)]
+
+
+def check_cell(result: ModelResult) -> Cell:
+    """Return the badge of a model's check, with its sentence."""
+    if result.check is None:
+        return Cell("–", None, "A baseline needs no check." if result.model.is_baseline else "Not checked yet.")
+    return Cell("✓" if result.check.ok else "⚠ failed", float(result.check.ok), result.check.sentence)
 
 
 def _p(score: Score) -> Cell:
@@ -112,6 +126,10 @@ def _explain_columns() -> None:
         for name in ("silhouette", "davies_bouldin", "ari", "ami"):
             st.markdown(f"**{METRICS[name].title}.** {_help(name)}")
         st.markdown(f"**p.** {_columns()[2].help}")
+        st.markdown(
+            "**Check.** Whenever a model is loaded, a few short texts show whether it does what its makers say: whole "
+            "weights, the right direction of reading, the end-of-text token, vectors as wide and long as stated."
+        )
         st.markdown(
             "**With the families** holds the vectors against the true families; **with KMeans clusters** against the "
             "groups that KMeans finds by itself (as many as families, 10 restarts)."

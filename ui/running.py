@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import streamlit as st
 
 from numembed.errors import NumembedError
 from numembed.jobs import Job, ModelProgress
-from numembed.study import STAGES, Study
-from ui.frame import job_table, visitor
-from ui.words import duration, md_text
+from numembed.run import STAGES
+from numembed.study import Study, pinned_before
+from ui.frame import job_table, result_store, visitor
+from ui.words import duration, md_text, size
 
 _STAGE_WORDS = {
-    "waiting": "waiting", "load": "loading", "encode": "encoding", "score": "scoring", "project": "drawing maps",
+    "waiting": "waiting", "download": "downloading", "load": "loading",
+    "encode": "encoding", "score": "scoring", "project": "drawing maps",
     "done": "done", "failed": "could not run",
 }  # fmt: skip
-_SHARE = {"waiting": (0, 0), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8), "project": (0.8, 1.0)}
+_SHARE = {
+    "waiting": (0, 0), "download": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8),
+    "project": (0.8, 1.0),
+}  # fmt: skip
 _ANSWERED = ("project", "done", "failed")
 _FORGET_SECONDS = 15
 
@@ -46,9 +52,28 @@ def watch(study: Study) -> Job | None:
         st.fragment(_bars, run_every=_poll_seconds())(job.id)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
+        if _failed_checks(study):
+            st.button(
+                "Run them anyway", key="anyway", on_click=_start_anyway, args=(study,), icon=":material/warning:",
+                help="Their results will say on every chart that the check failed.",
+            )  # fmt: skip
     elif job is not None and job.state == "cancelled":
         st.info("This run was stopped. What was computed is kept; press Run to go on.", icon=":material/stop_circle:")
     return job
+
+
+def _failed_checks(study: Study) -> bool:
+    if study.despite_checks:
+        return False
+    with result_store() as results:
+        pinned = [pinned_before(spec, results) for spec in study.models]
+        checks = [results.check(spec) for spec in pinned if spec is not None]
+    return any(check is not None and not check.ok for check in checks)
+
+
+def _start_anyway(study: Study) -> None:
+    st.session_state["despite_checks"] = True
+    start(replace(study, despite_checks=True))
 
 
 def _bars(job_id: str) -> None:
@@ -81,9 +106,11 @@ def _share(step: ModelProgress) -> float:
 
 def _told(step: ModelProgress) -> str:
     parts = [f"**{md_text(step.model, most=60)}**", _STAGE_WORDS.get(step.stage, step.stage)]
-    if step.stage in STAGES and step.stage != "done" and step.total > 1:
+    if step.stage == "download":
+        parts.append(f"{size(step.done)} of {size(step.total)}")
+    elif step.stage in STAGES and step.stage != "done" and step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
-    if step.seconds_left is not None and step.stage in ("encode", "score") and step.seconds_left >= 1:
+    if step.seconds_left is not None and step.stage in ("download", "encode", "score") and step.seconds_left >= 1:
         parts.append(f"about {duration(step.seconds_left)} left")
     if step.stage == "failed":
         parts.append(md_text(step.note))

@@ -1,105 +1,68 @@
-"""The models that a visitor can pick by name: one row each, pinned to a commit.
+"""From the name that a person gives to the model that is meant, with its loading recipe, and back.
 
-A row with ``refused`` would load today, but with vectors that its makers did not mean; it says why
-instead of answering wrongly.
+A name may be followed by options: ``Qwen3-Embedding-0.6B dim=256 prompt=query``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from numembed.errors import BadChoice, ModelUnavailable
 from numembed.models.baselines import BASELINES
-from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, ModelSpec
+from numembed.models.rows import Row, read_rows
+from numembed.models.spec import (
+    PRECISIONS,
+    BaselineWeights,
+    HubWeights,
+    Loading,
+    LocalWeights,
+    ModelSpec,
+    RemoteWeights,
+)  # fmt: skip
 from numembed.settings import LIMITS
 
-
-@dataclass(frozen=True)
-class Row:
-    """One catalogue model and its facts."""
-
-    name: str
-    repo: str
-    revision: str
-    parameters_millions: float
-    dimension: int
-    max_tokens: int
-    dtype: str = "float32"
-    paper_name: str = ""  # its name in Table 2
-    refused: str = ""  # why it is not run
-
-
-_EOS = "its tokenizer loses the end-of-text token that this model reads its vector from"
-_CAUSAL = "today's libraries load it without its bidirectional attention"
-_REMOTE = "it needs program code from its repository, which is not run here"
-
-CATALOGUE: dict[str, Row] = {
-    row.name: row
-    for row in (
-        Row("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2",
-            "1110a243fdf4706b3f48f1d95db1a4f5529b4d41", 22.7, 384, 256),
-        Row("EmbeddingGemma-300M", "google/embeddinggemma-300m",
-            "64614b0b8b64f0c6c1e52b07e4e9a4e8fe4d2da2", 307.6, 768, 2048, paper_name="EmbeddingGemma(0.3B)"),
-        Row("gte-multilingual-base", "Alibaba-NLP/gte-multilingual-base",
-            "ca1791e0bcc104f6db161f27de1340241b13c5a4", 305.4, 768, 8192,
-            paper_name="gte multilingual-base(0.3B)", refused=_REMOTE),
-        Row("gte-large-en-v1.5", "Alibaba-NLP/gte-large-en-v1.5",
-            "104333d6af6f97649377c2afbde10a7704870c7b", 434.1, 1024, 8192,
-            paper_name="gte-large-en-v1.5(0.4B)", refused=_REMOTE),
-        Row("nomic-embed-text-v2-moe", "nomic-ai/nomic-embed-text-v2-moe",
-            "1066b6599d099fbb93dfcb64f9c37a7c9e503e85", 475.3, 768, 512,
-            paper_name="nomic-embed-text-v2-moe(0.5B)", refused=_REMOTE),
-        Row("multilingual-e5-large", "intfloat/multilingual-e5-large",
-            "ab10c1a7f42e74530fe7ae5be82e6d4f11a719eb", 560, 1024, 512, paper_name="Multilingual-e5-large(0.6B)"),
-        Row("Qwen3-Embedding-0.6B", "Qwen/Qwen3-Embedding-0.6B",
-            "b22da495047858cce924d27d76261e96be6febc0", 595.8, 1024, 32768, "bfloat16", "Qwen3 Embedding (0.6B)"),
-        Row("gte-Qwen2-1.5B-instruct", "Alibaba-NLP/gte-Qwen2-1.5B-instruct",
-            "c6c1b92f4a3e1b92b326ad29dd3c8433457df8dd", 1776, 1536, 32768, "bfloat16",
-            "gte-Qwen2-1.5B-instruct", _EOS),
-        Row("Qwen3-Embedding-4B", "Qwen/Qwen3-Embedding-4B",
-            "636cd9bf47d976946cdbb2b0c3ca0cb2f8eea5ff", 4021.8, 2560, 32768, "bfloat16", "Qwen3 Embedding(4B)"),
-        Row("GritLM-7B", "GritLM/GritLM-7B", "13f00a0e36500c80ce12870ea513846a066004af",
-            7241.7, 4096, 32768, "bfloat16", "GritLM-7B", _CAUSAL),
-        Row("gte-Qwen2-7B-instruct", "Alibaba-NLP/gte-Qwen2-7B-instruct",
-            "e26182b2122f4435e8b3ebecbf363990f409b45b", 7613, 3584, 32768, "bfloat16",
-            "gte-Qwen2-7B instruct", _CAUSAL),
-        Row("e5-mistral-7b-instruct", "intfloat/e5-mistral-7b-instruct",
-            "07163b72af1488142a360786df853f237b1a3ca1", 7110.7, 4096, 32768, "bfloat16",
-            "e5-mistral-7b-instruct", _EOS),
-        Row("Qwen3-Embedding-8B", "Qwen/Qwen3-Embedding-8B",
-            "4e423935c619ae4df87b646a3ce949610c66241c", 7567.3, 4096, 32768, "bfloat16", "Qwen3 Embedding(8B)"),
-        Row("llama-embed-nemotron-8b", "nvidia/llama-embed-nemotron-8b",
-            "84a375593d27d3528beb4e104822515659e093b4", 7504.9, 4096, 32768, "bfloat16",
-            "llama-embed-Nemtron(8B)", _REMOTE),
-        Row("bge-multilingual-gemma2", "BAAI/bge-multilingual-gemma2",
-            "992e13d8984fde2c31ef8a3cb2c038aeec513b8a", 9241.7, 3584, 8192, "bfloat16",
-            "bge-multilingual-gemma2(9B)"),
-        Row("bge-small-en-v1.5", "BAAI/bge-small-en-v1.5",
-            "5c38ec7c405ec4b44b94cc5a9bb96e735b38267a", 33.4, 384, 512),
-        Row("multilingual-e5-small", "intfloat/multilingual-e5-small",
-            "fd1525a9fd15316a2d503bf26ab031a61d056e98", 117.7, 384, 512),
-        Row("snowflake-arctic-embed-l-v2.0", "Snowflake/snowflake-arctic-embed-l-v2.0",
-            "edc2df7b6c25794b340229ca082e7c78782e6374", 567.8, 1024, 8192),
-    )
-}  # fmt: skip
-
+CATALOGUE: Mapping[str, Row] = read_rows()
 BUNDLED = HubWeights(CATALOGUE["all-MiniLM-L6-v2"].repo, CATALOGUE["all-MiniLM-L6-v2"].revision)
 """The one model that comes with the installation; its files lie in a package, its identity is the hub's."""
 
+ENDPOINT = "endpoint:"
+DTYPES = ("float32", "bfloat16", "float16")
+OPTIONS = {  # in the order in which a reference lists them
+    "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
+    "dim": "keep the first so many numbers of a vector (Matryoshka)",
+    "precision": f"round the vectors: {', '.join(PRECISIONS)}",
+    "max_tokens": "read at most so many tokens",
+    "attention": "causal or bidirectional, whatever the folder says",
+    "pooling": "mean, cls or lasttoken, whatever the folder says",
+    "bos": "yes: put the begin-of-text token first",
+    "eos": "yes: put the end-of-text token last",
+    "dtype": f"number format of the weights: {', '.join(DTYPES)}",
+}
+_CHOICES = {
+    "precision": PRECISIONS, "attention": ("causal", "bidirectional"), "pooling": ("mean", "cls", "lasttoken"),
+    "bos": ("yes",), "eos": ("yes",), "dtype": DTYPES,
+}  # fmt: skip
+_WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
+_OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
 
 
 def model(reference: str) -> ModelSpec:
-    """Return the model that a person named: a catalogue or baseline name, owner/name[@commit], or a folder.
+    """Return the model that a person named: a catalogue or baseline name, owner/name[@commit], a folder or an endpoint.
 
     >>> model("all-MiniLM-L6-v2").weights.repo
     'sentence-transformers/all-MiniLM-L6-v2'
     >>> model("last_digits").is_baseline
     True
+    >>> model("all-MiniLM-L6-v2 dim=128").dimensions
+    128
 
     Raises :class:`BadChoice` for anything else and :class:`ModelUnavailable` for a row that is refused.
     """
@@ -108,41 +71,150 @@ def model(reference: str) -> ModelSpec:
         raise BadChoice(f"A model's name has at most {LIMITS.reference_chars} characters, got {len(reference):,}.")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in reference):
         raise BadChoice(f"A model's name has no control characters, got {reference[:80]!r}. Rename its folder.")
-    if reference in BASELINES:
-        version = BASELINES[reference].facts.get("version", 1)
-        return ModelSpec(BASELINES[reference].title, BaselineWeights(reference, version))
-    if reference.startswith(("/", "~", "./", "../")) or Path(reference).is_absolute():
-        folder = Path(os.path.expanduser(reference)).absolute()  # pathlib's own raises where there is no such user
-        return ModelSpec(folder.name or str(folder), LocalWeights(str(folder)))
-    for row in CATALOGUE.values():
-        if reference in (row.name, row.repo, f"{row.repo}@{row.revision}"):
-            return _from_row(row)
-    if not _HUB_ID.fullmatch(reference) or ".." in reference or "--" in reference:
-        raise BadChoice(
-            f"{reference[:80]!r} is no model's name. Give a name from the catalogue, a baseline, "
-            "a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder that starts with / or ~."
-        )
-    repo, _, revision = reference.partition("@")
-    return ModelSpec(reference, HubWeights(repo, revision))
+    name, options = _split(reference)
+    plain = _plain(name)
+    if not options:
+        return plain
+    spec = _with_options(plain, options)
+    return replace(spec, name=plain.name + _written(spec))
 
 
 def reference_of(spec: ModelSpec) -> str:
-    """Return the shortest text from which :func:`model` makes the weights of ``spec`` again."""
+    """Return the shortest text from which :func:`model` makes ``spec`` again (its weights unpinned)."""
+    return _weights_reference(spec) + _written(spec)
+
+
+def facts_of(spec: ModelSpec) -> Row | None:
+    """Return the catalogue's facts about the weights of ``spec``, or None where it is no row."""
+    match spec.weights:
+        case HubWeights(repo):
+            return next((row for row in CATALOGUE.values() if repo in (row.repo, row.mirror)), None)
+    return None
+
+
+def prompts_of(spec: ModelSpec) -> Mapping[str, str]:
+    """Return the model's own prompts by name, as far as the catalogue knows them."""
+    facts = facts_of(spec)
+    return facts.prompts if facts else {}
+
+
+def _plain(name: str) -> ModelSpec:
+    if name in BASELINES:
+        version = BASELINES[name].facts.get("version", 1)
+        return ModelSpec(BASELINES[name].title, BaselineWeights(name, version))
+    if name.startswith(ENDPOINT):
+        return ModelSpec(name, RemoteWeights(name.removeprefix(ENDPOINT)))
+    if name.startswith(("/", "~", "./", "../")) or Path(name).is_absolute():
+        folder = Path(os.path.expanduser(name)).absolute()  # pathlib's own raises where there is no such user
+        return ModelSpec(folder.name or str(folder), LocalWeights(str(folder)))
+    repo, _, revision = name.partition("@")
+    for row in CATALOGUE.values():
+        if name == row.name or (repo == row.repo and (revision in ("", row.revision) or not row.mirror)):
+            return _from_row(row, revision)
+    if not _HUB_ID.fullmatch(name) or ".." in name or "--" in name:
+        raise BadChoice(
+            f"{name[:80]!r} is no model's name. Give a name from the catalogue, a baseline, "
+            "a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder that starts with / or ~."
+        )
+    return ModelSpec(name, HubWeights(repo, revision))
+
+
+def _from_row(row: Row, revision: str = "") -> ModelSpec:
+    if row.refused:
+        raise ModelUnavailable(f"{row.name} is not run here: {row.refused}")
+    weights = HubWeights(row.mirror) if row.mirror else HubWeights(row.repo, revision or row.revision)
+    named = row.name if revision in ("", row.revision) else f"{row.repo}@{revision}"
+    return ModelSpec(named, weights, dtype=row.dtype, loading=row.loading)
+
+
+def _weights_reference(spec: ModelSpec) -> str:
     match spec.weights:
         case BaselineWeights(name):
             return name
+        case RemoteWeights(endpoint):
+            return ENDPOINT + endpoint
         case LocalWeights(path):
             return path
         case HubWeights(repo, revision):
-            for row in CATALOGUE.values():
-                if (repo, revision) == (row.repo, row.revision):
-                    return row.name
+            row = facts_of(spec)
+            if row and (repo == row.mirror or revision in ("", row.revision)):
+                return row.name
             return f"{repo}@{revision}" if revision else repo
 
 
-def _from_row(row: Row) -> ModelSpec:
-    if row.refused:
-        raise ModelUnavailable(
-            f"{row.name} is not run here yet: {row.refused}, so its vectors would be wrong without a warning."
-        )
-    return ModelSpec(row.name, HubWeights(row.repo, row.revision), dtype=row.dtype)
+def _split(reference: str) -> tuple[str, dict[str, str]]:
+    """Return the name and its options.
+
+    >>> _split('all-MiniLM-L6-v2 prompt="query: " dim=64')
+    ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
+    """
+    options: dict[str, str] = {}
+    while found := _OPTION.search(reference):
+        if found[1] in options:
+            raise BadChoice(f"The option {found[1]} stands twice in {reference[:80]!r}.")
+        options = {found[1]: found[2]} | options
+        reference = reference[: found.start()]
+    return reference, options
+
+
+def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
+    if spec.is_baseline:
+        raise BadChoice(f"{spec.name} is a baseline and takes no options such as {next(iter(options))}.")
+    if isinstance(spec.weights, RemoteWeights) and (wrong := [name for name in options if name not in _WITHOUT_FOLDER]):
+        raise BadChoice(f"An endpoint takes {', '.join(_WITHOUT_FOLDER)}; {wrong[0]} is decided by its server.")
+    for name, value in options.items():
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise BadChoice(f"{name} is one of {', '.join(_CHOICES[name])}, got {value[:40]!r}.")
+    changes: dict[str, Any] = {name: options[name] for name in ("precision", "dtype") if name in options}
+    recipe: dict[str, Any] = {f"add_{name}": True for name in ("bos", "eos") if name in options}
+    if "pooling" in options:
+        recipe["pooling"] = options["pooling"]
+    if "attention" in options:
+        recipe["causal"] = options["attention"] == "causal"
+    facts = facts_of(spec)
+    if "dim" in options:
+        changes["dimensions"] = _whole("dim", options["dim"], facts.dimension if facts else 100_000)
+    if "max_tokens" in options:
+        changes["max_tokens"] = _whole("max_tokens", options["max_tokens"], (facts and facts.max_tokens) or 1_000_000)
+    if "prompt" in options:
+        changes["prompt"] = _prompt(options["prompt"], spec)
+    return replace(spec, **changes, loading=replace(spec.loading, **recipe))
+
+
+def _whole(name: str, value: str, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 12 or not 1 <= int(value) <= most:
+        raise BadChoice(f"{name} is a whole number from 1 to {most:,}, got {value[:40]!r}.")
+    return int(value)
+
+
+def _prompt(value: str, spec: ModelSpec) -> str:
+    own = prompts_of(spec)
+    if value in own:
+        return own[value]
+    if value.startswith('"'):
+        try:
+            return str(json.loads(value))
+        except ValueError:
+            told = 'a backslash stands before n, t, " or another backslash.'
+            raise BadChoice(f"The prompt {value[:40]} cannot be read: {told}") from None
+    known = f"its own are {', '.join(own)}; any other" if own else "any"
+    told = f'{known} text stands in quotes, prompt="text: ".'
+    raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {told}")
+
+
+def _written(spec: ModelSpec) -> str:
+    """Return the options in which ``spec`` differs from its plain model, as a reference writes them."""
+    facts = facts_of(spec)
+    usual_dtype, usual = (facts.dtype, facts.loading) if facts else ("float32", Loading())
+    recipe, own = spec.loading, {text: name for name, text in prompts_of(spec).items()}
+    values = {
+        "prompt": spec.prompt and (own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)),
+        "dim": spec.dimensions, "precision": spec.precision if spec.precision != "float32" else "",
+        "max_tokens": spec.max_tokens,
+        "attention": "" if recipe.causal == usual.causal else "causal" if recipe.causal else "bidirectional",
+        "pooling": "" if recipe.pooling == usual.pooling else recipe.pooling,
+        "bos": "yes" if recipe.add_bos and not usual.add_bos else "",
+        "eos": "yes" if recipe.add_eos and not usual.add_eos else "",
+        "dtype": spec.dtype if spec.dtype != usual_dtype else "",
+    }  # fmt: skip
+    return "".join(f" {name}={values[name]}" for name in OPTIONS if values[name])

@@ -1,59 +1,93 @@
-"""A loaded model: texts in, vectors out, in token-sorted batches that fit the processor's cache."""
+"""A loaded model: texts in, vectors out, in token-sorted batches that fit the processor."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
-import logging
-import math
 import re
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.errors import ModelUnavailable, NonFiniteVectors
-from numembed.models.checkpoints import folder_of
-from numembed.models.spec import ModelSpec
+from numembed.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors, TooLarge
+from numembed.models.catalogue import facts_of
+from numembed.models.check import ModelCheck, check_model
+from numembed.models.checkpoints import folder_of, known_folder
+from numembed.models.loading import is_lost, is_out_of_memory, load, transformer_of
+from numembed.models.rows import Row
+from numembed.models.spec import ModelSpec, RemoteWeights
+from numembed.models.tokens import refuse_endless
+from numembed.progress import Progress, silent
+from numembed.settings import Settings
 
 Matrix = NDArray[np.float32]
 
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
+MOST_BATCH_TOKENS = 65_536  # on a graphics card
+_BYTES_PER_TOKEN_AND_WIDTH = 100  # what one token takes on the way through a layer, for each number of its vector
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
 _PLACE_TO_CUT = re.compile(r"(?<=\S) ")  # before all of several spaces: tokenisers disagree about what is left of them
+_READ_BYTES = 1 << 24
 
 
 class Encoder(Protocol):
     """The whole interface of a loaded model."""
+
+    @property
+    def check(self) -> ModelCheck:
+        """What was found out about it when it was loaded."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda", "mps" or the name of an endpoint."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are; 0 where nobody knows."""
+        ...
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the indices of ``texts`` grouped into batches of similar length, shortest first."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Return one row a text, (n, d); all texts run as one batch."""
+        """Return one row a text, (n, d)."""
         ...
 
 
 class SentenceEncoder:
     """An :class:`Encoder` over a SentenceTransformer folder."""
 
-    def __init__(self, spec: ModelSpec, folder: Path) -> None:
-        self.spec = spec
-        self._model = _load(spec, folder)
+    def __init__(self, spec: ModelSpec, folder: Path, *, device: str = "auto", facts: Row | None = None) -> None:
+        self.spec, self.folder = spec, folder
+        self.device = _device(device)
+        self.model, self.report = load(spec, folder, device=self.device)
+        self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.budget, self._halved = self._first_budget(), False
+        self.check = check_model(self, facts)
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the indices of ``texts`` in batches of at most ``BATCH_TOKENS`` tokens, shortest first."""
-        lengths = [len(ids) for ids in self._token_ids(self._cut(texts))]
-        return token_batches(lengths)
+        """Return the indices of ``texts`` in batches of at most ``budget`` padded tokens, shortest first."""
+        refuse_endless(self.spec, texts, self.folder)
+        return token_batches(self._lengths(texts), budget=self.budget)
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Return one row a text, (n, d); raise NonFiniteVectors where a number is NaN or infinite."""
-        vectors = self._model.encode(
-            self._cut(texts), batch_size=len(texts), prompt=self.spec.prompt, show_progress_bar=False
-        )
-        matrix = np.asarray(vectors, dtype=np.float32)
+        """Return one row a text, (n, d).
+
+        A batch that finds no room in memory is halved, and stays so for this model. Raises NonFiniteVectors where a
+        number is NaN or infinite, TooLarge where a single text finds no room, AcceleratorLost.
+        """
+        matrix = self._halving(list(texts))
         if not np.isfinite(matrix).all():
             row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
             raise NonFiniteVectors(
@@ -62,19 +96,78 @@ class SentenceEncoder:
             )
         return matrix
 
-    @property
-    def _limit(self) -> int | None:
-        limit = self._model.max_seq_length
-        return None if limit is None or limit == math.inf else int(limit)  # a static model says infinity
+    def token_vectors(self, text: str) -> Matrix:
+        """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
+        vectors = self.model.encode(
+            [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
+        )
+        return np.asarray(vectors[0].float().cpu().numpy())
 
-    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return what the model reads of each text: prompt and special tokens included, cut at its limit."""
         prompted = [self.spec.prompt + text for text in texts]
-        tokenizer, limit = self._model.tokenizer, self._limit
+        tokenizer, limit = self.model.tokenizer, self._limit
         if not callable(tokenizer):  # a static model's tokenizer is the bare Rust one
             return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
         ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
         return ids
+
+    def _halving(self, texts: list[str]) -> Matrix:
+        """Return the rows of ``texts``; what does not fit at once is split until it does."""
+        cut = self._cut(texts)
+        if self._halved and len(parts := token_batches(self._lengths(cut), budget=self.budget)) > 1:
+            return self._in_parts(texts, parts)
+        try:
+            return self._forward(cut)
+        except Exception as error:
+            if is_lost(error):
+                raise AcceleratorLost("The graphics card does not answer any more.") from error
+            if not is_out_of_memory(error):
+                raise
+        self._empty_cache()  # after the failed call's tensors have gone with its error
+        lengths = self._lengths(cut)
+        if len(texts) == 1:
+            raise TooLarge(
+                f"One text of {lengths[0]:,} tokens does not fit into the memory of this machine beside "
+                f"{self.spec.name}. Choose fewer terms per sequence, a smaller model or a machine with more memory."
+            )
+        self.budget, self._halved = max(1, len(texts) * max(lengths) // 2), True
+        return self._in_parts(texts, token_batches(lengths, budget=self.budget))
+
+    def _in_parts(self, texts: list[str], parts: list[list[int]]) -> Matrix:
+        rows = [self._halving([texts[i] for i in part]) for part in parts]
+        order = np.argsort([i for part in parts for i in part], kind="stable")
+        return np.concatenate(rows)[order]
+
+    def _forward(self, texts: list[str]) -> Matrix:
+        vectors = self.model.encode(texts, batch_size=len(texts), prompt=self.spec.prompt, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _first_budget(self) -> int:
+        """Return how many padded tokens a batch may have, from the memory that is free beside the weights."""
+        if self.device == "cpu":
+            return BATCH_TOKENS
+        import torch
+
+        transformer = transformer_of(self.model)
+        width = transformer.get_embedding_dimension() if transformer is not None else 1_024
+        free = torch.cuda.mem_get_info()[0] if self.device == "cuda" else 4 << 30
+        return int(min(MOST_BATCH_TOKENS, max(BATCH_TOKENS, free // 2 // (_BYTES_PER_TOKEN_AND_WIDTH * width))))
+
+    def _empty_cache(self) -> None:
+        gc.collect()
+        if self.device != "cpu":
+            import torch
+
+            (torch.cuda if self.device == "cuda" else torch.mps).empty_cache()
+
+    @property
+    def _limit(self) -> int | None:
+        limit = self.model.max_seq_length
+        return None if limit is None or limit == float("inf") else int(limit)  # a static model says infinity
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.token_ids(self._cut(texts))]
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
         """Return the texts without the part that the model's window cuts off anyway.
@@ -92,7 +185,7 @@ class SentenceEncoder:
             for i in pending:
                 place = _PLACE_TO_CUT.search(texts[i], chars)
                 cut[i] = texts[i][: place.start()] if place else texts[i]
-            lengths = [len(ids) for ids in self._token_ids([cut[i] for i in pending])]
+            lengths = [len(ids) for ids in self.token_ids([cut[i] for i in pending])]
             pending = [i for i, n in zip(pending, lengths, strict=True) if n < limit and len(cut[i]) < len(texts[i])]
         return cut
 
@@ -100,22 +193,49 @@ class SentenceEncoder:
 class LoadedModel:
     """At most one encoder in memory: the old one is freed before the next is loaded."""
 
-    def __init__(self, *, offline: bool = False) -> None:
-        self._offline = offline
-        self._encoder: SentenceEncoder | None = None
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._encoder: Encoder | None = None
+        self._key = ""
+        self.load_seconds = 0.0  # what the present encoder took to load
 
-    def get(self, spec: ModelSpec) -> Encoder:
-        """Return the encoder of ``spec``, loading it where it is not the present one."""
-        if self._encoder is None or self._encoder.spec.key != spec.key:
+    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
+        """Return the encoder of ``spec``, loading it (and its files, told to ``progress``) where it is not the present
+        one."""
+        key = spec.stored.key
+        if self._encoder is None or self._key != key:
             self.free()
-            self._encoder = SentenceEncoder(spec, folder_of(spec.weights, offline=self._offline))
+            folder = None if _is_remote(spec) else folder_of(spec, self._settings, progress=progress)
+            progress(0, 1, "load")
+            began = time.monotonic()
+            self._encoder = self._load(spec.stored, folder)
+            self._key, self.load_seconds = key, time.monotonic() - began
         return self._encoder
 
+    def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
+        """Read the files of ``spec`` into the system's cache beside the present work; loading finds them there."""
+        folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
+        if folder is None or self._key == spec.stored.key:
+            return None
+        thread = threading.Thread(target=_read_files, args=(folder,), name="numembed-read-ahead", daemon=True)
+        thread.start()
+        return thread
+
     def free(self) -> None:
-        """Give the memory of the present model back."""
+        """Give the memory of the present model back to the system."""
         if self._encoder is not None:
-            self._encoder = None
+            self._encoder, self._key = None, ""
             gc.collect()
+            give_back_memory()
+
+    def _load(self, spec: ModelSpec, folder: Path | None) -> Encoder:
+        if folder is None:
+            from numembed.models.remote import EndpointEncoder, pin
+
+            assert isinstance(spec.weights, RemoteWeights)
+            there = pin(spec.weights, self._settings)  # a sentence where the operator has taken it away
+            return EndpointEncoder(spec, self._settings.endpoints[there.endpoint])
+        return SentenceEncoder(spec, folder, device=self._settings.device, facts=facts_of(spec))
 
 
 def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list[list[int]]:
@@ -134,25 +254,45 @@ def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list
     return batches
 
 
-def _load(spec: ModelSpec, folder: Path) -> Any:
-    """Return the SentenceTransformer in ``folder``, with its own modules only: no pickles, no remote code."""
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
+def give_back_memory() -> None:
+    """Return freed memory to the system; C libraries and graphics cards keep it otherwise."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through ours
-    try:
-        model = SentenceTransformer(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": spec.dtype},
-        )
-    except Exception as error:
-        logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
-        raise ModelUnavailable(
-            f"{spec.name} could not be loaded as a SentenceTransformer model ({type(error).__name__}). "
-            "Check that the folder is complete and was saved by a current version of sentence-transformers."
-        ) from error
-    if spec.max_tokens:
-        model.max_seq_length = spec.max_tokens
-    return model.eval()
+
+def _is_remote(spec: ModelSpec) -> bool:
+    return isinstance(spec.weights, RemoteWeights)
+
+
+def _device(wanted: str) -> str:
+    """Return where models run: what the operator says, else the best there is."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there[wanted]:
+        raise ModelUnavailable(f"NUMEMBED_DEVICE asks for {wanted}, which this machine does not have. Leave it out.")
+    return wanted
+
+
+def device_memory(wanted: str) -> tuple[str, str, int]:
+    """Return (device, its name, its memory in bytes); 0 bytes for a processor, whose memory is the machine's."""
+    import torch
+
+    device = _device(wanted)
+    if device == "cuda":
+        facts = torch.cuda.get_device_properties(0)
+        return device, str(facts.name), int(facts.total_memory)
+    return device, device.upper(), int(torch.mps.recommended_max_memory()) if device == "mps" else 0
+
+
+def _read_files(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for file in folder.rglob("*.safetensors"):
+            with file.open("rb", buffering=0) as opened:
+                while opened.read(_READ_BYTES):
+                    pass

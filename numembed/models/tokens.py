@@ -1,17 +1,31 @@
-"""How many tokens a model reads, counted with its own tokenizer alone: no torch, milliseconds."""
+"""How a model splits texts into tokens, told by its tokenizer alone: no torch, milliseconds.
+
+A tokenizer of an unlisted model can be made so that it never ends. It is therefore asked in a process of its own, which
+is killed after a while (``python -m numembed.models.tokens`` reads the question from standard input).
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numembed.errors import ModelUnavailable
+from numembed.models.catalogue import facts_of
 from numembed.models.checkpoints import known_folder
+from numembed.models.loading import read_json
 from numembed.models.spec import ModelSpec
+from numembed.settings import Settings
 
+PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
 _NO_LIMIT = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
+_NUMBER = re.compile(r"-?[0-9]+")
+_DIGIT = re.compile(r"[0-9]")
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,11 @@ class TokenCount:
 
     counts: tuple[int, ...]
     max_tokens: int | None
+    numbers: tuple[int, ...] = ()  # in each text
+    numbers_read: tuple[int, ...] = ()  # of them, those that are not cut off
+    digits_per_token: float = 0.0  # of the tokens that hold digits
+    tokens_per_number: float = 0.0
+    pieces: tuple[tuple[str, ...], ...] = ()  # of the first texts, as the model sees them; special tokens by name
 
     @property
     def truncated(self) -> int:
@@ -27,50 +46,125 @@ class TokenCount:
         return sum(count > self.max_tokens for count in self.counts) if self.max_tokens else 0
 
 
-def count_tokens(spec: ModelSpec, texts: Sequence[str]) -> TokenCount | None:
-    """Return the tokens of each text with ``spec``'s prompt; None where its tokenizer is not here or not readable."""
-    folder = known_folder(spec.weights)
-    if folder is None or not (tokenizer_file := _find(folder, "tokenizer.json")):
+def count_tokens(
+    spec: ModelSpec, texts: Sequence[str], settings: Settings, *, pieces_of: int = 0, patience_seconds: float = 10.0
+) -> TokenCount | None:
+    """Return how ``spec`` with its prompt splits each text, with the pieces of the first ``pieces_of`` texts.
+
+    None where its tokenizer is not here, not readable or (unlisted) not done after ``patience_seconds``.
+    """
+    folder = known_folder(spec.weights, settings)
+    if folder is None or not (file := _find(folder, "tokenizer.json")):
         return None
-    tokenizer = _tokenizer(tokenizer_file)
-    if tokenizer is None:
+    question = {
+        "file": str(file), "prompt": spec.prompt, "texts": list(texts), "pieces_of": pieces_of,
+        "max_tokens": spec.max_tokens or max_tokens(folder),
+        "added": spec.loading.add_bos + spec.loading.add_eos,
+    }  # fmt: skip
+    try:
+        answer = _answer(question) if facts_of(spec) else _ask_elsewhere(question, patience_seconds)
+    except (subprocess.SubprocessError, ValueError):
         return None
-    encoded = tokenizer.encode_batch([spec.prompt + text for text in texts])
-    return TokenCount(tuple(len(one.ids) for one in encoded), spec.max_tokens or max_tokens(folder))
+    return TokenCount(**{name: _frozen(value) for name, value in answer.items()}) if answer else None
+
+
+def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Raise ModelUnavailable where the tokenizer of an unlisted model fails or is not done with ``texts`` in time."""
+    file = _find(folder, "tokenizer.json")
+    if file is None or facts_of(spec):
+        return
+    try:
+        _ask_elsewhere({"file": str(file), "prompt": spec.prompt, "texts": list(texts), "max_tokens": None}, seconds)
+    except subprocess.TimeoutExpired:
+        what = f"took longer than {seconds:g} s and was stopped"
+    except subprocess.CalledProcessError:
+        what = "failed"
+    else:
+        return
+    raise ModelUnavailable(
+        f"The tokenizer of {spec.name} {what}: its tokenizer.json holds a pattern that does not end on such texts. "
+        "Choose another model."
+    )
 
 
 def max_tokens(folder: Path) -> int | None:
     """Return the most tokens that the model in ``folder`` reads, or None where it says nothing."""
+    positions = read_json(_find(folder, "config.json")).get("max_position_embeddings")
     for file, field in (
         ("sentence_bert_config.json", "max_seq_length"),
         ("tokenizer_config.json", "model_max_length"),
         ("config.json", "max_position_embeddings"),
     ):
-        value = _read(_find(folder, file)).get(field)
+        value = read_json(_find(folder, file)).get(field)
         if isinstance(value, int | float) and 0 < value < _NO_LIMIT:
-            return int(value)
+            return min(int(value), positions) if isinstance(positions, int) and positions > 0 else int(value)
     return None
 
 
-def _read(file: Path | None) -> dict[str, Any]:
-    try:
-        plain = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except ValueError:
-        return {}
-    return plain if isinstance(plain, dict) else {}
-
-
 def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / "0_Transformer" / name) if path.is_file()), None)
+    places = (folder / name, folder / "0_Transformer" / name, folder / "0_StaticEmbedding" / name)
+    return next((path for path in places if path.is_file()), None)
 
 
-def _tokenizer(file: Path) -> Any:
+def _ask_elsewhere(question: dict[str, Any], seconds: float) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-m", "numembed.models.tokens"],
+        input=json.dumps(question), capture_output=True, text=True, timeout=seconds, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def _answer(question: dict[str, Any]) -> dict[str, Any] | None:
+    tokenizer = _tokenizer(question["file"])
+    if tokenizer is None:
+        return None
+    prompt, limit = question["prompt"], question["max_tokens"]
+    encoded = tokenizer.encode_batch([prompt + text for text in question["texts"]])
+    counts, numbers, read, with_digits, digits = [], [], [], 0, 0
+    for text, one in zip(question["texts"], encoded, strict=True):
+        special = sum(one.special_tokens_mask)
+        missing = max(0, question.get("added", 0) - special)
+        ends = [end - len(prompt) for _, end in one.offsets]
+        content = [place for place, mark in enumerate(one.special_tokens_mask) if not mark]
+        counts.append(len(one.ids) + missing)
+        found = [match.end() for match in _NUMBER.finditer(text)]
+        kept = len(content) if limit is None else max(0, limit - special - missing)
+        reach = len(text) if kept >= len(content) else ends[content[kept - 1]] if kept else 0
+        numbers.append(len(found))
+        read.append(sum(end <= reach for end in found))
+        holding = [len(_DIGIT.findall(text[max(0, start - len(prompt)) : max(0, end - len(prompt))]))
+                   for (start, end) in one.offsets]  # fmt: skip
+        with_digits += sum(count > 0 for count in holding)
+        digits += sum(holding)
+    shown = list(zip(question["texts"], encoded, strict=True))[: question.get("pieces_of", 0)]
+    return {
+        "counts": counts, "max_tokens": limit, "numbers": numbers, "numbers_read": read,
+        "digits_per_token": digits / with_digits if with_digits else 0.0,
+        "tokens_per_number": with_digits / sum(numbers) if sum(numbers) else 0.0,
+        "pieces": [_pieces(prompt + text, one) for text, one in shown],
+    }  # fmt: skip
+
+
+def _pieces(text: str, one: Any) -> list[str]:
+    marks = zip(one.offsets, one.tokens, one.special_tokens_mask, strict=True)
+    return [token if special else text[start:end] or token for (start, end), token, special in marks]
+
+
+def _tokenizer(file: str) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_file(file)
     except Exception:  # it raises nothing more precise; running the model will say what is wrong
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_answer(json.load(sys.stdin))))

@@ -25,6 +25,7 @@ from numembed.paper import PAPER_FAMILIES
 from numembed.settings import Settings
 from numembed.store import VectorStore
 from numembed.study import Study
+from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def _key(study: Study) -> str:
-    return resolve(study.models[0], offline=True).key
+    return resolve(study.models[0], OFFLINE).key
 
 
 def _largest_batch(study: Study) -> int:

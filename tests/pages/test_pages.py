@@ -16,6 +16,8 @@ from numembed.paper import paper_study
 from numembed.settings import read_settings
 from numembed.study import Study
 from numembed.worker import run_job
+from tests import tiny
+from tests.offline import OFFLINE
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("pages/compare.py", "pages/sequences.py", "pages/runs.py")
@@ -34,10 +36,10 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
 
 def work_off(home: Path) -> None:
     """Do what the worker does, here."""
-    settings = read_settings({"NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
+    settings = read_settings()
     with JobTable(settings.app_db) as jobs:
         while job := jobs.claim():
-            run_job(job, jobs, settings=settings, loaded=LoadedModel(offline=True))
+            run_job(job, jobs, settings=settings, loaded=LoadedModel(OFFLINE))
 
 
 def charts(app: AppTest) -> list[dict[str, object]]:
@@ -141,7 +143,7 @@ def test_hostile_links_are_left_out_and_start_nothing(
     [
         ("models", [], "at least one model"),
         ("models", ["no such model"], "is no model's name"),
-        ("models", ["GritLM/GritLM-7B"], "is not run here yet"),
+        ("models", ["EmbeddingGemma-2"], "is not run here"),
         ("families", [], "at least one family"),
         ("families", ["primess"], "Did you mean 'primes'?"),
         ("families", ["residues:modulus=3,remainder=5"], "remainder"),
@@ -232,3 +234,73 @@ def test_every_chart_has_words_for_those_who_do_not_see_it(app: AppTest, tmp_pat
     found = [element.proto for element in _walk(app.main) if element.type == "plotly_chart"]
     assert len(found) == 3
     assert all("map" in str(proto) for proto in found)
+
+
+def test_a_wrong_operator_file_is_one_sentence(app: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "operator.toml").write_text('[endpoints.cluster]\nurl = "ftp://x"\n')
+    app.run()
+    assert not app.exception
+    assert any("endpoint 'cluster': url is an http" in error.value.replace("\\", "") for error in app.error)
+
+
+def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, tmp_path: Path) -> None:
+    (tmp_path / "operator.toml").write_text('[endpoints.cluster]\nurl = "http://10.1.2.3:8000/v1"\n')
+    app.run()
+    assert "endpoint:cluster" in app.multiselect(key="models").options
+    app.multiselect(key="models").set_value(["endpoint:cluster"]).run()
+    assert not app.exception and not app.error and "10.1.2.3" not in str(app.main)
+
+
+def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, tmp_path: Path) -> None:
+    folder = tiny.write_model(tmp_path / "unlisted")
+    (folder / "modules.json").unlink()
+    app.run()
+    app.multiselect(key="models").set_value([str(folder), "last_digits"]).run()
+    app.button(key="run").click().run()
+    work_off(tmp_path)
+    app.run()
+    assert any("did not pass its check" in error.value for error in app.error)
+    app.button(key="anyway").click().run()
+    assert app.checkbox(key="despite_checks").value is True
+    work_off(tmp_path)
+    app.run()
+    assert not app.exception and not app.error
+    assert any("unlisted ran although its check failed" in warning.value for warning in app.warning)
+    assert any("check failed" in text.value for text in app.markdown)
+    assert "despite_checks" not in dict(app.query_params)
+
+
+def test_a_link_cannot_override_a_check(app: AppTest) -> None:
+    app.query_params["despite_checks"] = "true"
+    app.run()
+    assert app.checkbox(key="despite_checks").value is False
+
+
+def test_the_tokens_of_every_text_can_be_seen(app: AppTest) -> None:
+    app.run()
+    app.selectbox(key="read_family").set_value("recaman").run()
+    assert not app.exception
+    split = next(e for e in _walk(app.main) if e.type == "bidi_component" and "How each model splits" in str(e.proto))
+    assert "50 of 50" in str(split.proto) and "[CLS]" in str(split.proto)
+
+
+def test_options_follow_a_model_in_the_address(app: AppTest) -> None:
+    app.query_params["models"] = ["all-MiniLM-L6-v2 dim=64 precision=int8", "last_digits"]
+    app.run()
+    assert not app.exception and not app.error
+    assert app.multiselect(key="models").value[0] == "all-MiniLM-L6-v2 dim=64 precision=int8"
+
+
+def test_a_fault_is_logged_without_secrets(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "planted-secret-token")
+
+    def broken(*_: object) -> None:
+        raise ValueError("planted-secret-token and hf_" + "A" * 30)
+
+    monkeypatch.setattr("ui.before.cost_of", broken)
+    monkeypatch.setattr("ui.before.vector_store", broken)
+    app.run()
+    assert "numembed has a fault on this page" in app.error[0].value
+    assert "ValueError: [secret] and [secret]" in caplog.text and "planted" not in caplog.text + str(app.main)

@@ -1,5 +1,5 @@
 // A controlled table: the page says which rows are selected; clicks and keys only ask for a change.
-const NAMED = { text: "", line: "line", wide: "wide", number: "number", interval: "number" };
+const NAMED = { text: "", line: "line", wide: "wide", number: "number", interval: "number", pieces: "pieces" };
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(name, text, parent) {
@@ -27,6 +27,16 @@ function strip(cell, range) {
   }
   shape("circle", { cx: place(cell.sort), cy: 7, r: 3.5, fill: "var(--st-primary-color)" });
   return svg;
+}
+
+function tokens(parts) {
+  // the pieces of a text, told apart by their ground; a cut line where the model stops reading
+  const line = document.createElement("span");
+  for (const part of parts) {
+    element("span", part === "" ? "·" : part, line).className = part === "✂" ? "cut" : "piece";
+    element("wbr", undefined, line);
+  }
+  return line;
 }
 
 function order(rows, sort) {
@@ -120,7 +130,8 @@ export default function (component) {
         if (!j) made.scope = "row";
         made.className = NAMED[columns[j].kind];
         if (columns[j].kind === "interval" && typeof cell.sort === "number") made.appendChild(strip(cell, ranges[j]));
-        made.appendChild(document.createTextNode(cell.text));
+        if (columns[j].kind === "pieces" && cell.text.startsWith("[")) made.appendChild(tokens(JSON.parse(cell.text)));
+        else made.appendChild(document.createTextNode(cell.text));
         if (best[j] !== null && cell.sort === best[j]) made.classList.add("best");
         if (cell.note) made.title = cell.note;
       });

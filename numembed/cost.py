@@ -1,0 +1,107 @@
+"""What a model costs before it is run: download, memory, and a time learnt from earlier runs on this machine."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from numembed.embedding import Work
+from numembed.models.catalogue import BUNDLED, facts_of
+from numembed.models.checkpoints import known_folder
+from numembed.models.spec import LocalWeights, ModelSpec
+from numembed.results import ResultStore
+from numembed.settings import Settings
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LIBRARIES_BYTES = 600_000_000  # torch and what it brings
+_SPARE = 1.15  # beside the weights: one batch on its way through the layers
+_USABLE = 0.9  # of the machine's memory
+_LEARNT_FROM = 50
+_TOO_SMALL = 1_000_000  # parameters: what such a model takes tells nothing about others
+_MACHINE = "machine"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the worker runs on."""
+
+    device: str  # "cpu", "cuda" or "mps"
+    name: str
+    memory_bytes: int  # of the device; of the whole machine for a processor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is to be expected; None where nobody knows."""
+
+    download_bytes: int | None  # 0: it is here already
+    memory_bytes: int | None
+    fits: bool | None
+    seconds: float | None  # to encode, without loading
+
+
+def machine(results: ResultStore) -> Machine:
+    """Return what the worker last said it runs on; this machine's processor until then."""
+    found = results.get(_MACHINE)
+    return Machine(**found) if found else this_processor()
+
+
+def this_processor() -> Machine:
+    """Return the processor of this machine and its memory."""
+    return Machine("cpu", f"{os.cpu_count() or 1} processor cores", _memory_bytes())
+
+
+def remember_machine(results: ResultStore, found: Machine) -> None:
+    """Keep what the worker runs on, for pages that never load torch."""
+    results.put(_MACHINE, vars(found))
+
+
+def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: ResultStore) -> Cost:
+    """Return what ``spec`` costs to fetch, to hold and to encode ``characters`` characters of text with."""
+    folder = None if spec.is_baseline else known_folder(spec.weights, settings)
+    facts, parameters = facts_of(spec), parameters_of(spec, folder)
+    download = None
+    if spec.is_baseline or folder is not None or isinstance(spec.weights, LocalWeights) or spec.weights == BUNDLED:
+        download = 0
+    elif facts is not None:
+        download = round(facts.download_gb * 1e9)
+    memory = round(parameters * BYTES[spec.dtype] * _SPARE + _LIBRARIES_BYTES) if parameters else None
+    there = machine(results).memory_bytes
+    fits = None if memory is None or not there else memory <= there * _USABLE
+    return Cost(download, memory, fits, _seconds(spec, parameters, characters, results))
+
+
+def parameters_of(spec: ModelSpec, folder: Path | None) -> int | None:
+    """Return how many numbers the weights are: the catalogue's, or guessed from the size of the files."""
+    if facts := facts_of(spec):
+        return round(facts.parameters_millions * 1e6)
+    if folder is None:
+        return None
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) // 4
+
+
+def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: ResultStore) -> float | None:
+    """Return what this model took a character, in the median; a new model is judged by the others' size."""
+    own = results.works(spec.stored.key, limit=_LEARNT_FROM) if spec.resolved else ()
+    if own:
+        return characters * statistics.median(work.seconds / max(work.characters, 1) for work in own)
+    device = machine(results).device
+    works = results.works(limit=_LEARNT_FROM)
+    others = [work for work in works if work.device == device and work.parameters > _TOO_SMALL]
+    if not others or not parameters or spec.is_baseline:
+        return None
+    return characters * parameters * _pace(others)
+
+
+def _pace(works: Sequence[Work]) -> float:
+    return statistics.median(work.seconds / max(work.characters, 1) / work.parameters for work in works)
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 0

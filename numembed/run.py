@@ -1,0 +1,175 @@
+"""Carries out a study: vectors, scores and maps of every model, stored as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+from numembed.analysis.metrics import Distance
+from numembed.analysis.projections import PROJECTIONS, project
+from numembed.analysis.scores import score_all
+from numembed.embedding import Embeddings, embed
+from numembed.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
+from numembed.models.catalogue import facts_of
+from numembed.models.check import ModelCheck
+from numembed.models.checkpoints import resolve
+from numembed.models.spec import ModelSpec
+from numembed.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.settings import Settings
+from numembed.store import VectorStore
+from numembed.study import Study, dimensions, pin_key, pinned_before, result_key, stored_result
+
+if TYPE_CHECKING:
+    import pandas
+
+    from numembed.models.encoders import LoadedModel
+
+LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
+STAGES = ("download", "load", "encode", "score", "project", "done")
+
+Report = Callable[[int, str, int, int, str], None]
+"""``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: a result for each model that ran, a sentence for each that could not."""
+
+    results: tuple[ModelResult, ...]
+    errors: Mapping[str, str]
+
+    def frame(self) -> pandas.DataFrame:
+        """Return the scores as a data frame, one row a score."""
+        import pandas
+
+        return pandas.DataFrame([score.as_json() for result in self.results for score in result.scores])
+
+
+def run(
+    study: Study,
+    *,
+    vectors: VectorStore,
+    results: ResultStore,
+    loaded: LoadedModel,
+    settings: Settings,
+    report: Report = lambda index, stage, done, total, note: None,
+) -> Outcome:
+    """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
+
+    A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
+    stored before stays.
+    """
+    pinned: dict[int, ModelSpec] = {}
+    errors: dict[str, str] = {}
+    found: dict[int, ModelResult] = {}
+    for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
+        for index, spec in enumerate(study.models):
+            if spec.name in errors:
+                continue
+            try:
+                if index not in pinned:
+                    pinned[index] = _pin(spec, results, settings)
+                following = study.models[index + 1] if index + 1 < len(study.models) else None
+                job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
+                found[index] = job.scores()
+                job.projections(methods)
+                if methods == LATE:
+                    report(index, "done", 1, 1, "")
+            except (Cancelled, StoreFull, AcceleratorLost):
+                raise
+            except NumembedError as error:
+                errors[spec.name] = settings.redact(str(error))
+                report(index, "failed", 0, 1, errors[spec.name])
+    return Outcome(tuple(found[index] for index in sorted(found)), errors)
+
+
+@dataclass(frozen=True)
+class _ModelRun:
+    """One model's part of a run; the vectors are fetched once and only where something needs them."""
+
+    study: Study
+    spec: ModelSpec
+    index: int
+    vectors: VectorStore
+    results: ResultStore
+    loaded: LoadedModel
+    settings: Settings
+    report: Report
+    following: ModelSpec | None
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        found = embed(
+            self.spec, self.study.sequences, store=self.vectors, loaded=self.loaded, progress=self._progress,
+            judge=self._judge,
+        )  # fmt: skip
+        if found.work is not None:
+            self.results.add_work(self.spec.stored.key, found.work)
+        return found
+
+    def _progress(self, done: int, total: int, stage: str) -> None:
+        if stage == "encode" and done == 0 and self.following is not None:
+            following = pinned_before(self.following, self.results)
+            if following is not None:
+                self.loaded.read_ahead(following)
+        self.report(self.index, stage, done, total, "")
+
+    def _judge(self, check: ModelCheck) -> None:
+        self.results.put_check(self.spec, check)
+        self._refuse(check)
+
+    def _refuse(self, check: ModelCheck | None) -> None:
+        if check is not None and not check.ok and not self.study.despite_checks:
+            raise CheckFailed(f"{self.spec.name} did not pass its check and was not run. {check.sentence}")
+
+    def scores(self) -> ModelResult:
+        """Return the scores, computed where they are not stored; a model that is known to fail its check is refused."""
+        self._refuse(self.results.check(self.spec))
+        known = stored_result(self.study, self.spec, self.results)
+        if known is not None:
+            return known
+        matrix, sequences, study = self.embeddings.matrix, self.study.sequences, self.study
+        self.report(self.index, "score", 0, 1, "")
+        scores, clusters = score_all(
+            matrix,
+            sequences.labels,
+            model=self.spec.name,
+            distance=cast(Distance, study.distance),
+            seed=study.seed,
+            progress=lambda done, total, note: self.report(self.index, "score", done, total, ""),
+        )
+        result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))
+        self.results.put_model_result(result_key(study, self.spec), result)
+        return result
+
+    def projections(self, methods: Sequence[str]) -> None:
+        """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
+        study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
+        everything = [(method, dims) for method in names for dims in dimensions(len(study.sequences))]
+        for done, (method, dims) in enumerate(everything):
+            key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
+            if method not in methods or self.results.get(key) is not None:
+                continue
+            self.report(self.index, "project", done, len(everything), "")
+            points, used = project(
+                self.embeddings.matrix,
+                method,
+                dims=dims,
+                seed=study.seed,
+                cache_folder=self.settings.compiled,
+            )
+            self.results.put_projection(key, Projection(points, method, used))
+            self.report(self.index, "project", done + 1, len(everything), "")
+
+
+def _pin(spec: ModelSpec, results: ResultStore, settings: Settings) -> ModelSpec:
+    if spec.resolved:
+        return spec
+    known = pinned_before(spec, results)
+    if known is not None and facts_of(spec) is not None:
+        return known  # a catalogue model stays at the commit of its first use; another id means "the newest"
+    pinned = resolve(spec, settings)
+    results.put(pin_key(spec), pinned.as_dict())
+    return pinned
