@@ -102,7 +102,7 @@ class Settings:
 
     def redact(self, text: str) -> str:
         """Return ``text`` without any secret."""
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):  # one may begin with another
             text = text.replace(secret, "[secret]")
         return _TOKENS.sub("[secret]", text)
 

@@ -17,7 +17,7 @@ from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper import paper_study, published
 from numembed.study import pinned_before
 from ui.frame import result_store, settings
-from ui.table import Cell, Column, number, table
+from ui.table import Cell, Column, number, selected_rows, table
 from ui.words import md_text, size
 
 KINDS = {  # the chip, and how a sentence about such a model begins
@@ -245,7 +245,7 @@ def _standings(home: str) -> dict[str, Standing]:
 
 
 def _remember(key: str, names: list[str]) -> None:
-    rows = st.session_state[key].selected or ()
+    rows = selected_rows(key)
     st.session_state[_CHOSEN] = names[rows[-1]] if rows else ""
 
 

@@ -64,9 +64,10 @@ def seed_choice(page: str) -> None:
         put_choice(study)
         for note in notes:
             st.toast(md_text(note), icon=":material/link_off:")
-    if st.session_state.get("chosen_on") != page:
-        st.session_state["chosen_on"] = page
-        for name, value in st.session_state["chosen"].items():
+    entered = st.session_state.get("chosen_on") != page
+    st.session_state["chosen_on"] = page
+    for name, value in st.session_state["chosen"].items():
+        if entered or name not in st.session_state:  # also after a page that has no such widgets
             st.session_state[name] = value
 
 

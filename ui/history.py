@@ -10,7 +10,7 @@ from numembed.study import Study
 from ui.choice import put_choice
 from ui.frame import job_table, vector_store
 from ui.running import start, stop
-from ui.table import Cell, Column, number, table
+from ui.table import Cell, Column, number, selected_rows, table
 from ui.words import duration, md_text, moment, plural, size
 
 _STATES = {
@@ -136,5 +136,5 @@ def _delete_vectors(key: str) -> None:
 
 
 def _remember(ids: list[str]) -> None:
-    rows = st.session_state["runs"].selected or ()
+    rows = selected_rows("runs")
     st.session_state["run_chosen"] = ids[rows[-1]] if rows else ""

@@ -15,7 +15,7 @@ from numembed.study import Study
 from numembed.summary import headline
 from ui.frame import result_store
 from ui.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
-from ui.table import Cell, Column, number, table
+from ui.table import Cell, Column, number, selected_rows, table
 from ui.words import md_text, plural
 
 _MOST_MAPS = 4
@@ -88,7 +88,7 @@ def _score_table(results: Sequence[ModelResult]) -> list[ModelResult]:
 
 
 def _remember(names: Sequence[str]) -> None:
-    rows = st.session_state["scores"].selected or ()
+    rows = selected_rows("scores")
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
@@ -189,4 +189,4 @@ def _item_columns(result: ModelResult) -> tuple[Column, ...]:
 
 
 def _take_rows() -> None:
-    st.session_state.update(lit=tuple(st.session_state["sequences"].selected or ()), lit_in="sequences")
+    st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences")

@@ -65,10 +65,20 @@ def table(
         "selectable": on_select is not None,
         "height": height or 0,
     }
+    first = {"selected": {"rows": list(selected)}}
     chosen: Any = _component()(
-        key=key, data=data, default={"selected": list(selected)}, on_selected_change=on_select or (lambda: None)
-    )
-    return tuple(int(row) for row in chosen.selected or ())
+        key=key, data=data, default=first, on_selected_change=on_select or (lambda: None)
+    )  # fmt: skip
+    return _rows(chosen)
+
+
+def selected_rows(key: str) -> tuple[int, ...]:
+    """Return the numbers of the rows that were just selected in the table of that key, inside its ``on_select``."""
+    return _rows(st.session_state[key])
+
+
+def _rows(state: Any) -> tuple[int, ...]:
+    return tuple(int(row) for row in (state.selected or {}).get("rows", ()))
 
 
 def number(value: float | None, digits: int = 2, *, note: str = "") -> Cell:

@@ -164,7 +164,8 @@ def _allowed(folder: Path, settings: Settings) -> Path:
             f"The folder {str(folder)[:120]!r} is not below a folder that models may be read from ({below}). "
             "Move the model there, or let the operator name its place in NUMEMBED_MODEL_FOLDERS."
         )
-    for file in folder.rglob("*") if os.path.isdir(folder) else ():
+    is_model = any(os.path.isfile(folder / name) for name in ("modules.json", "config.json"))
+    for file in folder.rglob("*") if is_model else ():  # any other folder may be a whole disk
         if file.is_symlink() and not _lies_in(file, *roots):
             raise ModelUnavailable(
                 f"{file.name[:80]!r} in the folder {folder.name[:80]!r} is a link to a place outside the folders that "
@@ -203,7 +204,8 @@ def _with_code(folder: Path, spec: ModelSpec, settings: Settings) -> Path:
             "to read and what to add to operator.toml."
         )
     code = hub.fetch_code(allowed, settings)
-    prepared = settings.home / "prepared" / f"{spec.weights.repo.replace('/', '--')}@{spec.weights.revision}"
+    # a place of this process's own: two that load the same model must not take files from each other
+    prepared = settings.home / "prepared" / f"{spec.weights.repo.replace('/', '--')}@{os.getpid()}"
     shutil.rmtree(prepared, ignore_errors=True)
     # another program may have put the model's own code into the cache: of that, nothing was read or allowed
     shutil.copytree(folder, prepared, copy_function=_link, ignore=shutil.ignore_patterns("*.py", "*.pyc", "*.so"))

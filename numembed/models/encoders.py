@@ -20,7 +20,7 @@ from numembed.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors,
 from numembed.models.catalogue import facts_of
 from numembed.models.check import ModelCheck, check_model
 from numembed.models.checkpoints import folder_of, known_folder
-from numembed.models.loading import is_lost, is_out_of_memory, load, transformer_of
+from numembed.models.loading import faults_told, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.rows import Row
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.models.tokens import refuse_endless
@@ -98,10 +98,11 @@ class SentenceEncoder:
 
     def token_vectors(self, text: str) -> Matrix:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
-        vectors = self.model.encode(
-            [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
-        )
-        return np.asarray(vectors[0].float().cpu().numpy())
+        with faults_told(self.spec):  # the first pass of a model is this one, in its check
+            vectors = self.model.encode(
+                [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
+            )
+            return np.asarray(vectors[0].float().cpu().numpy())
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return what the model reads of each text: prompt and special tokens included, cut at its limit."""

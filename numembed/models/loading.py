@@ -19,6 +19,7 @@ _UNUSED_PARTS = (  # heads that an embedding never passes through
     *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
     *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
 )
+_NO_ROOM = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read_json(file: Path | None) -> dict[str, Any]:
     """Return the JSON object in ``file``; {} where there is none."""
     try:
         found = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -140,10 +141,8 @@ def _told(spec: ModelSpec, error: Exception) -> Exception:
             f"{spec.name} asks to run program code from its own repository. That is done only for models whose code "
             "the operator has read and allowed. Choose another model, or see README, Program code of models."
         )
-    if is_lost(error):
-        return AcceleratorLost("The graphics card does not answer any more.")
-    if isinstance(error, MemoryError) or is_out_of_memory(error):
-        return ModelUnavailable(f"{spec.name} does not fit into the memory of this machine. Choose a smaller model.")
+    if (fault := _machine_fault(spec, error)) is not None:
+        return fault
     if spec.loading.remote_code:
         needs = re.search(r"pip install ([\w .-]+)", text)
         why = f" It needs: pip install {needs[1].strip()}." if needs else ""
@@ -154,12 +153,30 @@ def _told(spec: ModelSpec, error: Exception) -> Exception:
     )
 
 
+def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:
+    if is_lost(error):
+        return AcceleratorLost("The graphics card does not answer any more.")
+    if is_out_of_memory(error):
+        return ModelUnavailable(f"{spec.name} does not fit into the memory of this machine. Choose a smaller model.")
+    return None
+
+
+@contextlib.contextmanager
+def faults_told(spec: ModelSpec) -> Iterator[None]:
+    """Raise AcceleratorLost or ModelUnavailable where the machine fails ``spec`` inside the block."""
+    try:
+        yield
+    except Exception as error:
+        if (fault := _machine_fault(spec, error)) is not None:
+            raise fault from error
+        raise
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return True where a processor or graphics card had no room left."""
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError)
-        and any(words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
-    )
+    if isinstance(error, RuntimeError):
+        return type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in _NO_ROOM)
+    return isinstance(error, MemoryError)
 
 
 def is_lost(error: BaseException) -> bool:

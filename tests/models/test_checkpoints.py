@@ -172,6 +172,15 @@ def test_nonsense_in_the_list_of_weights_breaks_nothing(tiny_model: Path, tmp_pa
     assert known_folder(LocalWeights(str(folder)), OFFLINE) == (None if '"b"' in nonsense else folder)
 
 
+@pytest.mark.parametrize("name", ["gelu", "swiglu", "gelu_new"])
+def test_the_name_of_an_activation_is_no_program_code(tiny_model: Path, tmp_path: Path, name: str) -> None:
+    """As nomic's and GPT-2's configs have it."""
+    folder = _copy(tiny_model, tmp_path / "named")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"activation_function": name}))
+    assert folder_of(_local(folder), OFFLINE) == folder
+
+
 def test_pickles_beside_safetensors_are_never_read(tiny_model: Path, tmp_path: Path) -> None:
     folder = _copy(tiny_model, tmp_path / "both")
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")

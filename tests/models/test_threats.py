@@ -28,7 +28,7 @@ from tests.servers.hub import FakeHub, serve_hub
 Spoil = Callable[[Path], None]
 EVIL = (
     "import pathlib\npathlib.Path({!r}).write_text('ran')\n"
-EVIL += "class XModel: pass\nXConfig = XTokenizer = Evil = f = XModel\n"
+    "class XModel: pass\nXConfig = XTokenizer = Evil = f = XModel\n"
 )
 LOOP = "{% for a in range(99999) %}" * 3 + "x" + "{% endfor %}" * 3
 

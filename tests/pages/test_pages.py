@@ -304,3 +304,17 @@ def test_a_fault_is_logged_without_secrets(
     app.run()
     assert "numembed has a fault on this page" in app.error[0].value
     assert "ValueError: [secret] and [secret]" in caplog.text and "planted" not in caplog.text + str(app.main)
+
+
+@pytest.mark.parametrize("between", ["pages/runs.py", "pages/sequences.py", "pages/models.py"])
+def test_the_choice_survives_a_look_at_another_page(app: AppTest, between: str) -> None:
+    app.run()
+    app.multiselect(key="models").set_value(["last_digits", "string_length"]).run()
+    app.number_input(key="per_family").set_value(3).run()
+    app.switch_page(between).run()
+    app.switch_page("pages/compare.py").run()
+    assert not app.error and not app.exception
+    assert app.multiselect(key="models").value == ["last_digits", "string_length"]
+    assert app.number_input(key="per_family").value == 3
+    app.number_input(key="per_family").set_value(5).run()
+    assert app.number_input(key="per_family").value == 5 and app.multiselect(key="families").value

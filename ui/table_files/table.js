@@ -117,7 +117,8 @@ export default function (component) {
     if (several) { if (selected.has(i)) selected.delete(i); else selected.add(i); }
     else selected = selected.has(i) && selected.size === 1 ? new Set() : new Set([i]);
     drawBody(i);
-    setStateValue("selected", [...selected].sort((a, b) => a - b));
+    // the time makes every click news: rows may have changed under the same numbers
+    setStateValue("selected", { rows: [...selected].sort((a, b) => a - b), at: Date.now() });
   }
 
   function drawBody(focus) {
