@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -34,6 +35,7 @@ class Limits:
     separator_chars: int = 20
     text_chars: int = 20_000  # section 4.1 of the paper
     term_digits: int = 4_000  # Python refuses to print integers above 4,300 digits
+    designs: int = 200  # redrawn sets of windows, each encoded anew
     study_chars: int = 20_000  # of a link or a saved study
     reference_chars: int = 500  # of one model's or family's name
 
@@ -154,17 +156,20 @@ def with_secrets(settings: Settings, told: str) -> Settings:
 
 def _operator_file(file: Path) -> dict[str, Any]:
     try:
-        text = file.read_text(encoding="utf-8")
+        plain = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise BadSettings(f"{file} cannot be read ({error.strerror}).") from None
-    try:
-        plain = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise BadSettings(f"{file} is no text in UTF-8. Save it as such.") from None
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{file} is no TOML: {error}.") from None
     if unknown := set(plain) - {"endpoints", "remote_code"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
+    for section, facts in plain.items():
+        if not isinstance(facts, dict):
+            raise BadSettings(f"{file}: {section} is no section. Write [{section}.name] and its entries below it.")
     return plain
 
 
@@ -183,10 +188,10 @@ def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
     if unknown := sorted(set(facts) - set(_ENDPOINT_FACTS)):
         raise BadSettings(f"{where} has no entry {unknown[0]!r}. Known: {', '.join(_ENDPOINT_FACTS)}.")
     for fact, value in facts.items():
-        if not isinstance(value, _ENDPOINT_FACTS[fact]) or (isinstance(value, int | float) and value <= 0):
+        is_kind = isinstance(value, _ENDPOINT_FACTS[fact]) and not isinstance(value, bool)
+        if not is_kind or (not isinstance(value, str) and not 0 < value < math.inf):
             raise BadSettings(f"{where}: {fact} cannot be {str(value)[:40]!r}.")
-    address = urlsplit(facts.get("url", ""))
-    if address.scheme not in ("http", "https") or not address.hostname or address.username or address.query:
+    if not _is_address(facts.get("url", "")):
         raise BadSettings(f"{where}: url is an http(s) address without a name, password or query in it.")
     if facts.get("kind", "openai") not in ("openai", "tei"):
         raise BadSettings(f"{where}: kind is openai or tei.")
@@ -195,13 +200,22 @@ def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
     return Endpoint(name, key=environ.get(facts.get("key_env", ""), "").strip(), **rest)
 
 
+def _is_address(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        there = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return there and "@" not in address.netloc and not (address.query or address.fragment or re.search(r"\s", url))
+
+
 def _allowed_code(repo: str, facts: Any) -> AllowedCode:
     where = f"operator.toml, remote code of {repo[:80]!r}"
     if not isinstance(facts, dict) or set(facts) != {"code", "files"} or not isinstance(facts["files"], dict):
         raise BadSettings(f"{where} needs two entries: code = owner/name@commit and files = name and sha256 of each.")
     code, _, revision = str(facts["code"]).partition("@")
     files = facts["files"]
-    if not re.fullmatch(r"[0-9a-f]{40}", revision) or not files:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", str(facts["code"])) or not files:
         raise BadSettings(f"{where}: code is owner/name@ and a commit of 40 digits, and at least one file is named.")
     if not all(re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
                for name, sha in files.items()):  # fmt: skip

@@ -140,7 +140,7 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
         **{name: value for name, value in os.environ.items()
-           if not _SECRET.search(name) and not any(secret in value for secret in settings.secrets)},
+           if not _SECRET.search(name) and value.strip() not in settings.secrets},
         "NUMEMBED_HOME": str(settings.home),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "OMP_WAIT_POLICY": "passive",

@@ -40,7 +40,18 @@ _SPLIT = (
 
 
 def preview(study: Study) -> None:
-    """Say how much will be computed; the numbers of each model are folded away."""
+    """Say how much will be computed; the numbers of each model are folded away, and made when they are looked at."""
+    sequences = study.sequences
+    strings, families = plural(len(sequences), "sequence"), plural(len(sequences.families), "family", "families")
+    models = plural(len(study.models), "model or baseline", "models and baselines")
+    told = f"{strings} of {families} · {models}"
+    help_text = "What will be computed and what it costs"
+    with st.popover(told, help=help_text, type="tertiary", key="cost", on_change="rerun") as folded:
+        if folded.open:
+            table(_COLUMNS, _rows(study), key="before", label="What will be computed for each model, and what it costs")
+
+
+def _rows(study: Study) -> list[list[Cell]]:
     sequences, rows = study.sequences, []
     with vector_store() as vectors, result_store() as results:
         for spec in study.models:
@@ -55,16 +66,12 @@ def preview(study: Study) -> None:
             share = Cell(f"{stored:,} of {len(texts):,}", stored)
             limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, stored == len(texts))
             rows.append([Cell(spec.name), share, limit, *costs])
-    strings, families = plural(len(sequences), "sequence"), plural(len(sequences.families), "family", "families")
-    models = plural(len(study.models), "model or baseline", "models and baselines")
-    told = f"{strings} of {families} · {models}"
-    with st.popover(told, help="What will be computed and what it costs", type="tertiary"):
-        table(_COLUMNS, rows, key="before", label="What will be computed for each model, and what it costs")
+    return rows
 
 
 def warn(study: Study) -> None:
     """Say which models will not read the whole texts, and which will hardly fit into memory."""
-    for spec in study.models:
+    for spec in (spec for spec in study.models if not spec.is_baseline):
         cost = _cost(study.to_json(), spec.name, 0)
         if cost.fits is False and cost.memory_bytes:
             st.warning(
@@ -74,7 +81,7 @@ def warn(study: Study) -> None:
                 ),
                 icon=":material/memory:",
             )
-        counted = None if spec.is_baseline else _tokens(study, spec)
+        counted = _tokens(study, spec)
         if counted and counted.truncated:
             cut = plural(counted.truncated, "text is", "texts are")
             read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
@@ -92,7 +99,9 @@ def reading(study: Study) -> None:
     models = [spec for spec in study.models if not spec.is_baseline]
     if not models:
         return
-    with st.expander("How the models read the text", key="reading"):
+    with st.expander("How the models read the text", key="reading", on_change="rerun") as folded:
+        if not folded.open:
+            return
         firsts = {name: study.sequences.families.index(name) for name in study.sequences.families}
         chosen = st.selectbox(
             "Which text", firsts, key="read_family", format_func=lambda name: f"{family(name).title}, first window"

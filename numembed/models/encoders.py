@@ -224,10 +224,9 @@ class LoadedModel:
 
     def free(self) -> None:
         """Give the memory of the present model back to the system."""
-        if self._encoder is not None:
-            self._encoder, self._key = None, ""
-            gc.collect()
-            give_back_memory()
+        self._encoder, self._key = None, ""
+        gc.collect()  # also of a model that failed its check: its parts hold each other
+        give_back_memory()
 
     def _load(self, spec: ModelSpec, folder: Path | None) -> Encoder:
         if folder is None:

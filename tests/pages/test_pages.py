@@ -278,6 +278,8 @@ def test_a_link_cannot_override_a_check(app: AppTest) -> None:
 
 def test_the_tokens_of_every_text_can_be_seen(app: AppTest) -> None:
     app.run()
+    app.session_state["reading"] = True
+    app.run()
     app.selectbox(key="read_family").set_value("recaman").run()
     assert not app.exception
     split = next(e for e in _walk(app.main) if e.type == "bidi_component" and "How each model splits" in str(e.proto))
@@ -296,11 +298,10 @@ def test_a_fault_is_logged_without_secrets(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "planted-secret-token")
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("planted-secret-token and hf_" + "A" * 30)
 
     monkeypatch.setattr("ui.before.cost_of", broken)
-    monkeypatch.setattr("ui.before.vector_store", broken)
     app.run()
     assert "numembed has a fault on this page" in app.error[0].value
     assert "ValueError: [secret] and [secret]" in caplog.text and "planted" not in caplog.text + str(app.main)
