@@ -11,8 +11,10 @@ calm()
 page = st.navigation(
     [
         st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:", default=True),
+        st.Page("pages/explain.py", title="Explain", icon=":material/lightbulb:"),
         st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
         st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
+        st.Page("pages/paper.py", title="Paper", icon=":material/article:"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:"),
     ],
     position="top",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from numembed.analysis.metrics import METRICS
+from numembed.claims import CLAIMS, judged
 from numembed.errors import BadChoice, NumembedError
 from numembed.jobs import JobTable
 from numembed.models.baselines import BASELINES
@@ -21,13 +22,15 @@ from numembed.models.catalogue import CATALOGUE, ENDPOINT, model
 from numembed.models.encoders import LoadedModel
 from numembed.models.hub import code_digests
 from numembed.models.spec import HubWeights
-from numembed.paper import PAPER_FAMILIES, paper_study
+from numembed.paper import PAPER_FAMILIES, TABLE_2, paper_study
 from numembed.results import ResultStore
 from numembed.run import STAGES, Report, run
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import LIMITS, Settings, read_settings
 from numembed.store import VectorStore
 from numembed.study import DISTANCES, Study
+from numembed.tables import own_line, own_results
+from numembed.verdicts import OPEN
 
 Row = dict[str, Any]
 
@@ -155,6 +158,21 @@ def _store(options: argparse.Namespace, settings: Settings) -> int:
         return _print_rows([dataclasses.asdict(stored) for stored in vectors.models()], options)
 
 
+def _paper(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the paper's claims with their verdicts on its own table and on what was run here."""
+    with ResultStore(settings.app_db) as results:
+        ours = judged([own_line(result) for result in own_results(results)])
+    for claim, found, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
+        if options.json:
+            facts = {name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")}
+            _print_lines([facts | {"table_2": dataclasses.asdict(found), "here": dataclasses.asdict(here)}])
+        else:
+            print(f"{claim.question} The claim {found.word}." if found.word != OPEN else f"{claim.question} It {OPEN}.")
+            print(f"  “{claim.quotation}” ({claim.section})\n  {found.sentence} {found.detail}".rstrip())
+            print(f"  On the runs here: {here.word}. {here.sentence}\n")
+    return 0
+
+
 def _prime(options: argparse.Namespace, settings: Settings) -> int:
     from numembed.analysis.projections import warm_umap
     from numembed.models.checkpoints import bundled_is_genuine
@@ -277,5 +295,6 @@ def _parser() -> argparse.ArgumentParser:
     command("runs", _runs, "List the newest runs.")
     stored = command("store", _store, "Show what vectors are stored, or delete some.")
     stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
+    command("paper", _paper, "Hold the paper's claims against its own table and what was run here.")
     command("prime", _prime, "Do the slow things of a first run now: check the bundled model, compile UMAP.")
     return parser

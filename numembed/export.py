@@ -21,7 +21,8 @@ from numembed.study import Study, stored_projection
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
-_COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "note")
+_COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "z", "p_within",
+            "low", "high", "note")  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The paper's protocol as a Study, and its Table 2 as data."""
+"""The paper's protocol as a Study, and its Tables 1 and 2 as data."""
 
 from __future__ import annotations
 
@@ -21,6 +21,78 @@ class PublishedScore:
     silhouette_kmeans: float
     davies_bouldin_kmeans: float
 
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One line of Table 1: what the paper says of a model's build, in its own words, right or wrong."""
+
+    model: str
+    architecture: str
+    pooling: str  # the paper says "sentence embedding formation"
+
+
+TABLE_1: tuple[PublishedModel, ...] = (
+    PublishedModel(
+        "EmbeddingGemma (0.3B)",
+        "Encoder-only Transformer (Gemma-3 encoder; full bidirectional attention)",
+        "Mean pooling over final encoder hidden states; MRL projection options",
+    ),
+    PublishedModel(
+        "gte-multilingual-base (0.3B)",
+        "Encoder-only Transformer (GTE multilingual; XLM-R-style with RoPE + 8k context)",
+        "[CLS] or first-token embedding (projected via MRL)",
+    ),
+    PublishedModel(
+        "gte-large-en-v1.5 (0.4B)",
+        "Encoder-only Transformer (GTE English-specialized)",
+        "[CLS] token or projected representation",
+    ),
+    PublishedModel(
+        "nomic-embed-text-v2-moe (0.5B)",
+        "Mixture-of-Experts Transformer (8 experts, 475M total, 305M active)",
+        "Mean pooling; supports multiple output sizes through matryoshka projections",
+    ),
+    PublishedModel(
+        "Multilingual-e5-large (0.6B)",
+        "Encoder-only Transformer (XLM-R-large backbone; 24 layers)",
+        "Mean pooling of last-layer hidden states",
+    ),
+    PublishedModel(
+        "Qwen3 Embedding (0.6B / 4B / 8B)",
+        "Decoder-only Transformer (Qwen3 architecture; causal attention)",
+        "Hidden state of the final [EOS] token after concatenating instruction + query",
+    ),
+    PublishedModel(
+        "gte-Qwen2-1.5B-instruct",
+        "Decoder-only Transformer (Qwen2-1.5B backbone)",
+        "Final [EOS] token state",
+    ),
+    PublishedModel(
+        "GritLM-7B",
+        "Decoder-only Transformer (Mistral-7B instruction-tuned)",
+        "Likely last-token embedding (not publicly specified)",
+    ),
+    PublishedModel(
+        "gte-Qwen2-7B-instruct",
+        "Decoder-only Transformer (Qwen2-7B backbone)",
+        "Final [EOS] embedding",
+    ),
+    PublishedModel(
+        "e5-mistral-7b-instruct",
+        "Decoder-only Transformer (Mistral-7B, 32 layers, 4096 dim)",
+        "Hidden state of final token after instruction prefix.",
+    ),
+    PublishedModel(
+        "Llama-Embed-Nemotron (8B)",
+        "Bidirectional Transformer (Llama-3.1-8B with causal mask removed)",
+        "Global average pooling over final-layer hidden states",
+    ),
+    PublishedModel(
+        "bge-multilingual-gemma2 (9B)",
+        "Decoder-only Gemma-2 9B adapted for embeddings",
+        "Last-token embedding with linear projection",
+    ),
+)
 
 TABLE_2: tuple[PublishedScore, ...] = (
     PublishedScore("EmbeddingGemma(0.3B)",          0.0339, 2.1082, 0.0857, 1.6192),

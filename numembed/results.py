@@ -7,7 +7,9 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +27,7 @@ from numembed.sequences.sets import SequenceSet
 
 Points = NDArray[np.float32]
 
-FORMULAS = "1"  # grows whenever numembed/analysis gives other numbers for the same vectors
+FORMULAS = "2"  # grows whenever numembed/analysis gives other numbers for the same vectors
 APP_SCHEMA = (
     """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
     CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
@@ -49,6 +51,7 @@ class ModelResult:
     scores: tuple[Score, ...]
     clusters: NDArray[np.int64]
     check: ModelCheck | None = None  # None for baselines and where it was not kept
+    designs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # "metric labels" to redrawn scores
 
     def score(self, metric: str, labels: str) -> Score:
         """Return the score of one metric with one labelling."""
@@ -144,6 +147,16 @@ class ResultStore:
         arguments = (limit,) if model_key is None else (model_key, limit)
         return tuple(Work(*row) for row in self._connection.execute(query, arguments))
 
+    def designs(self, key: str) -> dict[str, tuple[float, ...]]:
+        """Return the scores of redrawn designs that :meth:`put_designs` stored, or {}."""
+        found = self.get(key) or {"scores": {}}
+        return {name: tuple(map(_number, values)) for name, values in found["scores"].items()}
+
+    def put_designs(self, key: str, scores: Mapping[str, Sequence[float]]) -> None:
+        """Store the scores of redrawn designs by "metric labels"."""
+        plain = {name: [None if math.isnan(value) else value for value in values] for name, values in scores.items()}
+        self.put(key, {"scores": plain})
+
     def projection(self, key: str) -> Projection | None:
         """Return the map that :meth:`put_projection` stored."""
         found = self.get(key)
@@ -168,9 +181,25 @@ def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed:
     return _key("scores", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
+def designs_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int, designs: int) -> str:
+    """Return the key of the scores of a model's redrawn designs."""
+    labels = sequences.labels.tolist()
+    return _key("designs", model, sequences, labels=labels, distance=distance, seed=seed, designs=designs)
+
+
+def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of what a model's clusters were found to encode."""
+    labels = sequences.labels.tolist()
+    return _key("explanation", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
 def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
     """Return the key of everything that decides a map."""
     return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _checksum(key: str, payload: object) -> bytes:

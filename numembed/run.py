@@ -9,17 +9,31 @@ from typing import TYPE_CHECKING, cast
 
 from numembed.analysis.metrics import Distance
 from numembed.analysis.projections import PROJECTIONS, project
-from numembed.analysis.scores import score_all
+from numembed.analysis.scores import plain_scores, score_all
 from numembed.embedding import Embeddings, embed
 from numembed.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
+from numembed.explain import LARGEST, explain
 from numembed.models.catalogue import facts_of
 from numembed.models.check import ModelCheck
 from numembed.models.checkpoints import resolve
 from numembed.models.spec import ModelSpec
+from numembed.models.tokens import count_tokens
+from numembed.progress import Progress
 from numembed.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.sequences.designs import redrawn
 from numembed.settings import Settings
 from numembed.store import VectorStore
-from numembed.study import Study, dimensions, pin_key, pinned_before, result_key, stored_result
+from numembed.study import (
+    Study,
+    design_key,
+    dimensions,
+    explain_key,
+    furthest_start,
+    pin_key,
+    pinned_before,
+    result_key,
+    stored_result,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +41,7 @@ if TYPE_CHECKING:
     from numembed.models.encoders import LoadedModel
 
 LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
-STAGES = ("download", "load", "encode", "score", "project", "done")
+STAGES = ("download", "load", "encode", "score", "project", "redraw", "done")
 
 Report = Callable[[int, str, int, int, str], None]
 """``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
@@ -74,8 +88,10 @@ def run(
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
                 job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
                 found[index] = job.scores()
+                job.explanation(found[index])
                 job.projections(methods)
                 if methods == LATE:
+                    job.designs()
                     report(index, "done", 1, 1, "")
             except (Cancelled, StoreFull, AcceleratorLost):
                 raise
@@ -109,6 +125,44 @@ class _ModelRun:
             self.results.add_work(self.spec.stored.key, found.work)
         return found
 
+    def explanation(self, result: ModelResult) -> None:
+        """Find out what the clusters encode, where the sequences are few enough to be looked at one by one."""
+        study, key = self.study, explain_key(self.study, self.spec)
+        if len(study.sequences) > LARGEST or self.results.get(key) is not None:
+            return
+        counted = count_tokens(self.spec, study.sequences.texts, self.settings)
+        found = explain(
+            self.embeddings.matrix,
+            study.sequences,
+            result.clusters,
+            distance=cast(Distance, study.distance),
+            token_counts=counted.counts if counted else None,
+            seed=study.seed,
+        )
+        self.results.put(key, found.as_json())
+
+    def designs(self) -> None:
+        """Score the model on every redrawn design; the vectors of its texts are stored like all others."""
+        study, key = self.study, design_key(self.study, self.spec, self.study.designs)
+        if not study.designs or self.results.designs(key):
+            return
+        found: dict[str, list[float]] = {}
+        for done, design in enumerate(
+            redrawn(study.sequences, study.designs, seed=study.seed, furthest=furthest_start(study))
+        ):
+            self.report(self.index, "redraw", done, study.designs, "")
+            matrix = embed(
+                self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
+            ).matrix
+            values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+        self.results.put_designs(key, found)
+
+    def _watch(self, done: int) -> Progress:
+        """Return a progress that a cancel can stop, and that shows designs instead of texts."""
+        return lambda texts, of, stage: self.report(self.index, "redraw", done, self.study.designs, "")
+
     def _progress(self, done: int, total: int, stage: str) -> None:
         if stage == "encode" and done == 0 and self.following is not None:
             following = pinned_before(self.following, self.results)
@@ -138,6 +192,7 @@ class _ModelRun:
             model=self.spec.name,
             distance=cast(Distance, study.distance),
             seed=study.seed,
+            windows=sequences.windows,
             progress=lambda done, total, note: self.report(self.index, "score", done, total, ""),
         )
         result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))

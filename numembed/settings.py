@@ -7,7 +7,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,8 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Everything that no page, log, file or message may show."""
-        return tuple(filter(None, (self.hub_token, *(endpoint.key for endpoint in self.endpoints.values()))))
+        known = (self.hub_token, *(endpoint.key for endpoint in self.endpoints.values()))
+        return tuple(secret for secret in known if len(secret) >= _SHORTEST_SECRET)
 
     def redact(self, text: str) -> str:
         """Return ``text`` without any secret."""
@@ -109,6 +110,8 @@ class Settings:
         return _TOKENS.sub("[secret]", text)
 
 
+_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSWORD|CREDENTIAL|^STREAMLIT_", re.IGNORECASE)
+_SHORTEST_SECRET = 8  # characters; a dummy key such as "x" is no secret, and would blot out every sentence
 _TOKENS = re.compile(r"\b(hf_|sk-)[A-Za-z0-9_-]{16,}")
 
 
@@ -136,6 +139,11 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
         code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
     )
+
+
+def harmless(environ: Mapping[str, str], secrets: Sequence[str] = ()) -> dict[str, str]:
+    """Return the variables that a process which loads strangers' models may see: none that looks like a secret."""
+    return {name: value for name, value in environ.items() if not _SECRET.search(name) and value.strip() not in secrets}
 
 
 def secrets_of(settings: Settings) -> str:

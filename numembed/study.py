@@ -10,9 +10,18 @@ from functools import cached_property
 from typing import Any
 
 from numembed.errors import BadChoice, TooLarge
+from numembed.explain import Explanation
 from numembed.models.catalogue import model, reference_of
 from numembed.models.spec import ModelSpec, canonical_json
-from numembed.results import ModelResult, Projection, ResultStore, projection_key, scores_key
+from numembed.results import (
+    ModelResult,
+    Projection,
+    ResultStore,
+    designs_key,
+    explanation_key,
+    projection_key,
+    scores_key,
+)  # fmt: skip
 from numembed.sequences.families import family
 from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
 from numembed.settings import LIMITS
@@ -20,6 +29,7 @@ from numembed.settings import LIMITS
 DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
 FLAT_ABOVE = 3_000
+USUAL_DESIGNS = 30
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Study:
     distance: str = "euclidean"
     seed: int = 0
     despite_checks: bool = False  # also run models whose check has failed
+    designs: int = 0  # how often the windows are redrawn, for the interval of every score
 
     def __post_init__(self) -> None:
         known = dict.fromkeys(family(name).reference for name in self.families)
@@ -53,6 +64,8 @@ class Study:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
             raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
+        if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
         if not isinstance(self.despite_checks, bool):
             raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
 
@@ -85,6 +98,7 @@ class Study:
             "distance": self.distance,
             "seed": self.seed,
             "despite_checks": self.despite_checks,
+            "designs": self.designs,
         }
 
     def to_json(self) -> str:
@@ -94,7 +108,7 @@ class Study:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Study:
         """Return the study that :meth:`as_dict` described; what is left out takes its default."""
-        rest = ("per_family", "length", "first_window", "distance", "seed", "despite_checks")
+        rest = ("per_family", "length", "first_window", "distance", "seed", "despite_checks", "designs")
         known = ("families", "models", "separator", "max_chars", *rest)
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A study has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
@@ -122,6 +136,11 @@ class Study:
         if not isinstance(plain, dict):
             raise BadChoice("This is no study: it is not a JSON object. Save one from the Compare page.")
         return cls.from_dict(plain)
+
+
+def furthest_start(study: Study) -> int:
+    """Return the furthest term at which a redrawn window may begin: 1,000, or more where all windows need the room."""
+    return max(1_000, 2 * study.per_family * study.length)
 
 
 def dimensions(n: int) -> tuple[int, ...]:
@@ -157,7 +176,31 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore) -> ModelR
     result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
     if result is None or (check is not None and not check.ok and not study.despite_checks):
         return None
-    return replace(result, scores=tuple(replace(score, model=spec.name) for score in result.scores), check=check)
+    scores = tuple(replace(score, model=spec.name) for score in result.scores)
+    return replace(result, scores=scores, check=check, designs=stored_designs(study, pinned, results))
+
+
+def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
+    """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
+    counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
+    found = (results.designs(design_key(study, spec, count)) for count in counts if count)
+    return next(filter(None, found), {})
+
+
+def explain_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of what a resolved model's clusters were found to encode."""
+    return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
+
+
+def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
+    """Return what earlier runs found about the clusters of a resolved model, or None."""
+    found = results.get(explain_key(study, spec))
+    return Explanation.from_json(found) if found else None
+
+
+def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
+    """Return the key of a resolved model's scores on redrawn windows."""
+    return designs_key(spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs)
 
 
 def pin_key(spec: ModelSpec) -> str:

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import logging
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -27,7 +26,7 @@ from numembed.jobs import Job, JobTable, ModelProgress
 from numembed.models.encoders import LoadedModel, device_memory
 from numembed.results import ResultStore
 from numembed.run import run
-from numembed.settings import Settings, read_settings, secrets_of, with_secrets
+from numembed.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.store import VectorStore
 
 _IDLE_SECONDS = 0.2
@@ -40,7 +39,6 @@ _LOOK_SECONDS = 0.5  # between two looks for a cancel beside a running job
 _LOST = 75  # exit code: start another worker
 _GRACE_SECONDS = 5.0  # for a job to stop by itself
 _TRIES_OF_A_LOST_CARD = 2
-_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL|^STREAMLIT_", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
@@ -139,8 +137,7 @@ def _held(lock: os.PathLike[str]) -> bool:
 def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
-        **{name: value for name, value in os.environ.items()
-           if not _SECRET.search(name) and value.strip() not in settings.secrets},
+        **harmless(os.environ, settings.secrets),
         "NUMEMBED_HOME": str(settings.home),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "OMP_WAIT_POLICY": "passive",
@@ -246,6 +243,7 @@ def log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(handlers=[lines], level=logging.INFO)
     for chatty in ("httpx", "httpx2", "httpcore", "httpcore2"):  # they tell every request
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    threading.excepthook = lambda told: _log.critical("a thread ended", exc_info=told[:3])  # type: ignore[arg-type]
     sys.excepthook = lambda kind, error, trace: _log.critical("ended", exc_info=(kind, error, trace))
 
 

@@ -20,7 +20,7 @@ from ui.frame import settings
 from ui.words import md_text
 
 _LISTS = ("models", "families")
-_NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed")
+_NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed", "designs")
 _TEXTS = ("separator", "distance")
 _SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
 _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]

@@ -13,6 +13,7 @@ from numembed.results import ModelResult
 from numembed.sequences.families import family
 from numembed.study import Study
 from numembed.summary import headline
+from ui.evidence import show_evidence
 from ui.frame import result_store
 from ui.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.table import Cell, Column, number, selected_rows, table
@@ -57,6 +58,7 @@ def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
         with left:
             shown = _score_table(results)
             _explain_columns()
+            show_evidence(study, results)
             _downloads(study, results)
         with right:
             method, dims, color = map_controls()

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from numembed.analysis.intervals import jackknife
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import (
     Distance,
@@ -19,8 +20,10 @@ from numembed.analysis.metrics import (
     silhouette,
     undefined_reason,
 )
-from numembed.analysis.significance import permutation_test
+from numembed.analysis.significance import PermutationTest, permutation_test
 from numembed.progress import Progress, silent
+
+EVIDENCE_UP_TO = 5_000  # sequences; beyond, shuffling within windows and leaving each out take minutes
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class Score:
     chance_low: float | None = None  # 95 % of the shuffles lie between these two
     chance_high: float | None = None
     note: str = ""
+    z: float | None = None  # how many standard deviations above what shuffled families score
+    p_within: float | None = None  # families shuffled inside each window only, which holds the size of the numbers
+    low: float | None = None  # jackknife over sequences, 95 %
+    high: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
@@ -48,6 +55,44 @@ class Score:
         return cls(**(plain | {"value": math.nan if plain["value"] is None else plain["value"]}))
 
 
+def plain_scores(
+    matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean", seed: int = 0
+) -> dict[str, float]:
+    """Return the values of all scores by "metric labels", without any evidence; NaN where undefined."""
+    clusters = kmeans(matrix, labels, seed=seed)
+    return {
+        "silhouette families": silhouette(matrix, labels, distance=distance),
+        "davies_bouldin families": davies_bouldin(matrix, labels),
+        "silhouette kmeans": silhouette(matrix, clusters, distance=distance),
+        "davies_bouldin kmeans": davies_bouldin(matrix, clusters),
+        "ari kmeans": ari(labels, clusters),
+        "ami kmeans": ami(labels, clusters),
+    }
+
+
+def _evidence(
+    matrix: Matrix,
+    labels: Labels,
+    test: PermutationTest,
+    windows: Labels | None,
+    *,
+    distance: Distance,
+    permutations: int | None,
+    seed: int,
+) -> dict[str, float | None]:
+    """Return z, the p value within windows and the jackknife interval of a silhouette; None where undefined."""
+    if test.note or len(labels) > EVIDENCE_UP_TO:
+        return {}
+    interval = jackknife(matrix, labels, distance=distance)
+    found = {"z": test.z, "low": interval.low, "high": interval.high}
+    if windows is not None:
+        within = permutation_test(
+            matrix, labels, distance=distance, permutations=permutations, seed=seed, within=windows
+        )
+        found["p_within"] = within.p
+    return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+
 def score_all(
     matrix: Matrix,
     labels: Labels,
@@ -55,11 +100,13 @@ def score_all(
     model: str,
     distance: Distance = "euclidean",
     seed: int = 0,
+    windows: Labels | None = None,
     permutations: int | None = None,
     progress: Progress = silent,
 ) -> tuple[tuple[Score, ...], Labels]:
     """Return the paper's scores of one model and the KMeans clusters (n,) that some of them use.
 
+    ``windows`` (n,) names the window of each sequence, for the test that holds magnitude fixed.
     KMeans, Davies–Bouldin and the agreement use Euclidean distance always, the silhouette the given one.
     """
     clusters = kmeans(matrix, labels, seed=seed)
@@ -75,6 +122,7 @@ def score_all(
             chance_low=test.null_low if defined else None,
             chance_high=test.null_high if defined else None,
             note=test.note,
+            **_evidence(matrix, labels, test, windows, distance=distance, permutations=permutations, seed=seed),
         ),
         Score(
             model, "davies_bouldin", "families", davies_bouldin(matrix, labels),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, rescaled, undefined_reason
+from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, rescaled, silhouette, undefined_reason
 from numembed.progress import Progress, silent
 
 _BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
 _STRETCH_BYTES = 64 * 2**20  # of the distances computed at once
 _FAR, _TINY = np.float32(np.inf), np.float32(1e-30)
 _TIE = np.float32(1e-6)  # single precision: equal up to rounding counts as "at least as large"
+_NOTHING_TO_SHUFFLE = (
+    "each group holds sequences of one family only, so that no shuffle inside a group changes anything"
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class PermutationTest:
     null_high: float  # 2.5 % above
     permutations: int
     note: str = ""
+    z: float = math.nan  # (observed − null_mean) / standard deviation of the shuffles; NaN where they are all equal
 
 
 def permutation_test(
@@ -38,20 +42,74 @@ def permutation_test(
     distance: Distance = "euclidean",
     permutations: int | None = None,
     seed: int = 0,
+    within: Labels | None = None,
     progress: Progress = silent,
 ) -> PermutationTest:
-    """Return the right-tailed permutation test of the silhouette; NaN with a note where it is undefined."""
+    """Return the right-tailed permutation test of the silhouette; NaN with a note where it is undefined.
+
+    ``within`` (n,) names a group of each sequence, such as its window: families then change places only inside a
+    group, and what the groups stand for, such as the size of the numbers, is the same in every shuffle.
+    Phipson and Smyth 2010 (the observed labelling counts); Anderson and ter Braak 2003 (restricted shuffles).
+    """
     if reason := undefined_reason(matrix, labels, distance=distance):
         return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
     rounds = permutations or default_permutations(len(labels))
     _, own = np.unique(labels, return_inverse=True)
-    repeated = np.broadcast_to(own.astype(np.int32), (1 + rounds, len(own))).copy()
-    np.random.default_rng(seed).permuted(repeated[1:], axis=1, out=repeated[1:])
+    strata = np.zeros_like(own) if within is None else _groups_of(within, len(own))
+    if not _any_change(own, strata):
+        observed = silhouette(matrix, labels, distance=distance)
+        return PermutationTest(observed, math.nan, math.nan, math.nan, math.nan, 0, _NOTHING_TO_SHUFFLE)
+    repeated = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
     values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
     observed, null = float(values[0]), values[1:]
     low, high = np.quantile(null, (0.025, 0.975))
     p = (1 + int(np.count_nonzero(null >= observed - _TIE))) / (1 + rounds)
-    return PermutationTest(observed, p, float(null.mean()), float(low), float(high), rounds)
+    mean, spread = float(null.mean()), float(null.std())
+    z = (observed - mean) / spread if spread > _TIE else math.nan
+    return PermutationTest(observed, p, mean, float(low), float(high), rounds, z=z)
+
+
+def shuffled(
+    labels: NDArray[np.int32], within: NDArray[np.integer], rounds: int, *, seed: int = 0
+) -> NDArray[np.int32]:
+    """Return (1 + rounds, n): the labels as they are, then shuffled inside each group of ``within`` (n,)."""
+    repeated = np.broadcast_to(labels, (1 + rounds, len(labels))).copy()
+    drawn = np.random.default_rng(seed)
+    for group in np.unique(within):
+        columns = np.flatnonzero(within == group)
+        repeated[1:, columns] = drawn.permuted(repeated[1:, columns], axis=1)
+    return repeated
+
+
+def _groups_of(within: Labels, n: int) -> NDArray[np.integer]:
+    if len(within) != n:
+        raise ValueError(f"one group is needed for each of {n} sequences, got {len(within)}")
+    return np.asarray(np.unique(within, return_inverse=True)[1])
+
+
+def _any_change(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
+    """Return whether some group holds two families, so that a shuffle can differ from what was observed."""
+    pairs = np.unique(np.stack([strata, own]), axis=1)
+    return bool(len(np.unique(pairs[0])) < pairs.shape[1])
+
+
+def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Return the p values adjusted for their number, in the same order; None stays None and does not count.
+
+    All that stay at or below 0.05 may be believed together: the chance of even one false one is at most 5 %,
+    however the tests depend on each other. Holm 1979.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    (0.03, 0.06, None, 0.06)
+    """
+    given = [(p, at) for at, p in enumerate(ps) if p is not None and not math.isnan(p)]
+    if any(not 0 <= p <= 1 for p, _ in given):
+        raise ValueError(f"p values lie between 0 and 1, got {[p for p, _ in given]}")
+    adjusted, highest = list(ps), 0.0
+    for rank, (p, at) in enumerate(sorted(given)):
+        highest = max(highest, min(1.0, (len(given) - rank) * p))
+        adjusted[at] = highest
+    return tuple(adjusted)
 
 
 def default_permutations(n: int) -> int:
@@ -122,24 +180,27 @@ def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[n
 
         return sums_to
     distances = np.empty((n, n), dtype=np.float32)
+    distances_from = row_distances(matrix, distance)
     step = max(1, _STRETCH_BYTES // (8 * n))
     for start in range(0, n, step):
         stretch = slice(start, start + step)
-        distances[stretch] = _distances_between(matrix, stretch, parts)
+        distances[stretch] = distances_from(stretch)
     np.fill_diagonal(distances, 0)
     return lambda members, size: distances @ members
 
 
-def _distances_between(
-    matrix: Matrix, stretch: slice, parts: tuple[Matrix, NDArray[np.float32]] | None
-) -> NDArray[np.floating]:
-    if parts is not None:
-        centred, halves = parts
-        most = halves[stretch, None] + halves
-        distances = most - centred[stretch] @ centred.T
-        return np.asarray(np.where(distances > _TIE * most, distances, 0))
+def row_distances(matrix: Matrix, distance: Distance) -> Callable[[slice], NDArray[np.floating]]:
+    """Return a function from a stretch of m rows to their distances from all, (m, n); those to itself are rounding."""
+    if distance == "cosine":
+        centred, halves = cosine_parts(matrix)
+
+        def cosine(stretch: slice) -> NDArray[np.floating]:
+            most = halves[stretch, None] + halves
+            distances = most - centred[stretch] @ centred.T
+            return np.asarray(np.where(distances > _TIE * most, distances, 0))
+
+        return cosine
     from sklearn.metrics.pairwise import euclidean_distances
 
     rows = np.asarray(rescaled(matrix), dtype=np.float64)
-    result: NDArray[np.float64] = euclidean_distances(rows[stretch], rows)
-    return result
+    return lambda stretch: np.asarray(euclidean_distances(rows[stretch], rows))

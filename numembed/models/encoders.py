@@ -215,7 +215,10 @@ class LoadedModel:
 
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
         """Read the files of ``spec`` into the system's cache beside the present work; loading finds them there."""
-        folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
+        try:
+            folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
+        except ModelUnavailable:  # that model will say so itself when its turn comes
+            return None
         if folder is None or self._key == spec.stored.key:
             return None
         thread = threading.Thread(target=_read_files, args=(folder,), name="numembed-read-ahead", daemon=True)

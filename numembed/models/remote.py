@@ -7,11 +7,12 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic  # the event loop's clock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
 Matrix = NDArray[np.float32]
+T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of one answer
 _PASSING = frozenset({429, 500, 502, 503, 504})  # asked again while the budget lasts
@@ -72,7 +74,7 @@ class EndpointEncoder:
         if not texts:
             return np.zeros((0, self._dimension or 0), dtype=np.float32)
         with _quiet_libraries():
-            parts = asyncio.run(self._round([self.spec.prompt + text for text in texts]))
+            parts = _apart(self._round([self.spec.prompt + text for text in texts]))
         if len(widths := sorted({part.shape[1] for part in parts})) > 1:
             raise _failed(self._endpoint, f"answered with vectors of {widths[0]} and of {widths[1]} dimensions.")
         self._dimension = widths[0]
@@ -93,6 +95,12 @@ class EndpointEncoder:
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` gives, run in a thread of its own: this one may have an event loop, as in a notebook."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 class _Passing(Exception):

@@ -7,6 +7,7 @@ is killed after a while (``python -m numembed.models.tokens`` reads the question
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from numembed.models.catalogue import facts_of
 from numembed.models.checkpoints import known_folder
 from numembed.models.loading import read_json
 from numembed.models.spec import ModelSpec
-from numembed.settings import Settings
+from numembed.settings import Settings, harmless
 
 PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
 _NO_LIMIT = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
@@ -110,6 +111,7 @@ def _ask_elsewhere(question: dict[str, Any], seconds: float) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "numembed.models.tokens"],
         input=json.dumps(question), capture_output=True, text=True, timeout=seconds, check=True,
+        env=harmless(os.environ),
     )  # fmt: skip
     return json.loads(done.stdout)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from numembed.settings import LIMITS
 
 @dataclass(frozen=True)
 class IntegerSequence:
-    """Consecutive terms of a family; ``offset`` is the index of the first, from 0."""
+    """Consecutive terms of a family, unless perturbed; ``offset`` is the index of the first, from 0."""
 
     family: str  # canonical reference
     offset: int
@@ -51,17 +51,20 @@ class TextFormat:
         >>> TextFormat(", ", 8)(IntegerSequence("primes", 3, (7, 11, 13, 17)))
         '7, 11'
         """
+        return self.joined(map(_decimal, sequence.terms), sequence.family)
+
+    def joined(self, terms: Iterable[str], family: str) -> str:
+        """Return written terms as one text, in the same way; ``family`` is named where not even the first fits."""
         written: list[str] = []
         length = -len(self.separator)
-        for term in sequence.terms:
-            text = _decimal(term)
+        for text in terms:
             length += len(self.separator) + len(text)
             if length > self.max_chars:
                 break
             written.append(text)
-        if sequence.terms and not written:
+        if length > self.max_chars and not written:
             raise BadChoice(
-                f"The first term of {sequence.family[:80]} has {length:,} characters and a text at most "
+                f"The first term of {family[:80]} has {length:,} characters and a text at most "
                 f"{self.max_chars:,}; allow longer texts or choose earlier windows."
             )
         return self.separator.join(written)
@@ -94,10 +97,15 @@ def numbers_in(text: str) -> list[int]:
 
 @dataclass(frozen=True)
 class SequenceSet:
-    """n sequences of k families and the format of their texts."""
+    """n sequences of k families and the format of their texts; ``written`` holds texts that no format gives."""
 
     items: tuple[IntegerSequence, ...]
     text_format: TextFormat = TextFormat()
+    written: tuple[str, ...] | None = None  # (n,) in place of the formatted terms
+
+    def __post_init__(self) -> None:
+        if self.written is not None and len(self.written) != len(self.items):
+            raise ValueError(f"{len(self.items)} sequences need as many written texts, got {len(self.written)}")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -105,7 +113,7 @@ class SequenceSet:
     @cached_property
     def texts(self) -> tuple[str, ...]:
         """(n,) what the models read."""
-        return tuple(self.text_format(item) for item in self.items)
+        return tuple(map(self.text_format, self.items)) if self.written is None else self.written
 
     @cached_property
     def families(self) -> tuple[str, ...]:

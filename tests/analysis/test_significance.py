@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import kstest
 from sklearn.metrics import silhouette_score
 
 from numembed.analysis import significance
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.significance import default_permutations, permutation_test, permuted_silhouettes
+from numembed.analysis.significance import (
+    default_permutations,
+    holm,
+    permutation_test,
+    permuted_silhouettes,
+    shuffled,
+)
 from numembed.errors import Cancelled
 
 Distance = Literal["euclidean", "cosine"]
@@ -145,3 +155,144 @@ def test_progress_is_told_and_stops_the_test() -> None:
 
     with pytest.raises(Cancelled):
         permutation_test(_noise(30, 4), labels, permutations=9_000, progress=stop)
+
+
+def test_a_free_test_is_what_it_always_was() -> None:
+    test = permutation_test(_noise(24, 384), np.arange(24) % 6, permutations=400)
+    assert test.p == 0.4014962593516209
+    found = (test.observed, test.null_mean, test.null_low, test.null_high)
+    assert found == pytest.approx((-0.016411963, -0.017591946, -0.027212787, -0.008050080), abs=2e-9)
+
+
+def test_one_group_around_all_is_the_free_test() -> None:
+    matrix, labels = _noise(24, 8), np.arange(24) % 6
+    free = permutation_test(matrix, labels, permutations=300, seed=3)
+    assert permutation_test(matrix, labels, permutations=300, seed=3, within=np.full(24, 7)) == free
+
+
+def test_z_is_the_distance_from_the_shuffles_in_their_deviations() -> None:
+    matrix, labels = _noise(20, 4), np.arange(20) % 4
+    test = permutation_test(matrix, labels, permutations=199, seed=5)
+    null = [silhouette_score(matrix, one) for one in shuffled(labels.astype(np.int32), 0 * labels, 199, seed=5)[1:]]
+    assert test.z == pytest.approx((test.observed - np.mean(null)) / np.std(null), abs=1e-4)
+    two = permutation_test(_noise(4, 3), np.array([0, 0, 0, 1]), permutations=3)
+    assert math.isfinite(two.z)
+    corners = np.eye(4, dtype=np.float32)  # equally far from each other: every shuffle scores the same
+    assert math.isnan(permutation_test(corners, np.array([0, 0, 1, 1]), permutations=50).z)
+
+
+def _windows(per: int, families: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels and windows of make_sequences: family by family."""
+    return np.repeat(np.arange(families), per), np.tile(np.arange(per), families)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), min_size=1, max_size=40), st.integers(0, 99))
+def test_a_shuffle_within_windows_keeps_the_families_of_each_window(pairs: list[tuple[int, int]], seed: int) -> None:
+    labels, within = (np.array(column) for column in zip(*pairs, strict=True))
+    rows = shuffled(labels.astype(np.int32), within, 20, seed=seed)
+    assert rows[0].tolist() == labels.tolist()
+    for window in np.unique(within):
+        held = np.sort(rows[:, within == window], axis=1)
+        assert (held == held[0]).all()
+
+
+def test_a_shuffle_within_windows_moves_every_family_of_a_window_everywhere() -> None:
+    labels, within = _windows(3, 4)
+    rows = shuffled(labels.astype(np.int32), within, 4_000, seed=1)[1:]
+    shares = np.stack([(rows == family).mean(axis=0) for family in range(4)])
+    assert shares == pytest.approx(np.full((4, 12), 0.25), abs=0.03)
+    same = (rows[:, 0] == rows[:, 1]).mean()  # two windows are shuffled independently
+    assert same == pytest.approx(0.25, abs=0.03)
+
+
+@DISTANCES
+def test_within_windows_equals_a_loop_over_all_possible_shuffles(distance: Distance) -> None:
+    labels, within = _windows(3, 3)
+    matrix = _noise(9, 5) + 0.6 * _noise(3, 5, seed=1)[labels] + 2 * _noise(3, 5, seed=2)[within]
+    orders = list(itertools.permutations(range(3)))
+    every = []
+    for chosen in itertools.product(orders, repeat=3):
+        one = np.array([chosen[window][family] for family, window in zip(labels, within, strict=True)])
+        every.append(silhouette_score(matrix.astype(np.float64), one, metric=distance))
+    test = permutation_test(matrix, labels, distance=distance, within=within, permutations=20_000)
+    assert test.null_mean == pytest.approx(np.mean(every), abs=0.003)
+    assert test.p == pytest.approx(np.mean(np.array(every) >= test.observed - 1e-6), abs=0.012)
+    assert 0.02 < test.p < 0.98
+    assert permutation_test(matrix, labels, distance=distance, permutations=999).null_mean > test.null_mean + 0.02
+
+
+def test_within_windows_equals_a_plain_loop() -> None:
+    labels, within = _windows(4, 6)
+    matrix = _noise(24, 8) + 2 * _noise(4, 8, seed=1)[within]
+    drawn, null = random.Random(0), []
+    for _ in range(800):
+        one = labels.copy()
+        for window in range(4):
+            members = [i for i in range(24) if within[i] == window]
+            families = [labels[i] for i in members]
+            drawn.shuffle(families)
+            for i, family in zip(members, families, strict=True):
+                one[i] = family
+        null.append(silhouette_score(matrix, one))
+    test = permutation_test(matrix, labels, within=within, permutations=5_000)
+    error = float(np.std(null)) / math.sqrt(800)
+    assert test.null_mean == pytest.approx(np.mean(null), abs=4 * error)
+    assert (test.null_low, test.null_high) == pytest.approx(tuple(np.quantile(null, (0.025, 0.975))), abs=10 * error)
+    assert test.p == pytest.approx(np.mean(np.array(null) >= test.observed), abs=0.05)
+
+
+@DISTANCES
+def test_p_within_windows_is_uniform_where_size_rules(distance: Distance) -> None:
+    labels, within = _windows(4, 6)
+    free, held = [], []
+    for seed in range(300):
+        matrix = _noise(24, 6, seed=seed) + 2 * _noise(4, 6, seed=10_000 + seed)[within]
+        options = {"distance": distance, "permutations": 99, "seed": seed}
+        free.append(permutation_test(matrix, labels, **options).p)
+        held.append(permutation_test(matrix, labels, within=within, **options).p)
+    assert kstest(np.array(held) - 0.005, "uniform").pvalue > 0.01
+    assert kstest(np.array(free) - 0.005, "uniform").pvalue < 0.001  # what the windows share hides the families
+
+
+def test_a_family_signal_hidden_under_size_is_seen_within_windows() -> None:
+    labels, within = _windows(4, 6)
+    matrix = _noise(24, 16) + _noise(6, 16, seed=1)[labels] + 2.5 * _noise(4, 16, seed=2)[within]
+    assert permutation_test(matrix, labels, permutations=999).p > 0.05
+    assert permutation_test(matrix, labels, within=within, permutations=999).p < 0.01
+
+
+def test_windows_of_one_family_each_leave_nothing_to_shuffle() -> None:
+    labels = np.repeat(np.arange(3), 4)
+    for within in (labels, np.arange(12)):
+        test = permutation_test(_noise(12, 3), labels, within=within)
+        assert math.isnan(test.p) and math.isnan(test.z) and "no shuffle" in test.note
+        assert test.observed == pytest.approx(silhouette(_noise(12, 3), labels))
+    with pytest.raises(ValueError, match="each of 12 sequences, got 3"):
+        permutation_test(_noise(12, 3), labels, within=np.arange(3))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.5, 0.6]) == pytest.approx((1.0, 1.0))
+    assert holm([None, 0.02, None]) == (None, 0.02, None)
+    assert holm([]) == ()
+    assert math.isnan(holm([math.nan, 0.02])[0])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.1, 1.2])
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=20), st.randoms())
+def test_holm_keeps_order_and_lies_between_p_and_bonferroni(ps: list[float | None], drawn: random.Random) -> None:
+    adjusted = holm(ps)
+    assert [one is None for one in adjusted] == [p is None for p in ps]
+    pairs = sorted((p, q) for p, q in zip(ps, adjusted, strict=True) if p is not None and q is not None)
+    assert [q for _, q in pairs] == sorted(q for _, q in pairs)
+    assert all(p <= q <= min(1, len(pairs) * p) + 1e-12 for p, q in pairs)
+    order = drawn.sample(range(len(ps)), len(ps))
+    assert holm([ps[i] for i in order]) == tuple(adjusted[i] for i in order)
+
+
+def test_holm_keeps_false_finds_rare() -> None:
+    found = np.random.default_rng(0).random((4_000, 8))
+    wrong = np.mean([min(holm(row)) <= 0.05 for row in found.tolist()])  # type: ignore[type-var]
+    assert wrong == pytest.approx(0.05, abs=0.012)

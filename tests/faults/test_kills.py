@@ -114,7 +114,7 @@ def _key(study: Study) -> str:
 
 
 def _largest_batch(study: Study) -> int:
-    counted = count_tokens(study.models[0], study.sequences.texts)
+    counted = count_tokens(study.models[0], study.sequences.texts, OFFLINE)
     assert counted is not None
     return max(map(len, token_batches(counted.counts)))
 

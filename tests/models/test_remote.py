@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import socket
@@ -499,3 +500,13 @@ def test_many_encoders_may_ask_at_the_same_time() -> None:
             thread.join(30)
     assert all(np.array_equal(found[number], _expected(TEXTS[number:])) for number in range(4))
     assert not any(logging.getLogger(name).filters for name in ("httpx", "httpcore.connection", "httpcore.http11"))
+
+
+def test_a_thread_with_an_event_loop_may_ask_too() -> None:
+    """As in a notebook."""
+
+    async def inside() -> np.ndarray[Any, Any]:
+        with EmbeddingServer("openai") as server:
+            return _encoder(server).encode(["1, 2", "3"])
+
+    assert asyncio.run(inside()).shape[0] == 2

@@ -1,0 +1,99 @@
+"""What a model's clusters encode, as Plotly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from numembed.analysis.attributes import ATTRIBUTES
+from numembed.explain import Explanation
+from numembed.figures import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.sequences.families import family
+from numembed.sequences.sets import SequenceSet
+
+_BLUES = [[0, "#FFFFFF"], [1, "#0B62A4"]]
+_NIGHT = [[0, "#161A23"], [1, "#5CB3F0"]]
+_DIVERGING = "Cividis"
+
+
+def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+    """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
+    rows = found.agreements[::-1]
+    names = [ATTRIBUTES[row.attribute].title for row in rows]
+    bars = {
+        "type": "bar", "orientation": "h", "y": names, "x": [row.ari for row in rows], "showlegend": False,
+        "marker": {"color": [PALETTE[0] if row.p <= 0.05 else "#9AA0A6" for row in rows]},
+        "hovertemplate": "%{y}: ARI %{x:.2f}<extra></extra>",
+    }  # fmt: skip
+    chance = {
+        "type": "scatter", "mode": "markers", "y": names, "x": [row.chance_high for row in rows],
+        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
+        "name": "95 % of shuffles stay left of this", "hoverinfo": "skip",
+    }  # fmt: skip
+    layout = _layout(theme, 90 + 30 * len(rows)) | {"xaxis": _axis(theme, "agreement with KMeans (ARI)"), "yaxis": {}}
+    return go.Figure({"data": [bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
+
+
+def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+    """Return one bar divided by what makes the vectors differ."""
+    colors = (PALETTE[0], PALETTE[1], "#9AA0A6")
+    words = {"family": "Family", "window": "Window", "rest": "The rest"}
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
+            "marker": {"color": color}, "text": [f"{share.share:.0%}"], "textposition": "inside",
+            "hovertemplate": "%{x:.0%}<extra></extra>",
+        }
+        for share, color in zip(found.shares, colors, strict=False)
+    ]  # fmt: skip
+    axis = _axis(theme, "") | {"tickformat": ".0%", "range": [0, 1]}
+    layout = _layout(theme, 150) | {"barmode": "stack", "xaxis": axis, "yaxis": {"showticklabels": False}}
+    return go.Figure({"data": traces, "layout": layout | {"legend": {"orientation": "h", "y": -0.5, "x": 0}}})
+
+
+def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+    """Return how many sequences of each family lie in each cluster, with the clusters' names."""
+    columns = [plotly_text(family(name).title, most=24) for name in sequences.families]
+    names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(found.cluster_names)]
+    heat = {
+        "type": "heatmap", "x": columns, "y": names, "z": [list(row) for row in found.counts], "showscale": False,
+        "colorscale": _BLUES if theme == "light" else _NIGHT, "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
+        "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
+    }  # fmt: skip
+    layout = _layout(theme, 130 + 34 * len(names)) | {"xaxis": {"side": "top"}, "yaxis": {"autorange": "reversed"}}
+    return go.Figure({"data": [heat], "layout": layout})
+
+
+def similarity_figure(
+    found: Explanation, sequences: SequenceSet, order: Sequence[int], *, theme: str = "light"
+) -> go.Figure:
+    """Return the cosine of every pair of sequences, rows and columns in ``order``."""
+    titles = [
+        f"{plotly_text(family(item.family).title, most=20)} {int(window) + 1}"
+        for item, window in zip(sequences.items, sequences.windows, strict=True)
+    ]
+    names = [titles[row] for row in order]
+    heat = {
+        "type": "heatmap", "z": [[found.similarity[row][column] for column in order] for row in order],
+        "x": list(range(len(names))), "y": list(range(len(names))), "colorscale": _DIVERGING,
+        "text": [[f"{one} – {other}" for other in names] for one in names],
+        "hovertemplate": "%{text}: %{z:.2f}<extra></extra>", "colorbar": {"title": {"text": "cosine"}},
+    }  # fmt: skip
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False}
+    few = len(names) <= 40
+    shown = ticks if few else {"showticklabels": False}
+    layout = _layout(theme, 620 if few else 560) | {"xaxis": shown, "yaxis": shown | {"autorange": "reversed"}}
+    return go.Figure({"data": [heat], "layout": layout})
+
+
+def _layout(theme: str, height: int) -> dict[str, Any]:
+    return {
+        "template": None, "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 10, "t": 20, "b": 10}, "font": {"color": THEMES[theme]["text"], "size": 13},
+    } | {"xaxis": {"automargin": True}, "yaxis": {"automargin": True}}  # fmt: skip
+
+
+def _axis(theme: str, title: str) -> dict[str, Any]:
+    return {"title": {"text": title}, "gridcolor": THEMES[theme]["line"], "zerolinecolor": THEMES[theme]["text"]}

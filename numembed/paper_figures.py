@@ -1,0 +1,188 @@
+"""The paper's Figures 1 and 2 redrawn from its Table 2, and the pictures beside its claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+from numembed.figures import CLEAR, THEMES, plotly_text
+from numembed.paper import PublishedScore
+from numembed.tables import CHANCE, KINDS, Level, facts_of_line, size_of
+
+Metric = Literal["silhouette", "davies_bouldin"]
+METRIC_TITLES = {
+    "silhouette": "Silhouette (higher is better)",
+    "davies_bouldin": "Davies–Bouldin index (lower is better)",
+}
+
+# Okabe and Ito's colours, told apart by colour-blind people; the shape says the same once more
+STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
+    "encoder": ("#0072B2", "circle", "●"), "llm": ("#7F7F7F", "square", "■"), "lora": ("#D55E00", "diamond", "◆"),
+    "souping": ("#CC79A7", "cross", "✚"), "slerp": ("#009E73", "triangle-up", "▲"), "static": ("#8C6BB1", "star", "★"),
+}  # fmt: skip
+_GROUND = {"light": "#FFFFFF", "dark": "#0E1117"}
+_BAND = {"light": "rgba(127,127,127,0.18)", "dark": "rgba(180,180,180,0.20)"}
+_OWN = {"light": "#0B62A4", "dark": "#5CB3F0"}
+_WRAP = 19  # characters of a name on one line: room for the dots on a phone
+_ROW = 34
+
+
+def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Level, theme: str = "light") -> go.Figure:
+    """Return one score of every model, by the true families (filled) and by KMeans' groups (open), as rows in order."""
+    names, traces = [_wrapped(line.model) for line in table], []
+    pairs = [(getattr(line, f"{metric}_families"), getattr(line, f"{metric}_kmeans")) for line in table]
+    for kind in KINDS:
+        rows = [i for i, line in enumerate(table) if _kind(line) == kind]
+        for place, filled in enumerate((True, False)):
+            traces.append(_dots([pairs[i][place] for i in rows], [names[i] for i in rows], kind, filled))
+    joined = [
+        {"type": "line", "x0": a, "x1": b, "y0": name, "y1": name, "layer": "below",
+         "line": {"color": "rgba(127,127,127,0.5)", "width": 2}}
+        for name, (a, b) in zip(names, pairs, strict=True)
+    ]  # fmt: skip
+    behind, notes = _levels(metric, floor, theme, "x")
+    layout = _layout(theme, 90 + _ROW * len(table)) | {
+        "xaxis": _axis(theme, METRIC_TITLES[metric]) | _room(metric, [v for pair in pairs for v in pair], floor),
+        "yaxis": _names(names, theme), "shapes": [*behind, *joined], "annotations": notes,
+    }  # fmt: skip
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def size_figure(table: Sequence[PublishedScore], *, floor: Level, theme: str = "light") -> go.Figure:
+    """Return the silhouette by family against the number of parameters, on a logarithmic axis."""
+    traces = []
+    for kind in KINDS:
+        lines = [line for line in table if _kind(line) == kind and size_of(line)]
+        if lines:
+            dots = _dots(
+                [size_of(line) / 1000 for line in lines], [line.silhouette_families for line in lines], kind, True
+            )
+            told = {
+                "customdata": [plotly_text(line.model) for line in lines],
+                "hovertemplate": "%{customdata}<br>%{x:.1f} billion parameters, silhouette %{y:.3f}<extra></extra>",
+            }  # fmt: skip
+            traces.append(dots | told)
+    behind, notes = _levels("silhouette", floor, theme, "y")
+    ticks = {"type": "log", "tickvals": [0.1, 0.3, 1, 3, 10], "ticktext": ["0.1", "0.3", "1", "3", "10"]}
+    layout = _layout(theme, 400) | {
+        "xaxis": _axis(theme, "Billion parameters") | ticks, "yaxis": _axis(theme, "Silhouette by family"),
+        "shapes": behind, "annotations": notes,
+    }  # fmt: skip
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def standing_figure(
+    table: Sequence[PublishedScore], own: Sequence[PublishedScore], *, floor: Level, theme: str = "light"
+) -> go.Figure:
+    """Return the paper's silhouettes by family in one row, and below it a row for each model that was run here."""
+    printed = {line.model: line.silhouette_families for line in table}
+    everything, rows = f"the paper's {len(table)}", {line.model: _wrapped(line.model) for line in own}
+    shared = [name for name in rows if name in printed]
+    dots = [(printed[name], everything, name) for name in printed] + [(printed[n], rows[n], n) for n in shared]
+    stars = [(line.silhouette_families, rows[line.model], line.model) for line in own]
+    edge = {"color": _GROUND[theme], "width": 1}
+    traces = [
+        {
+            "x": [x for x, _, _ in points], "y": [y for _, y, _ in points], "mode": "markers", "name": title,
+            "customdata": [plotly_text(name) for _, _, name in points],
+            "marker": {"symbol": symbol, "color": color, "size": size, "line": edge},
+            "hovertemplate": f"%{{customdata}}<br>{title}: %{{x:.3f}}<extra></extra>",
+        }
+        for title, points, symbol, color, size in (
+            ("in the paper", dots, "circle", "#7F7F7F", 12), ("run here", stars, "star", _OWN[theme], 15),
+        )
+    ]  # fmt: skip
+    behind, notes = _levels("silhouette", floor, theme, "x")
+    room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], floor)
+    layout = _layout(theme, 110 + _ROW * (1 + len(rows))) | {
+        "xaxis": _axis(theme, METRIC_TITLES["silhouette"]) | room,
+        "yaxis": _names([everything, *rows.values()], theme) | {"showgrid": True, "gridcolor": THEMES[theme]["line"]},
+        "shapes": behind, "annotations": notes,
+    }  # fmt: skip
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def _dots(x: Sequence[float], y: Sequence[Any], kind: str, filled: bool) -> dict[str, Any]:
+    color, symbol, _ = STYLES[kind]
+    how = "by family" if filled else "by KMeans"
+    return {
+        "x": list(x), "y": list(y), "mode": "markers", "name": KINDS[kind],
+        "marker": {
+            "color": color, "symbol": symbol if filled else f"{symbol}-open", "size": 11,
+            "line": {"width": 0 if filled else 2},
+        },
+        "hovertemplate": f"%{{y}}<br>{how}: %{{x:.3f}}<br>{KINDS[kind]}<extra></extra>",
+    }  # fmt: skip
+
+
+def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return chance as a band and the best baseline as a line across, behind everything, with their names."""
+    other, text = "y" if axis == "x" else "x", {"color": THEMES[theme]["text"], "size": 12}
+    low, high = getattr(CHANCE, f"{metric}_band")
+    best = getattr(floor, metric)
+    across = {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1, "layer": "below"}
+    shapes = [
+        {"type": "rect", f"{axis}0": low, f"{axis}1": high, "fillcolor": _BAND[theme], "line": {"width": 0}, **across},
+        {"type": "line", f"{axis}0": best, f"{axis}1": best, **across,
+         "line": {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"}},
+    ]  # fmt: skip
+    if axis == "x":
+        at = {"yref": "paper", "y": 1, "yanchor": "bottom", "showarrow": False, "font": text}
+        notes = [{"x": (low + high) / 2, "text": "chance", **at}, {"x": best, "text": floor.name.lower(), **at}]
+    else:
+        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": text}
+        notes = [
+            {"y": low, "text": "chance, for one model", **(at | {"yanchor": "top"})},
+            {"y": best, "text": f"{floor.name.lower()}, no model", **at},
+        ]
+    return shapes, notes
+
+
+def _layout(theme: str, height: int) -> dict[str, Any]:
+    return {
+        "template": "none", "height": height, "margin": {"l": 8, "r": 16, "t": 26, "b": 8}, "dragmode": False,
+        "showlegend": False,
+        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "hovermode": "closest", "uirevision": "keep",
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]},
+    }  # fmt: skip
+
+
+def _axis(theme: str, title: str) -> dict[str, Any]:
+    grid = THEMES[theme]["line"]
+    return {
+        "title": {"text": title, "standoff": 8}, "gridcolor": grid, "zeroline": True, "zerolinecolor": grid,
+        "zerolinewidth": 1.5, "automargin": True,
+    }  # fmt: skip
+
+
+def _names(names: Sequence[str], theme: str) -> dict[str, Any]:
+    return {
+        "type": "category", "categoryorder": "array", "categoryarray": list(names), "autorange": "reversed",
+        "automargin": True, "showgrid": False, "tickfont": {"size": 12, "color": THEMES[theme]["text"]}, "ticks": "",
+    }  # fmt: skip
+
+
+def _kind(line: PublishedScore) -> str:
+    facts = facts_of_line(line)
+    return facts.family if facts else ""
+
+
+def _room(metric: Metric, values: Sequence[float], floor: Level) -> dict[str, Any]:
+    """Return the range that holds all values and both levels, with a little room."""
+    shown = [*values, *getattr(CHANCE, f"{metric}_band"), getattr(floor, metric)]
+    spare = 0.05 * (max(shown) - min(shown))
+    return {"range": [min(shown) - spare, max(shown) + spare]}
+
+
+def _wrapped(name: str) -> str:
+    """Return a name on as many lines as it needs, broken where it has a joint."""
+    rows = [""]
+    for part in re.findall(r"[^-\s(]*[-\s]?|\([^)]*\)?", plotly_text(name)):
+        if len(rows[-1] + part) > _WRAP and rows[-1]:
+            rows.append("")
+        rows[-1] += part
+    return "<br>".join(rows)

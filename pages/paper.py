@@ -1,0 +1,21 @@
+"""The paper's tables and figures beside our own runs, and its claims put to the test."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/paper.py")
+st.title("Does the paper hold?", anchor=False)
+st.markdown(
+    "*Evaluating Embedding Generalization: How LLMs, LoRA, and SLERP Shape Representational Geometry* (S. Kabane) asks "
+    "which of 14 models keep six families of number sequences apart. Here are its numbers, ours beside them, and its "
+    "claims put to the test."
+)
+
+from ui.paper import claim_cards, findings, found_here, maps, our_runs  # noqa: E402  the title stands first
+
+own = found_here()
+findings()
+our_runs(own)
+claim_cards(own)
+maps(own)
