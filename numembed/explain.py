@@ -85,7 +85,7 @@ def sentence_of(name: str, found: Explanation) -> str:
     if not sure:
         return f"The groups that KMeans finds in {name} follow none of these attributes better than chance.{tail}"
     title = ATTRIBUTES[sure[0].attribute].title.lower()
-    return f"The groups that KMeans finds in {name} follow {title} most (ARI {_signed(sure[0].ari)}).{tail}"
+    return f"The groups that KMeans finds in {name} follow the {title} most (ARI {_signed(sure[0].ari)}).{tail}"
 
 
 def shares_sentence(found: Explanation) -> str:

@@ -32,7 +32,10 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
         "name": "95 % of shuffles stay left of this", "hoverinfo": "skip",
     }  # fmt: skip
-    layout = _layout(theme, 90 + 30 * len(rows)) | {"xaxis": _axis(theme, "agreement with KMeans (ARI)"), "yaxis": {}}
+    layout = _layout(theme, 90 + 30 * len(rows)) | {
+        "xaxis": _axis(theme, "agreement with KMeans (ARI)"),
+        "yaxis": _names(),
+    }
     return go.Figure({"data": [bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
 
 
@@ -44,13 +47,16 @@ def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
         {
             "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
             "marker": {"color": color}, "text": [f"{share.share:.0%}"], "textposition": "inside",
+            "insidetextanchor": "middle",
             "hovertemplate": "%{x:.0%}<extra></extra>",
         }
         for share, color in zip(found.shares, colors, strict=False)
     ]  # fmt: skip
     axis = _axis(theme, "") | {"tickformat": ".0%", "range": [0, 1]}
     layout = _layout(theme, 150) | {"barmode": "stack", "xaxis": axis, "yaxis": {"showticklabels": False}}
-    return go.Figure({"data": traces, "layout": layout | {"legend": {"orientation": "h", "y": -0.5, "x": 0}}})
+    return go.Figure(
+        {"data": traces, "layout": layout | {"legend": {"orientation": "h", "y": -0.5, "x": 0, "traceorder": "normal"}}}
+    )
 
 
 def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
@@ -62,7 +68,10 @@ def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str =
         "colorscale": _BLUES if theme == "light" else _NIGHT, "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
         "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(theme, 130 + 34 * len(names)) | {"xaxis": {"side": "top"}, "yaxis": {"autorange": "reversed"}}
+    layout = _layout(theme, 130 + 34 * len(names)) | {
+        "xaxis": {"side": "top"},
+        "yaxis": _names() | {"autorange": "reversed"},
+    }
     return go.Figure({"data": [heat], "layout": layout})
 
 
@@ -84,7 +93,10 @@ def similarity_figure(
     ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False}
     few = len(names) <= 40
     shown = ticks if few else {"showticklabels": False}
-    layout = _layout(theme, 620 if few else 560) | {"xaxis": shown, "yaxis": shown | {"autorange": "reversed"}}
+    layout = _layout(theme, 620 if few else 560) | {
+        "xaxis": shown | {"automargin": True},
+        "yaxis": _names() | shown | {"autorange": "reversed"},
+    }
     return go.Figure({"data": [heat], "layout": layout})
 
 
@@ -95,5 +107,14 @@ def _layout(theme: str, height: int) -> dict[str, Any]:
     } | {"xaxis": {"automargin": True}, "yaxis": {"automargin": True}}  # fmt: skip
 
 
+def _names() -> dict[str, Any]:
+    return {"automargin": True, "ticks": "", "showgrid": False}
+
+
 def _axis(theme: str, title: str) -> dict[str, Any]:
-    return {"title": {"text": title}, "gridcolor": THEMES[theme]["line"], "zerolinecolor": THEMES[theme]["text"]}
+    return {
+        "title": {"text": title, "font": {"size": 13}},
+        "automargin": True,
+        "gridcolor": THEMES[theme]["line"],
+        "zerolinecolor": THEMES[theme]["text"],
+    }

@@ -113,5 +113,7 @@ def test_the_bundled_model_follows_the_window(stores: tuple[VectorStore, ResultS
     shares = {share.name: share.share for share in found.shares}
     assert shares["family"] == pytest.approx(0.19, abs=0.03) and shares["window"] == pytest.approx(0.30, abs=0.03)
     told = sentence_of("it", found)
-    assert told.startswith("The groups that KMeans finds in it follow window most") and "no better than chance" in told
+    assert (
+        told.startswith("The groups that KMeans finds in it follow the window most") and "no better than chance" in told
+    )
     assert "token_count" in by_name
