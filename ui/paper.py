@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import streamlit as st
 
 from numembed.analysis.estimates import plain, signed
 from numembed.claims import CLAIMS, Claim, judged
+from numembed.evidence import evidence_of
 from numembed.export import PLOTLY_CONFIG
 from numembed.models.catalogue import CATALOGUE
 from numembed.paper import TABLE_1, TABLE_2, PublishedScore, paper_study, published
@@ -231,10 +233,22 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
         away = Cell(f"{score.value - theirs:+.3f}".replace("-", "−"), score.value - theirs)
     return [
         Cell(line.model, line.model.casefold()), number(score.value, 3), number(theirs, 3, note=none),
-        away, Cell("no interval yet"), number(score.p, 3),
+        away, _interval(result, theirs), number(score.p, 3),
         number(line.davies_bouldin_families, 3),
         number(printed.davies_bouldin_families if printed else None, 3, note=none),
     ]  # fmt: skip
+
+
+def _interval(result: ModelResult, theirs: float | None) -> Cell:
+    """Return where other windows would score here, and whether the paper's value lies in it."""
+    (known,) = evidence_of([result])
+    if known.redrawn is None or math.isnan(known.redrawn.low):
+        return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")
+    low, high = known.redrawn.low, known.redrawn.high
+    inside = (
+        "" if theirs is None else ", the paper's is inside" if low <= theirs <= high else ", the paper's is outside"
+    )
+    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−") + inside, (low + high) / 2)
 
 
 def _agreement(

@@ -18,7 +18,9 @@ from streamlit.testing.v1 import AppTest
 from numembed.claims import CLAIMS, judged
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.paper import TABLE_2, PublishedScore, paper_study
+from numembed.results import ResultStore
 from numembed.settings import read_settings
+from numembed.study import USUAL_DESIGNS, design_key
 from numembed.tables import facts_of_line, figure_number
 from tests.pages.test_light import HEAVY
 from tests.test_claims import store_as_run
@@ -158,3 +160,17 @@ def test_the_page_imports_nothing_heavy(home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize(("shift", "where"), [(0.0, "inside"), (0.5, "outside")])
+def test_redrawn_windows_say_whether_the_papers_value_lies_within(app: AppTest, shift: float, where: str) -> None:
+    line = PINNED[0]
+    store_as_run(read_settings(), line)
+    (row,) = (row for row in CATALOGUE.values() if row.paper_name == line.model)
+    near = [line.silhouette_families + shift + step / 100 for step in range(-3, 4)]
+    with ResultStore(read_settings().app_db) as results:
+        key = design_key(paper_study(), model(row.name), USUAL_DESIGNS)
+        results.put_designs(key, {"silhouette families": near})
+    app.run()
+    (shown,) = tables(app)["Our scores beside the paper's"]
+    assert shown[4]["text"].endswith(f", the paper's is {where}") and " to " in shown[4]["text"]
