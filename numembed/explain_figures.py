@@ -102,8 +102,10 @@ def similarity_figure(
 
 def _layout(theme: str, height: int) -> dict[str, Any]:
     return {
-        "template": None, "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 10, "t": 20, "b": 10}, "font": {"color": THEMES[theme]["text"], "size": 13},
+        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 10, "t": 20, "b": 10},
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
     } | {"xaxis": {"automargin": True}, "yaxis": {"automargin": True}}  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
