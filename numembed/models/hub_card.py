@@ -10,7 +10,7 @@ from numembed.models.hub_files import files_of, is_kept
 from numembed.models.hub_requests import Hub, Refused, connected
 from numembed.settings import Settings
 
-_PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
+PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
 _OWN_MODULES = "sentence_transformers."
 _MOST_CHARS, _MOST_TAGS, _MOST_MODULES = 100, 100, 8
 
@@ -59,7 +59,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         parameters=_number(_dict(about.get("safetensors")), "total"),
         architecture=next(map(_word, _list(config.get("architectures"))), ""),
         library=_word(about.get("library_name")),
-        has_pickle_only=any(name.endswith(_PICKLED) for name in names)
+        has_pickle_only=any(name.endswith(PICKLED) for name in names)
         and not any(name.endswith(".safetensors") for name in names),
         needs_code=bool(config.get("auto_map"))
         or any(not _word(module.get("type")).startswith(_OWN_MODULES) for module in modules),
