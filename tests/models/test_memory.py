@@ -155,7 +155,7 @@ def test_a_real_model_gives_its_memory_back(tmp_path: Path) -> None:
     first, *later = told["freed"]  # the first time, libraries come too and stay
     assert size > 80 * MEBIBYTE and max(later) < first + 15 * MEBIBYTE
     for full, freed in zip(told["full"], told["freed"], strict=True):
-        assert full - freed > 0.7 * size
+        assert full - freed > size / 2  # what is not freed gives 0; pages that the weights shared stay a while
     assert max(told["peaks"]) < max(told["full"]) + size / 2, "two models were in memory when one took another's place"
 
 
