@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.analysis.projections import OPENTSNE_POINTS, project
-from numembed.figures import Group, map_figure
+from numembed.figures.maps import Group, map_figure
 from numembed.results import Projection
 from numembed.sequences.sets import make_sequences
 

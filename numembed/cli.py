@@ -23,8 +23,9 @@ from numembed.models.encoders import LoadedModel
 from numembed.models.hub import code_digests
 from numembed.models.spec import HubWeights
 from numembed.paper import PAPER_FAMILIES, TABLE_2, paper_study
+from numembed.progress import STAGES
 from numembed.results import ResultStore
-from numembed.run import STAGES, Report, run
+from numembed.run import Report, run
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import LIMITS, Settings, read_settings
 from numembed.store import VectorStore

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
-from numembed.figures import groups_of, overview_figure
+from numembed.figures.maps import groups_of, overview_figure
 from numembed.results import ModelResult, Projection, ResultStore, badged
 from numembed.run import Outcome
 from numembed.study import Study, stored_projection

@@ -193,6 +193,12 @@ def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, 
     return _key("explanation", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
+def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of what an examination found; ``choices`` are the rest of what decides it."""
+    labels = sequences.labels.tolist()
+    return _key("examination " + name, model, sequences, labels=labels, **choices)
+
+
 def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
     """Return the key of everything that decides a map."""
     return _key("projection", model, sequences, method=method, dims=dims, seed=seed)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from numembed.analysis.metrics import Distance
 from numembed.analysis.projections import PROJECTIONS, project
 from numembed.analysis.scores import plain_scores, score_all
-from numembed.embedding import Embeddings, embed
+from numembed.embedding import Embeddings, Matrix, embed
 from numembed.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
+from numembed.examinations import EXAMINATIONS, Bench
 from numembed.explain import LARGEST, explain
 from numembed.models.catalogue import facts_of
 from numembed.models.check import ModelCheck
@@ -20,17 +21,18 @@ from numembed.models.spec import ModelSpec
 from numembed.models.tokens import count_tokens
 from numembed.progress import Progress
 from numembed.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.sequences.designs import redrawn
+from numembed.sequences.sets import SequenceSet
 from numembed.settings import Settings
 from numembed.store import VectorStore
 from numembed.study import (
     Study,
     design_key,
     dimensions,
+    examined_key,
     explain_key,
-    furthest_start,
     pin_key,
     pinned_before,
+    redrawings,
     result_key,
     stored_result,
 )
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from numembed.models.encoders import LoadedModel
 
 LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
-STAGES = ("download", "load", "encode", "score", "project", "redraw", "done")
 
 Report = Callable[[int, str, int, int, str], None]
 """``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
@@ -92,6 +93,7 @@ def run(
                 job.projections(methods)
                 if methods == LATE:
                     job.designs()
+                    job.examinations(found[index])
                     report(index, "done", 1, 1, "")
             except (Cancelled, StoreFull, AcceleratorLost):
                 raise
@@ -147,9 +149,7 @@ class _ModelRun:
         if not study.designs or self.results.designs(key):
             return
         found: dict[str, list[float]] = {}
-        for done, design in enumerate(
-            redrawn(study.sequences, study.designs, seed=study.seed, furthest=furthest_start(study))
-        ):
+        for done, design in enumerate(redrawings(study, study.designs)):
             self.report(self.index, "redraw", done, study.designs, "")
             matrix = embed(
                 self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
@@ -158,6 +158,26 @@ class _ModelRun:
             for name, value in values.items():
                 found.setdefault(name, []).append(value)
         self.results.put_designs(key, found)
+
+    def examinations(self, result: ModelResult) -> None:
+        """Answer the further questions that the study asks about this model."""
+        for name in self.study.examine:
+            key = examined_key(self.study, self.spec, name)
+            if self.results.get(key) is not None:
+                continue
+            bench = Bench(self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined)
+            self.report(self.index, "examine", 0, 1, "")
+            self.results.put(key, EXAMINATIONS[name].function(bench))
+
+    def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+        """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
+        return embed(
+            spec, sequences, store=self.vectors, loaded=self.loaded, judge=self._judge,
+            progress=lambda done, total, stage: self.report(self.index, "examine", 0, 0, ""),
+        ).matrix  # fmt: skip
+
+    def _examined(self, done: int, total: int) -> None:
+        self.report(self.index, "examine", done, total, "")
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,11 +18,14 @@ from numembed.results import (
     Projection,
     ResultStore,
     designs_key,
+    examination_key,
     explanation_key,
     projection_key,
     scores_key,
 )  # fmt: skip
+from numembed.sequences.designs import redrawn
 from numembed.sequences.families import family
+from numembed.sequences.matching import MATCHINGS, matched
 from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
 from numembed.settings import LIMITS
 
@@ -30,6 +33,8 @@ DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
 FLAT_ABOVE = 3_000
 USUAL_DESIGNS = 30
+EXAMINATIONS = ("grouping", "landing", "probes", "stress", "maps")  # each a module of numembed/examinations
+QUERY_CHARS = 2_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class Study:
     seed: int = 0
     despite_checks: bool = False  # also run models whose check has failed
     designs: int = 0  # how often the windows are redrawn, for the interval of every score
+    matched: tuple[str, ...] = ()  # what is made equal between the families: names of MATCHINGS
+    examine: tuple[str, ...] = ()  # further questions about each model: names of EXAMINATIONS
+    query: str = ""  # a text of one's own, for "landing": where does it fall among the sequences?
 
     def __post_init__(self) -> None:
         known = dict.fromkeys(family(name).reference for name in self.families)
@@ -66,12 +74,26 @@ class Study:
             raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
         if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
             raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+        for name in self.matched:
+            _ = MATCHINGS[name]
+        object.__setattr__(self, "matched", tuple(name for name in MATCHINGS.names if name in self.matched))
+        for name in self.examine:
+            if name not in EXAMINATIONS:
+                raise BadChoice(f"There is no examination {str(name)[:40]!r}. Known: {', '.join(EXAMINATIONS)}.")
+        object.__setattr__(self, "examine", tuple(name for name in EXAMINATIONS if name in self.examine))
+        if not isinstance(self.query, str) or len(self.query) > QUERY_CHARS:
+            raise BadChoice(f"A text of your own has at most {QUERY_CHARS:,} characters; shorten it.")
         if not isinstance(self.despite_checks, bool):
             raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
 
     @cached_property
     def sequences(self) -> SequenceSet:
-        """The sequences, made on first use."""
+        """The sequences as models read them, made on first use."""
+        return matched(self.plain_sequences, self.matched)
+
+    @cached_property
+    def plain_sequences(self) -> SequenceSet:
+        """The sequences before anything is made equal between the families."""
         return make_sequences(
             self.families,
             per_family=self.per_family,
@@ -99,6 +121,9 @@ class Study:
             "seed": self.seed,
             "despite_checks": self.despite_checks,
             "designs": self.designs,
+            "matched": list(self.matched),
+            "examine": list(self.examine),
+            "query": self.query,
         }
 
     def to_json(self) -> str:
@@ -109,19 +134,22 @@ class Study:
     def from_dict(cls, plain: Mapping[str, Any]) -> Study:
         """Return the study that :meth:`as_dict` described; what is left out takes its default."""
         rest = ("per_family", "length", "first_window", "distance", "seed", "despite_checks", "designs")
-        known = ("families", "models", "separator", "max_chars", *rest)
+        lists = ("matched", "examine")
+        known = ("families", "models", "separator", "max_chars", "query", *lists, *rest)
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A study has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
-        for field in ("families", "models"):
+        for field in ("families", "models", *(field for field in lists if field in plain)):
             names = plain.get(field)
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
                 raise BadChoice(f"A study needs {field}: a list of names.")
         layout = {field: plain[field] for field in ("separator", "max_chars") if field in plain}
+        given: dict[str, Any] = {field: plain[field] for field in ("query", *rest) if field in plain}
+        given |= {field: tuple(plain[field][:20]) for field in lists if field in plain}
         return cls(
             families=tuple(plain["families"][: LIMITS.families + 1]),
             models=tuple(model(name) for name in plain["models"][: LIMITS.models + 1]),
             text_format=TextFormat(**layout),
-            **{field: plain[field] for field in rest if field in plain},
+            **given,
         )
 
     @classmethod
@@ -141,6 +169,12 @@ class Study:
 def furthest_start(study: Study) -> int:
     """Return the furthest term at which a redrawn window may begin: 1,000, or more where all windows need the room."""
     return max(1_000, 2 * study.per_family * study.length)
+
+
+def redrawings(study: Study, count: int) -> Iterator[SequenceSet]:
+    """Yield the study's sequences with their windows at ``count`` other random places, matched as the study asks."""
+    for design in redrawn(study.plain_sequences, count, seed=study.seed, furthest=furthest_start(study)):
+        yield matched(design, study.matched)
 
 
 def dimensions(n: int) -> tuple[int, ...]:
@@ -196,6 +230,17 @@ def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> E
     """Return what earlier runs found about the clusters of a resolved model, or None."""
     found = results.get(explain_key(study, spec))
     return Explanation.from_json(found) if found else None
+
+
+def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
+    """Return the key of what an examination found about a resolved model."""
+    query = {"query": study.query} if name == "landing" else {"designs": study.designs}
+    return examination_key(name, spec, study.sequences, distance=study.distance, seed=study.seed, **query)
+
+
+def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
+    """Return what an examination found about a resolved model, as JSON values, or None."""
+    return results.get(examined_key(study, spec, name))
 
 
 def design_key(study: Study, spec: ModelSpec, designs: int) -> str:

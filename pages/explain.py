@@ -9,10 +9,11 @@ st.title("What do the clusters encode?", anchor=False)
 st.markdown("KMeans groups a model's vectors without knowing the families. Here is what its groups have in common.")
 
 from numembed.study import stored_explanation  # noqa: E402  the title stands before anything else is imported
-from ui.explain import astray, choose_model, followed, look_alike, mixed, variance  # noqa: E402
+from ui.examining import choose_model  # noqa: E402
+from ui.explain import astray, followed, look_alike, mixed, variance  # noqa: E402
 from ui.frame import result_store  # noqa: E402
 
-study, result = choose_model()
+study, result = choose_model("explain")
 if study is not None and result is not None:
     with result_store() as results:
         found = stored_explanation(study, result.model, results)

@@ -8,7 +8,7 @@ inside_app("pages/sequences.py")
 st.title("Which sequences are there?", anchor=False)
 st.markdown("Pick families to see how they grow and what text the models read of them.")
 
-from numembed.figures import growth_figure  # noqa: E402  the title stands before anything else is imported
+from numembed.figures.maps import growth_figure  # noqa: E402  the title stands before anything else is imported
 from ui.families import choose_sequences, family_list, strings  # noqa: E402
 from ui.frame import theme  # noqa: E402
 

@@ -20,10 +20,10 @@ from numembed.analysis.metrics import davies_bouldin, silhouette
 from numembed.analysis.scores import score_all
 from numembed.claims import CLAIMS, judged
 from numembed.cli import main
+from numembed.figures.paper import score_figure, size_figure, standing_figure
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.paper import TABLE_1, TABLE_2, PublishedScore, paper_study
-from numembed.paper_figures import score_figure, size_figure, standing_figure
 from numembed.results import ModelResult, ResultStore
 from numembed.settings import Settings
 from numembed.study import result_key

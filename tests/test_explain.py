@@ -12,7 +12,7 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
 from numembed.explain import LARGEST, Explanation, explain, sentence_of, shares_sentence
-from numembed.explain_figures import agreement_figure, confusion_figure, shares_figure, similarity_figure
+from numembed.figures.explain import agreement_figure, confusion_figure, shares_figure, similarity_figure
 from numembed.models.encoders import LoadedModel
 from numembed.paper import paper_study
 from numembed.results import ResultStore

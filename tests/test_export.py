@@ -16,7 +16,7 @@ import pytest
 from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
 from numembed.export import csv_cell, figure_html, maps_html, scores_csv, table_csv, write_folder
-from numembed.figures import groups_of, map_figure
+from numembed.figures.maps import groups_of, map_figure
 from numembed.models.catalogue import model
 from numembed.results import ModelResult, Projection, ResultStore, projection_key
 from numembed.run import Outcome

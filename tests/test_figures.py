@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numembed.export import figure_html
-from numembed.figures import (
+from numembed.figures.maps import (
     COLOR_BY,
     HOVER_POINTS,
     PALETTE,

@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [  # each imports only from its left
     *("errors", "progress", "registry", "settings", "database", "sequences", "models", "store", "embedding"),
-    *("analysis", "explain", "results", "evidence", "cost", "study", "paper", "tables", "verdicts", "claims"),
+    *("analysis", "explain", "results", "evidence", "cost", "study", "examinations", "paper", "tables", "verdicts"),
+    "claims",
     *("run", "jobs", "worker"),
-    *("summary", "figures", "paper_figures", "explain_figures", "export", "cli", "__main__", "__init__"),
+    *("summary", "figures", "export", "cli", "__main__", "__init__"),
 ]
 LATE = {  # imported inside functions only: the web process and a run from the store stay light
     *("torch", "transformers", "sentence_transformers", "peft", "tokenizers", "huggingface_hub", "safetensors"),
@@ -22,7 +23,7 @@ LATE = {  # imported inside functions only: the web process and a run from the s
 LOADERS = ("numembed/models/loading.py", "numembed/models/encoders.py")
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
-    "plotly": ("numembed/figures.py", "numembed/paper_figures.py", "numembed/explain_figures.py", "numembed/export.py"),
+    "plotly": ("numembed/figures/", "numembed/export.py"),
     "torch": LOADERS,
     "transformers": LOADERS,
     "sentence_transformers": (*LOADERS, "numembed/worker.py"),

@@ -19,12 +19,12 @@ from numembed.study import DISTANCES, Study
 from ui.frame import settings
 from ui.words import md_text
 
-_LISTS = ("models", "families")
+_LISTS = ("models", "families", "matched")
 _NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed", "designs")
 _TEXTS = ("separator", "distance")
 _SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
 _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
-_NEVER_IN_LINKS = ("despite_checks",)
+_NEVER_IN_LINKS = ("despite_checks", "examine", "query")
 
 
 def choose() -> Study | None:

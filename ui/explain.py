@@ -9,15 +9,13 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.attributes import ATTRIBUTES
-from numembed.errors import NumembedError
-from numembed.explain import LARGEST, Explanation, sentence_of, shares_sentence
-from numembed.explain_figures import agreement_figure, confusion_figure, shares_figure, similarity_figure
+from numembed.explain import Explanation, sentence_of, shares_sentence
 from numembed.export import PLOTLY_CONFIG
+from numembed.figures.explain import agreement_figure, confusion_figure, shares_figure, similarity_figure
 from numembed.results import ModelResult
 from numembed.sequences.families import family
-from numembed.study import Study, stored_results
-from ui.choice import chosen_study, seed_choice
-from ui.frame import result_store, theme
+from numembed.study import Study
+from ui.frame import theme
 from ui.table import Cell, Column, number, table
 from ui.words import md_text, plural
 
@@ -35,27 +33,6 @@ _ASTRAY = (
     Column("Nearest other family"),
     Column("First terms", kind="line"),
 )
-
-
-def choose_model() -> tuple[Study | None, ModelResult | None]:
-    """Draw the choice among the models of Compare that have results; return the study and the model's result."""
-    seed_choice("explain")
-    try:
-        study = chosen_study()
-    except NumembedError as error:
-        st.error(md_text(str(error)), icon=":material/error:")
-        return None, None
-    with result_store() as store:
-        results = {found.model.name: found for found in stored_results(study, store) if found is not None}
-    if not results:
-        st.info("Nothing of the present choice was run yet. Press Run on the Compare page.", icon=":material/info:")
-        st.page_link("pages/compare.py", label="To Compare", icon=":material/scatter_plot:")
-        return None, None
-    name = st.selectbox("Model", list(results), key="explained", persist_state="session")
-    if len(study.sequences) > LARGEST:
-        st.info(f"Up to {LARGEST:,} sequences are looked at one by one here; Compare has {len(study.sequences):,}.")
-        return None, None
-    return study, results[str(name)]
 
 
 def followed(result: ModelResult, found: Explanation) -> None:

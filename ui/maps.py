@@ -10,7 +10,7 @@ import streamlit as st
 
 from numembed.analysis.projections import PROJECTIONS
 from numembed.export import PLOTLY_CONFIG
-from numembed.figures import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
+from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.results import ModelResult, Projection, ResultStore, badged
 from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection
 from ui.frame import theme

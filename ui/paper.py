@@ -14,9 +14,9 @@ from numembed.analysis.estimates import plain, signed
 from numembed.claims import CLAIMS, Claim, judged
 from numembed.evidence import evidence_of
 from numembed.export import PLOTLY_CONFIG
+from numembed.figures.paper import STYLES, Metric, score_figure, size_figure, standing_figure
 from numembed.models.catalogue import CATALOGUE
 from numembed.paper import TABLE_1, TABLE_2, PublishedScore, paper_study, published
-from numembed.paper_figures import STYLES, Metric, score_figure, size_figure, standing_figure
 from numembed.results import ModelResult
 from numembed.tables import CHANCE, KINDS, baseline_levels, facts_of_line, figure_number, own_line, own_results, size_of
 from numembed.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict

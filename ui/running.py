@@ -9,7 +9,7 @@ import streamlit as st
 
 from numembed.errors import NumembedError
 from numembed.jobs import Job, ModelProgress
-from numembed.run import STAGES
+from numembed.progress import STAGES
 from numembed.study import Study, pinned_before
 from ui.frame import job_table, result_store, visitor
 from ui.words import duration, md_text, size
@@ -17,12 +17,12 @@ from ui.words import duration, md_text, size
 _STAGE_WORDS = {
     "waiting": "waiting", "download": "downloading", "load": "loading",
     "encode": "encoding", "score": "scoring", "project": "drawing maps",
-    "redraw": "redrawing windows",
+    "redraw": "redrawing windows", "examine": "looking closer",
     "done": "done", "failed": "could not run",
 }  # fmt: skip
 _SHARE = {
     "waiting": (0, 0), "download": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8),
-    "project": (0.8, 0.9), "redraw": (0.9, 1.0),
+    "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0),
 }  # fmt: skip
 _ANSWERED = ("project", "done", "failed")
 _FORGET_SECONDS = 15

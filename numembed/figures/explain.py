@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from numembed.analysis.attributes import ATTRIBUTES
 from numembed.explain import Explanation
-from numembed.figures import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.sequences.families import family
 from numembed.sequences.sets import SequenceSet
 

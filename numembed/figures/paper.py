@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from numembed.figures import CLEAR, THEMES, plotly_text
+from numembed.figures.maps import CLEAR, THEMES, plotly_text
 from numembed.paper import PublishedScore
 from numembed.tables import CHANCE, KINDS, Level, facts_of_line, size_of
 

@@ -1,0 +1,1 @@
+"""Results to Plotly figures, a file a page."""
