@@ -12,6 +12,9 @@ page = st.navigation(
     [
         st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:", default=True),
         st.Page("pages/explain.py", title="Explain", icon=":material/lightbulb:"),
+        st.Page("pages/generalise.py", title="Generalise", icon=":material/model_training:"),
+        st.Page("pages/robustness.py", title="Robustness", icon=":material/tune:"),
+        st.Page("pages/maps.py", title="Maps", icon=":material/map:"),
         st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
         st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
         st.Page("pages/paper.py", title="Paper", icon=":material/article:"),

@@ -14,9 +14,11 @@ TOPICS = {
     "cut": "benchmarks.encode",
     "permutation": "benchmarks.analysis",
     "silhouette": "benchmarks.analysis",
+    "evidence": "benchmarks.evidence",
     "umap": "benchmarks.maps",
     "tsne": "benchmarks.maps",
     "store": "benchmarks.store",
+    "stress": "benchmarks.stress",
     "wire": "benchmarks.maps",
 }
 

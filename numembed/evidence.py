@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from numembed.analysis.intervals import (
     Difference,
@@ -14,10 +15,12 @@ from numembed.analysis.intervals import (
     redrawing_interval,
     sequences_needed,
 )
+from numembed.analysis.scores import Score
 from numembed.analysis.significance import holm
+from numembed.floors import SILHOUETTE, Floors
 from numembed.results import ModelResult
 
-_SILHOUETTE = "silhouette families"
+NO_FLOORS = Floors()
 
 
 @dataclass(frozen=True)
@@ -35,29 +38,57 @@ class Evidence:
     p_holm: float | None  # across the models of the table; baselines do not count
     p_within: float | None
     z: float | None
-    gain: float | None  # over the best baseline of the table
+    gain: float | None  # over the best baseline
     best_baseline: str
+    floor: float | None  # what that baseline scores
+    twin: float | None  # what the same architecture scores with random weights
 
 
-def evidence_of(results: Sequence[ModelResult]) -> tuple[Evidence, ...]:
-    """Return the evidence of each model, in their order."""
+def evidence_of(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> tuple[Evidence, ...]:
+    """Return the evidence of each model, in their order; gains are over the best of all baselines that are known."""
     firsts = [result.score("silhouette", "families") for result in results]
     pairs = list(zip(results, firsts, strict=True))
     adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
-    baselines = [score for result, score in pairs if result.model.is_baseline]
-    best = max((score for score in baselines if not math.isnan(score.value)), key=lambda s: s.value, default=None)
+    best_name, best = best_baseline(results, floors) or ("", None)
     found = []
     for result, score, p_holm in zip(results, firsts, adjusted, strict=True):
-        redrawn = result.designs.get(_SILHOUETTE, ())
-        gain = None if best is None or result.model.is_baseline else score.value - best.value
+        redrawn = result.designs.get(SILHOUETTE, ())
+        gain = None if best is None or result.model.is_baseline else score.value - best
         found.append(
             Evidence(
                 result.model.name, result.model.is_baseline, score.value, score.low, score.high,
                 redrawing_interval(redrawn) if redrawn else None, len(redrawn),
-                score.p, p_holm, score.p_within, score.z, gain, best.model if best else "",
+                score.p, p_holm, score.p_within, score.z, gain, best_name, best, floors.twin(result.model.name),
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def best_baseline(results: Sequence[ModelResult], floors: Floors) -> tuple[str, float] | None:
+    """Return the title and silhouette of the best of all baselines, those of the table where no others are known."""
+    if known := floors.best():
+        return known
+    scores = [result.score("silhouette", "families") for result in results if result.model.is_baseline]
+    best = max((score for score in scores if not math.isnan(score.value)), key=lambda s: s.value, default=None)
+    return (best.model, best.value) if best else None
+
+
+def score_rows(scores: Sequence[Score], floors: Floors = NO_FLOORS) -> list[dict[str, Any]]:
+    """Return each score as JSON values, beside the best baseline and the same architecture with random weights."""
+    rows = []
+    for score in scores:
+        name = f"{score.metric} {score.labels}"
+        title, value = floors.best(name) or (None, None)
+        twin = floors.twin(score.model, name)
+        against = {"best_baseline": title, "best_baseline_value": value, "random_weights": twin}
+        rows.append(score.as_json() | {key: known for key, known in against.items() if known is not None})
+    return rows
+
+
+def redrawn_intervals(result: ModelResult) -> dict[str, Interval]:
+    """Return by "metric labels" where the scores of one more choice of windows fall; {} where none was redrawn."""
+    defined = {name: [v for v in values if not math.isnan(v)] for name, values in result.designs.items()}
+    return {name: redrawing_interval(values) for name, values in defined.items()}
 
 
 def compared(results: Sequence[ModelResult]) -> tuple[str, ...]:
@@ -65,11 +96,11 @@ def compared(results: Sequence[ModelResult]) -> tuple[str, ...]:
 
     Baselines are left out. Where two cannot be told apart it says how many sequences per family might do it.
     """
-    known = [r for r in results if not r.model.is_baseline and len(r.designs.get(_SILHOUETTE, ())) >= 3]
-    ranked = sorted(known, key=lambda r: -sum(r.designs[_SILHOUETTE]) / len(r.designs[_SILHOUETTE]))
+    known = [r for r in results if not r.model.is_baseline and len(r.designs.get(SILHOUETTE, ())) >= 3]
+    ranked = sorted(known, key=lambda r: -sum(r.designs[SILHOUETTE]) / len(r.designs[SILHOUETTE]))
     sentences = []
     for upper, lower in pairwise(ranked):
-        a, b = upper.designs[_SILHOUETTE], lower.designs[_SILHOUETTE]
+        a, b = upper.designs[SILHOUETTE], lower.designs[SILHOUETTE]
         if len(a) != len(b):
             continue
         difference = paired_difference(a, b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,10 @@ import plotly.graph_objects as go
 from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
+from numembed.evidence import NO_FLOORS, score_rows
+from numembed.examinations.told import findings, told
 from numembed.figures.maps import groups_of, overview_figure
+from numembed.floors import Floors
 from numembed.results import ModelResult, Projection, ResultStore, badged
 from numembed.run import Outcome
 from numembed.study import Study, stored_projection
@@ -22,7 +26,7 @@ from numembed.study import Study, stored_projection
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "z", "p_within",
-            "low", "high", "note")  # fmt: skip
+            "low", "high", "best_baseline", "best_baseline_value", "random_weights", "note")  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:
@@ -37,9 +41,9 @@ def csv_cell(value: Any) -> Any:
     return "'" + value if starts in _FORMULA_STARTS and starts else value
 
 
-def scores_csv(scores: Sequence[Score]) -> str:
-    """Return one line a score, with every digit."""
-    rows = [score.as_json() for score in scores]
+def scores_csv(scores: Sequence[Score], floors: Floors = NO_FLOORS) -> str:
+    """Return one line a score, with every digit and what it is to be held against."""
+    rows = score_rows(scores, floors)
     return table_csv(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
 
 
@@ -80,13 +84,25 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
     return f"<!doctype html><html lang='en'><head>{head}{style}</head><body>{''.join(parts)}</body></html>"
 
 
+def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
+    """Return what the study's further questions found about each model, with the study that they belong to."""
+    answers = [
+        {"examination": name, "model": finding.result.model.name, "sentence": told(finding)[0], "found": finding.found}
+        for name in study.examine
+        for finding in findings(study, results, name, store)
+    ]
+    return json.dumps({"study": study.as_dict(), "answers": answers}, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStore) -> None:
-    """Write study.json, scores.csv and maps.html into ``folder``."""
+    """Write study.json, scores.csv and maps.html into ``folder``, and answers.json where the study asks further."""
     scores = [score for result in outcome.results for score in result.scores]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "scores.csv").write_text(scores_csv(scores), encoding="utf-8")
+        (folder / "scores.csv").write_text(scores_csv(scores, outcome.floors), encoding="utf-8")
+        if study.examine:
+            (folder / "answers.json").write_text(answers_json(study, outcome.results, store), encoding="utf-8")
         if outcome.results:
             (folder / "maps.html").write_text(maps_html(study, outcome.results, store), encoding="utf-8")
     except OSError as error:

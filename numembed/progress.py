@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-STAGES = ("download", "load", "encode", "score", "project", "redraw", "examine", "done")  # of one model in a run
+# of one model in a run
+STAGES = ("download", "load", "encode", "score", "project", "redraw", "examine", "twin", "done")
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, note)``; may raise :class:`numembed.errors.Cancelled`."""

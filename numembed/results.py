@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from numembed.analysis.scores import Score
 from numembed.database import connect, transaction
 from numembed.embedding import Work
+from numembed.models.baselines import BASELINES
 from numembed.models.check import ModelCheck
-from numembed.models.spec import ModelSpec, canonical_json
+from numembed.models.spec import BaselineWeights, ModelSpec, canonical_json
+from numembed.registry import Entry
 from numembed.sequences.sets import SequenceSet
 
 Points = NDArray[np.float32]
@@ -181,16 +183,28 @@ def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed:
     return _key("scores", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
-def designs_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int, designs: int) -> str:
-    """Return the key of the scores of a model's redrawn designs."""
+def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of scores without evidence: those of a model's twin with random weights."""
     labels = sequences.labels.tolist()
-    return _key("designs", model, sequences, labels=labels, distance=distance, seed=seed, designs=designs)
+    return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of the scores of all baselines together."""
+    keys = [_baseline(entry).key for entry in BASELINES]
+    decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
+    return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
+
+
+def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of the scores of a model's redrawn designs; ``choices`` are the rest of what decides them."""
+    return _key("designs", model, sequences, labels=sequences.labels.tolist(), **choices)
 
 
 def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
     """Return the key of what a model's clusters were found to encode."""
     labels = sequences.labels.tolist()
-    return _key("explanation", model, sequences, labels=labels, distance=distance, seed=seed)
+    return _key("explanation 2", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
 def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
@@ -215,7 +229,15 @@ def _checksum(key: str, payload: object) -> bytes:
 
 def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
     decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
+    return _digest(decides)
+
+
+def _digest(decides: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+def _baseline(entry: Entry[Any]) -> ModelSpec:
+    return ModelSpec(entry.title, BaselineWeights(entry.name, entry.facts.get("version", 1)))
 
 
 @functools.cache

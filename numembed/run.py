@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from numembed.analysis.metrics import Distance
 from numembed.analysis.projections import PROJECTIONS, project
 from numembed.analysis.scores import plain_scores, score_all
-from numembed.embedding import Embeddings, Matrix, embed
+from numembed.cost import parameters_of
+from numembed.embedding import Embeddings, Matrix, embed, refuse_failed
 from numembed.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
 from numembed.examinations import EXAMINATIONS, Bench
 from numembed.explain import LARGEST, explain
-from numembed.models.catalogue import facts_of
+from numembed.floors import Floors, score_baselines, score_twin, stored_floors
+from numembed.models.catalogue import facts_of, random_twin
 from numembed.models.check import ModelCheck
-from numembed.models.checkpoints import resolve
+from numembed.models.checkpoints import known_folder, resolve
 from numembed.models.spec import ModelSpec
 from numembed.models.tokens import count_tokens
 from numembed.progress import Progress
@@ -42,7 +45,10 @@ if TYPE_CHECKING:
 
     from numembed.models.encoders import LoadedModel
 
+_ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one model's part of it
 LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[int, str, int, int, str], None]
 """``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
@@ -54,6 +60,7 @@ class Outcome:
 
     results: tuple[ModelResult, ...]
     errors: Mapping[str, str]
+    floors: Floors = Floors()  # what the scores are to be held against
 
     def frame(self) -> pandas.DataFrame:
         """Return the scores as a data frame, one row a score."""
@@ -79,6 +86,7 @@ def run(
     pinned: dict[int, ModelSpec] = {}
     errors: dict[str, str] = {}
     found: dict[int, ModelResult] = {}
+    score_baselines(study, results)
     for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
         for index, spec in enumerate(study.models):
             if spec.name in errors:
@@ -94,13 +102,15 @@ def run(
                 if methods == LATE:
                     job.designs()
                     job.examinations(found[index])
+                    job.twin()
                     report(index, "done", 1, 1, "")
-            except (Cancelled, StoreFull, AcceleratorLost):
+            except _ENDING:
                 raise
             except NumembedError as error:
                 errors[spec.name] = settings.redact(str(error))
                 report(index, "failed", 0, 1, errors[spec.name])
-    return Outcome(tuple(found[index] for index in sorted(found)), errors)
+    floors = stored_floors(study, [pinned[index] for index in sorted(found)], results)
+    return Outcome(tuple(found[index] for index in sorted(found)), errors, floors)
 
 
 @dataclass(frozen=True)
@@ -169,11 +179,29 @@ class _ModelRun:
             self.report(self.index, "examine", 0, 1, "")
             self.results.put(key, EXAMINATIONS[name].function(bench))
 
+    def twin(self) -> None:
+        """Score the same architecture with random weights: what the model owes to its training."""
+        if random_twin(self.spec) is None:
+            return
+        parameters = parameters_of(self.spec, known_folder(self.spec.weights, self.settings))
+        try:
+            score_twin(self.study, self.spec, parameters, self._twin_vectors, self.results)
+        except _ENDING:
+            raise
+        except NumembedError:  # a floor that cannot be had is no fault of the model
+            _log.info("no random weights for %s", self.spec.name, exc_info=True)
+
+    def _twin_vectors(self, twin: ModelSpec) -> Matrix:
+        return embed(
+            twin, self.study.sequences, store=self.vectors, loaded=self.loaded, judge=refuse_failed,
+            progress=lambda done, total, _: self.report(self.index, "twin", done, total, ""),
+        ).matrix  # fmt: skip
+
     def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
         return embed(
-            spec, sequences, store=self.vectors, loaded=self.loaded, judge=self._judge,
-            progress=lambda done, total, stage: self.report(self.index, "examine", 0, 0, ""),
+            spec, sequences, store=self.vectors, loaded=self.loaded, judge=partial(self._judge, of=spec),
+            progress=lambda done, total, _: self.report(self.index, "examine", done, total, ""),
         ).matrix  # fmt: skip
 
     def _examined(self, done: int, total: int) -> None:
@@ -190,8 +218,8 @@ class _ModelRun:
                 self.loaded.read_ahead(following)
         self.report(self.index, stage, done, total, "")
 
-    def _judge(self, check: ModelCheck) -> None:
-        self.results.put_check(self.spec, check)
+    def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
+        self.results.put_check(of or self.spec, check)
         self._refuse(check)
 
     def _refuse(self, check: ModelCheck | None) -> None:

@@ -182,9 +182,12 @@ def dimensions(n: int) -> tuple[int, ...]:
     return DIMENSIONS if n <= FLAT_ABOVE else DIMENSIONS[:1]
 
 
-def stored_results(study: Study, results: ResultStore) -> tuple[ModelResult | None, ...]:
-    """Return what earlier runs left for each model of ``study``; None where there is nothing yet."""
-    return tuple(stored_result(study, spec, results) for spec in study.models)
+def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) -> tuple[ModelResult | None, ...]:
+    """Return what earlier runs left for each model of ``study``; None where there is nothing yet.
+
+    Without ``redrawn`` the scores of redrawn windows are not read.
+    """
+    return tuple(stored_result(study, spec, results, redrawn=redrawn) for spec in study.models)
 
 
 def stored_projection(
@@ -202,7 +205,7 @@ def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
     return ModelSpec.from_dict(known) if known else None
 
 
-def stored_result(study: Study, spec: ModelSpec, results: ResultStore) -> ModelResult | None:
+def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
     """Return what earlier runs left for one model; None where its check is known to fail and that was not allowed."""
     pinned = pinned_before(spec, results)
     if pinned is None:
@@ -211,7 +214,8 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore) -> ModelR
     if result is None or (check is not None and not check.ok and not study.despite_checks):
         return None
     scores = tuple(replace(score, model=spec.name) for score in result.scores)
-    return replace(result, scores=scores, check=check, designs=stored_designs(study, pinned, results))
+    designs = stored_designs(study, pinned, results) if redrawn else {}
+    return replace(result, scores=scores, check=check, designs=designs)
 
 
 def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
@@ -234,8 +238,11 @@ def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> E
 
 def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
     """Return the key of what an examination found about a resolved model."""
-    query = {"query": study.query} if name == "landing" else {"designs": study.designs}
-    return examination_key(name, spec, study.sequences, distance=study.distance, seed=study.seed, **query)
+    landing = {"query": study.query, "separator": study.text_format.separator}
+    more: dict[str, Any] = landing if name == "landing" else {"designs": study.designs}
+    return examination_key(
+        name, spec, study.sequences, distance=study.distance, seed=study.seed, **more, **_matching(study)
+    )
 
 
 def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
@@ -245,7 +252,14 @@ def stored_examination(study: Study, spec: ModelSpec, name: str, results: Result
 
 def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
     """Return the key of a resolved model's scores on redrawn windows."""
-    return designs_key(spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs)
+    return designs_key(
+        spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs, **_matching(study)
+    )
+
+
+def _matching(study: Study) -> dict[str, Any]:
+    """Return what decides other windows where the families were matched: one set may come from two plain ones."""
+    return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
 
 
 def pin_key(spec: ModelSpec) -> str:

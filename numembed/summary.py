@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from numembed.evidence import NO_FLOORS, best_baseline
+from numembed.floors import Floors
 from numembed.results import ModelResult
 
 _LEVEL = 0.05
 
 
-def headline(results: Sequence[ModelResult]) -> str:
+def headline(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
     """Return one or two plain sentences: does a model keep the families apart, and does a baseline do better?"""
     models = [result for result in results if not result.model.is_baseline and _separation(result) is not None]
-    baselines = [result for result in results if result.model.is_baseline and _separation(result) is not None]
-    best, floor = max(models, key=_rank, default=None), max(baselines, key=_rank, default=None)
+    best, floor = max(models, key=_rank, default=None), best_baseline(results, floors)
     sentences = []
     if best is not None:
         score = best.score("silhouette", "families")
@@ -23,12 +24,12 @@ def headline(results: Sequence[ModelResult]) -> str:
         verb = " does so " if len(models) > 1 else " "
         sentences.append(f"{among} {apart}{verb}{how} (silhouette {_signed(score.value)}, p {_p(score.p)}).")
     if floor is not None:
-        value = floor.score("silhouette", "families").value
-        beats = best is not None and _rank(floor) > _rank(best)
+        name, value = floor
+        beats = best is not None and value > _rank(best)
         says = "A trivial baseline does better" if beats else "The best trivial baseline stays below"
         if best is None:
             says = "The best baseline"
-        sentences.append(f"{says}: {floor.model.name}, with {_signed(value)}.")
+        sentences.append(f"{says}: {name}, with {_signed(value)}.")
     return " ".join(sentences) or "No score is defined here: a score needs at least two families with two sequences."
 
 

@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 from numembed.cost import Machine, remember_machine, this_processor
 from numembed.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
 from numembed.jobs import Job, JobTable, ModelProgress
-from numembed.models.encoders import LoadedModel, device_memory
+from numembed.models.devices import device_memory
+from numembed.models.encoders import LoadedModel
 from numembed.results import ResultStore
 from numembed.run import run
 from numembed.settings import Settings, harmless, read_settings, secrets_of, with_secrets

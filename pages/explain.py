@@ -9,19 +9,36 @@ st.title("What do the clusters encode?", anchor=False)
 st.markdown("KMeans groups a model's vectors without knowing the families. Here is what its groups have in common.")
 
 from numembed.study import stored_explanation  # noqa: E402  the title stands before anything else is imported
-from ui.examining import choose_model  # noqa: E402
-from ui.explain import astray, followed, look_alike, mixed, variance  # noqa: E402
+from ui.examining import choose_model, numbers_download  # noqa: E402
+from ui.explain import (  # noqa: E402
+    astray,
+    family_tree,
+    followed,
+    look_alike,
+    look_first,
+    mixed,
+    neighbours,
+    to_save,
+    variance,
+)
 from ui.frame import result_store  # noqa: E402
+from ui.grouping import grouping_runs, other_ways  # noqa: E402
+from ui.landing import free_query  # noqa: E402
 
 study, result = choose_model("explain")
 if study is not None and result is not None:
     with result_store() as results:
         found = stored_explanation(study, result.model, results)
     if found is None:
-        st.info("This model was run before its clusters were looked at. Press Run on Compare once more.")
+        look_first(study, result)
     else:
         followed(result, found)
         variance(found)
         mixed(study, found)
+        neighbours(study, found)
+        family_tree(study, found)
+        other_ways(study, result)
+        free_query(study, waits=grouping_runs(study, result))
         astray(study, found)
         look_alike(study, found)
+        numbers_download(study, result, "explanation", to_save(found))

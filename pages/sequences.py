@@ -11,12 +11,14 @@ st.markdown("Pick families to see how they grow and what text the models read of
 from numembed.figures.maps import growth_figure  # noqa: E402  the title stands before anything else is imported
 from ui.families import choose_sequences, family_list, strings  # noqa: E402
 from ui.frame import theme  # noqa: E402
+from ui.leakage import give_away  # noqa: E402
 
 study = choose_sequences()
 if study is not None:
     st.plotly_chart(
-        growth_figure(study.sequences, theme=theme()), theme=None, key="growth", alt="Growth of the families"
+        growth_figure(study.plain_sequences, theme=theme()), theme=None, key="growth", alt="Growth of the families"
     )
     strings(study)
+    give_away(study)
 st.subheader("All families")
 family_list()

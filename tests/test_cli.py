@@ -111,8 +111,9 @@ def test_undefined_scores_are_null_with_their_reason(call: Call) -> None:
 def test_run_without_json_is_a_table(call: Call) -> None:
     answer = call("run", "--models", "last_digits", *SMALL)
     lines = answer.out.splitlines()
-    assert answer.code == 0 and lines[0].split() == ["model", "metric", "labels", "value", "p"] and len(lines) == 7
-    assert re.match(r"Last digits +silhouette +families +0\.\d{4} +0\.\d{4}$", lines[1])
+    columns = ["model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights"]
+    assert answer.code == 0 and lines[0].split() == columns and len(lines) == 7
+    assert re.match(r"Last digits +silhouette +families +0\.\d{4} +0\.\d{4} +0\.\d{4} +–$", lines[1])
 
 
 @pytest.mark.slow
@@ -193,11 +194,13 @@ def test_runs_lists_what_was_run(call: Call) -> None:
 def test_the_store_is_listed_and_deleted(call: Call, tiny_model: Path) -> None:
     assert call("store", "--json") == Answer(0, "", "")
     assert call("run", "--models", tiny_model, *SMALL).code == 0
-    (row,) = call("store", "--json").rows
+    row, twin = call("store", "--json").rows
+    assert twin["name"] == "tiny weights=random" and twin["vectors"] == 6
     assert (row["name"], row["vectors"]) == ("tiny", 6) and len(row["key"]) == 64 and row["size_bytes"] > 6 * 32 * 4
     refused = call("store", "--delete", "nothing", "--json")
     assert (refused.code, refused.out) == (1, "") and "The store holds nothing of 'nothing'" in refused.err
-    assert call("store", "--delete", "tiny", "--json") == Answer(0, "", "numembed: 6 vectors deleted.\n")
+    deleted = call("store", "--delete", "tiny", "--json")
+    assert deleted.err == "numembed: 6 vectors deleted.\n" and [row["name"] for row in deleted.rows] == [twin["name"]]
     assert call("run", "--models", tiny_model, *SMALL[:3], "squares", *SMALL[3:], "--json").code == 0
     assert call("store", "--delete", "all").err.startswith("numembed: ") and call("store", "--json").rows == []
 
@@ -210,6 +213,34 @@ def test_a_run_from_the_store_imports_nothing_heavy(call: Call, tiny_model: Path
     (second, families), imported = _calls(run, ("families", "--json"))
     assert second == first and families.code == 0
     assert imported == ["sympy"] or imported == []  # the families' own arithmetic
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["explain", "probe", "stress", "maps"])
+def test_every_number_of_a_page_is_in_the_command_line_and_in_the_export(call: Call, tmp_path: Path, verb: str) -> None:
+    asked = (verb, "--models", "last_digits", "--families", "even", "odd", "primes", "--length", "20")
+    plain = call(*asked)
+    assert plain.code == 0 and plain.out.startswith("Last digits (seed 0). ") and plain.err == ""
+    answer = call(*asked, "--json", "--out", str(tmp_path))
+    first, *rows = answer.rows
+    assert first["sentence"] and first["sentence"] in plain.out
+    assert len(rows) >= 4 and all(row["model"] == "Last digits" and row["seed"] == 0 for row in rows)
+    kept = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
+    assert kept["answers"][0]["sentence"] == first["sentence"] and kept["study"]["seed"] == 0
+    assert kept["answers"][0]["found"]
+
+
+def test_a_text_of_ones_own_lands_somewhere(call: Call) -> None:
+    answer = call("land", "2, 4, 6, 8", "--models", "last_digits", "digit_counts", *SMALL, "--json")
+    told = [row for row in answer.rows if "sentence" not in row]
+    assert [row["model"] for row in told] == ["Last digits", "Digits"] and all(row["family"] for row in told)
+
+
+def test_matched_families_are_asked_for_by_name(call: Call) -> None:
+    small = ("run", "--models", "string_length", "--families", "even", "cubes", "--per-family", "2", "--length", "8")
+    plain, matched = call(*small, "--json"), call(*small, "--match", "length", "--json")
+    assert matched.code == 0 and plain.rows[0]["value"] != matched.rows[0]["value"]
+    assert call(*small, "--match", "colour").code == 2
 
 
 ERRORS: dict[str, tuple[tuple[object, ...], int, str]] = {

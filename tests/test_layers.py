@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [  # each imports only from its left
     *("errors", "progress", "registry", "settings", "database", "sequences", "models", "store", "embedding"),
-    *("analysis", "explain", "results", "evidence", "cost", "study", "examinations", "paper", "tables", "verdicts"),
-    "claims",
+    *("analysis", "explain", "results", "cost", "study", "floors", "evidence", "examinations"),
+    *("paper", "tables", "verdicts", "claims"),
     *("run", "jobs", "worker"),
     *("summary", "figures", "export", "cli", "__main__", "__init__"),
 ]
@@ -20,7 +20,7 @@ LATE = {  # imported inside functions only: the web process and a run from the s
     *("torch", "transformers", "sentence_transformers", "peft", "tokenizers", "huggingface_hub", "safetensors"),
     *("umap", "pynndescent", "sklearn", "openTSNE", "numba", "sympy", "scipy", "pandas", "tqdm"),
 }
-LOADERS = ("numembed/models/loading.py", "numembed/models/encoders.py")
+LOADERS = tuple(f"numembed/models/{name}.py" for name in ("devices", "encoders", "loading", "random_weights"))
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
     "plotly": ("numembed/figures/", "numembed/export.py"),

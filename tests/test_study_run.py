@@ -88,8 +88,9 @@ def test_baselines_alone_need_no_model(bench: Bench) -> None:
 def test_a_real_model_among_baselines(bench: Bench, tiny_model: Path) -> None:
     study = _study(str(tiny_model), "last_digits")
     outcome = bench.run(study)
-    assert outcome.errors == {} and bench.stages(0) == ["load", "encode", "score", "project", "done"]
-    assert bench.vectors.models()[0].vectors == 6 and outcome.results[0].dimension == tiny.HIDDEN
+    assert outcome.errors == {} and bench.stages(0) == ["load", "encode", "score", "project", "twin", "done"]
+    assert {one.name: one.vectors for one in bench.vectors.models()} == {"tiny": 6, "tiny weights=random": 6}
+    assert outcome.results[0].dimension == tiny.HIDDEN
     assert [said[2:4] for said in bench.said if said[:2] == (0, "encode")][-1] == (6, 6)
 
 
@@ -116,7 +117,7 @@ def test_a_model_that_fails_leaves_the_others(bench: Bench, tiny_model: Path, na
     for index, name in ((0, "folder"), (2, "broken"), (3, "owner/name")):
         assert bench.stages(index)[-1] == "failed"
         assert [said[4] for said in bench.said if said[:2] == (index, "failed")] == [outcome.errors[name]]
-    assert [one.name for one in bench.vectors.models()] == ["tiny"]
+    assert {one.name for one in bench.vectors.models()} == {"tiny", "tiny weights=random"}
     assert outcome.frame()["model"].unique().tolist() == ["Last digits", "tiny"]
 
 
@@ -179,6 +180,7 @@ def test_scores_do_not_depend_on_the_other_models(bench: Bench) -> None:
     assert str(alone) == str(together["Digits"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["load", "encode", "score", "project"])
 def test_a_cancelled_run_keeps_what_is_done(bench: Bench, tiny_model: Path, stage: str) -> None:
     study = _study(str(tiny_model), per_family=30)

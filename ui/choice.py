@@ -14,6 +14,7 @@ from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import CATALOGUE, ENDPOINT
 from numembed.paper import paper_study
 from numembed.sequences.families import FAMILIES, family
+from numembed.sequences.matching import MATCHINGS
 from numembed.settings import LIMITS
 from numembed.study import DISTANCES, Study
 from ui.frame import settings
@@ -84,8 +85,14 @@ def chosen_json() -> str:
 
 
 def chosen_study() -> Study:
-    """Return the visitor's choice as the one object that the whole page shares, so that its sequences are made once."""
-    return cached_study(cached_study(chosen_json()).to_json())
+    """Return the visitor's choice as the one object that the whole page shares, so that its sequences are made once.
+
+    Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
+    """
+    study = cached_study(cached_study(chosen_json()).to_json())
+    if study.matched:
+        _ = study.sequences
+    return study
 
 
 @functools.lru_cache(maxsize=32)
@@ -139,7 +146,7 @@ def family_picker() -> None:
 
 
 def sequence_details() -> None:
-    """Draw how many sequences, how long, from where, and how they become text."""
+    """Draw how many sequences, how long, from where, how they become text, and what is made equal."""
     one, two, three, four, five = st.columns(5)
     _number(one, "Sequences per family", "per_family", 1, LIMITS.per_family, "Each is a window of the family.")
     _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
@@ -149,6 +156,12 @@ def sequence_details() -> None:
         format_func=lambda text: _SEPARATORS.get(text, text),
     )  # fmt: skip
     _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
+    st.pills(
+        "Make equal between families", MATCHINGS.names, selection_mode="multi", key="matched",
+        format_func=lambda name: MATCHINGS[name].title,
+        help="Families differ in more than their rule, and a model may read only that.\n\n"
+        + "\n\n".join(f"**{entry.title}.** {entry.summary}" for entry in MATCHINGS),
+    )  # fmt: skip
 
 
 def _scoring_details() -> None:

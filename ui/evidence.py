@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.evidence import Evidence, compared, evidence_of
+from numembed.analysis.metrics import METRICS
+from numembed.cost import cost_of
+from numembed.evidence import Evidence, compared, evidence_of, redrawn_intervals
+from numembed.floors import Floors
 from numembed.results import ModelResult
-from numembed.study import USUAL_DESIGNS, Study, furthest_start
+from numembed.study import USUAL_DESIGNS, Study, furthest_start, pinned_before, stored_designs
+from ui.frame import result_store, settings
 from ui.running import start
 from ui.table import Cell, Column, number, table
-from ui.words import md_text, plural
+from ui.words import duration, md_text, plural
 
 _COLUMNS = (
     Column("Model"),
@@ -24,16 +28,30 @@ _COLUMNS = (
            "is it chance?", digits=3),
     Column("p within windows", "Families are shuffled inside each window only: the size of the numbers stays the same.",
            "number", "is it chance?", digits=3),
-    Column("Gain", "Over the best baseline of the table, which knows nothing but a simple count.", "number"),
+    Column("Best baseline", "The best of all trivial baselines, which know nothing but a simple count.", "number",
+           "what it is held against"),
+    Column("Gain", "Of the model over the best baseline.", "number", "what it is held against"),
+    Column("Random weights", "The same architecture before any training.", "number", "what it is held against"),
 )  # fmt: skip
+_SCORES = (
+    ("silhouette", "families"), ("davies_bouldin", "families"), ("silhouette", "kmeans"), ("davies_bouldin", "kmeans"),
+    ("ari", "kmeans"), ("ami", "kmeans"),
+)  # fmt: skip
+_GROUPS = {"families": "with the families", "kmeans": "with KMeans clusters"}
+_REDRAWN = (
+    Column("Model"),
+    *(Column(METRICS[metric].title, METRICS[metric].summary, "number", _GROUPS[labels]) for metric, labels in _SCORES),
+)
 
 
-def show_evidence(study: Study, results: Sequence[ModelResult]) -> None:
+def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
     """Draw the evidence of each model, folded away."""
     with st.expander("How sure are these numbers?", key="evidence", on_change="rerun") as folded:
         if not folded.open:
             return
-        found = evidence_of(results)
+        with result_store() as store:
+            results = [replace(one, designs=stored_designs(study, one.model, store)) for one in results]
+        found = evidence_of(results, floors)
         table(
             _COLUMNS, [_row(one) for one in found], key="evidence_table", label="Evidence behind each silhouette",
             muted=[i for i, one in enumerate(found) if one.is_baseline],
@@ -42,6 +60,12 @@ def show_evidence(study: Study, results: Sequence[ModelResult]) -> None:
             st.markdown(md_text(sentence))
         if all(one.designs for one in found):
             times, until = plural(found[0].designs, "time"), furthest_start(study)
+            st.markdown("**All scores on redrawn windows**, each with where 95 % of other choices of windows score:")
+            table(
+                _REDRAWN, [_redrawn_row(result) for result in results], key="redrawn_table",
+                label="All scores and where those of other windows fall",
+                muted=[i for i, one in enumerate(found) if one.is_baseline],
+            )  # fmt: skip
             st.caption(f"Windows were redrawn {times}, from term 0 to {until:,}, seed {study.seed}.")
         else:
             _offer(study)
@@ -57,14 +81,37 @@ def _offer(study: Study) -> None:
         icon=":material/shuffle:",
         help="The paper looks at one choice of windows. How much a score depends on it is its honest error bar.",
     )  # fmt: skip
-    st.caption(
-        f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}; what is stored is not encoded again."
-    )
+    told = f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}"
+    st.caption(f"{told}{_takes(study)}; what is stored is not encoded again.")
+
+
+def _takes(study: Study) -> str:
+    """Return about how long the models take for it, as far as anybody knows of each."""
+    characters = USUAL_DESIGNS * sum(map(len, study.sequences.texts))
+    seconds = []
+    with result_store() as store:
+        for spec in study.models:
+            pinned = pinned_before(spec, store) or spec
+            if not spec.is_baseline:
+                found = cost_of(pinned, characters=characters, settings=settings(), results=store)
+                seconds.append(found.seconds)
+    known = [value for value in seconds if value is not None]
+    return f", about {duration(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
 
 
 def _redraw(study: Study) -> None:
     st.session_state["designs"] = USUAL_DESIGNS
     start(replace(study, designs=USUAL_DESIGNS))
+
+
+def _redrawn_row(result: ModelResult) -> list[Cell]:
+    found, cells = redrawn_intervals(result), [Cell(result.model.name, result.model.name)]
+    for metric, labels in _SCORES:
+        interval = found.get(f"{metric} {labels}")
+        value = number(result.score(metric, labels).value)
+        span = _interval(interval.low, interval.high).text if interval else "–"
+        cells.append(Cell(f"{value.text} ({span})", value.sort, interval.note if interval else "not redrawn yet"))
+    return cells
 
 
 def _row(one: Evidence) -> list[Cell]:
@@ -77,7 +124,11 @@ def _row(one: Evidence) -> list[Cell]:
         _p(one.p, "" if one.z is None else f"{one.z:.1f} standard deviations above what shuffled families score"),
         _p(one.p_holm),
         _p(one.p_within),
+        number(one.floor, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
+        number(
+            one.twin, note="" if one.twin is not None else "Scored in a run, for models of up to a billion numbers."
+        ),
     ]
 
 

@@ -50,7 +50,7 @@ def strings(study: Study) -> None:
     """Draw the very strings, with characters and tokens, and the way to Compare."""
     sequences, rows = study.sequences, []
     shown = sequences.texts[:_MOST_ROWS]
-    for i, (text, tokens) in enumerate(zip(shown, _tokens(study.to_json()), strict=True)):
+    for i, (text, tokens) in enumerate(zip(shown, token_counts(study.to_json()), strict=True)):
         item = sequences.items[i]
         rows.append(
             [
@@ -72,6 +72,11 @@ def strings(study: Study) -> None:
         st.download_button("All strings (text)", whole, "numembed-strings.txt", "text/plain", on_click="ignore")
 
 
+def token_counts(study_json: str, most: int = _MOST_ROWS) -> list[int]:
+    """Return the tokens of the first ``most`` texts, as the bundled model reads them."""
+    return _tokens(study_json, most)
+
+
 def family_list() -> None:
     """Draw all families with their numbers in the encyclopedia."""
     table(_LIST, [list(row) for row in _families()], key="families_list", label="All families", height=520)
@@ -89,8 +94,8 @@ def _families() -> tuple[tuple[Cell, ...], ...]:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _tokens(study_json: str) -> list[int]:
-    texts = cached_study(study_json).sequences.texts[:_MOST_ROWS]
+def _tokens(study_json: str, most: int) -> list[int]:
+    texts = cached_study(study_json).sequences.texts[:most]
     bundled = ModelSpec("", BUNDLED)
     counted = count_tokens(bundled, texts, settings())
     assert counted is not None, reference_of(bundled)

@@ -14,6 +14,7 @@ from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_ro
 from numembed.results import ModelResult, Projection, ResultStore, badged
 from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection
 from ui.frame import theme
+from ui.honesty import short_warning
 from ui.words import md_text
 
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
@@ -60,6 +61,8 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
         selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
     )  # fmt: skip
     st.caption(_used(method, projection))
+    if warning := short_warning(study, result, method, dims):
+        st.markdown(f":red[{md_text(warning)}]")
 
 
 def show_overview(study: Study, results: Sequence[ModelResult], store: ResultStore, *, method: str, color: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
+from numembed.analysis.estimates import signed
 from numembed.analysis.metrics import METRICS
 from numembed.analysis.scores import Score
+from numembed.evidence import best_baseline
 from numembed.export import maps_html, scores_csv
+from numembed.floors import Floors, stored_floors
 from numembed.results import ModelResult
 from numembed.sequences.families import family
+from numembed.sequences.matching import matching_sentence
 from numembed.study import Study
 from numembed.summary import headline
 from ui.evidence import show_evidence
@@ -50,29 +55,33 @@ def _columns() -> tuple[Column, ...]:
 def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
     """Draw what is known of ``study``."""
     results = [result for result in found if result is not None]
-    st.subheader(md_text(headline(results)))
-    if missing := len(found) - len(results):
-        st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
     with result_store() as store:
+        floors = stored_floors(study, [result.model for result in results], store)
+        st.subheader(md_text(headline(results, floors)))
+        if study.matched:
+            st.caption(md_text(matching_sentence(study.matched)))
+        if missing := len(found) - len(results):
+            st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
         left, right = st.columns([13, 10], gap="medium")
         with left:
-            shown = _score_table(results)
+            shown = _score_table(results, floors)
             _explain_columns()
-            show_evidence(study, results)
-            _downloads(study, results)
+            _downloads(study, results, floors)
         with right:
             method, dims, color = map_controls()
             for result in shown:
                 show_map(study, result, store, method=method, dims=dims, color=color)
+        show_evidence(study, results, floors)
         _sequence_table(study, shown[0])
         show_overview(study, results, store, method=method, color=color)
 
 
-def _score_table(results: Sequence[ModelResult]) -> list[ModelResult]:
+def _score_table(results: Sequence[ModelResult], floors: Floors) -> list[ModelResult]:
     """Draw the scores; return the models whose maps are to be shown."""
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
-    rows = [_score_row(result) for result in results]
+    best = best_baseline(results, floors)
+    rows = [_score_row(result, best, floors.twin(result.model.name)) for result in results]
     chosen = table(
         _columns(), rows, key="scores", label="Scores of each model",
         selected=[names.index(name) for name in wanted],
@@ -85,7 +94,11 @@ def _score_table(results: Sequence[ModelResult]) -> list[ModelResult]:
                 md_text(f"{result.model.name} ran although its check failed: {result.check.sentence}"),
                 icon=":material/warning:",
             )
-    st.caption("Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.")
+    tick = f" The tick is the best baseline ({best[0]}, {signed(best[1])})." if best else ""
+    ring = " The ring is the same model with random weights." if floors.twins else ""
+    st.caption(
+        f"Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.{tick}{ring}"
+    )
     return [results[i] for i in chosen if i < len(results)][:_MOST_MAPS] or [results[names.index(wanted[0])]]
 
 
@@ -94,12 +107,17 @@ def _remember(names: Sequence[str]) -> None:
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
-def _score_row(result: ModelResult) -> list[Cell]:
+def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float | None) -> list[Cell]:
     first = result.score("silhouette", "families")
-    silhouette = number(
-        first.value, note=first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"
-    )
-    silhouette = Cell(silhouette.text, silhouette.sort, silhouette.note, first.chance_low, first.chance_high)
+    notes = [first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"]
+    if best and not result.model.is_baseline:
+        notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
+    if twin is not None:
+        notes.append(f"with random weights: {signed(twin)}")
+    silhouette = replace(
+        number(first.value, note="; ".join(notes)), low=first.chance_low, high=first.chance_high,
+        floor=best[1] if best else None, twin=twin,
+    )  # fmt: skip
     rest = [
         number((score := result.score(*where)).value, note=score.note)
         for where in (
@@ -138,14 +156,16 @@ def _explain_columns() -> None:
         )
 
 
-def _downloads(study: Study, results: Sequence[ModelResult]) -> None:
+def _downloads(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
     def maps() -> str:
         with result_store() as store:
             return maps_html(study, results, store)
 
     scores = [score for result in results for score in result.scores]
     with st.container(horizontal=True):
-        st.download_button("Table (CSV)", scores_csv(scores), "numembed-scores.csv", "text/csv", on_click="ignore")
+        st.download_button(
+            "Table (CSV)", scores_csv(scores, floors), "numembed-scores.csv", "text/csv", on_click="ignore"
+        )
         st.download_button("Maps (HTML)", maps, "numembed-maps.html", "text/html", on_click="ignore")
         st.download_button(
             "Study (JSON)", study.to_json(), "numembed-study.json", "application/json", on_click="ignore"

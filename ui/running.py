@@ -17,14 +17,14 @@ from ui.words import duration, md_text, size
 _STAGE_WORDS = {
     "waiting": "waiting", "download": "downloading", "load": "loading",
     "encode": "encoding", "score": "scoring", "project": "drawing maps",
-    "redraw": "redrawing windows", "examine": "looking closer",
+    "redraw": "redrawing windows", "examine": "looking closer", "twin": "reading with random weights",
     "done": "done", "failed": "could not run",
 }  # fmt: skip
 _SHARE = {
     "waiting": (0, 0), "download": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8),
-    "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0),
+    "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0), "twin": (0.95, 1.0),
 }  # fmt: skip
-_ANSWERED = ("project", "done", "failed")
+_ANSWERED = ("project", "twin", "done", "failed")
 _FORGET_SECONDS = 15
 
 

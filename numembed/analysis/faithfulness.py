@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import (
     Distance,
     Labels,
@@ -20,6 +22,7 @@ from numembed.analysis.metrics import (
     undefined_reason,
 )
 from numembed.analysis.projections import Points
+from numembed.analysis.significance import permuted_silhouettes, shuffled
 
 Distances = NDArray[np.float64]
 _MOST = 3_000  # rows compared; two distance matrices of 72 MB
@@ -27,6 +30,11 @@ _NEIGHBOURS = 10
 _SAME = 1e-6  # as a share of the largest distance: closer than this is the same place
 _CLUSTERS = 0.25  # "no substantial structure" up to here (Kaufman and Rousseeuw 1990)
 _SOME = 0.1  # in hundreds of dimensions real families rarely score more than twice this
+_SHUFFLES = 999
+_TIE = 1e-3  # of scores: few sequences can be shuffled in few ways, one of them as observed
+_SCATTERS = 99
+_RESTARTS = 4  # of KMeans on flat points, where it hardly misses
+_NOISE = "the maps of pure noise drawn beside it"
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,14 @@ class Faithfulness:
     score_in_map: float
     neighbours: int  # how many of each sequence were compared; 0 where there are too few sequences
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups that the eye finds in a map, read off it by KMeans without the families; silhouettes."""
+
+    in_map: float
+    in_space: float  # of the very same groups
 
 
 def faithfulness(
@@ -57,8 +73,7 @@ def faithfulness(
     the space; a map is read with the eye, so its is Euclidean. Above 3,000 sequences, all is computed for as many
     drawn by ``seed``. Venna and Kaski 2001; Lee and Verleysen 2009.
     """
-    n = len(matrix)
-    rows = np.random.default_rng(seed).permutation(n)[:_MOST]  # in random order, as ties go by their place
+    n, rows = len(matrix), _rows(len(matrix), seed)
     matrix, points, labels = matrix[rows], points[rows], labels[rows]
     notes = [f"computed for {_MOST:,} of the {n:,} sequences"] if n > _MOST else []
     most = max(0, (len(rows) - 1) // 2)
@@ -79,6 +94,53 @@ def faithfulness(
         notes.append(f"no score: {groups}")
     scores = silhouette(matrix, labels, distance=distance), silhouette(points, labels)
     return Faithfulness(trust, continuity, overlap, *scores, count, "; ".join(dict.fromkeys(notes)))
+
+
+def map_faithfulness(
+    matrix: Matrix,
+    points: Points,
+    labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    seed: int = 0,
+    chance_high: float | None = None,
+) -> dict[str, Any]:
+    """Return how far one map (n, 2 or 3) may be believed, as JSON values: None where a number is undefined.
+
+    Chance in the map is what 999 shuffles of the families score in it (199 above 500 sequences): 95 % lie between
+    its two ends. ``chance_high`` is the upper end of the permutation test in the space, where it is known;
+    ``warning`` is "" for an honest map.
+    """
+    found = faithfulness(matrix, points, labels, distance=distance, seed=seed)
+    null = _shuffled_scores(points, labels, seed)
+    low, high = np.quantile(null, (0.025, 0.975)).tolist() if len(null) else (math.nan, math.nan)
+    limit = {} if chance_high is None or math.isnan(chance_high) else {"chance_high": chance_high}
+    numbers = {
+        "trustworthiness": found.trustworthiness, "continuity": found.continuity, "overlap": found.neighbour_overlap,
+        "silhouette_space": found.score_in_space, "silhouette_map": found.score_in_map,
+        "chance_map_low": low, "chance_map_high": high,
+    }  # fmt: skip
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in numbers.items()} | {
+        "neighbours": found.neighbours,
+        "warning": warning(found, null, of="shuffles of the families", **limit),
+        "note": found.note,
+    }
+
+
+def groups_in(matrix: Matrix, points: Points, labels: Labels, *, distance: Distance = "euclidean") -> Groups:
+    """Return how clear as many groups as there are families, read off a map, are in the map and in its space."""
+    rows = _rows(len(matrix), 0)
+    read = kmeans(points[rows], labels[rows], restarts=_RESTARTS)
+    return Groups(silhouette(points[rows], read), silhouette(matrix[rows], read, distance=distance))
+
+
+def clearest_scatter(labels: Labels, *, dims: int = 2, seed: int = 0) -> float:
+    """Return the clearest groups that KMeans reads off 99 even scatters of n points: where no eye should see any."""
+    drawn = np.random.default_rng(seed)
+    count = min(len(labels), _MOST)
+    scatters = (drawn.random((count, dims), dtype=np.float32) for _ in range(_SCATTERS))
+    scores = [silhouette(points, kmeans(points, labels[:count], restarts=_RESTARTS)) for points in scatters]
+    return max((score for score in scores if not math.isnan(score)), default=math.nan)
 
 
 def distances(matrix: Matrix, distance: Distance) -> Distances:
@@ -129,25 +191,73 @@ def noise_twin(n: int, d: int, seed: int) -> Matrix:
     return np.asarray(drawn / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
-def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float = _SOME) -> str:
+def chance_stability(maps: Sequence[Points], *, seed: int = 0) -> float:
+    """Return the stability of the same maps with their points in any order: what maps that share nothing reach."""
+    drawn = np.random.default_rng(seed)
+    rounds = [
+        procrustes_stability([*maps[:1], *(points[drawn.permutation(len(points))] for points in maps[1:])])[1]
+        for _ in range(9)
+    ]
+    return float(np.mean(rounds))
+
+
+def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float = _SOME, of: str = _NOISE) -> str:
     """Return a sentence where a map shows groups that its space does not have, or "".
 
-    ``null`` holds the scores in the map of noise twins, with the same labels and method. It speaks where the score in
-    the map is above 0.25 and 95 % of those, and above the score in the space by 0.25, which itself is not above
-    ``chance_high``: best the upper end of its permutation test, so that weak but real groups are not denied.
+    ``null`` holds scores in maps without groups: those of noise twins with the same labels and method, or of shuffled
+    families in this map; ``of`` names them. It speaks where the score in the map is above 0.25 and 95 % of those, and
+    above the score in the space by 0.25, which itself is not above ``chance_high``: best the upper end of its
+    permutation test, so that weak but real groups are not denied.
     """
     space, shown = faithful.score_in_space, faithful.score_in_map
     known = [score for score in null if not math.isnan(score)]
     if not known or math.isnan(space) or math.isnan(shown):
         return ""
     noise = float(np.quantile(known, 0.95))
-    if shown <= max(noise, _CLUSTERS, space + _CLUSTERS) or space > chance_high:
+    if shown <= max(noise + _TIE, _CLUSTERS, space + _CLUSTERS) or space > chance_high:
         return ""
     return (
         f"This map shows groups that the vectors do not: the silhouette of the families is {_signed(shown)} in the map "
-        f"and {_signed(space)} in the vectors, and 95 % of the maps of pure noise drawn beside it reach no more than "
-        f"{_signed(noise)}. Do not read groups off this map."
+        f"and {_signed(space)} in the vectors, and 95 % of {of} reach no more than {_signed(noise)}. "
+        "Do not read groups off this map."
     )
+
+
+def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[float]) -> str:
+    """Return a sentence where the eye finds groups in a map that its space does not have, or "".
+
+    It speaks where the groups read off the map are clearer than in 99 even ``scatter``s and by 0.25 than the same
+    groups in the space, where they are no clearer than those read off maps of noise twins, ``noise_in_space``, or 0.1.
+    """
+    known = [score for score in noise_in_space if not math.isnan(score)]
+    if not known or math.isnan(scatter) or math.isnan(groups.in_map) or math.isnan(groups.in_space):
+        return ""
+    shown, space = groups.in_map, groups.in_space
+    if shown <= max(scatter, _CLUSTERS, space + _CLUSTERS) or space > min(max(known), _SOME):
+        return ""
+    return (
+        f"This map shows groups that the vectors do not: the groups that the eye finds in it have a silhouette of "
+        f"{_signed(shown)} there and {_signed(space)} in the vectors, where pure noise reaches "
+        f"{_signed(max(known))}. Do not read groups off this map."
+    )
+
+
+def _rows(n: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows that are compared, in random order, as ties go by their place."""
+    return np.random.default_rng(seed).permutation(n)[:_MOST]
+
+
+def _shuffled_scores(points: Points, labels: Labels, seed: int) -> list[float]:
+    """Return what shuffled families score in a map; nothing where a score is undefined."""
+    rows = _rows(len(points), seed)
+    points, labels = points[rows], labels[rows]
+    if undefined_reason(points, labels):
+        return []
+    own = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    rounds = _SHUFFLES if len(rows) <= 500 else 199
+    repeated = shuffled(own, np.zeros_like(own), rounds, seed=seed)
+    found: list[float] = permuted_silhouettes(points, repeated)[1:].tolist()
+    return found
 
 
 def _undefined(matrix: Matrix, points: Points) -> str:

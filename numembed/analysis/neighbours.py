@@ -16,6 +16,8 @@ from numembed.errors import TooLarge
 LARGEST = 5_000  # sequences of which all pairs are kept at once
 _BEST_ORDER = 500  # sequences up to which the leaves of a tree are put in their best order: its cost grows with n³
 _STRETCH_NUMBERS = 1 << 22  # distances computed at once
+_EQUAL = 1e-6  # as a share: distances of float32 vectors that differ by less are equal
+_ROUNDING = 1e-9
 _SAME = 1e-12  # as a share of a squared distance's terms: what double precision does not tell from nothing
 
 Distances = NDArray[np.float64]
@@ -38,6 +40,16 @@ class Neighbours:
     distances: Distances  # (n, k)
 
 
+@dataclass(frozen=True)
+class Alike:
+    """How often the nearest other sequence is of the same group."""
+
+    share: float  # 0 to 1; sequences equally near share their place; NaN where undefined
+    chance: float  # the exact mean over all shuffles of the groups
+    p: float  # share of shuffles, the observed groups included, in which it is at least as often
+    note: str = ""  # why undefined
+
+
 @dataclass(frozen=True, eq=False)
 class CentroidTree:
     """Which families' centroids join first."""
@@ -57,6 +69,7 @@ class Landing:
     to_centroid: float  # distance to that centroid
     percentile: float  # 0 to 100: this share of the family's own sequences lies no farther from the others' centroid
     note: str = ""
+    tied: tuple[int, ...] = ()  # labels of further families whose centroid is exactly as near
 
 
 def refuse_larger(n: int, what: str) -> None:
@@ -106,6 +119,31 @@ def nearest(matrix: Matrix, k: int, *, distance: Distance = "euclidean") -> Neig
         part[np.arange(len(part)), np.arange(n)[at]] = np.inf
         rows[at], found[at] = _closest(part, count)
     return Neighbours(rows, found)
+
+
+def nearest_alike(
+    matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean", permutations: int = 999, seed: int = 0
+) -> Alike:
+    """Return how often the nearest other sequence has the same label; NaN with a note where chance is 0 or 1.
+
+    The vectors stay and the labels are shuffled among them. Of several equally near sequences each counts in part, so
+    that the order of the rows decides nothing.
+    """
+    n, sizes = len(labels), np.unique(labels, return_counts=True)[1]
+    if not 2 <= len(sizes) <= n - 1:
+        return Alike(math.nan, math.nan, math.nan, f"needs 2 to n − 1 groups, got {len(sizes)} for n = {n}")
+    refuse_larger(n, "A search for all nearest")
+    rows, columns, weights = _nearest_pairs(matrix, distance)
+    drawn, block = np.random.default_rng(seed), max(1, _STRETCH_NUMBERS // len(rows))
+    shares = np.empty(1 + permutations)
+    for start in range(0, 1 + permutations, block):
+        shuffled = np.broadcast_to(labels, (min(block, 1 + permutations - start), n)).copy()
+        skip = start == 0  # the labels as they are
+        shuffled[skip:] = drawn.permuted(shuffled[skip:], axis=1)
+        shares[start : start + len(shuffled)] = (shuffled[:, rows] == shuffled[:, columns]) @ weights / n
+    chance = float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
+    p = np.count_nonzero(shares >= shares[0] - _ROUNDING) / len(shares)
+    return Alike(float(shares[0]), chance, float(p))
 
 
 def similarity(matrix: Matrix) -> NDArray[np.float64]:
@@ -164,13 +202,15 @@ def land(
     rows, near = _closest(_to(query, matrix, distance)[None], min(neighbours, len(matrix)))
     families = np.unique(labels)
     gaps = _to(query, _centroids(matrix, labels, families), distance)
-    family, gap = families[gaps.argmin()], float(gaps.min())
-    members = np.asarray(matrix[labels == family], dtype=np.float64)
+    gap = float(gaps.min())
+    first, *tied = families[gaps <= gap * (1 + _EQUAL)].tolist()
+    members = np.asarray(matrix[labels == first], dtype=np.float64)
     if len(members) < 2:
-        return Landing(rows[0], near[0], int(family), gap, math.nan, "the family has one sequence")
+        return Landing(rows[0], near[0], first, gap, math.nan, "the family has one sequence", tuple(tied))
     others = (members.sum(axis=0) - members) / (len(members) - 1)
     own = np.array([_to(member, other[None], distance)[0] for member, other in zip(members, others, strict=True)])
-    return Landing(rows[0], near[0], int(family), gap, 100 * float(np.mean(own <= gap * (1 + 1e-9))))
+    percentile = 100 * float(np.mean(own <= gap * (1 + 1e-9)))
+    return Landing(rows[0], near[0], first, gap, percentile, tied=tuple(tied))
 
 
 def _stretches(matrix: Matrix, distance: Distance) -> Iterator[tuple[slice, Distances]]:
@@ -192,6 +232,19 @@ def _stretches(matrix: Matrix, distance: Distance) -> Iterator[tuple[slice, Dist
         half = np.where(half > (1e-6 if distance == "cosine" else _SAME) * most, half, 0)
         half[np.arange(len(half)), np.arange(n)[at]] = 0
         yield at, half if distance == "cosine" else np.sqrt(2 * half)
+
+
+def _nearest_pairs(matrix: Matrix, distance: Distance) -> tuple[Labels, Labels, Distances]:
+    """Return (m,) rows, the columns nearest to them and their weights, which are 1 together for each row."""
+    n, rows, columns, weights = len(matrix), [], [], []
+    for at, part in _stretches(matrix, distance):
+        part[np.arange(len(part)), np.arange(n)[at]] = np.inf
+        near = part <= part.min(axis=1, keepdims=True) * (1 + _EQUAL)
+        row, column = np.nonzero(near)
+        rows.append(row + at.start)
+        columns.append(column)
+        weights.append(1 / near.sum(axis=1)[row])
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
 def _to(query: NDArray[np.float64], rows: NDArray[Any], distance: Distance) -> Distances:

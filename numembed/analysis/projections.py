@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,22 +30,28 @@ _SETTLING = 300  # of them, by openTSNE's finer method
 
 @PROJECTIONS.register("t-SNE", reference="van der Maaten and Hinton 2008")
 def tsne(
-    matrix: Matrix, *, dims: int, seed: int, perplexity: Annotated[float, Range(0, 100)] = 0.0
+    matrix: Matrix,
+    *,
+    dims: int,
+    seed: int,
+    perplexity: Annotated[float, Range(0, 100)] = 0.0,
+    start: Literal["pca", "random"] = "pca",
 ) -> tuple[Points, Used]:
     """Keeps near neighbours near; distances between far groups mean nothing.
 
-    Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4).
+    Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4). From the start "pca" all seeds
+    give much the same map; "random" shows how much of a map is luck.
     """
     asked = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
     used = min(asked, max(1.0, len(matrix) - 1.0))
-    start = "pca" if min(matrix.shape) >= dims else "random"
-    told = {"perplexity": used, "iterations": _ITERATIONS}
+    first = start if min(matrix.shape) >= dims else "random"
+    told = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
     if len(matrix) > OPENTSNE_POINTS and dims == 2:
-        return _opentsne(matrix, seed, used, start), told | {"program": "openTSNE"}
+        return _opentsne(matrix, seed, used, first), told | {"program": "openTSNE"}
     from sklearn.manifold import TSNE
 
     points = TSNE(
-        n_components=dims, perplexity=used, max_iter=_ITERATIONS, init=start, learning_rate="auto", random_state=seed,
+        n_components=dims, perplexity=used, max_iter=_ITERATIONS, init=first, learning_rate="auto", random_state=seed,
     ).fit_transform(matrix)  # fmt: skip
     return points, told | {"program": "scikit-learn"}
 

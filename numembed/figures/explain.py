@@ -8,8 +8,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from numembed.analysis.attributes import ATTRIBUTES
-from numembed.explain import Explanation
-from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.examinations.grouping import Grouping
+from numembed.explain import Explanation, tree_members
+from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES, family_style, plotly_text
 from numembed.sequences.families import family
 from numembed.sequences.sets import SequenceSet
 
@@ -69,7 +70,7 @@ def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str =
         "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
     }  # fmt: skip
     layout = _layout(theme, 130 + 34 * len(names)) | {
-        "xaxis": {"side": "top"},
+        "xaxis": {"side": "top", "automargin": True, "showgrid": False, "ticks": ""},
         "yaxis": _names() | {"autorange": "reversed"},
     }
     return go.Figure({"data": [heat], "layout": layout})
@@ -98,6 +99,75 @@ def similarity_figure(
         "yaxis": _names() | shown | {"autorange": "reversed"},
     }
     return go.Figure({"data": [heat], "layout": layout})
+
+
+def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+    """Return the tree of the families: those whose centres lie closest are joined first, from left to right."""
+    order = tree_members(found)[-1][::-1]  # the first on top
+    heights, places = [0.0] * len(order), [float(order.index(leaf)) for leaf in range(len(order))]
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for one, other, gap in found.tree:
+        xs += [heights[one], gap, gap, heights[other], None]
+        ys += [places[one], places[one], places[other], places[other], None]
+        heights.append(gap)
+        places.append((places[one] + places[other]) / 2)
+    lines = {
+        "type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {"color": "#7F7F7F", "width": 2},
+        "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
+    }  # fmt: skip
+    colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
+    names = [plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
+    leaves = {
+        "type": "scatter", "mode": "markers", "x": [0] * len(order), "y": list(range(len(order))), "text": names,
+        "marker": {"size": 10, "color": colors, "symbol": [SYMBOLS[shape] for shape in shapes]},
+        "hovertemplate": "%{text}<extra></extra>", "cliponaxis": False,
+    }  # fmt: skip
+    apart = {"ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}  # room for the markers
+    ticks = {"tickvals": list(range(len(order))), "ticktext": names, "zeroline": False, **apart}
+    furthest = max(heights) or 1.0
+    axis = _axis(theme, "distance at which centres join") | {"zeroline": False, "range": [0, 1.03 * furthest]}
+    layout = _layout(theme, 110 + 28 * len(order)) | {"showlegend": False, "xaxis": axis, "yaxis": _names() | ticks}
+    return go.Figure({"data": [lines, leaves], "layout": layout})
+
+
+def steps_figure(found: Grouping, *, theme: str = "light") -> go.Figure:
+    """Return silhouette and stability of KMeans against the number of groups, with that of the families marked."""
+    ks = [step.k for step in found.steps]
+    band = {
+        "type": "scatter", "x": ks + ks[::-1], "fill": "toself", "fillcolor": "rgba(127,127,127,0.28)",
+        "y": [step.noise_high for step in found.steps] + [step.noise_low for step in found.steps][::-1],
+        "mode": "lines", "line": {"width": 0}, "name": "silhouette without groups", "hoverinfo": "skip",
+    }  # fmt: skip
+    lines = [
+        {
+            "type": "scatter", "mode": "lines+markers", "x": ks, "y": values, "name": name, "yaxis": axis,
+            "line": {"color": color, "width": 2}, "marker": {"size": 8, "symbol": symbol},
+            "hovertemplate": "%{x} groups: " + name + " %{y:.2f}<extra></extra>",
+        }
+        for name, values, axis, color, symbol in (
+            ("silhouette", [step.silhouette for step in found.steps], "y", PALETTE[0], "circle"),
+            ("stability", [step.stability for step in found.steps], "y2", PALETTE[4], "square"),
+        )
+    ]  # fmt: skip
+    marked = {
+        "type": "line", "xref": "x", "yref": "paper", "x0": found.families, "x1": found.families, "y0": 0, "y1": 1,
+        "line": {"color": THEMES[theme]["text"], "width": 1, "dash": "dot"},
+    }  # fmt: skip
+    told = {
+        "text": f"{found.families} families", "xref": "x", "x": found.families, "yref": "paper", "y": 1,
+        "showarrow": False, "xanchor": "left", "yanchor": "bottom",
+    }  # fmt: skip
+    below = {"dtick": 1 if ks[-1] < 13 else 5, "anchor": "y2", "zeroline": False}
+    layout = _layout(theme, 430) | {
+        "margin": {"l": 10, "r": 10, "t": 34, "b": 10},
+        "xaxis": _axis(theme, "number of groups") | below,
+        "yaxis": _axis(theme, "silhouette") | {"domain": [0.55, 1]},
+        "yaxis2": _axis(theme, "stability") | {"domain": [0, 0.45], "anchor": "x", "automargin": True},
+        "shapes": [marked], "annotations": [told],
+        "legend": {"orientation": "h", "y": -0.22, "x": 0},
+    }  # fmt: skip
+    return go.Figure({"data": [band, *lines] if found.best else lines, "layout": layout})
 
 
 def _layout(theme: str, height: int) -> dict[str, Any]:

@@ -44,11 +44,13 @@ OPTIONS = {  # in the order in which a reference lists them
     "bos": "yes: put the begin-of-text token first",
     "eos": "yes: put the end-of-text token last",
     "dtype": f"number format of the weights: {', '.join(DTYPES)}",
+    "weights": "random or random:3 (a seed): the same architecture before any training, as a baseline",
 }
 _CHOICES = {
     "precision": PRECISIONS, "attention": ("causal", "bidirectional"), "pooling": ("mean", "cls", "lasttoken"),
     "bos": ("yes",), "eos": ("yes",), "dtype": DTYPES,
 }  # fmt: skip
+_RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
 _WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
 _OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
@@ -82,6 +84,21 @@ def model(reference: str) -> ModelSpec:
 def reference_of(spec: ModelSpec) -> str:
     """Return the shortest text from which :func:`model` makes ``spec`` again (its weights unpinned)."""
     return _weights_reference(spec) + _written(spec)
+
+
+def random_twin(spec: ModelSpec) -> ModelSpec | None:
+    """Return ``spec`` with random weights, the same architecture before any training; None where there is none.
+
+    >>> random_twin(model("all-MiniLM-L6-v2")).name
+    'all-MiniLM-L6-v2 weights=random'
+
+    None for baselines, endpoints, what has random weights already and models that need program code of their own.
+    """
+    recipe = spec.loading
+    if not isinstance(spec.weights, HubWeights | LocalWeights) or recipe.random_seed is not None or recipe.remote_code:
+        return None
+    twin = replace(spec, loading=replace(recipe, random_seed=0))
+    return replace(twin, name=spec.name.removesuffix(_written(spec)) + _written(twin))
 
 
 def facts_of(spec: ModelSpec) -> Row | None:
@@ -171,6 +188,8 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
         recipe["pooling"] = options["pooling"]
     if "attention" in options:
         recipe["causal"] = options["attention"] == "causal"
+    if "weights" in options:
+        recipe["random_seed"] = _seed(options["weights"])
     facts = facts_of(spec)
     if "dim" in options:
         changes["dimensions"] = _whole("dim", options["dim"], facts.dimension if facts else 100_000)
@@ -185,6 +204,13 @@ def _whole(name: str, value: str, most: int) -> int:
     if not value.isascii() or not value.isdigit() or len(value) > 12 or not 1 <= int(value) <= most:
         raise BadChoice(f"{name} is a whole number from 1 to {most:,}, got {value[:40]!r}.")
     return int(value)
+
+
+def _seed(value: str) -> int:
+    found = _RANDOM.fullmatch(value)
+    if found is None:
+        raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
+    return int(found[1] or 0)
 
 
 def _prompt(value: str, spec: ModelSpec) -> str:
@@ -216,5 +242,6 @@ def _written(spec: ModelSpec) -> str:
         "bos": "yes" if recipe.add_bos and not usual.add_bos else "",
         "eos": "yes" if recipe.add_eos and not usual.add_eos else "",
         "dtype": spec.dtype if spec.dtype != usual_dtype else "",
+        "weights": "" if (seed := recipe.random_seed) is None else f"random:{seed}" if seed else "random",
     }  # fmt: skip
     return "".join(f" {name}={values[name]}" for name in OPTIONS if values[name])

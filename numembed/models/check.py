@@ -85,7 +85,11 @@ def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) 
 
 
 def _weights(encoder: SentenceEncoder, facts: Row | None) -> Finding:
-    missing, ignored = encoder.report.missing, encoder.report.ignored
+    missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
+    if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
+        said = f"All its weights were drawn at random with seed {seed}, as asked for."
+        other = f"{len(ignored)} weights in its files have no place in what was built, so it is another architecture"
+        return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
     if missing:
         said = f"{len(missing)} of its weights were not in the files and were filled with random numbers"
         return Finding("weights", False, f"{said} ({_some(missing)}).")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import copy
 import gc
 import re
-import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from numembed.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors,
 from numembed.models.catalogue import facts_of
 from numembed.models.check import ModelCheck, check_model
 from numembed.models.checkpoints import folder_of, known_folder
+from numembed.models.devices import device_of, give_back_memory
 from numembed.models.loading import faults_told, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.rows import Row
 from numembed.models.spec import ModelSpec, RemoteWeights
@@ -68,13 +69,23 @@ class SentenceEncoder:
     """An :class:`Encoder` over a SentenceTransformer folder."""
 
     def __init__(self, spec: ModelSpec, folder: Path, *, device: str = "auto", facts: Row | None = None) -> None:
-        self.spec, self.folder = spec, folder
-        self.device = _device(device)
+        self.spec, self.folder, self.facts = spec, folder, facts
+        self.device = device_of(device)
         self.model, self.report = load(spec, folder, device=self.device)
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
         self.check = check_model(self, facts)
+
+    def with_prompt(self, spec: ModelSpec) -> SentenceEncoder:
+        """Return the encoder of ``spec``, which differs from this one's in its prompt alone: the weights are shared.
+
+        It is checked like one that was just loaded.
+        """
+        other = copy.copy(self)
+        other.spec = spec
+        other.check = check_model(other, self.facts)
+        return other
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the indices of ``texts`` in batches of at most ``budget`` padded tokens, shortest first."""
@@ -192,25 +203,33 @@ class SentenceEncoder:
 
 
 class LoadedModel:
-    """At most one encoder in memory: the old one is freed before the next is loaded."""
+    """At most one model in memory: the old one is freed before the next is loaded."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._encoder: Encoder | None = None
-        self._key = ""
-        self.load_seconds = 0.0  # what the present encoder took to load
+        self._key, self._key_without_prompt = "", ""
+        self.load_seconds = 0.0  # what the present encoder took to load; 0 where another prompt's weights were there
 
     def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
-        """Return the encoder of ``spec``, loading it (and its files, told to ``progress``) where it is not the present
-        one."""
-        key = spec.stored.key
-        if self._encoder is None or self._key != key:
+        """Return the encoder of ``spec``, loaded where it is not the present one; its files are told to ``progress``.
+
+        A model on this machine stays in memory where only the prompt is another.
+        """
+        stored = spec.stored
+        key, without_prompt = stored.key, _without_prompt(stored)
+        if self._encoder is not None and self._key == key:
+            return self._encoder
+        if self._key_without_prompt == without_prompt and isinstance(self._encoder, SentenceEncoder):
+            self._encoder, self.load_seconds = self._encoder.with_prompt(stored), 0.0
+        else:
             self.free()
             folder = None if _is_remote(spec) else folder_of(spec, self._settings, progress=progress)
             progress(0, 1, "load")
             began = time.monotonic()
-            self._encoder = self._load(spec.stored, folder)
-            self._key, self.load_seconds = key, time.monotonic() - began
+            self._encoder = self._load(stored, folder)
+            self.load_seconds = time.monotonic() - began
+        self._key, self._key_without_prompt = key, without_prompt
         return self._encoder
 
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
@@ -219,7 +238,7 @@ class LoadedModel:
             folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
         except ModelUnavailable:  # that model will say so itself when its turn comes
             return None
-        if folder is None or self._key == spec.stored.key:
+        if folder is None or self._key_without_prompt == _without_prompt(spec.stored):
             return None
         thread = threading.Thread(target=_read_files, args=(folder,), name="numembed-read-ahead", daemon=True)
         thread.start()
@@ -227,7 +246,7 @@ class LoadedModel:
 
     def free(self) -> None:
         """Give the memory of the present model back to the system."""
-        self._encoder, self._key = None, ""
+        self._encoder, self._key, self._key_without_prompt = None, "", ""
         gc.collect()  # also of a model that failed its check: its parts hold each other
         give_back_memory()
 
@@ -257,40 +276,12 @@ def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list
     return batches
 
 
-def give_back_memory() -> None:
-    """Return freed memory to the system; C libraries and graphics cards keep it otherwise."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+def _without_prompt(spec: ModelSpec) -> str:
+    return replace(spec, prompt="").key
 
 
 def _is_remote(spec: ModelSpec) -> bool:
     return isinstance(spec.weights, RemoteWeights)
-
-
-def _device(wanted: str) -> str:
-    """Return where models run: what the operator says, else the best there is."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wanted == "auto":
-        return next(name for name, available in there.items() if available)
-    if not there[wanted]:
-        raise ModelUnavailable(f"NUMEMBED_DEVICE asks for {wanted}, which this machine does not have. Leave it out.")
-    return wanted
-
-
-def device_memory(wanted: str) -> tuple[str, str, int]:
-    """Return (device, its name, its memory in bytes); 0 bytes for a processor, whose memory is the machine's."""
-    import torch
-
-    device = _device(wanted)
-    if device == "cuda":
-        facts = torch.cuda.get_device_properties(0)
-        return device, str(facts.name), int(facts.total_memory)
-    return device, device.upper(), int(torch.mps.recommended_max_memory()) if device == "mps" else 0
 
 
 def _read_files(folder: Path) -> None:

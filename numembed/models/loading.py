@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.errors import AcceleratorLost, ModelUnavailable
+from numembed.models.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
 _AFTER_PADDING = ("roberta", "camembert", "mpnet", "xmod", "longformer")  # their positions begin behind the padding's
@@ -33,7 +34,8 @@ class LoadReport:
 def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, LoadReport]:
     """Return the SentenceTransformer in ``folder`` by the recipe of ``spec``, and what its loader reported.
 
-    Never pickles, never the network; program code only where the recipe names it. Raises ModelUnavailable.
+    Where the recipe asks for random weights, they take the place of those that were read, number by number. Never
+    pickles, never the network; program code only where the recipe names it. Raises ModelUnavailable.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -41,13 +43,18 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
     _register_shims()
     try:
         with _no_network(), _reported() as reports:
-            model = _model(spec, folder, device)
+            # random weights are drawn on the processor: a graphics card draws others from the same seed
+            model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
         if transformer_of(model) is not None:  # a static model reads everything
             model.max_seq_length = _limit(spec, model)
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
         raise _told(spec, error) from error
     _refuse_without(spec, model)
+    if spec.loading.random_seed is not None:
+        _randomise(spec, model, spec.loading.random_seed)
+        with faults_told(spec):
+            model.to(device)
     return model.eval(), _summary(reports)
 
 
@@ -132,6 +139,22 @@ def _refuse_without(spec: ModelSpec, model: Any) -> None:
         raise ModelUnavailable(
             f"{spec.name} was loaded without its part {part!r}, so its vectors would be noise. It is not run."
         )
+
+
+def _randomise(spec: ModelSpec, model: Any, seed: int) -> None:
+    """Draw all weights anew; refuse a model of which some cannot be drawn, or whose own program fails at it."""
+    try:
+        undrawn = draw_weights(model, seed)
+    except Exception as error:
+        logging.getLogger(__name__).info("could not draw weights for %s", spec.name, exc_info=True)
+        fault = _machine_fault(spec, error)
+        raise fault or _undrawable(spec, f"drawing them failed ({type(error).__name__})") from error
+    if undrawn:
+        raise _undrawable(spec, f"its program does not say how {undrawn[0]!r} begins")
+
+
+def _undrawable(spec: ModelSpec, why: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{spec.name} cannot be given random weights: {why}. Leave weights=random out.")
 
 
 def _told(spec: ModelSpec, error: Exception) -> Exception:

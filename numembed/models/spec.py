@@ -63,6 +63,7 @@ class Loading:
     normalize: bool = False  # unit length, where the folder has no module for it
     remote_code: str = ""  # owner/name@commit of program code that the operator has allowed
     needs_parameter: str = ""  # refused unless a parameter's name holds this: "expert"
+    random_seed: int | None = None  # weights drawn with this seed instead of the learnt ones: a baseline
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that are not at their default."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,14 @@ from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from numembed.analysis.faithfulness import (
     Faithfulness,
+    Groups,
+    chance_stability,
+    clearest_scatter,
     distances,
     faithfulness,
+    groups_in,
+    groups_warning,
+    map_faithfulness,
     noise_twin,
     procrustes_stability,
     warning,
@@ -265,3 +272,120 @@ def test_the_warning_is_silent_on_honest_maps(method: str, gap: float) -> None:
     matrix, labels = _groups(48, 24, gap)
     points = project(matrix, method)[0]
     assert warning(faithfulness(matrix, points, labels), _noise_scores(48, 24, labels, method, 3)) == ""
+
+
+def test_map_faithfulness_is_faithfulness_with_chance_in_the_map_as_json() -> None:
+    matrix, labels = _groups(48, 24, 3)
+    points = project(matrix, "pca")[0]
+    told, found = map_faithfulness(matrix, points, labels), faithfulness(matrix, points, labels)
+    assert told["trustworthiness"] == pytest.approx(found.trustworthiness, abs=1e-4)
+    assert told["overlap"] == pytest.approx(found.neighbour_overlap, abs=1e-4)
+    assert told["silhouette_map"] == pytest.approx(found.score_in_map, abs=1e-4) and told["neighbours"] == 10
+    assert told["chance_map_low"] < told["chance_map_high"] < 0 < told["silhouette_map"]
+    assert told["warning"] == "" and json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_map_faithfulness_of_few_sequences_is_none_with_a_note(n: int) -> None:
+    told = map_faithfulness(_normal(n, 4), _normal(n, 2), _labels(n))
+    assert told["silhouette_map"] is None and told["chance_map_high"] is None and told["warning"] == ""
+    assert told["note"] and json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_map_faithfulness_warns_of_a_map_that_sorts_noise_by_family() -> None:
+    labels = _labels(24)
+    matrix, points = noise_twin(24, 384, 0), (_normal(24, 2) + 6 * _normal(6, 2, 1)[labels]).astype(np.float32)
+    said = map_faithfulness(matrix, points, labels)["warning"]
+    assert said.startswith("This map shows groups that the vectors do not") and "shuffles of the families" in said
+    real = map_faithfulness(matrix, points, labels, chance_high=-0.5)
+    assert real["warning"] == ""  # the vectors score above what shuffles reach: the groups are there
+
+
+@pytest.mark.parametrize("gap", [0.5, 2, 6])
+@pytest.mark.parametrize("n", [12, 24, 120])
+def test_map_faithfulness_is_silent_on_honest_maps_of_families(n: int, gap: float) -> None:
+    for seed in range(10):
+        labels = _labels(n)
+        matrix = (_normal(n, 24, seed) + gap * np.eye(6, 24)[labels]).astype(np.float32)
+        assert map_faithfulness(matrix, project(matrix, "pca")[0], labels)["warning"] == ""
+
+
+def test_maps_of_noise_are_not_accused_of_showing_families() -> None:
+    said = 0
+    for seed in range(300):
+        n, d = (6, 12, 24, 48)[seed % 4], (2, 16, 384)[seed % 3]
+        matrix = noise_twin(n, d, seed)
+        said += bool(map_faithfulness(matrix, project(matrix, "pca")[0], _labels(n, (2, 3, 6)[seed % 3]))["warning"])
+    assert said <= 3  # the rule is stricter than 95 %, most of all from 12 sequences on
+
+
+def test_four_sequences_are_too_few_for_an_accusation() -> None:
+    labels, matrix = np.array([0, 1, 0, 1]), np.eye(4, dtype=np.float32)
+    points = np.array([[0, 0], [9, 0], [0, 1], [9, 1]], np.float32)
+    told = map_faithfulness(matrix, points, labels)
+    assert told["silhouette_map"] > 0.8 and told["silhouette_space"] == 0 and told["warning"] == ""
+
+
+@pytest.mark.slow
+def test_tsne_of_noise_is_not_accused_of_showing_families() -> None:
+    for seed in range(30):
+        matrix = noise_twin(24, 64, seed)
+        assert map_faithfulness(matrix, project(matrix, "tsne")[0], _labels(24))["warning"] == ""
+
+
+def test_groups_are_read_off_the_map_without_the_families() -> None:
+    matrix, labels = _groups(48, 24, 12)
+    found = groups_in(matrix, project(matrix, "pca")[0], np.roll(labels, 7))
+    again = groups_in(matrix, matrix[:, :2] * 0 + np.eye(6, 2)[labels].astype(np.float32), labels)
+    assert found.in_map > 0.3 and found.in_space > 0.1 and again.in_map == pytest.approx(1)
+
+
+def test_the_warning_of_groups_speaks_where_a_map_tears_noise_into_islands() -> None:
+    matrix, labels = noise_twin(96, 384, 0), _labels(96)
+    islands = (_normal(6, 2, 2)[np.random.default_rng(1).permutation(labels)] * 9 + _normal(96, 2)).astype(np.float32)
+    found, scatter = groups_in(matrix, islands, labels), clearest_scatter(labels)
+    noise = [groups_in(twin, project(twin, "pca")[0], labels).in_space for twin in (noise_twin(96, 384, 9),)]
+    said = groups_warning(found, scatter=scatter, noise_in_space=noise)
+    assert said.startswith("This map shows groups that the vectors do not: the groups that the eye finds")
+
+
+@pytest.mark.parametrize(
+    ("shown", "space", "scatter", "noise"),
+    [
+        (0.45, 0.0, 0.5, [0.01]),  # an even scatter looks the same
+        (0.7, 0.02, 0.5, [0.01]),  # the vectors have more of them than noise has
+        (0.7, 0.3, 0.5, [0.4]),  # the vectors have them, and noise in two or three dimensions too
+        (0.7, 0.0, 0.5, []),  # no noise was drawn
+        (math.nan, 0.0, 0.5, [0.01]),
+        (0.7, 0.0, math.nan, [0.01]),
+    ],
+)
+def test_the_warning_of_groups_is_silent_where_it_could_claim_too_much(
+    shown: float, space: float, scatter: float, noise: list[float]
+) -> None:
+    assert groups_warning(Groups(shown, space), scatter=scatter, noise_in_space=noise) == ""
+    assert groups_warning(Groups(0.7, 0.0), scatter=0.5, noise_in_space=[0.01])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_maps_of_noise_are_rarely_accused_of_showing_groups(method: str) -> None:
+    labels = _labels(24)
+    scatter = clearest_scatter(labels)
+    spaces = [
+        groups_in(twin, project(twin, method)[0], labels) for twin in (noise_twin(24, 384, 900 + i) for i in range(9))
+    ]
+    said = 0
+    for seed in range(40):
+        matrix = noise_twin(24, 384, seed)
+        found = groups_in(matrix, project(matrix, method)[0], labels)
+        said += bool(groups_warning(found, scatter=scatter, noise_in_space=[one.in_space for one in spaces]))
+    assert said <= 2
+
+
+def test_maps_that_share_nothing_have_their_own_stability() -> None:
+    maps = [_normal(24, 2, seed) for seed in range(6)]
+    chance, found = chance_stability(maps), procrustes_stability(maps)[1]
+    assert 0 < chance < 0.12 and found == pytest.approx(chance, abs=0.08)
+    assert chance_stability([maps[0]] * 3) < 0.2 < procrustes_stability([maps[0]] * 3)[1]
+    assert math.isnan(chance_stability([maps[0]]))

@@ -26,6 +26,8 @@ from numembed.analysis.significance import permutation_test
 from numembed.errors import BadChoice
 from numembed.settings import read_settings
 
+pytestmark = pytest.mark.slow  # together they take long
+
 COMPILED = read_settings().compiled
 DISTANCES: list[Distance] = ["euclidean", "cosine"]
 
@@ -120,7 +122,6 @@ def test_wrong_options_are_refused_in_plain_words() -> None:
         project(noise(4), "pca", dims=4)
 
 
-@pytest.mark.slow
 def test_umap_of_thousands_keeps_groups_together() -> None:
     labels = np.arange(4_200) % 3
     points, _ = project(20 * np.eye(3, 16, dtype=np.float32)[labels] + noise(4_200), "umap", cache_folder=COMPILED)

@@ -11,7 +11,7 @@ import pytest
 
 from numembed.analysis import projections
 from numembed.analysis.projections import OPENTSNE_POINTS, PROJECTIONS, pca, project, tsne
-from numembed.errors import UnknownName
+from numembed.errors import BadChoice, UnknownName
 from numembed.settings import Settings
 
 
@@ -45,6 +45,23 @@ def test_tsne_is_scikit_learns_with_the_papers_settings() -> None:
     expected = TSNE(n_components=2, perplexity=10, max_iter=1_000, init="pca", random_state=3).fit_transform(matrix)
     points, _ = project(matrix, "tsne", seed=3)
     assert (points == expected).all()
+
+
+def test_a_random_start_shows_what_luck_does_and_the_usual_one_hides_it() -> None:
+    from numembed.analysis.faithfulness import procrustes_stability
+
+    matrix = _noise(24, 8)
+    usual = [project(matrix, "tsne", seed=seed)[0] for seed in range(3)]
+    lucky = [project(matrix, "tsne", seed=seed, start="random") for seed in range(3)]
+    assert procrustes_stability(usual)[1] > 0.99 > procrustes_stability([points for points, _ in lucky])[1]
+    assert lucky[0][1]["start"] == "random" and "start" not in project(matrix, "tsne")[1]
+    assert (lucky[1][0] == project(matrix, "tsne", seed=1, start="random")[0]).all()
+    assert (usual[0] == project(matrix, "tsne", start="pca")[0]).all()
+
+
+def test_an_unknown_start_is_a_sentence() -> None:
+    with pytest.raises(BadChoice, match="one of pca, random"):
+        project(_noise(6, 4), "tsne", start="spectral")
 
 
 def test_tsne_keeps_clear_groups_apart() -> None:

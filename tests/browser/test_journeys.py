@@ -139,12 +139,26 @@ def test_a_cold_deep_link_has_the_whole_frame(own_server: Server, new_page: Call
     assert page.url.endswith(path)
 
 
+def test_a_cold_deep_link_keeps_every_model_that_it_names(own_server: Server, new_page: Callable[..., Page]) -> None:
+    page = new_page()
+    page.goto(f"{own_server.url}/compare?models=last_digits&models=string_length&families=primes&families=even")
+    expect(page.get_by_text("8 sequences of 2 families").first).to_be_visible(timeout=30_000)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_sees_every_page_without_scrolling_sideways(
     server: Server, new_page: Callable[..., Page], scheme: str
 ) -> None:
     page = new_page(width=390, height=844, scheme=scheme)
-    for path in (f"?{BASELINES}&families=primes&families=even&length=20", "sequences", "runs"):
+    for path in (
+        f"?{BASELINES}&families=primes&families=even&length=20",
+        "explain",
+        "generalise",
+        "robustness",
+        "maps",
+        "sequences",
+        "runs",
+    ):
         page.goto(f"{server.url}/{path}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         page.wait_for_timeout(1500)

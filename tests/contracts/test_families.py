@@ -79,6 +79,7 @@ def test_windows_join_without_gap_or_overlap(entry: Entry[Members]) -> None:
     assert one.terms(far, 40) == one.terms(far, 15) + one.terms(far + 15, 25)
 
 
+@pytest.mark.slow
 @ENTRIES
 def test_far_windows_are_where_counting_leads(entry: Entry[Members]) -> None:
     one = family(entry.name)

@@ -31,6 +31,8 @@ from tests.offline import OFFLINE
 from tests.servers.embeddings import EmbeddingServer, slow
 from tests.servers.hub import serve_hub
 
+pytestmark = pytest.mark.slow  # together they take long
+
 NO_ROOM = (
     "",  # torch's own class
     "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 15.78 GiB total capacity)",
@@ -191,7 +193,6 @@ def test_what_was_stored_before_a_text_without_room_stays(tiny_model: Path, tmp_
     assert 0 < store.count(spec.key, TEXTS) < len(TEXTS)
 
 
-@pytest.mark.slow
 def test_a_batch_that_this_processor_really_cannot_hold_is_halved(tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "wide", limit=512)
     done = subprocess.run(
@@ -234,7 +235,6 @@ def test_a_card_that_fails_in_a_models_first_pass_is_told_too(
         _encoder(tiny_model)
 
 
-@pytest.mark.slow
 def test_a_worker_whose_card_is_lost_ends_and_the_second_one_gives_the_run_up(place: Place, tiny_model: Path) -> None:
     study = Study(PAPER_FAMILIES, (model(str(tiny_model)),), per_family=30, length=50)
     key, texts = resolve(study.models[0], OFFLINE).key, study.sequences.texts
@@ -256,7 +256,6 @@ def test_a_worker_whose_card_is_lost_ends_and_the_second_one_gives_the_run_up(pl
     assert second.wait(120) == 75 and place.job(again).state == "running"  # another process may find the card again
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["endpoint", "download"])
 def test_a_run_is_cancelled_while_a_server_hangs(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -65,6 +65,8 @@ OPTIONS_OF = {
     "gte-Qwen2-1.5B-instruct attention=causal": {"loading": Loading(add_eos=True, causal=True)},
     "owner/name attention=causal pooling=mean eos=yes": {"loading": Loading(causal=True, pooling="mean", add_eos=True)},
     "owner/name bos=yes": {"loading": Loading(add_bos=True)},
+    "all-MiniLM-L6-v2 weights=random": {"loading": Loading(random_seed=0)},
+    "owner/name dim=8 eos=yes weights=random:12": {"loading": Loading(add_eos=True, random_seed=12)},
 }  # fmt: skip
 
 
@@ -103,6 +105,9 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 precision=int4", "precision is one of float32, int8, binary"),
         ("all-MiniLM-L6-v2 attention=sideways", "attention is one of causal, bidirectional"),
         ("all-MiniLM-L6-v2 dtype=int8", "dtype is one of"),
+        ("all-MiniLM-L6-v2 weights=none", "weights is random or random: and a seed of at most 9 digits, got 'none'"),
+        ("last_digits weights=random", "is a baseline and takes no options such as weights"),
+        ("endpoint:cluster weights=random", "weights is decided by its server"),
         ("all-MiniLM-L6-v2 dim=3 dim=4", "stands twice"),
         ("all-MiniLM-L6-v2 prompt=query", "has no prompt called 'query': any text stands in quotes"),
         ("GritLM-7B prompt=query", "its own are embed"),

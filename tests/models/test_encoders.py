@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from numembed.errors import ModelUnavailable, NonFiniteVectors
 from numembed.models import encoders
-from numembed.models.catalogue import model
+from numembed.models.catalogue import CATALOGUE, model
 from numembed.models.checkpoints import resolve
 from numembed.models.encoders import BATCH_TOKENS, LoadedModel, SentenceEncoder, token_batches
-from numembed.models.spec import ModelSpec
+from numembed.models.spec import Loading, ModelSpec
 from tests import tiny
 from tests.offline import OFFLINE
 
@@ -148,6 +148,26 @@ def test_the_prompt_is_read_before_every_text(encoder: SentenceEncoder, tiny_mod
     assert [len(ids) for ids in prompted.token_ids(texts)] == [len(ids) + 4 for ids in encoder.token_ids(texts)]
 
 
+@pytest.mark.parametrize("pool_prompt", [True, False])
+def test_a_prompt_is_exchanged_as_if_the_model_had_been_loaded_with_it(tiny_model: Path, pool_prompt: bool) -> None:
+    """Also where the prompt's tokens are left out of the mean: their number must not be another prompt's."""
+    recipe = Loading(pooling="mean", pool_prompt=pool_prompt)
+    specs = [replace(_spec(tiny_model), loading=recipe, prompt=prompt) for prompt in ("", "9: ", "1, 2, 3, 4: ", "9: ")]
+    exchanged = SentenceEncoder(specs[0], tiny_model)
+    for spec in specs:
+        exchanged = exchanged.with_prompt(spec)
+        fresh = SentenceEncoder(spec, tiny_model)
+        assert np.array_equal(exchanged.encode(["1, 2, 3", "7"]), fresh.encode(["1, 2, 3", "7"]))
+        assert exchanged.token_ids(["5"]) == fresh.token_ids(["5"]) and exchanged.check == fresh.check
+
+
+def test_the_check_of_another_prompt_is_its_own(tiny_model: Path) -> None:
+    facts = replace(CATALOGUE["all-MiniLM-L6-v2"], dimension=tiny.HIDDEN, pooling="cls")
+    plain = SentenceEncoder(_spec(tiny_model), tiny_model, facts=facts)
+    prompted = plain.with_prompt(replace(_spec(tiny_model), prompt="9: "))
+    assert prompted.check is not plain.check and not prompted.check.ok  # the same facts, held against it again
+
+
 def test_the_specs_limit_counts_where_it_is_given(encoder: SentenceEncoder, tiny_model: Path) -> None:
     short = SentenceEncoder(replace(_spec(tiny_model), max_tokens=7), tiny_model)
     assert np.abs(short.encode(["1, 2, 3, 4, 5"]) - encoder.encode(["1, 2, 3"])).max() <= 1e-5
@@ -221,7 +241,7 @@ def test_the_old_model_is_gone_before_the_new_one_comes(tiny_model: Path, monkey
     trace = weakref.ref(loaded.get(_spec(tiny_model)).model)  # type: ignore[attr-defined]
     present = []
     monkeypatch.setattr(encoders, "SentenceEncoder", lambda *given, **named: present.append(trace()))
-    loaded.get(replace(_spec(tiny_model), prompt="another"))
+    loaded.get(replace(_spec(tiny_model), max_tokens=100))
     assert present == [None]
 
 

@@ -34,6 +34,8 @@ from numembed.settings import AllowedCode, Settings
 from tests.servers.hub import FakeHub, closed_port, serve_hub, sha256
 from tests.tiny import write_model
 
+pytestmark = pytest.mark.slow  # together they take long
+
 NAME = "owner/name"
 TOKEN, STRANGER = "hf_AAAAbbbbCCCCddddEEEE1111", "hf_ZZZZyyyyXXXXwwwwVVVV2222"
 PATIENCE = 10.0  # seconds; the library's own would be 30 to 350
@@ -321,7 +323,6 @@ def test_a_slow_hub_is_a_sentence(hub: FakeHub, online: Settings, model: Path, k
         assert "the model hub does not answer within 1 seconds" in _told(ask)
 
 
-@pytest.mark.slow
 def test_a_slow_hub_is_a_sentence_within_ten_seconds_as_installed(hub: FakeHub, online: Settings, model: Path) -> None:
     commit = hub.add(NAME, model)
     hub.spoil(NAME, "hang", where="api")
@@ -330,7 +331,6 @@ def test_a_slow_hub_is_a_sentence_within_ten_seconds_as_installed(hub: FakeHub, 
     assert "What has arrived is kept" in _told(lambda: fetch(NAME, commit, online))
 
 
-@pytest.mark.slow
 def test_a_hub_that_fails_while_a_model_arrives_is_a_sentence_within_ten_seconds_as_installed(
     hub: FakeHub, online: Settings, model: Path
 ) -> None:
@@ -471,7 +471,6 @@ def _environ(hub: FakeHub, cache: Path, home: Path) -> dict[str, str]:
     return clean | {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(cache), "NUMEMBED_HOME": str(home)}
 
 
-@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_no_half_model(
     hub: FakeHub, online: Settings, large: Path, cache: Path, home: Path
 ) -> None:
@@ -489,7 +488,6 @@ def test_a_process_that_is_killed_leaves_no_half_model(
     assert [one.range for one in hub.asked if one.server == "cdn"][-1].startswith("bytes=")
 
 
-@pytest.mark.slow
 def test_two_processes_that_want_the_same_model_fetch_it_once(
     hub: FakeHub, large: Path, cache: Path, home: Path
 ) -> None:
@@ -506,7 +504,6 @@ def _with_small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # as a full disk: writing fails halfway
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_a_sentence(hub: FakeHub, large: Path, cache: Path, home: Path) -> None:
     commit = hub.add(NAME, large)
     done = subprocess.run(

@@ -23,6 +23,8 @@ from numembed.settings import AllowedCode, Settings
 from tests.offline import OFFLINE
 from tests.servers.hub import FakeHub, closed_port, serve_hub
 
+pytestmark = pytest.mark.slow  # together they take long
+
 COMMIT, OLDER = "1" * 40, "2" * 40
 
 
@@ -104,7 +106,6 @@ print(LoadedModel(settings).get(resolve(model(sys.argv[1]), settings)).encode(["
 """
 
 
-@pytest.mark.slow
 def test_a_process_that_finds_the_model_here_asks_nobody(
     hub: FakeHub, hub_cache: Path, tiny_model: Path, online: Settings
 ) -> None:

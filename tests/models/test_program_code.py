@@ -25,6 +25,8 @@ from numembed.settings import AllowedCode, Settings
 from tests.servers.hub import FakeHub, closed_port, serve_hub, sha256
 from tests.tiny import HIDDEN
 
+pytestmark = pytest.mark.slow  # together they take long
+
 CODE = {
     "configuration_x.py": """
 from transformers import BertConfig

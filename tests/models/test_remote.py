@@ -30,6 +30,8 @@ from numembed.store import VectorStore
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import Behaviour, EmbeddingServer, vector
 
+pytestmark = pytest.mark.slow  # together they take long
+
 KEY = "sk-Tr0ub4dor+and/3/quite=long"
 TEXTS = [f"{number}, {number + 1}" for number in range(10)]
 KINDS = pytest.mark.parametrize("kind", ["openai", "tei"])
@@ -229,7 +231,6 @@ def test_a_closed_port_is_a_sentence() -> None:
         EndpointEncoder(_spec(endpoint), endpoint).encode(TEXTS)
 
 
-@pytest.mark.slow
 def test_retry_after_is_waited_for() -> None:
     with EmbeddingServer("openai", servers.status(429, retry_after="1.1")) as server:
         _encoder(server).encode(TEXTS[:4])
@@ -237,7 +238,6 @@ def test_retry_after_is_waited_for() -> None:
     assert second.started - first.ended >= 1.09  # without it the second try comes after 0.25 to 0.5 s
 
 
-@pytest.mark.slow
 def test_retry_after_may_be_a_date() -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
     with EmbeddingServer("openai", servers.status(503, retry_after=until)) as server:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from numembed.models import spec as spec_module
-from numembed.models.spec import BaselineWeights, HubWeights, LocalWeights, ModelSpec, canonical_json
+from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec, canonical_json
 
 text = st.text(max_size=12)
 pin = st.text("0123456789abcdef", min_size=1, max_size=40)
@@ -60,6 +60,15 @@ def test_a_spec_comes_back_from_its_description(spec: ModelSpec) -> None:
 
 def test_kinds_of_weights_with_equal_words_have_different_keys() -> None:
     assert ModelSpec("m", HubWeights("a", "b")).key != ModelSpec("m", LocalWeights("a", "b")).key
+
+
+def test_random_weights_are_another_model_and_no_seed_leaves_no_trace() -> None:
+    spec = ModelSpec("m", HubWeights("owner/name", "0" * 40), loading=Loading(add_eos=True))
+    drawn = [replace(spec, loading=Loading(add_eos=True, random_seed=seed)) for seed in (0, 1)]
+    assert len({spec.key, *(one.key for one in drawn)}) == 3
+    assert spec.as_dict()["loading"] == {"add_eos": True}
+    assert drawn[0].as_dict()["loading"] == {"add_eos": True, "random_seed": 0}
+    assert [ModelSpec.from_dict(json.loads(canonical_json(one.as_dict()))) for one in drawn] == drawn
 
 
 def test_fields_at_their_default_leave_no_trace() -> None:

@@ -25,6 +25,8 @@ from tests import architectures, tiny
 from tests.offline import OFFLINE
 from tests.servers.hub import FakeHub, serve_hub
 
+pytestmark = pytest.mark.slow  # together they take long
+
 Spoil = Callable[[Path], None]
 EVIL = (
     "import pathlib\npathlib.Path({!r}).write_text('ran')\n"

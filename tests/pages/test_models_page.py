@@ -31,6 +31,8 @@ from tests.pages.test_light import HEAVY
 from tests.servers.hub import FakeHub, closed_port, serve_hub
 from tests.tiny import write_model
 
+pytestmark = pytest.mark.slow  # together they take long
+
 ROOT = Path(__file__).parents[2]
 ROWS = read_rows()
 RUN = [row for row in ROWS.values() if not row.refused]
@@ -278,7 +280,6 @@ def test_a_failed_check_is_told_finding_by_finding(app: AppTest, home: Path) -> 
     assert [row[8] for row in tables(app)["Models"] if row[0] == "Qwen3-Embedding-4B"] == ["⚠ failed"]
 
 
-@pytest.mark.slow
 def test_what_was_run_here_stands_beside_the_paper(app: AppTest, home: Path) -> None:
     settings = read_settings()
     with JobTable(settings.app_db) as jobs:
@@ -532,7 +533,6 @@ def test_strange_words_of_the_hub_stay_words(hub: FakeHub, online: AppTest, tiny
     assert not any("[x](http" in element.value for element in online.markdown)
 
 
-@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_is_a_sentence_and_may_be_asked_again(
     monkeypatch: pytest.MonkeyPatch, hub: FakeHub, online: AppTest, tiny_model: Path
 ) -> None:
@@ -562,7 +562,6 @@ print(json.dumps([name for name in sys.argv[1].split(",") if name in sys.modules
 """
 
 
-@pytest.mark.slow
 def test_the_page_imports_nothing_heavy(home: Path, tiny_model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LIGHT, ",".join(HEAVY), str(tiny_model)],

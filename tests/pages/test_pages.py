@@ -337,19 +337,3 @@ def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, tmp_path:
     assert any("Windows were redrawn 30 times" in caption.value for caption in app.caption)
     found = next(e for e in _walk(app.main) if e.type == "bidi_component" and "Evidence behind each" in str(e.proto))
     assert " to " in str(found.proto) and app.query_params["designs"] in (["30"], "30")
-
-
-def test_explain_answers_in_sentences_and_pictures(app: AppTest, tmp_path: Path) -> None:
-    app.query_params["models"] = ["last_digits", "string_length"]
-    app.run()
-    app.button(key="run").click().run()
-    work_off(tmp_path)
-    app.switch_page("pages/explain.py").run()
-    assert not app.exception and not app.error
-    assert any("The groups that KMeans finds in Last digits" in heading.value for heading in app.subheader)
-    assert [element.type for element in _walk(app.main)].count("plotly_chart") == 3
-    app.selectbox(key="explained").set_value("String length").run()
-    assert any("String length" in heading.value for heading in app.subheader) and not app.exception
-    app.session_state["alike"] = True
-    app.run()
-    assert [element.type for element in _walk(app.main)].count("plotly_chart") == 4

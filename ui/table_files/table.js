@@ -10,7 +10,8 @@ function element(name, text, parent) {
 }
 
 function strip(cell, range) {
-  // a line from the lowest to the highest number, chance as a grey band, the value as a dot
+  // a line from the lowest to the highest number: chance a grey band, the best baseline a tick, random weights a ring,
+  // the value a dot
   const place = (value) => 3 + 58 * (value - range[0]) / (range[1] - range[0] || 1);
   const svg = document.createElementNS(SVG, "svg");
   const shape = (name, attributes) => {
@@ -25,6 +26,8 @@ function strip(cell, range) {
     const width = Math.max(2, place(cell.high) - place(cell.low));
     shape("rect", { x: place(cell.low), y: 2, width, height: 10, rx: 2, fill: "currentColor", "fill-opacity": 0.3 });
   }
+  if (cell.floor !== null) shape("rect", { x: place(cell.floor) - 1, y: 1, width: 2, height: 12, fill: "currentColor" });
+  if (cell.twin !== null) shape("circle", { cx: place(cell.twin), cy: 7, r: 3, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
   shape("circle", { cx: place(cell.sort), cy: 7, r: 3.5, fill: "var(--st-primary-color)" });
   return svg;
 }
@@ -68,7 +71,7 @@ export default function (component) {
   });
   const ranges = columns.map((column, i) => {
     const cells = rows.map((row) => row[i]).filter((cell) => typeof cell.sort === "number");
-    const all = cells.flatMap((cell) => [cell.sort, cell.low ?? cell.sort, cell.high ?? cell.sort]);
+    const all = cells.flatMap((cell) => [cell.sort, ...[cell.low, cell.high, cell.floor, cell.twin].map((v) => v ?? cell.sort)]);
     return [Math.min(...all), Math.max(...all)];
   });
 

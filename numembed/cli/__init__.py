@@ -1,0 +1,108 @@
+"""The same verbs from a terminal: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from numembed.cli import listing
+from numembed.cli.running import examine, run_study
+from numembed.errors import NumembedError
+from numembed.paper import PAPER_FAMILIES
+from numembed.sequences.matching import MATCHINGS
+from numembed.settings import Settings, read_settings
+from numembed.study import DISTANCES
+
+EXAMINING = (  # verb, examination, help
+    ("explain", "grouping", "Say what the clusters of each model encode."),
+    ("probe", "probes", "Say whether families and attributes can be told from the vectors, also on unseen ones."),
+    ("stress", "stress", "Change the sequences in many ways and print what that does to the score."),
+    ("maps", "maps", "Say how far the maps can be trusted."),
+    ("land", "landing", "Say where a text of your own falls among the sequences."),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; return its exit code: 0 all right, 1 something failed, 2 a wrong call."""
+    options = _parser().parse_args(arguments)
+    try:
+        # whoever has this terminal can read every folder anyway; only visitors of pages are held to some
+        code: int = options.command(options, dataclasses.replace(read_settings(), folders=()))
+        return code
+    except NumembedError as error:
+        print(f"numembed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("numembed: stopped; what was computed is kept.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"numembed: {' '.join(message.split())}. See: {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="numembed", description="Compare how text-embedding models represent numbers.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, function: Callable[[argparse.Namespace, Settings], int], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", help="print one JSON object a line")
+        added.set_defaults(command=function)
+        return added
+
+    def study_command(
+        name: str, function: Callable[[argparse.Namespace, Settings], int], text: str
+    ) -> argparse.ArgumentParser:
+        asked = command(name, function, text)
+        _add_study(asked)
+        return asked
+
+    study_command("run", run_study, "Run a study and print its scores.")
+    for verb, examination, text in EXAMINING:
+        asked = study_command(verb, examine, text)
+        asked.set_defaults(examination=examination)
+        if examination == "landing":
+            asked.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
+    command("families", listing.families, "List the families of sequences.")
+    command("models", listing.models, "List the catalogue and the baselines.")
+    code = command("code", listing.code, "For operators: print what allows the program code of a model.")
+    code.add_argument("model", metavar="MODEL", help="for instance nomic-embed-text-v2-moe")
+    code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
+    command("metrics", listing.metrics, "List the scores and what they mean.")
+    command("runs", listing.runs, "List the newest runs.")
+    stored = command("store", listing.store, "Show what vectors are stored, or delete some.")
+    stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
+    command("paper", listing.paper, "Hold the paper's claims against its own table and what was run here.")
+    command("prime", listing.prime, "Do the slow things of a first run now: check the bundled model, compile UMAP.")
+    return parser
+
+
+def _add_study(asked: argparse.ArgumentParser) -> None:
+    """Let a verb choose its study: a saved one or the paper's, and what to change in it."""
+    asked.add_argument("--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)")
+    asked.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
+    asked.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
+    asked.add_argument("--per-family", type=int, help="sequences per family")
+    asked.add_argument("--length", type=int, help="terms per sequence")
+    asked.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
+    asked.add_argument("--separator", help="what stands between two terms")
+    asked.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
+    asked.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
+    asked.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    asked.add_argument(
+        "--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="make equal between families"
+    )
+    asked.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
+    asked.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")

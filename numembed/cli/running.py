@@ -1,0 +1,130 @@
+"""The verbs that carry out a study: run, and the further questions about its models."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+import time
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from numembed.cli.printing import print_lines, print_table
+from numembed.errors import BadChoice
+from numembed.evidence import score_rows
+from numembed.examinations.told import Finding, findings, told
+from numembed.jobs import JobTable
+from numembed.models.encoders import LoadedModel
+from numembed.paper import paper_study
+from numembed.progress import STAGES
+from numembed.results import ResultStore
+from numembed.run import Outcome, Report, run
+from numembed.settings import LIMITS, Settings
+from numembed.store import VectorStore
+from numembed.study import Study
+
+
+def run_study(options: argparse.Namespace, settings: Settings) -> int:
+    """Carry out a study and print its scores."""
+    study = study_of(options)
+    outcome, _ = _carried_out(study, options, settings)
+    scores = score_rows([score for result in outcome.results for score in result.scores], outcome.floors)
+    if options.json:
+        print_lines(scores)
+    else:
+        columns = ("model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights")
+        print_table([{name: score.get(name) for name in columns} for score in scores])
+    return _exit_code(outcome)
+
+
+def examine(options: argparse.Namespace, settings: Settings) -> int:
+    """Ask the verb's further question about every model and print all numbers of the answers."""
+    study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
+    outcome, found = _carried_out(study, options, settings)
+    for finding in found:
+        sentence, rows = told(finding)
+        of = {"model": finding.result.model.name, "seed": study.seed, "designs": study.designs}
+        if options.json:
+            print_lines([of | {"sentence": sentence}, *(of | row for row in rows)])
+        else:
+            print(f"{finding.result.model.name} (seed {study.seed}). {sentence}")
+            for _, alike in groupby(rows, key=list):  # rows with the same columns
+                print_table(list(alike))
+                print()
+    return _exit_code(outcome)
+
+
+def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Finding]]:
+    """Run ``study`` here, enter it among the runs, and write the files that the call asks for."""
+    began = time.monotonic()
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        outcome = run(
+            study, vectors=vectors, results=results, loaded=LoadedModel(settings),
+            settings=settings, report=progress_bar(study),
+        )  # fmt: skip
+        if options.out:
+            from numembed.export import write_folder
+
+            write_folder(Path(options.out), study, outcome, results)
+        found = [finding for name in study.examine for finding in findings(study, outcome.results, name, results)]
+    error = " ".join(outcome.errors.values())
+    with JobTable(settings.app_db) as jobs:
+        jobs.record(
+            study, asked_by=f"command line ({_user()})", seconds=time.monotonic() - began,
+            state="failed" if error else "done", error=error,
+        )  # fmt: skip
+    return outcome, found
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """Say what failed, if anything; return the exit code."""
+    if error := " ".join(outcome.errors.values()):
+        print(f"numembed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def study_of(options: argparse.Namespace) -> Study:
+    """Return the study of the file or the paper's, with what was named on the command line in its place."""
+    if options.study == "paper":
+        plain = paper_study().as_dict()
+    else:
+        try:
+            text = Path(options.study).read_text(encoding="utf-8")[: LIMITS.study_chars + 1]
+        except (OSError, UnicodeDecodeError):
+            raise BadChoice(f"There is no study {options.study[:120]!r}. Give a saved file, or: paper") from None
+        plain = Study.from_json(text).as_dict()
+    named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed",
+             "despite_checks", "designs", "matched")  # fmt: skip
+    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    return Study.from_dict(plain | given)
+
+
+def progress_bar(study: Study) -> Report:
+    """Return a report that draws one bar a model on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return lambda index, stage, done, total, note: None
+    from tqdm import tqdm
+
+    bars: dict[int, Any] = {}
+
+    def report(index: int, stage: str, done: int, total: int, note: str) -> None:
+        if index not in bars:
+            bars[index] = tqdm(total=1, desc=study.models[index].name, file=sys.stderr, position=index)
+        bar = bars[index]
+        bar.set_postfix_str(stage if stage in STAGES else note[:60], refresh=False)
+        bar.total, bar.n = max(total, 1), done
+        bar.refresh()
+        if stage in ("done", "failed"):
+            bar.close()
+
+    return report
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number without a name
+        return "unknown"

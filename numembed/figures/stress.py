@@ -1,0 +1,174 @@
+"""How far each perturbation moves a score and the vectors, as Plotly figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from numembed.analysis.estimates import plain, signed
+from numembed.examinations.stress import Stress, Tried, variant_of
+from numembed.examinations.stress_words import LEVEL, above_chance, most_extreme
+from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.sequences.perturbations import GROUPS, PERTURBATIONS
+
+_COLORS = dict(zip(GROUPS, PALETTE, strict=False))
+_PALE, _ROW_PIXELS, _REST_PIXELS = 0.4, 27, 175
+_GREY = "#9AA0A6"
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
+def tornado_figure(found: Stress, *, theme: str = "light") -> go.Figure:
+    """Return a bar for each perturbation, the largest change of the score on top, with its 95 % interval.
+
+    The bar is the variant with the largest change, of those beyond doubt where there are such; dots are the others.
+    Bars whose change may be chance, all of them judged together, are pale; hatched ones stand for texts that became
+    equal, which moves any model. A dashed line shows where the score would be at chance.
+    """
+    by = _by_perturbation(found)
+    best = [most_extreme(filter(_certain, tried)) or most_extreme(tried) for tried in by.values()]
+    picked = [one for one in best if one is not None]
+    rows = sorted(picked, key=lambda one: abs(one.change or 0))
+    bars = [_bars(rows, group) for group in GROUPS]
+    others = [one for row in rows for one in by[row.perturbation] if one is not row and one.change is not None]
+    dots = {
+        "type": "scatter", "mode": "markers", "name": "others", "y": [_title(one) for one in others],
+        "x": [one.change for one in others], "customdata": [_hover(one) for one in others],
+        "marker": {"size": 6, "color": CLEAR, "line": {"width": 1.2, "color": THEMES[theme]["text"]}},
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }  # fmt: skip
+    layout = _layout(theme, len(rows)) | {"barmode": "overlay", "bargap": 0.35}
+    layout["xaxis"] |= {"title": {"text": "change of the silhouette", "font": {"size": 13}}, "zeroline": True}
+    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": [_title(one) for one in rows]}
+    base = found.plain
+    if above_chance(base) and base.value is not None and base.chance is not None:
+        layout |= _marked(base.chance - base.value, "at chance", theme)
+    return go.Figure({"data": [*filter(None, bars), *([dots] if others else [])], "layout": layout})
+
+
+def drift_figure(found: Stress, *, theme: str = "light") -> go.Figure:
+    """Return how many times as far as its nearest relative each perturbation moves a vector, the farthest on top.
+
+    The dot is the mean over the sequences, the line holds the middle 80 % of them. Variants that move nothing are left
+    out.
+    """
+    rows = sorted(_farthest(found), key=lambda one: one.ratio or 0)
+    spans = {one.perturbation: np.quantile(one.ratios, (0.1, 0.9)) for one in rows}
+    left = 0.6 * min([one.ratio or 1 for one in rows], default=1.0)  # a log axis has no 0
+    right = 1.2 * max([float(high) for _, high in spans.values()], default=1.0)
+    traces = []
+    for group in GROUPS:
+        own = [one for one in rows if PERTURBATIONS[one.perturbation].facts["group"] == group]
+        if not own:
+            continue
+        low, high = np.array([spans[one.perturbation] for one in own]).T
+        middle = np.array([one.ratio or 0 for one in own])
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers", "name": group, "y": [_title(one) for one in own],
+                "x": middle.tolist(), "marker": {"size": 10, "color": _COLORS[group]},
+                "error_x": {
+                    "type": "data", "symmetric": False, "array": np.maximum(high - middle, 0).tolist(),
+                    "arrayminus": np.maximum(middle - np.maximum(low, left), 0).tolist(), "color": _COLORS[group],
+                    "thickness": 1.5, "width": 0,
+                },
+                "customdata": [f"{_words(one)}: {plain(one.ratio or 0)} times" for one in own],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            }
+        )  # fmt: skip
+    layout = _layout(theme, len(rows))
+    layout["xaxis"] |= {
+        "title": {"text": "moved, in distances to the nearest relative", "font": {"size": 13}}, "type": "log",
+        "range": [math.log10(min(left, 0.8)), math.log10(max(right, 1.25))],
+        "tickvals": list(_TICKS), "ticktext": [f"{tick:g}" for tick in _TICKS],
+    }  # fmt: skip
+    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": [_title(one) for one in rows]}
+    return go.Figure({"data": traces, "layout": layout | _marked(1.0, "nearest relative", theme, at=0.0)})
+
+
+def _by_perturbation(found: Stress) -> dict[str, list[Tried]]:
+    by: dict[str, list[Tried]] = {}
+    for one in found.tried:
+        by.setdefault(one.perturbation, []).append(one)
+    return by
+
+
+def _farthest(found: Stress) -> list[Tried]:
+    """Return the variant of each perturbation that moves the vectors farthest, where it moves them at all."""
+    picked = []
+    for tried in _by_perturbation(found).values():
+        known = [one for one in tried if one.ratio is not None and one.ratio > 0 and one.ratios]
+        picked += [max(known, key=lambda one: one.ratio or 0)] if known else []
+    return picked
+
+
+def _bars(rows: Sequence[Tried], group: str) -> dict[str, Any] | None:
+    own = [one for one in rows if PERTURBATIONS[one.perturbation].facts["group"] == group]
+    if not own:
+        return None
+    return {
+        "type": "bar", "orientation": "h", "name": group, "y": [_title(one) for one in own],
+        "x": [one.change for one in own],
+        "marker": {
+            "color": _COLORS[group], "opacity": [1 if _certain(one) else _PALE for one in own],
+            "pattern": {"shape": ["/" if one.repeated else "" for one in own], "solidity": 0.25},
+        },
+        "error_x": {
+            "type": "data", "symmetric": False, "array": [(_or(one.high, one) - (one.change or 0)) for one in own],
+            "arrayminus": [(one.change or 0) - _or(one.low, one) for one in own], "color": _GREY, "thickness": 1.5,
+            "width": 3,
+        },
+        "customdata": [_hover(one) for one in own], "hovertemplate": "%{customdata}<extra></extra>",
+    }  # fmt: skip
+
+
+def _certain(one: Tried) -> bool:
+    return one.p_holm is not None and one.p_holm <= LEVEL and not one.repeated
+
+
+def _or(bound: float | None, one: Tried) -> float:
+    return bound if bound is not None else (one.change or 0.0)
+
+
+def _title(one: Tried) -> str:
+    return PERTURBATIONS[one.perturbation].title
+
+
+def _words(one: Tried) -> str:
+    variant = variant_of(one)
+    return _title(one) + (f", {plotly_text(variant, most=50)}" if variant else "")
+
+
+def _hover(one: Tried) -> str:
+    interval = f" ({signed(one.low)} to {signed(one.high)})" if one.low is not None and one.high is not None else ""
+    return f"{_words(one)}: {signed(one.change or 0)}{interval}"
+
+
+def _marked(x: float, words: str, theme: str, *, at: float | None = None) -> dict[str, Any]:
+    """Return a dashed line across the figure with its name on top; ``at`` is where the name stands on a log axis."""
+    line = {
+        "type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
+        "line": {"color": _GREY, "width": 1.5, "dash": "dash"},
+    }  # fmt: skip
+    name = {
+        "text": words, "x": x if at is None else at, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
+        "font": {"size": 12, "color": THEMES[theme]["text"]},
+    }  # fmt: skip
+    return {"shapes": [line], "annotations": [name]}
+
+
+def _layout(theme: str, rows: int) -> dict[str, Any]:
+    height = _REST_PIXELS + _ROW_PIXELS * max(rows, 2)
+    below = -58 / (_ROW_PIXELS * max(rows, 2))
+    axis = {"automargin": True, "gridcolor": THEMES[theme]["line"], "zerolinecolor": THEMES[theme]["text"]}
+    return {
+        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 14, "t": 34, "b": 10},
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": below, "yanchor": "top"},
+        "xaxis": axis, "yaxis": {"automargin": True, "ticks": "", "showgrid": False},
+    }  # fmt: skip

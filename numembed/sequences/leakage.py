@@ -1,0 +1,201 @@
+"""What gives families away besides their rule: numbers that they share, and how large, long and many-tokened they are.
+
+A model that lays a family's sequences together may have read no more than that. Everything here is told from the
+sequences alone; no model is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import log10, nan
+from statistics import median_low
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.errors import TooLarge
+from numembed.sequences.families import family
+from numembed.sequences.sets import SequenceSet, numbers_in
+
+MOST_ROWS = 500  # sequences that are compared pair by pair
+MANY = 20  # numbers that two sequences share, from which a pair is counted
+SHUFFLES = 999
+_OFTEN = 0.1  # of a family's numbers, from which it is said that its sequences repeat them
+_MOST_COMPARISONS = 20_000_000  # of all shuffles together: about a second
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Clue:
+    """One number of each sequence (n,), and how far that number alone tells its family."""
+
+    name: str
+    title: str
+    unit: str
+    values: Numbers  # (n,)
+    overlap: float  # of the ranges of two families, mean over the pairs, from 0 to 1; NaN for one family
+    named: float  # sequences whose nearest of another window is of their family; ties count in part
+    tried: int  # sequences with a family and other windows to be compared with; 0: nothing can be told
+    guessing: float  # how many of them guessing names
+    p: float  # share of shuffles of the families within each window that name at least as many
+
+    @property
+    def sentence(self) -> str:
+        """What the number gives away, never more than its p allows."""
+        if not self.tried:
+            return f"{self.title} alone: with one sequence per family, or one family, nothing can be told."
+        named = f"{self.named:.0f}" if self.named % 1 < 1e-9 else f"about {self.named:.0f}"
+        guessing = f"{self.guessing:.0f}" if self.guessing >= 1 else "fewer than one"
+        found = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
+        if self.p <= 0.05:
+            return f"{found} That is more than chance gives (p {_p(self.p)})."
+        return f"{found} Chance alone does as well often enough (p {_p(self.p)})."
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What gives the families of a set away; k families in the set's order, n sequences."""
+
+    families: tuple[str, ...]  # (k,) references
+    shared: NDArray[np.int64]  # (k, k) distinct numbers that both have; on the diagonal, that the family has
+    share: Numbers  # (k, k) the same as a share of the smaller family's numbers
+    repeated: NDArray[np.int64]  # (k,) distinct numbers that stand in two or more of the family's own sequences
+    pairs: tuple[tuple[int, int], ...]  # rows of different families that share ``MANY`` numbers or more
+    clues: tuple[Clue, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the shared numbers mean for a score, in one to three sentences."""
+        found = [_shared_sentence(self)]
+        if self.pairs:
+            which = "pair of sequences of different families shares"
+            which = which if len(self.pairs) == 1 else which.replace("pair ", "pairs ").replace("shares", "share")
+            found.append(f"{len(self.pairs):,} {which} at least {MANY} of their numbers.")
+        often = (self.repeated > 0) & (self.repeated >= _OFTEN * np.diag(self.shared))
+        if again := [family(self.families[at]).title for at in np.flatnonzero(often)]:
+            shown = ", ".join(again[:3]) + (f" and {len(again) - 3} more" if len(again) > 3 else "")
+            found.append(
+                f"Sequences of one family repeat each other's numbers, which can make them look alike: {shown}."
+            )
+        return tuple(found)
+
+
+def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None, seed: int = 0) -> Leakage:
+    """Return what gives the families away; ``token_counts`` (n,) adds a clue. Counted is what the texts hold.
+
+    Raises TooLarge above ``MOST_ROWS`` sequences.
+    """
+    if len(sequences) > MOST_ROWS:
+        raise TooLarge(
+            f"Up to {MOST_ROWS:,} sequences are compared with each other, got {len(sequences):,}; "
+            f"take fewer sequences per family."
+        )
+    read = [numbers_in(text) for text in sequences.texts]
+    rows, labels = [set(numbers) for numbers in read], sequences.labels.tolist()
+    shared, repeated = _counted(rows, labels, len(sequences.families))
+    sizes = np.diag(shared)
+    pairs = (
+        (one, other)
+        for one, other in combinations(range(len(rows)), 2)
+        if labels[one] != labels[other] and len(rows[one] & rows[other]) >= MANY
+    )
+    found: list[tuple[str, str, str, Sequence[float]]] = [
+        ("magnitude", "Magnitude", "typical number (power of ten)", list(map(_magnitude, read))),
+        ("length", "Text length", "characters", list(map(len, sequences.texts))),
+    ]
+    if token_counts is not None:
+        found.append(("tokens", "The number of tokens", "tokens", list(token_counts)))
+    clues = tuple(_clue(sequences, *one, seed=seed) for one in found)
+    return Leakage(
+        sequences.families,
+        shared,
+        shared / np.maximum(1, np.minimum.outer(sizes, sizes)),
+        repeated,
+        tuple(pairs),
+        clues,
+    )
+
+
+def _counted(
+    rows: Sequence[set[int]], labels: Sequence[int], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many numbers each two families share (k, k), and how many stand twice in one (k,)."""
+    own: list[set[int]] = [set() for _ in range(count)]
+    twice: list[set[int]] = [set() for _ in range(count)]
+    for label, numbers in zip(labels, rows, strict=True):
+        twice[label] |= own[label] & numbers
+        own[label] |= numbers
+    shared = [[len(one & other) for other in own] for one in own]
+    return np.array(shared, np.int64).reshape(count, count), np.array([len(one) for one in twice], np.int64)
+
+
+def _shared_sentence(found: Leakage) -> str:
+    """Name the two families that share the most."""
+    between = np.triu(found.shared, 1)
+    if not between.any():
+        return "No number stands in two families." if len(found.families) > 1 else "There is one family only."
+    one, other = divmod(int(np.triu(found.share, 1).argmax()), len(found.families))
+    titles = f"{family(found.families[one]).title} and {family(found.families[other]).title}"
+    smaller = min(found.shared[one, one], found.shared[other, other])
+    return f"{titles} have the most in common: {found.shared[one, other]:,} of {smaller:,} numbers."
+
+
+def _magnitude(numbers: Sequence[int]) -> float:
+    """Return the power of ten of the median number without its sign; of integers of any size."""
+    return log10(max(1, median_low(map(abs, numbers)))) if numbers else 0.0
+
+
+def _clue(sequences: SequenceSet, name: str, title: str, unit: str, plain: Sequence[float], *, seed: int) -> Clue:
+    values, labels = np.asarray(plain, np.float64), sequences.labels
+    rows, nearest, weights = _nearest(values, sequences.windows)
+    tried = np.unique(rows)
+    others = sequences.windows[:, None] != sequences.windows[None, :]
+    of_own = (others & (labels[:, None] == labels[None, :])).sum(axis=1)
+    guessing = float((of_own[tried] / np.maximum(1, others.sum(axis=1)[tried])).sum())
+    if not of_own.any() or len(sequences.families) < 2:
+        return Clue(name, title, unit, values, _overlap(values, labels), nan, 0, nan, nan)
+    named = float(weights[labels[rows] == labels[nearest]].sum())
+    rng = np.random.default_rng(seed)
+    shuffles = max(99, min(SHUFFLES, _MOST_COMPARISONS // max(1, len(rows))))
+    reached = 0
+    for _ in range(shuffles):
+        mixed = _shuffled(labels, sequences.windows, rng)
+        reached += float(weights[mixed[rows] == mixed[nearest]].sum()) >= named - 1e-9
+    p = (1 + reached) / (1 + shuffles)
+    return Clue(name, title, unit, values, _overlap(values, labels), named, len(tried), guessing, p)
+
+
+def _nearest(values: Numbers, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:
+    """Return pairs (row, nearest row of another window), and the weight of each: 1 a row, divided among equals."""
+    apart = np.abs(values[:, None] - values[None, :])
+    apart[windows[:, None] == windows[None, :]] = np.inf
+    least = apart.min(axis=1, initial=np.inf)
+    rows, nearest = np.nonzero((apart == least[:, None]) & np.isfinite(apart))
+    return rows, nearest, 1 / np.bincount(rows, minlength=len(values))[rows]
+
+
+def _shuffled(labels: NDArray[np.int64], windows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the labels shuffled within each window, so that each window keeps its families."""
+    order = np.lexsort((rng.random(len(labels)), windows))
+    mixed = np.empty_like(labels)
+    mixed[np.argsort(windows, kind="stable")] = labels[order]
+    return mixed
+
+
+def _overlap(values: Numbers, labels: NDArray[np.int64]) -> float:
+    """Return the mean, over pairs of families, of the common part of their ranges as a share of the smaller range."""
+    ranges = [
+        (values[labels == label].min(), values[labels == label].max()) for label in range(labels.max(initial=-1) + 1)
+    ]
+    parts = []
+    for (low, high), (lowest, highest) in combinations(ranges, 2):
+        common, smaller = min(high, highest) - max(low, lowest), min(high - low, highest - lowest)
+        parts.append(float(common >= 0) if smaller == 0 else max(0.0, common / smaller))
+    return float(np.mean(parts)) if parts else nan
+
+
+def _p(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"

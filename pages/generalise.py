@@ -1,0 +1,35 @@
+"""One model: does it know the families, or only the sequences it was shown?"""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/generalise.py")
+st.title("Does the model know the families, or only these sequences?", anchor=False)
+st.markdown(
+    "Simple classifiers learn from some windows or families and are asked about others that they have not seen."
+)
+
+from numembed.examinations.generalisation import Generalisation, far_texts, verdict  # noqa: E402  title first
+from ui.examining import choose_model, examined, numbers_download  # noqa: E402
+from ui.generalise import far, near, single, unseen  # noqa: E402
+from ui.words import md_text  # noqa: E402
+
+study, result = choose_model("generalise")
+if study is not None and result is not None:
+    plain = examined(
+        study,
+        result,
+        "probes",
+        button="Find out",
+        told="Holds out windows and families, and asks about windows far away.",
+        texts=far_texts(study),
+    )
+    if plain is not None:
+        found = Generalisation.from_json(plain)
+        st.subheader(md_text(verdict(result.model.name, found)), anchor=False)
+        near(found)
+        far(found)
+        unseen(found)
+        single(found)
+        numbers_download(study, result, "probes", plain)

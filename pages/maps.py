@@ -1,0 +1,33 @@
+"""One model: do its maps show what is there?"""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/maps.py")
+st.title("Does the map show what is there?", anchor=False)
+st.markdown("A flat map of vectors with hundreds of dimensions must bend the truth. Here is how far each map bends it.")
+
+from numembed.examinations.maps import NAME, Maps  # noqa: E402  the title stands before anything else is imported
+from ui.examining import choose_model, examined, numbers_download  # noqa: E402
+from ui.honesty import kept, method_and_numbers, scored, show_noise, six_seeds, verdict  # noqa: E402
+
+study, result = choose_model(NAME)
+if study is not None and result is not None:
+    plain = examined(
+        study,
+        result,
+        NAME,
+        button="Check the maps",
+        told="Holds each map against the vectors, draws it from six seeds, and draws maps of pure noise beside it: "
+        + ("some seconds." if len(study.sequences) <= 100 else "a minute or two."),
+    )
+    if plain is not None:
+        found = Maps.from_json(plain)
+        verdict(result, found)
+        kept(found)
+        scored(found)
+        six_seeds(study, result, found)
+        show_noise(study, result, found)
+        method_and_numbers(found)
+        numbers_download(study, result, NAME, plain)

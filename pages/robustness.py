@@ -1,0 +1,25 @@
+"""One model under stress: what moves its score, and how far its vectors move."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/robustness.py")
+st.title("What moves the score?", anchor=False)
+st.markdown("Texts, digits, order, windows, prompts and the score itself are changed one at a time.")
+
+from numembed.examinations.stress import texts_of  # noqa: E402  the title stands before anything else is imported
+from ui.examining import choose_model, examined  # noqa: E402
+from ui.robustness import drift, moved, one_change, redrawn  # noqa: E402
+
+study, result = choose_model("robustness")
+if study is not None and result is not None:
+    found = examined(
+        study, result, "stress", texts=texts_of(study), button="Run the stress tests",
+        told="One click tries every change on this model's sequences and shows what each does to the score.",
+    )  # fmt: skip
+    if found is not None:
+        moved(found)
+        one_change(study, found)
+        drift(found)
+        redrawn(study, result, found)

@@ -1,0 +1,315 @@
+"""Stress tests: known answers with real baselines, honest words on noise, and no perturbation that stops the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
+
+from numembed.analysis.labels import kmeans
+from numembed.analysis.metrics import Matrix
+from numembed.errors import TooLarge
+from numembed.examinations import EXAMINATIONS, Bench, stress_reading
+from numembed.examinations.stress import Stress, Tried, rows_of, texts_of, variant_of
+from numembed.examinations.stress_words import (
+    above_chance,
+    destroyed,
+    drift_sentence,
+    evidence,
+    headline,
+    leader,
+    sentence_of,
+    told,
+)
+from numembed.figures.stress import drift_figure, tornado_figure
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue import model
+from numembed.models.encoders import LoadedModel
+from numembed.models.spec import BaselineWeights, HubWeights, ModelSpec
+from numembed.paper import paper_study
+from numembed.results import ModelResult, ResultStore
+from numembed.run import run
+from numembed.sequences.perturbations import PERTURBATIONS, variants
+from numembed.sequences.sets import SequenceSet
+from numembed.settings import Settings
+from numembed.store import VectorStore
+from numembed.study import Study, stored_examination
+from tests.offline import OFFLINE
+
+EVERY = [(entry.name, options) for entry in PERTURBATIONS for options in variants(entry.name)]
+NOISE = ModelSpec("noise", HubWeights("somebody/noise", "0" * 40))
+Read = Callable[[SequenceSet, ModelSpec], Matrix]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VectorStore, ResultStore, Settings]]:
+    settings = replace(OFFLINE, home=tmp_path_factory.mktemp("home"))
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        yield vectors, results, settings
+
+
+def _answers(stores: tuple[VectorStore, ResultStore, Settings], study: Study) -> list[dict[str, Any]]:
+    vectors, results, settings = stores
+    asked = replace(study, examine=("stress",))
+    outcome = run(asked, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
+    assert not outcome.errors
+    found = [stored_examination(asked, result.model, "stress", results) for result in outcome.results]
+    return [one for one in found if one is not None]
+
+
+def _one(found: Stress, name: str, **options: Any) -> Tried:
+    return next(one for one in found.tried if one.perturbation == name and (not options or one.options == options))
+
+
+def _bench(study: Study, read: Read) -> Bench:
+    """A bench whose vectors come from ``read``."""
+    matrix = read(study.plain_sequences, study.models[0])
+    result = ModelResult(study.models[0], matrix.shape[1], (), kmeans(matrix, study.sequences.labels, seed=0))
+    nothing: Any = None
+    return Bench(study, study.models[0], result, nothing, OFFLINE, read, lambda done, total: None)
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, dict[str, Any]]:
+    """What the stress tests find about four baselines."""
+    names = ("last_digits", "first_differences", "random_vectors", "char_ngrams")
+    return {name: EXAMINATIONS["stress"].function(_bench(paper_study(name), _baseline)) for name in names}
+
+
+def _baseline(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+    assert isinstance(spec.weights, BaselineWeights)
+    return BASELINES[spec.weights.name].function(sequences.texts)
+
+
+def _noise(seed: int) -> Read:
+    """Vectors drawn from the text, a prompt and a seed: a model that reads nothing."""
+
+    def read(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+        digests = [hashlib.sha256(f"{seed} {spec.prompt} {text}".encode()).digest() for text in sequences.texts]
+        rows = [np.random.default_rng(int.from_bytes(digest[:8], "big")).standard_normal(8) for digest in digests]
+        return np.asarray(rows, dtype=np.float32)
+
+    return read
+
+
+def test_every_variant_has_its_row_and_survives_json(answers: dict[str, dict[str, Any]]) -> None:
+    for found in answers.values():
+        assert [(one["perturbation"], one["options"]) for one in found["tried"]] == EVERY
+        again = json.loads(json.dumps(found, allow_nan=False))
+        assert Stress.from_json(again).as_json() == Stress.from_json(found).as_json()
+        rows = rows_of(again)
+        assert len(rows) == len(EVERY) and len({tuple(row) for row in rows}) == 1
+        assert all(row["value"] is not None or row["note"] for row in rows)
+        assert all(row["meaning"].startswith("If the score") and row["title"] for row in rows)
+
+
+def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
+    answers: dict[str, dict[str, Any]],
+) -> None:
+    found = Stress.from_json(answers["last_digits"])
+    removed = _one(found, "last_digit_removed")
+    assert found.plain.value == pytest.approx(0.645, abs=0.002) and removed.value == pytest.approx(-0.178, abs=0.02)
+    assert removed.p_holm is not None and removed.p_holm <= 0.001
+    share = destroyed(found, removed)
+    assert share is not None and share >= 0.9
+    assert told(found, removed).startswith(
+        "Removing the last digit destroys all of the score: the model reads last digits. "
+        "The silhouette goes from 0.64 to −0.18, a change of −0.82"
+    )
+    assert re.match(r"(Mask|Remov)ing the last digit destroys all of the score: the model reads", headline(found))
+    shuffled = _one(found, "order_shuffled")
+    assert (shuffled.change, shuffled.drift) == (0.0, 0.0)
+    assert told(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
+    assert told(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
+
+
+def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, Any]]) -> None:
+    found = Stress.from_json(answers["first_differences"])
+    first = leader(found)
+    assert first is not None and first.perturbation == "order_shuffled"
+    assert re.match(r"Shuffling the order destroys (7|8|9)\d\u00a0% of the score: it lies in how one", headline(found))
+    few, many = (_one(found, "corrupted", share=share) for share in (0.02, 0.5))
+    assert few.change is not None and many.change is not None and many.change < few.change < 0
+    assert "costs" in told(found, few) and "reads" not in told(found, few), "a little is no proof of what is read"
+
+
+def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, Any]]) -> None:
+    found = Stress.from_json(answers["random_vectors"])
+    assert headline(found) == (
+        "The score is no better than chance before anything is changed, so there is nothing to destroy. "
+        "Nothing that was tried raises it beyond doubt."
+    )
+    digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
+    assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
+    assert "says little" in told(found, digits)
+    assert "no better than by chance" in told(found, _one(found, "primes_or_not"))
+    assert _one(found, "primes_or_not").change is None
+    far = _one(found, "brackets").ratio
+    assert far == pytest.approx(1.0, abs=0.1), "unrelated vectors lie as far apart as relatives"
+
+
+def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict[str, Any]]) -> None:
+    found = Stress.from_json(answers["char_ngrams"])
+    for name in ("prompt", "precision"):
+        assert "takes no prompt" in told(found, _one(found, name)) and _one(found, name).value is None
+    assert {one.drift for one in found.tried} == {None}  # its vectors depend on all texts of a set
+    assert drift_sentence(found).startswith("No distance can be told")
+    assert not drift_figure(found).data
+    same = _one(found, "distance", distance="euclidean")
+    assert same.same and same.change == 0 and told(found, same) == "Nothing changes here: it is so already."
+
+
+def test_the_seed_of_kmeans_moves_the_score_of_the_clusters(answers: dict[str, dict[str, Any]]) -> None:
+    found = Stress.from_json(answers["random_vectors"])
+    seeds = [one for one in found.tried if one.perturbation == "kmeans_seed"]
+    assert len(seeds) == 19 and all(one.low is None and one.p is None for one in seeds)
+    assert all(one.value == pytest.approx((found.plain.kmeans or 0) + (one.change or 0)) for one in seeds)
+    assert re.match(r"With 19 seeds the silhouette of the KMeans clusters lies between \S+ and", told(found, seeds[0]))
+
+
+def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) -> None:
+    for plain in answers.values():
+        found = Stress.from_json(plain)
+        for theme in ("light", "dark"):
+            figure = tornado_figure(found, theme=theme)
+            assert figure.data and "#00000" not in figure.to_json()
+            assert "#00000" not in drift_figure(found, theme=theme).to_json()
+    found = Stress.from_json(answers["last_digits"])
+    figure = tornado_figure(found)
+    assert figure.layout.yaxis.categoryarray[-1] == "Last digit masked"  # the largest on top
+    assert figure.layout.annotations[0].text == "at chance"
+    drawn = {title for trace in figure.data for title in trace.y}
+    assert {"Last digit removed", "First term moved", "KMeans seed"} <= drawn
+    assert drawn.isdisjoint({"Number words", "Primes or pseudo-primes", "Prompt"})
+
+
+def test_variants_are_named_in_a_few_words() -> None:
+    named = [variant_of(Tried(name, options)) for name, options in EVERY]
+    assert {"space", "[]", "base 16", "2\u00a0%", "at term 500", "5 terms", "seed 19", "“query: ”", "int8"} <= set(
+        named
+    )
+    assert all(name == "" or options for name, (_, options) in zip(named, EVERY, strict=True))
+
+
+@pytest.mark.slow
+def test_noise_is_claimed_to_be_moved_by_nothing() -> None:
+    study = replace(paper_study("last_digits"), models=(NOISE,), length=20)
+    claims, told_of_chance = [], 0
+    for seed in range(25):
+        found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(seed))))
+        claims.append(leader(found) is not None)
+        if not above_chance(found.plain):
+            told_of_chance += 1
+            assert "nothing to destroy" in headline(found)
+            assert not any("of the score" in told(found, one) for one in found.tried)
+    assert sum(claims) <= 2 and told_of_chance >= 20  # one in twenty at most, and room for luck
+
+
+def test_one_call_reads_the_texts_of_each_prompt_and_a_text_too_long_stops_only_its_own_tests() -> None:
+    study = replace(paper_study("last_digits"), models=(NOISE,), length=20)
+    calls: list[tuple[str, int]] = []
+    plain = _noise(0)
+
+    def read(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+        calls.append((spec.prompt, len(sequences)))
+        return plain(sequences, spec)
+
+    bench = _bench(study, read)
+    calls.clear()
+    EXAMINATIONS["stress"].function(bench)
+    assert len(calls) == len({prompt for prompt, _ in calls}) == 7
+    assert calls[0][1] <= texts_of(study) - 6 * 24 and all(count == 24 for _, count in calls[1:])
+
+    def refuse(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+        if any(text.startswith("one, ") for text in sequences.texts):
+            raise TooLarge("One text does not fit into the memory of this machine.")
+        return plain(sequences, spec)
+
+    found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, refuse)))
+    stopped = {one.perturbation for one in found.tried if one.note}
+    assert stopped == {"number_words"} and "does not fit" in told(found, _one(found, "number_words"))
+
+
+def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
+    study = Study(("factorials", "random_uniform:high=90000"), (NOISE,), per_family=3, length=10)
+    found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(1))))
+    notes = {variant_of(one) or one.perturbation: one.note for one in found.tried if one.note}
+    assert "offered up to term" in notes["at term 2,000"]
+    assert len(found.tried) == len(EVERY) and found.plain.value is not None
+
+
+def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
+    for families, per_family in ((("even", "odd", "primes"), 1), (("even",), 4)):
+        study = Study(families, (NOISE,), per_family=per_family, length=10)
+        found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(1))))
+        assert found.plain.value is None and "needs 2 to n" in evidence(found)
+        assert headline(found) == "Without a plain score there is nothing to compare with."
+        assert leader(found) is None and all(told(found, one) for one in found.tried)
+        assert tornado_figure(found) and drift_figure(found) and drift_sentence(found)
+
+
+def test_too_many_sequences_are_refused_in_words() -> None:
+    study = Study(("even", "odd"), (NOISE,), per_family=300, length=2)
+    with pytest.raises(TooLarge, match="at most 500 sequences, got 600"):
+        EXAMINATIONS["stress"].function(_bench(study, _noise(0)))
+
+
+@pytest.mark.slow
+def test_redrawn_designs_repeat_every_change(stores: tuple[VectorStore, ResultStore, Settings]) -> None:
+    study = replace(paper_study("last_digits", "random_vectors"), designs=5)
+    digits, random = (Stress.from_json(found) for found in _answers(stores, study))
+    assert digits.designs == 5 and above_chance(digits.plain) and not above_chance(random.plain)
+    removed = _one(digits, "last_digit_removed")
+    assert removed.p_holm is not None and removed.p_holm <= 0.01 and "on 5 redrawn designs" in evidence(digits)
+    for one in random.tried:  # the same windows in every design repeat nothing, and prove nothing
+        if one.perturbation == "magnitude_matched":
+            assert one.p_within is not None and one.p_within > 0.4
+            assert one.low is not None and one.high is not None and one.low < 0 < one.high - 0.01
+    assert "Nothing that was tried raises it" in headline(random)
+
+
+@pytest.mark.slow
+def test_prompt_and_precision_change_a_real_model(
+    stores: tuple[VectorStore, ResultStore, Settings], tiny_model: Path
+) -> None:
+    study = Study(("even", "primes", "squares"), (model(str(tiny_model)),), per_family=3, length=8)
+    (found,) = (Stress.from_json(one) for one in _answers(stores, study))
+    prompts = [one for one in found.tried if one.perturbation == "prompt"]
+    assert len(prompts) == 6 and all(one.ratio is not None and one.ratio > 0 for one in prompts)
+    assert all(len(one.ratios) == 9 for one in prompts)
+    int8, binary = (_one(found, "precision", precision=name) for name in ("int8", "binary"))
+    assert abs(int8.change or 1) < 0.02 < abs(binary.change or 0) and int8.drift is None
+
+
+@pytest.mark.slow
+def test_of_the_bundled_model_only_the_place_of_the_windows_is_sure(
+    stores: tuple[VectorStore, ResultStore, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"first_term", "magnitude_matched", "primes_or_not", "brackets", "corrupted", "last_digits_only"}
+    every = stress_reading.trials
+    monkeypatch.setattr(  # the others would take half a minute more
+        "numembed.examinations.stress.trials",
+        lambda sequences, seed: tuple(trial for trial in every(sequences, seed=seed) if trial.name in asked),
+    )
+    (found,) = (Stress.from_json(one) for one in _answers(stores, paper_study("all-MiniLM-L6-v2")))
+    assert found.plain.value == pytest.approx(-0.092, abs=0.002) and not above_chance(found.plain)
+    assert re.match(
+        r"The score is no better than chance .* Beginning the windows at term [12],000 raises it most, by 0.2",
+        headline(found),
+    )
+    assert "destroys" not in sentence_of(found).replace("nothing to destroy", "")
+    values = {start: _one(found, "first_term", start=start).value for start in (500, 1_000, 2_000)}
+    assert values == pytest.approx({500: 0.015, 1_000: 0.104, 2_000: 0.107}, abs=0.005)
+    matched = [one for one in found.tried if one.perturbation == "magnitude_matched"]
+    assert all((one.p_within or 1) <= 0.05 < (one.p_chance or 0) for one in matched)  # known within windows only
+    assert (_one(found, "primes_or_not").p_chance or 0) > 0.9
+    little, some = (_one(found, name).ratio or 0 for name in ("corrupted", "brackets"))
+    assert 0 < little < 0.2 < some

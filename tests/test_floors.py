@@ -1,0 +1,102 @@
+"""What a score is held against: every trivial baseline, and the same architecture with random weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from numembed.evidence import best_baseline, evidence_of, score_rows
+from numembed.export import scores_csv
+from numembed.floors import Floors, stored_floors
+from numembed.models import encoders
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue import model, random_twin
+from numembed.models.encoders import LoadedModel
+from numembed.paper import paper_study
+from numembed.results import ResultStore
+from numembed.run import Outcome, run
+from numembed.settings import Settings
+from numembed.store import VectorStore
+from numembed.study import Study
+from tests.offline import OFFLINE
+
+
+def carry_out(study: Study, settings: Settings) -> Outcome:
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        return run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
+
+
+def _study(*models: str) -> Study:
+    return Study(("even", "odd", "primes"), tuple(map(model, models)), per_family=3, length=10)
+
+
+def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny_model: Path) -> None:
+    study = _study(str(tiny_model))
+    outcome = carry_out(study, settings)
+    assert set(outcome.floors.baselines) == {entry.title for entry in BASELINES if not entry.facts.get("chance")}
+    best = best_baseline(outcome.results, outcome.floors)
+    assert best is not None and best[1] == max(
+        scores["silhouette families"]
+        for scores in outcome.floors.baselines.values()
+        if not math.isnan(scores["silhouette families"])
+    )
+    (evidence,) = evidence_of(outcome.results, outcome.floors)
+    assert evidence.floor == best[1] and evidence.gain == pytest.approx(evidence.value - best[1])
+    with ResultStore(settings.app_db) as results:
+        assert stored_floors(study, [outcome.results[0].model], results) == outcome.floors
+
+
+def test_the_best_davies_bouldin_is_the_lowest() -> None:
+    floors = Floors({"a": {"davies_bouldin families": 2.0}, "b": {"davies_bouldin families": 1.0}})
+    assert floors.best("davies_bouldin families") == ("b", 1.0)
+    assert Floors({"a": {"silhouette families": math.nan}}).best() is None
+
+
+def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Path) -> None:
+    outcome = carry_out(_study(str(tiny_model)), settings)
+    twin = random_twin(outcome.results[0].model)
+    assert twin is not None and outcome.floors.twin("tiny") is not None
+    own = carry_out(_study(f"{tiny_model} weights=random"), settings).results[0]
+    assert own.model.name == twin.name == "tiny weights=random"
+    for score in own.scores:
+        assert outcome.floors.twin("tiny", f"{score.metric} {score.labels}") == pytest.approx(score.value, nan_ok=True)
+    assert outcome.floors.twin("tiny") != outcome.results[0].score("silhouette", "families").value
+
+
+def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
+    settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = encoders.load
+
+    def failing(spec: object, *given: object, **named: object) -> object:
+        if "random" in spec.name:  # type: ignore[attr-defined]
+            raise encoders.TooLarge("no room for a second one")
+        return load(spec, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoders, "load", failing)
+    outcome = carry_out(_study(str(tiny_model), "last_digits"), settings)
+    assert outcome.errors == {} and len(outcome.results) == 2 and outcome.floors.twins == {}
+
+
+def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(settings: Settings) -> None:
+    outcome = carry_out(paper_study("last_digits", "string_length"), settings)
+    assert outcome.floors.twins == {}
+    scores = [score for result in outcome.results for score in result.scores]
+    lines = list(csv.DictReader(io.StringIO(scores_csv(scores, outcome.floors))))
+    assert lines[0]["best_baseline"] == "Last digits" and float(lines[0]["best_baseline_value"]) == scores[0].value
+    assert lines[0]["random_weights"] == ""
+    assert [row["value"] for row in score_rows(scores)] == [score.as_json()["value"] for score in scores]
+
+
+def test_other_sequences_have_other_floors(settings: Settings) -> None:
+    study = paper_study("last_digits")
+    carry_out(study, settings)
+    with ResultStore(settings.app_db) as results:
+        assert stored_floors(replace(study, length=20), [], results).baselines == {}
+        assert stored_floors(replace(study, distance="cosine"), [], results).baselines == {}
+        assert stored_floors(study, [], results).best() == ("Last digits", pytest.approx(0.645, abs=0.001))
