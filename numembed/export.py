@@ -8,7 +8,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
@@ -16,12 +16,13 @@ from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
 from numembed.evidence import NO_FLOORS, score_rows
-from numembed.examinations.told import findings, told
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.floors import Floors
 from numembed.results import ModelResult, Projection, ResultStore, badged
-from numembed.run import Outcome
 from numembed.study import Study, stored_projection
+
+if TYPE_CHECKING:  # pages need no run
+    from numembed.run import Outcome
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
@@ -86,6 +87,8 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
 
 def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
     """Return what the study's further questions found about each model, with the study that they belong to."""
+    from numembed.examinations.told import findings, told
+
     answers = [
         {"examination": name, "model": finding.result.model.name, "sentence": told(finding)[0], "found": finding.found}
         for name in study.examine

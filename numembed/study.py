@@ -197,6 +197,12 @@ def stored_projection(
     return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
 
 
+def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
+    """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
+    found = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    return next((str(one["warning"]) for one in found["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
+
+
 def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
     """Return ``spec`` as the latest run pinned it, or None where none has."""
     if spec.resolved:

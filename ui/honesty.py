@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from numembed.analysis.projections import PROJECTIONS
-from numembed.examinations.maps import NAME, SEEDS_UP_TO, Maps, Picture, map_warning
+from numembed.examinations.maps import SEEDS_UP_TO, Maps, Picture
 from numembed.examinations.maps_told import (
     answer,
     groups_sentence,
@@ -24,8 +23,8 @@ from numembed.export import PLOTLY_CONFIG
 from numembed.figures.honesty import kept_figure, scores_figure, seeds_figure, twin_figure
 from numembed.figures.maps import COLOR_BY, groups_of
 from numembed.results import ModelResult, badged
-from numembed.study import Study, stored_examination
-from ui.frame import result_store, theme
+from numembed.study import Study
+from ui.frame import theme
 from ui.table import Cell, Column, number, table
 from ui.words import md_text
 
@@ -44,13 +43,6 @@ _NUMBERS = (
 )
 _MAPS_WIDTH = 860  # pixels
 _COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
-
-
-def short_warning(study: Study, result: ModelResult, method: str, dims: int = 2) -> str:
-    """Return the sentence where a model's map shows groups that its vectors do not have; "" also where none looked."""
-    with result_store() as store:
-        found = stored_examination(replace(study, designs=0), result.model, NAME, store)
-    return map_warning(found, method, dims) if found else ""
 
 
 def verdict(result: ModelResult, found: Maps) -> None:

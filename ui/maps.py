@@ -12,9 +12,8 @@ from numembed.analysis.projections import PROJECTIONS
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.results import ModelResult, Projection, ResultStore, badged
-from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection
+from numembed.study import FLAT_ABOVE, Study, dimensions, stored_projection, stored_warning
 from ui.frame import theme
-from ui.honesty import short_warning
 from ui.words import md_text
 
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
@@ -61,7 +60,7 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
         selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
     )  # fmt: skip
     st.caption(_used(method, projection))
-    if warning := short_warning(study, result, method, dims):
+    if warning := stored_warning(study, result.model, store, method=method, dims=dims):
         st.markdown(f":red[{md_text(warning)}]")
 
 

@@ -153,12 +153,6 @@ def look(bench: Bench) -> Maps:
     )  # fmt: skip
 
 
-def map_warning(found: dict[str, Any], method: str, dims: int = 2) -> str:
-    """Return the sentence where a map shows groups that the vectors do not have, or ""; ``found`` as it is stored."""
-    shown = [one for one in found.get("maps", ()) if (one["method"], one["dims"]) == (method, dims)]
-    return str(shown[0]["warning"]) if shown else ""
-
-
 def _points_of(bench: Bench, method: str, dims: int) -> tuple[Points, str]:
     """Return the very points that Compare shows, or those that it would show; and a note where they are others'."""
     kept = stored_projection(bench.study, bench.spec, bench.results, method=method, dims=dims)

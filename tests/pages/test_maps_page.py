@@ -17,10 +17,9 @@ from numembed.models.encoders import LoadedModel
 from numembed.paper import paper_study
 from numembed.results import ResultStore
 from numembed.settings import Settings
-from numembed.study import examined_key, stored_result
+from numembed.study import examined_key, stored_result, stored_warning
 from numembed.worker import run_job
 from tests.offline import OFFLINE
-from ui.honesty import short_warning
 
 ROOT = Path(__file__).parents[2]
 STUDY = paper_study("last_digits")
@@ -90,7 +89,7 @@ def _mark_as_lying(app: AppTest, settings: Settings) -> None:
     with ResultStore(settings.app_db) as results:
         result = stored_result(STUDY, STUDY.models[0], results)
         assert result is not None
-        assert short_warning(STUDY, result, "tsne") == ""
+        assert stored_warning(STUDY, result.model, results, method="tsne", dims=2) == ""
         key = examined_key(STUDY, result.model, "maps")
         plain = results.get(key)
         assert plain is not None
@@ -101,5 +100,11 @@ def _mark_as_lying(app: AppTest, settings: Settings) -> None:
     assert "the t-SNE map of Last digits shows groups" in app.subheader[0].value.replace("\\", "")
     assert [error.value.startswith("**t-SNE map.** This map shows groups") for error in app.error] == [True]
     assert "<b>" not in app.error[0].value, "words of the store became markup"
-    assert short_warning(replace(STUDY, designs=5), result, "tsne") == sentence
-    assert short_warning(STUDY, result, "umap") == short_warning(STUDY, result, "tsne", 3) == ""
+    with ResultStore(settings.app_db) as results:
+        redrawn = replace(STUDY, designs=5)
+        assert stored_warning(redrawn, result.model, results, method="tsne", dims=2) == sentence
+        for method, dims in (("umap", 2), ("tsne", 3)):
+            assert stored_warning(STUDY, result.model, results, method=method, dims=dims) == ""
+    app.switch_page("pages/compare.py").run()
+    said = [told.value for told in app.markdown if told.value.startswith(":red[")]
+    assert len(said) == 1 and "planted" in said[0] and "<b>" not in said[0].replace("\\<", "")
