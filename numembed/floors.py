@@ -60,9 +60,10 @@ def score_baselines(study: Study, results: ResultStore) -> None:
 def score_twin(
     study: Study, spec: ModelSpec, parameters: int | None, vectors: Callable[[ModelSpec], Matrix], results: ResultStore
 ) -> None:
-    """Score a resolved model's architecture with random weights, where it has one and is not large."""
+    """Score a resolved model's architecture with random weights, unless it has none or it or the study is large."""
     twin = random_twin(spec)
-    if twin is None or parameters is None or parameters > TWINS_UP_TO or _twin_scores(study, spec, results):
+    large = parameters is None or parameters > TWINS_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
+    if twin is None or large or _twin_scores(study, spec, results):
         return
     results.put(_twin_key(study, twin), _plain(vectors(twin), study))
 

@@ -28,7 +28,12 @@ _COLUMNS = (
     Column("Download", "What has to be fetched first.", "number"),
     Column("Memory", "Of the weights in the format in which they are loaded, with room for one batch.", "number"),
     Column("Fits", "Whether that is less than this machine has."),
-    Column("Takes", "Encoding what is not stored, learnt from earlier runs on this machine.", "number"),
+    Column(
+        "Takes",
+        "Encoding what is not stored, learnt from earlier runs on this machine. The same architecture with random "
+        "weights, which is read afterwards for models of up to a billion numbers, takes as long again.",
+        "number",
+    ),
 )
 _SPLIT = (
     Column("Model"),
