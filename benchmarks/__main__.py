@@ -20,6 +20,7 @@ TOPICS = {
     "store": "benchmarks.store",
     "stress": "benchmarks.stress",
     "wire": "benchmarks.maps",
+    "merges": "benchmarks.merges",
 }
 
 
