@@ -17,7 +17,7 @@ from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import score_all
 from numembed.errors import Cancelled
 from numembed.examinations.bench import Bench
-from numembed.examinations.maps import NAME, SEEDS, Maps, look, map_warning
+from numembed.examinations.maps import NAME, SEEDS, Maps, look
 from numembed.examinations.maps_told import (
     answer,
     groups_sentence,
@@ -35,7 +35,7 @@ from numembed.results import ModelResult, Projection, ResultStore, projection_ke
 from numembed.run import run
 from numembed.settings import Settings
 from numembed.store import VectorStore
-from numembed.study import Study, stored_examination, stored_projection
+from numembed.study import Study, examined_key, stored_examination, stored_projection, stored_warning
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("last_digits"), families=("even", "primes", "fibonacci"), length=12)
@@ -106,9 +106,14 @@ def test_the_points_are_those_that_compare_shows_and_a_lying_map_is_red(settings
     shown = np.asarray(next(one.points for one in found.drawn if one.method == "umap"))
     scale = np.ptp(lie, axis=0) / np.ptp(shown, axis=0)
     assert np.abs(shown).max() == pytest.approx(1) and scale[0] == pytest.approx(scale[1], rel=0.01)
-    plain = found.as_json()
-    assert map_warning(plain, "umap").startswith("This map shows groups that the vectors do not")
-    assert map_warning(plain, "pca") == map_warning(plain, "umap", 3) == map_warning({}, "umap") == ""
+    assert stored_warning(STUDY, spec, store, method="umap", dims=2) == "", "nobody has looked yet"
+    store.put(examined_key(STUDY, spec, "maps"), found.as_json())
+    said = {
+        (method, dims): stored_warning(STUDY, spec, store, method=method, dims=dims)
+        for method, dims in (("umap", 2), ("umap", 3), ("pca", 2))
+    }
+    assert said[("umap", 2)].startswith("This map shows groups that the vectors do not")
+    assert said[("umap", 3)] == said[("pca", 2)] == ""
     assert answer("m", found) == "Not everywhere: the UMAP map of m shows groups that its vectors do not have."
 
 
