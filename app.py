@@ -15,6 +15,7 @@ page = st.navigation(
         st.Page("pages/generalise.py", title="Generalise", icon=":material/model_training:"),
         st.Page("pages/robustness.py", title="Robustness", icon=":material/tune:"),
         st.Page("pages/maps.py", title="Maps", icon=":material/map:"),
+        st.Page("pages/merge.py", title="Merge", icon=":material/call_merge:"),
         st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
         st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
         st.Page("pages/paper.py", title="Paper", icon=":material/article:"),

@@ -20,7 +20,10 @@ TOPICS = {
     "store": "benchmarks.store",
     "stress": "benchmarks.stress",
     "wire": "benchmarks.maps",
+    "steps": "benchmarks.training",
+    "adapters": "benchmarks.training",
     "merges": "benchmarks.merges",
+    "sweep": "benchmarks.sweep",
 }
 
 

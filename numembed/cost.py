@@ -11,7 +11,7 @@ from pathlib import Path
 from numembed.embedding import Work
 from numembed.models.catalogue import BUNDLED, facts_of
 from numembed.models.checkpoints import known_folder
-from numembed.models.spec import LocalWeights, ModelSpec
+from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights, origin_of
 from numembed.results import ResultStore
 from numembed.settings import Settings
 
@@ -41,6 +41,7 @@ class Cost:
     memory_bytes: int | None
     fits: bool | None
     seconds: float | None  # to encode, without loading
+    training_seconds: float = 0.0  # before that, where the model is made on this machine and is not here yet
 
 
 def machine(results: ResultStore) -> Machine:
@@ -63,15 +64,16 @@ def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: Re
     """Return what ``spec`` costs to fetch, to hold and to encode ``characters`` characters of text with."""
     folder = None if spec.is_baseline else known_folder(spec.weights, settings)
     facts, parameters = facts_of(spec), parameters_of(spec, folder)
-    download = None
-    if spec.is_baseline or folder is not None or isinstance(spec.weights, LocalWeights) or spec.weights == BUNDLED:
+    download, origin = None, origin_of(spec.weights)
+    if spec.is_baseline or folder is not None or isinstance(origin, LocalWeights | ScratchWeights) or origin == BUNDLED:
         download = 0
     elif facts is not None:
         download = round(facts.download_gb * 1e9)
     memory = round(parameters * BYTES[spec.dtype] * _SPARE + _LIBRARIES_BYTES) if parameters else None
     there = machine(results).memory_bytes
     fits = None if memory is None or not there else memory <= there * _USABLE
-    return Cost(download, memory, fits, _seconds(spec, parameters, characters, results))
+    training = facts.training_seconds if facts is not None and folder is None else 0
+    return Cost(download, memory, fits, _seconds(spec, parameters, characters, results), training)
 
 
 def parameters_of(spec: ModelSpec, folder: Path | None) -> int | None:

@@ -45,6 +45,10 @@ class NonFiniteVectors(NumembedError):
     """A model answered with NaN or infinity; nothing of it was stored."""
 
 
+class TrainingFailed(NumembedError):
+    """A training cannot go on; the stages that were saved stay."""
+
+
 class StoreFull(NumembedError):
     """The disk is full; what was stored before stays readable."""
 

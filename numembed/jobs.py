@@ -8,15 +8,33 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numembed.database import connect, transaction
 from numembed.errors import UnknownName
 from numembed.results import APP_SCHEMA
 from numembed.study import Study
 
+if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
+    from numembed.ladder.ladder import Ladder
+    from numembed.ladder.saving import Saving
+
 ACTIVE = ("queued", "running")
 MAX_ATTEMPTS = 3
+STUDY, LADDER, SAVING = "study", "ladder", "saving"  # what can be asked for
+
+
+class Asked(Protocol):
+    """What a job carries out: a study, a ladder, or the saving of one of its models."""
+
+    @property
+    def key(self) -> str:
+        """Equal ones share one active job."""
+        ...
+
+    def to_json(self) -> str:
+        """Return it as JSON: but for a study one object with a single entry, the kind."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,28 @@ class Job:
         return self.state in ACTIVE
 
     @property
+    def kind(self) -> str:
+        """What was asked for: STUDY, LADDER or SAVING."""
+        return _kind(self.study_json)
+
+    @property
     def study(self) -> Study:
-        """The study that was asked for."""
+        """The study that was asked for; raises BadChoice for anything else."""
         return Study.from_json(self.study_json)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder that was asked for; raises BadChoice for anything else."""
+        from numembed.ladder.ladder import Ladder
+
+        return Ladder.from_json(self.study_json)
+
+    @property
+    def saving(self) -> Saving:
+        """The saving of a model that was asked for; raises BadChoice for anything else."""
+        from numembed.ladder.saving import Saving
+
+        return Saving.from_json(self.study_json)
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
@@ -63,7 +100,7 @@ _COLUMNS = ", ".join(_FIELDS).replace("study_json", "study")
 
 
 class JobTable:
-    """Jobs in ``app.db``. Equal studies share one active job."""
+    """Jobs in ``app.db``. Equal ones share one active job."""
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path, APP_SCHEMA, may_restart=True)
@@ -76,26 +113,26 @@ class JobTable:
     ) -> None:
         self._connection.close()
 
-    def submit(self, study: Study, *, asked_by: str) -> str:
-        """Return the id of the active job for ``study``: the one that runs already, or a new one."""
+    def submit(self, asked: Asked, *, asked_by: str) -> str:
+        """Return the id of the active job for what is asked: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
             running = connection.execute(
-                "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (study.key,)
+                "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (asked.key,)
             ).fetchone()
             if running:
                 return str(running[0])
-            # a job that was told to stop makes room at once, so that the same study can be asked for again
+            # a job that was told to stop makes room at once, so that the same can be asked for again
             connection.execute(
                 "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
-                (study.key,),
+                (asked.key,),
             )
-            job = self._insert(study, asked_by, "queued")
+            job = self._insert(asked, asked_by, "queued")
         return job
 
-    def record(self, study: Study, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
+    def record(self, asked: Asked, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
-            job = self._insert(study, asked_by, state)
+            job = self._insert(asked, asked_by, state)
             connection.execute(
                 "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?", (seconds, error, job)
             )
@@ -108,10 +145,10 @@ class JobTable:
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
         return _job(row)
 
-    def latest(self, study: Study) -> Job | None:
-        """Return the newest job for ``study``, or None."""
+    def latest(self, asked: Asked) -> Job | None:
+        """Return the newest job for what is asked, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
-        row = self._connection.execute(query, (study.key, study.key)).fetchone()
+        row = self._connection.execute(query, (asked.key, asked.key)).fetchone()
         return _job(row) if row else None
 
     def recent(self, limit: int = 200) -> tuple[Job, ...]:
@@ -187,13 +224,21 @@ class JobTable:
             )
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
-    def _insert(self, study: Study, asked_by: str, state: str) -> str:
+    def _insert(self, asked: Asked, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
         self._connection.execute(
             "INSERT INTO jobs (id, key, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?)",
-            (job, study.key, study.to_json(), asked_by[:80], time.time(), state),
+            (job, asked.key, asked.to_json(), asked_by[:80], time.time(), state),
         )
         return job
+
+
+def _kind(text: str) -> str:
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError):
+        return STUDY  # reading it says what is wrong
+    return next((kind for kind in (LADDER, SAVING) if isinstance(plain, dict) and kind in plain), STUDY)
 
 
 def _job(row: tuple[Any, ...]) -> Job:

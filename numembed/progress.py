@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 # of one model in a run
-STAGES = ("download", "load", "encode", "score", "project", "redraw", "examine", "twin", "done")
+STAGES = ("download", "train", "load", "encode", "score", "project", "redraw", "examine", "twin", "done")
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, note)``; may raise :class:`numembed.errors.Cancelled`."""

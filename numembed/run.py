@@ -17,11 +17,12 @@ from numembed.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedErr
 from numembed.examinations import EXAMINATIONS, Bench
 from numembed.explain import LARGEST, explain
 from numembed.floors import Floors, score_baselines, score_twin, stored_floors
-from numembed.models.catalogue import facts_of, random_twin
+from numembed.models.catalogue import random_twin
 from numembed.models.check import ModelCheck
-from numembed.models.checkpoints import known_folder, resolve
+from numembed.models.checkpoints import known_folder
 from numembed.models.spec import ModelSpec
 from numembed.models.tokens import count_tokens
+from numembed.pinning import pin
 from numembed.progress import Progress
 from numembed.results import ModelResult, Projection, ResultStore, projection_key
 from numembed.sequences.sets import SequenceSet
@@ -33,7 +34,6 @@ from numembed.study import (
     dimensions,
     examined_key,
     explain_key,
-    pin_key,
     pinned_before,
     redrawings,
     result_key,
@@ -93,7 +93,7 @@ def run(
                 continue
             try:
                 if index not in pinned:
-                    pinned[index] = _pin(spec, results, settings)
+                    pinned[index] = pin(spec, results, settings, progress=partial(_told, report, index))
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
                 job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
                 found[index] = job.scores()
@@ -267,12 +267,5 @@ class _ModelRun:
             self.report(self.index, "project", done + 1, len(everything), "")
 
 
-def _pin(spec: ModelSpec, results: ResultStore, settings: Settings) -> ModelSpec:
-    if spec.resolved:
-        return spec
-    known = pinned_before(spec, results)
-    if known is not None and facts_of(spec) is not None:
-        return known  # a catalogue model stays at the commit of its first use; another id means "the newest"
-    pinned = resolve(spec, settings)
-    results.put(pin_key(spec), pinned.as_dict())
-    return pinned
+def _told(report: Report, index: int, done: int, total: int, stage: str) -> None:
+    report(index, stage, done, total, "")

@@ -20,7 +20,7 @@ from numembed.study import Study, stored_result
 FIRST_MAP = 3  # Figures 3 to 16 are the maps of Table 2's models, in its order
 KINDS = {  # how a chart calls the families of models
     "encoder": "encoder", "llm": "language model", "lora": "language model + LoRA", "souping": "souping",
-    "slerp": "SLERP", "static": "static",
+    "slerp": "SLERP", "static": "static", "scratch": "made here",
 }  # fmt: skip
 _HEAVY = ("char_ngrams",)  # needs scikit-learn, which the web process never imports
 

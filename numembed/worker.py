@@ -25,6 +25,7 @@ from numembed.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavai
 from numembed.jobs import Job, JobTable, ModelProgress
 from numembed.models.devices import device_memory
 from numembed.models.encoders import LoadedModel
+from numembed.progress import Progress
 from numembed.results import ResultStore
 from numembed.run import run
 from numembed.settings import Settings, harmless, read_settings, secrets_of, with_secrets
@@ -61,11 +62,7 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
     reporter = Reporter(job.id, jobs)
     state, error = "failed", ""
     try:
-        study = job.study  # an older version may have accepted what this one refuses
-        reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
-        with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-            outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
-        error = " ".join(outcome.errors.values())
+        error = _carried_out(job, reporter, settings, loaded)
         state = "failed" if error else "done"
     except Cancelled:
         state, error = "cancelled", "Stopped. What was computed is kept."
@@ -83,6 +80,38 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
         error = f"numembed has a fault here ({type(bug).__name__}). Its details stand in worker.log."
     jobs.finish(job.id, state=state, seconds=time.monotonic() - began, progress=reporter.progress, error=error)
     return state
+
+
+def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: LoadedModel) -> str:
+    """Carry out what the job asks for; return what failed in it, or "".
+
+    Raises BadChoice where an older version has accepted what this one refuses.
+    """
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        match job.kind:
+            case "ladder":
+                from numembed.ladder.run import ladder_rows, run_ladder
+
+                ladder = job.ladder
+                reporter.progress = tuple(map(ModelProgress, ladder_rows(ladder)))
+                run_ladder(
+                    ladder, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter
+                )  # fmt: skip
+                return ""
+            case "saving":
+                from numembed.ladder.saving import save_arm
+
+                saving = job.saving
+                reporter.progress = (ModelProgress(saving.name),)
+                save_arm(saving, results=results, settings=settings, progress=reporter.of(0))
+                return ""
+            case _:
+                study = job.study
+                reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
+                outcome = run(
+                    study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter
+                )  # fmt: skip
+                return " ".join(outcome.errors.values())
 
 
 class Reporter:
@@ -106,6 +135,10 @@ class Reporter:
         if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
             self._jobs.show(self._job_id, self.progress)
             self._shown = now
+
+    def of(self, index: int) -> Progress:
+        """Return the progress of one row, whose stage is the note."""
+        return lambda done, total, note: self(index, note, done, total, "")
 
 
 def start_supervisor(settings: Settings) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -23,6 +25,14 @@ from tests import tiny
 
 hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure
 hypothesis.settings.load_profile("numembed")
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """Put the main module back: Streamlit's tests leave app.py there, which new processes would then run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

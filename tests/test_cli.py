@@ -191,6 +191,7 @@ def test_runs_lists_what_was_run(call: Call) -> None:
     assert "study" not in call("runs").out.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_the_store_is_listed_and_deleted(call: Call, tiny_model: Path) -> None:
     assert call("store", "--json") == Answer(0, "", "")
     assert call("run", "--models", tiny_model, *SMALL).code == 0
@@ -285,6 +286,7 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     return dict(zip(ERRORS, answers, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_is_one_line_and_an_exit_code(errors: dict[str, Answer], name: str) -> None:
     (_, code, sentence), answer = ERRORS[name], errors[name]
@@ -343,6 +345,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["true", "head -c 1"])
 def test_a_reader_that_leaves_early_hears_no_complaint(home: Path, reader: str) -> None:
     command = f"{sys.executable} -m numembed families --json | {reader}"
@@ -350,6 +353,7 @@ def test_a_reader_that_leaves_early_hears_no_complaint(home: Path, reader: str) 
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_exit_codes_reach_the_shell(home: Path) -> None:
     def code(*arguments: str) -> int:
         return subprocess.run([sys.executable, "-m", "numembed", *arguments], capture_output=True, cwd=ROOT).returncode

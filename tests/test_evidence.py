@@ -61,6 +61,7 @@ def test_many_sequences_have_no_slow_evidence() -> None:
     assert scores[0].z is None and scores[0].low is None and scores[0].p is not None
 
 
+@pytest.mark.slow
 def test_redrawn_windows_are_scored_for_every_model_and_kept(carry_out: Run, tiny_model: Path) -> None:
     study = _study("last_digits", str(tiny_model), designs=4)
     stages: list[tuple[str, int]] = []
@@ -147,7 +148,7 @@ def test_null_data_claim_no_difference() -> None:
 
 @pytest.mark.slow
 def test_the_bundled_model_on_the_papers_sequences(carry_out: Run) -> None:
-    study = replace(paper_study("all-MiniLM-L6-v2", "last_digits"), designs=30)
+    study = replace(paper_study("all-MiniLM-L6-v2", "last_digits"), designs=12)
     model_result, _ = carry_out(study).results
     score = model_result.score("silhouette", "families")
     assert score.value == pytest.approx(-0.0922, abs=5e-4) and score.chance_mean == pytest.approx(-0.109, abs=0.004)

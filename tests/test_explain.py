@@ -90,6 +90,7 @@ def test_shares_of_the_variance_are_told_as_they_are() -> None:
         assert sum(share.share for share in found.shares) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_chance_beside_a_share_is_what_noise_gives() -> None:
     held, told = [], []
     for seed in range(25):

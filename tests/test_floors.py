@@ -57,6 +57,7 @@ def test_the_best_davies_bouldin_is_the_lowest() -> None:
     assert Floors({"a": {"silhouette families": math.nan}}).best() is None
 
 
+@pytest.mark.slow
 def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Path) -> None:
     outcome = carry_out(_study(str(tiny_model)), settings)
     twin = random_twin(outcome.results[0].model)

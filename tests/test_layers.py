@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [  # each imports only from its left
-    *("errors", "progress", "registry", "settings", "database", "sequences", "models", "store", "embedding"),
-    *("analysis", "explain", "results", "cost", "study", "floors", "evidence", "examinations"),
+    *("errors", "progress", "registry", "settings", "database", "sequences", "splits", "models", "store", "embedding"),
+    *("analysis", "explain", "results", "cost", "study", "pinning", "floors", "evidence", "examinations"),
+    *("values", "ladder"),
     *("paper", "tables", "verdicts", "claims"),
     *("run", "jobs", "worker"),
     *("summary", "figures", "export", "cli", "__main__", "__init__"),
@@ -20,7 +21,13 @@ LATE = {  # imported inside functions only: the web process and a run from the s
     *("torch", "transformers", "sentence_transformers", "peft", "tokenizers", "huggingface_hub", "safetensors"),
     *("umap", "pynndescent", "sklearn", "openTSNE", "numba", "sympy", "scipy", "pandas", "tqdm"),
 }
-LOADERS = tuple(f"numembed/models/{name}.py" for name in ("devices", "encoders", "loading", "random_weights"))
+LOADERS = tuple(
+    f"numembed/models/{name}.py"
+    for name in (
+        *("adapted", "devices", "encoders", "loading", "lora", "random_weights", "training"),
+        *("number_tokens", "scratch_encoder", "scratch_files", "scratch_lm"),
+    )
+)
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
     "plotly": ("numembed/figures/", "numembed/export.py"),

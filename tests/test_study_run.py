@@ -85,6 +85,7 @@ def test_baselines_alone_need_no_model(bench: Bench) -> None:
                 assert found is not None and found.points.shape == (12, dims) and np.isfinite(found.points).all()
 
 
+@pytest.mark.slow
 def test_a_real_model_among_baselines(bench: Bench, tiny_model: Path) -> None:
     study = _study(str(tiny_model), "last_digits")
     outcome = bench.run(study)
@@ -107,6 +108,7 @@ def test_the_second_run_computes_nothing(bench: Bench, tiny_model: Path, monkeyp
         assert str(one.scores) == str(other.scores)  # NaN included
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_leaves_the_others(bench: Bench, tiny_model: Path, nan_model: Path) -> None:
     study = _study(NOWHERE, "last_digits", str(nan_model), "owner/name", str(tiny_model))
     outcome = bench.run(study)
@@ -142,6 +144,7 @@ def test_the_frame_has_a_row_a_score(bench: Bench) -> None:
     assert Outcome((), {"m": "sentence"}).frame().empty
 
 
+@pytest.mark.slow
 def test_stored_results_are_what_the_run_gave(bench: Bench, tiny_model: Path) -> None:
     study = _study(str(tiny_model), "last_digits")
     assert stored_results(study, bench.results) == (None, None)
@@ -153,6 +156,7 @@ def test_stored_results_are_what_the_run_gave(bench: Bench, tiny_model: Path) ->
     assert stored_results(replace(study, distance="cosine"), bench.results) == (None, None)
 
 
+@pytest.mark.slow
 def test_scores_carry_the_name_that_was_asked_for(bench: Bench, tiny_model: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "copy")
     bench.run(_study(str(tiny_model)))
@@ -161,6 +165,7 @@ def test_scores_carry_the_name_that_was_asked_for(bench: Bench, tiny_model: Path
     assert "encode" not in bench.stages(0)  # the same files: the same vectors and scores
 
 
+@pytest.mark.slow
 def test_a_folder_whose_files_changed_is_another_model(bench: Bench, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "mine", seed=1)
     study = _study(str(folder))
@@ -201,6 +206,7 @@ def test_a_cancelled_run_keeps_what_is_done(bench: Bench, tiny_model: Path, stag
     assert started == (kept if stage in ("load", "encode") else 60)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_keeps_the_rest(bench: Bench, tiny_model: Path) -> None:
     study = replace(_study(str(tiny_model), per_family=200), length=20)
     bench.vectors._connection.execute("PRAGMA max_page_count=5")
@@ -231,6 +237,7 @@ def unlisted(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_its_check_is_not_run(bench: Bench, unlisted: Path) -> None:
     study = _study(str(unlisted), "last_digits")
     outcome = bench.run(study)
@@ -242,6 +249,7 @@ def test_a_model_that_fails_its_check_is_not_run(bench: Bench, unlisted: Path) -
     assert again.errors == outcome.errors and bench.loaded._encoder is None
 
 
+@pytest.mark.slow
 def test_an_override_runs_it_and_every_result_says_so(bench: Bench, unlisted: Path) -> None:
     study = replace(_study(str(unlisted)), despite_checks=True)
     (result,) = bench.run(study).results
@@ -255,11 +263,13 @@ def test_an_override_runs_it_and_every_result_says_so(bench: Bench, unlisted: Pa
     assert Study.from_json(study.to_json()) == study and study.key != strict.key
 
 
+@pytest.mark.slow
 def test_a_model_that_passes_says_so_too(bench: Bench, tiny_model: Path) -> None:
     (result,) = bench.run(_study(str(tiny_model))).results
     assert result.check is not None and result.check.ok and badged(result) == "tiny"
 
 
+@pytest.mark.slow
 def test_shorter_vectors_are_another_model_and_encode_nothing(bench: Bench, tiny_model: Path) -> None:
     bench.run(_study(str(tiny_model)))
     bench.said.clear()
@@ -272,6 +282,7 @@ def test_shorter_vectors_are_another_model_and_encode_nothing(bench: Bench, tiny
     assert "dim=33 is more than the 32 numbers" in too_wide.errors["tiny dim=33"]
 
 
+@pytest.mark.slow
 def test_what_encoding_took_is_learnt(bench: Bench, tiny_model: Path) -> None:
     study = _study(str(tiny_model))
     spec = bench.run(study).results[0].model

@@ -142,6 +142,8 @@ def _limit(counted: TokenCount | None) -> Cell:
 
 def _cost_cells(cost: Cost, all_stored: bool) -> list[Cell]:
     download = "unknown" if cost.download_bytes is None else "is here" if not cost.download_bytes else ""
+    if cost.training_seconds:
+        download = f"none; is trained here at first use: about {duration(cost.training_seconds)}"
     fits = {None: "unknown", True: "yes", False: "no"}[cost.fits]
     takes = "nothing" if all_stored else "unknown" if cost.seconds is None else duration(cost.seconds)
     return [

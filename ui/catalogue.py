@@ -18,7 +18,7 @@ from numembed.paper import paper_study, published
 from numembed.study import pinned_before
 from ui.frame import result_store, settings
 from ui.table import Cell, Column, number, selected_rows, table
-from ui.words import md_text, size
+from ui.words import duration, md_text, size
 
 KINDS = {  # the chip, and how a sentence about such a model begins
     "encoder": ("Encoder", "An encoder, which was made for this task and reads the whole text at once,"),
@@ -27,6 +27,7 @@ KINDS = {  # the chip, and how a sentence about such a model begins
     "slerp": ("SLERP", "Several trained versions of one model, joined along an arc (SLERP),"),
     "llm": ("Large language model", "A large language model, trained further for this task,"),
     "static": ("Static", "A table with one vector for each token, without attention (static),"),
+    "scratch": ("Made here", "A small model of this program's own, trained from nothing,"),
 }
 assert tuple(KINDS) == FAMILIES_OF_MODELS
 
@@ -58,8 +59,8 @@ class Standing:
 
     @property
     def is_here(self) -> bool:
-        """True where nothing has to be fetched."""
-        return self.cost.download_bytes == 0
+        """True where nothing has to be fetched or trained."""
+        return self.cost.download_bytes == 0 and not self.cost.training_seconds
 
 
 def find_models() -> list[Row]:
@@ -73,7 +74,7 @@ def find_models() -> list[Row]:
     with st.container(horizontal=True, key="chips"):
         _chips("Kind of model", "find_kind", {name: KINDS[name][0] for name in FAMILIES_OF_MODELS},
                "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
-               "models are tables.")  # fmt: skip
+               "models are tables. Those made here are this program's own.")  # fmt: skip
         _chips("Parameters", "find_size", _SIZES, "The numbers of which a model is made, in millions and billions.")
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
     found = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
@@ -207,7 +208,6 @@ def _size_of(row: Row) -> str:
 
 def _cells(row: Row, known: Standing) -> list[Cell]:
     scored = published(row.paper_name)
-    fetched = known.cost.download_bytes
     by_request = Cell(f"{row.licence}, by request", note="Its owner decides who may download it.")
     return [
         Cell(row.name, row.name.casefold()),
@@ -215,12 +215,19 @@ def _cells(row: Row, known: Standing) -> list[Cell]:
         Cell(parameters(row.parameters_millions), row.parameters_millions),
         Cell(f"{row.dimension:,}", row.dimension),
         Cell("no limit", 1e12) if row.max_tokens is None else Cell(f"{row.max_tokens:,}", row.max_tokens),
-        Cell("unknown" if fetched is None else size(fetched) if fetched else "is here", fetched),
+        _download_cell(known.cost),
         Cell({None: "unknown", True: "yes", False: "no"}[known.cost.fits]),
         by_request if row.gated else Cell(row.licence or "unknown"),
         _check_cell(row, known.check),
         number(scored.silhouette_families if scored else None, note="The paper does not have this model."),
     ]
+
+
+def _download_cell(cost: Cost) -> Cell:
+    fetched = cost.download_bytes
+    if cost.training_seconds:
+        return Cell("trained here", 0, note=f"At its first use, in about {duration(cost.training_seconds)}.")
+    return Cell("unknown" if fetched is None else size(fetched) if fetched else "is here", fetched)
 
 
 def _check_cell(row: Row, check: ModelCheck | None) -> Cell:

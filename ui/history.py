@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from numembed.errors import NumembedError
-from numembed.jobs import Job
+from numembed.jobs import LADDER, SAVING, STUDY, Job
+from numembed.store import StoredModel
 from numembed.study import Study
 from ui.choice import put_choice
 from ui.frame import job_table, vector_store
 from ui.running import start, stop
 from ui.table import Cell, Column, number, selected_rows, table
 from ui.words import duration, md_text, moment, plural, size
+
+if TYPE_CHECKING:
+    from numembed.ladder.ladder import Ladder
 
 _STATES = {
     "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",
@@ -24,6 +31,7 @@ _RUNS = (
     Column("By"),
     Column("What went wrong", kind="wide"),
 )
+_ALL = ""  # no model's name
 _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kind="number"))
 
 
@@ -68,15 +76,32 @@ def stored_vectors() -> None:
                 "They save computing the same text twice; deleting them loses nothing but time.")  # fmt: skip
     if not models:
         return
-    rows = [[Cell(m.name), number(m.vectors, 0), Cell(size(m.size_bytes), m.size_bytes)] for m in models]
+    named: dict[str, list[StoredModel]] = {}
+    for model in models:  # a ladder's models have their base's name
+        named.setdefault(model.name, []).append(model)
+    titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
+    rows = [[Cell(titles[name]), *_held(alike)] for name, alike in named.items()]
     table(_STORED, rows, key="stored", label="Stored vectors of each model")
     with st.popover("Delete vectors", icon=":material/delete:"):
-        names = {model.key: model.name for model in models} | {"all": "All models"}
-        key = st.selectbox("Whose vectors?", names, format_func=names.__getitem__, key="delete_which")
-        st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
-        st.button(
-            f"Delete the vectors of: {md_text(names[key])}", on_click=_delete_vectors, args=(key,), key="delete_now"
+        choices = [*named, _ALL]
+        chosen = st.selectbox(
+            "Whose vectors?", choices, format_func=lambda name: titles.get(name, "All models"), key="delete_which"
         )
+        st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
+        keys = [None] if chosen == _ALL else [model.key for model in named[chosen]]
+        st.button(
+            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}", on_click=_delete_vectors,
+            args=(keys,), key="delete_now",
+        )  # fmt: skip
+
+
+def _stored_title(name: str, count: int) -> str:
+    return name if count == 1 else f"{name} and {plural(count - 1, 'model')} made of it"
+
+
+def _held(models: Sequence[StoredModel]) -> list[Cell]:
+    total = sum(model.size_bytes for model in models)
+    return [number(sum(model.vectors for model in models), 0), Cell(size(total), total)]
 
 
 def _row(job: Job) -> list[Cell]:
@@ -92,9 +117,14 @@ def _row(job: Job) -> list[Cell]:
 
 def _title(job: Job) -> str:
     try:
+        if job.kind == LADDER:
+            return job.ladder.title
+        if job.kind == SAVING:
+            saving = job.saving
+            return f"{saving.title}, from the {saving.ladder.title[:1].lower()}{saving.ladder.title[1:]}"
         study = job.study
     except NumembedError:
-        return "a study of another version"
+        return "a run of another version"
     models = ", ".join(spec.name for spec in study.models[:2])
     more = f" and {len(study.models) - 2} more" if len(study.models) > 2 else ""
     return f"{models}{more} · {plural(len(study.families), 'family', 'families')} × {study.per_family} × {study.length}"
@@ -102,21 +132,36 @@ def _title(job: Job) -> str:
 
 def _actions(job: Job) -> None:
     try:
-        study = job.study
+        study = job.study if job.kind == STUDY else None
+        ladder = job.ladder if job.kind == LADDER else None
     except NumembedError as error:
         st.warning(md_text(f"This run cannot be opened: {error}"))
-        study = None
+        study = ladder = None
     with st.container(horizontal=True):
         if study is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
             put_choice(study)
             st.switch_page("pages/compare.py")
+        if ladder is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
+            _to_merge(ladder)
         if job.active:
             st.button("Stop", key="stop", on_click=stop, args=(job.id,), icon=":material/stop_circle:")
         else:
             if study is not None:
                 st.button("Run again", key="again", on_click=_again, args=(study,), icon=":material/replay:")
             st.button("Forget this run", key="forget", on_click=_forget, args=(job.id,), icon=":material/delete:",
-                      help="Takes it off this list. Its vectors, scores and maps stay.")  # fmt: skip
+                      help="Takes it off this list. What it has computed or saved stays.")  # fmt: skip
+
+
+def _to_merge(ladder: Ladder) -> None:
+    from ui.merge import open_ladder
+
+    if open_ladder(ladder):
+        st.switch_page("pages/merge.py")
+    st.warning(
+        "This ladder was asked for on the command line, with more than the Merge page offers. What it found is in the "
+        "files that the command wrote.",
+        icon=":material/info:",
+    )
 
 
 def _again(study: Study) -> None:
@@ -130,9 +175,10 @@ def _forget(job_id: str) -> None:
         jobs.delete(job_id)
 
 
-def _delete_vectors(key: str) -> None:
+def _delete_vectors(keys: Sequence[str | None]) -> None:
     with vector_store() as vectors:
-        vectors.delete(None if key == "all" else key)
+        for key in keys:
+            vectors.delete(key)
 
 
 def _remember(ids: list[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.cost import cost_of
+from numembed.cost import BYTES, cost_of
 from numembed.errors import BadChoice, NumembedError
 from numembed.models.catalogue import model, reference_of
 from numembed.models.check import ModelCheck
@@ -43,7 +43,7 @@ def model_card(row: Row) -> None:
     with st.container(border=True, key="card"):
         with st.container(gap="xsmall", key="card_head"):
             st.subheader(md_text(row.name), anchor=False)
-            st.markdown(md_text(sentence_of(row)))
+            st.markdown(md_text(sentence_of(row), most=2000))
             _badges(row, known.is_here, known.check)
         if row.refused:
             st.warning(md_text(f"{row.name} is not run here: {row.refused}."), icon=":material/block:")
@@ -69,8 +69,11 @@ def model_card(row: Row) -> None:
 def sentence_of(row: Row) -> str:
     """Return what a model is, in one sentence."""
     millions = row.parameters_millions
-    many = f"{millions:,.0f} million" if millions < 1000 else f"{millions / 1000:.1f} billion"
-    return f"{KINDS[row.family][1]} with {many} parameters. Made by {row.repo.partition('/')[0]}."
+    many = (
+        f"{millions:,.{0 if millions >= 10 else 1}f} million" if millions < 1000 else f"{millions / 1000:.1f} billion"
+    )
+    by = f"Made by {row.repo.partition('/')[0]}." if row.repo else row.made_note
+    return f"{KINDS[row.family][1]} with {many} parameters. {by}"
 
 
 def recipe_of(row: Row) -> list[str]:
@@ -186,15 +189,15 @@ def _width(text: str, row: Row) -> int | None:
 def _facts(row: Row) -> None:
     short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
     facts = (
-        ("Repository", "repo", row.repo),
-        ("Commit", "revision", row.revision[:12] or "unknown; the newest when it is first used"),
+        ("Repository", "repo", row.repo or "none: it is made by this program"),
+        ("Commit", "revision", _pin_of(row)),
         ("Kind", "family", KINDS[row.family][0]),
         ("Parameters", "parameters_millions", parameters(row.parameters_millions)),
         ("Numbers in a vector", "dimension", f"{row.dimension:,}"),
         ("Reads at most", "max_tokens", "no limit" if row.max_tokens is None else f"{row.max_tokens:,} tokens"),
         ("Licence", "licence", row.licence or "unknown"),
         ("Files only by request", "gated", _YES[row.gated]),
-        ("Files", "download_gb", f"{size(row.download_gb * 1e9)} in {row.stored_dtype}"),
+        ("Files", "download_gb", f"{size(_file_bytes(row))} in {row.stored_dtype}"),
         ("Loaded in", "dtype", row.dtype),
         ("Architecture", "architecture", row.architecture or "unknown"),
         ("Vector made from", "pooling", _POOLING[row.pooling]),
@@ -207,6 +210,16 @@ def _facts(row: Row) -> None:
     mark = {True: " · not verified", False: ""}
     rows = [[Cell(title), Cell(value + mark[_unsure(name, row)])] for title, name, value in facts]
     table((Column("Fact", kind="line"), Column(row.name)), rows, key="facts", label=f"Facts about {row.name}")
+
+
+def _pin_of(row: Row) -> str:
+    if not row.repo:
+        return "none: the digest of its files stands for it"
+    return row.revision[:12] or "unknown; the newest when it is first used"
+
+
+def _file_bytes(row: Row) -> float:
+    return row.download_gb * 1e9 or row.parameters_millions * 1e6 * BYTES[row.stored_dtype]
 
 
 def _unsure(name: str, row: Row) -> bool:
@@ -241,6 +254,7 @@ def _cost(row: Row, spec: ModelSpec) -> None:
     fetched = cost.download_bytes
     told = [
         "Nothing to download." if fetched == 0 else f"Downloads {size(fetched)} first." if fetched else "",
+        f"It is trained here at first use: about {duration(cost.training_seconds)}." if cost.training_seconds else "",
         f"Takes about {size(cost.memory_bytes)} of memory"
         + {None: ".", True: ", which this machine has.", False: ", which is more than this machine has."}[cost.fits]
         if cost.memory_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import streamlit as st
 from numembed.errors import ModelUnavailable, NumembedError
 from numembed.models import hub
 from numembed.models.catalogue import facts_of, model, reference_of
-from numembed.models.checkpoints import folder_of
+from numembed.models.checkpoints import adapter_folder, folder_of
 from numembed.models.hub import HubCard
 from numembed.models.loading import read_json
-from numembed.models.spec import HubWeights, LocalWeights, ModelSpec
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.tokens import max_tokens
 from numembed.settings import LIMITS
 from ui.catalogue import parameters, show_model, spec_of, take_to_compare
@@ -52,9 +53,27 @@ def _preview(spec: ModelSpec) -> None:
             _folder(spec)
         case HubWeights(repo, revision):
             _hub_card(spec, repo, revision)
+        case LoraWeights():
+            _adapted(spec, spec.weights)
         case _:
             st.caption(md_text(f"{spec.name} needs no files on this machine."))
             _take(spec)
+
+
+def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
+    """Tell what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
+    if isinstance(weights.base, LocalWeights):
+        folder_of(replace(spec, weights=weights.base), settings())
+    if isinstance(weights.adapter, LocalWeights):
+        adapter_folder(weights.adapter, settings())
+    fetched = isinstance(weights.base, HubWeights) or isinstance(weights.adapter, HubWeights)
+    where = "What is not on this machine yet is fetched from the model hub when it is run." if fetched else ""
+    with st.container(border=True, key="own_card"):
+        st.markdown(f"**{md_text(spec.name)}**")
+        times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
+        told = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
+        st.caption(md_text(told))
+        _take(spec)
 
 
 def _folder(spec: ModelSpec) -> None:

@@ -15,15 +15,16 @@ from ui.frame import job_table, result_store, visitor
 from ui.words import duration, md_text, size
 
 _STAGE_WORDS = {
-    "waiting": "waiting", "download": "downloading", "load": "loading",
+    "waiting": "waiting", "download": "downloading", "train": "training, once on this machine", "load": "loading",
     "encode": "encoding", "score": "scoring", "project": "drawing maps",
     "redraw": "redrawing windows", "examine": "looking closer", "twin": "reading with random weights",
     "done": "done", "failed": "could not run",
 }  # fmt: skip
 _SHARE = {
-    "waiting": (0, 0), "download": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7), "score": (0.7, 0.8),
-    "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0), "twin": (0.95, 1.0),
+    "waiting": (0, 0), "download": (0, 0.5), "train": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7),
+    "score": (0.7, 0.8), "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0), "twin": (0.95, 1.0),
 }  # fmt: skip
+_TIMED = ("download", "train", "encode", "score")
 _ANSWERED = ("project", "twin", "done", "failed")
 _FORGET_SECONDS = 15
 
@@ -50,7 +51,7 @@ def watch(study: Study) -> Job | None:
     with job_table() as jobs:
         job = jobs.latest(study)
     if job is not None and job.active:
-        st.fragment(_bars, run_every=_poll_seconds())(job.id)
+        st.fragment(_bars, run_every=poll_seconds())(job.id)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
         if _failed_checks(study):
@@ -111,7 +112,7 @@ def _told(step: ModelProgress) -> str:
         parts.append(f"{size(step.done)} of {size(step.total)}")
     elif step.stage in STAGES and step.stage != "done" and step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
-    if step.seconds_left is not None and step.stage in ("download", "encode", "score") and step.seconds_left >= 1:
+    if step.stage in _TIMED and step.seconds_left is not None and step.seconds_left >= 1:
         parts.append(f"about {duration(step.seconds_left)} left")
     if step.stage == "failed":
         parts.append(md_text(step.note))
@@ -123,7 +124,7 @@ def _watchers() -> dict[str, float]:
     return {}
 
 
-def _poll_seconds() -> float:
+def poll_seconds() -> float:
     """Return how often this page asks: every second, more slowly as more people watch."""
     now, watchers = time.monotonic(), _watchers()
     watchers[visitor()] = now

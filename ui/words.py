@@ -6,6 +6,8 @@ import re
 import time
 import unicodedata
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def md_text(text: str, *, most: int = 600) -> str:
     """Return user text so that Markdown shows it as it stands: no links, images, maths, icons or colours.
@@ -48,6 +50,16 @@ def size(size_bytes: float) -> str:
     if size_bytes < 1_000_000:
         return f"{max(1, round(size_bytes / 1000)) if size_bytes else 0} kB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"
+
+
+def small(value: float) -> str:
+    """Return a number that may be very small, with two digits that count.
+
+    >>> small(0.31), small(0.0000112), small(0)
+    ('0.31', '1.1 × 10⁻⁵', '0')
+    """
+    digits, _, power = f"{value:.2g}".partition("e")
+    return f"{digits} × 10{str(int(power)).translate(_RAISED)}" if power else digits
 
 
 def moment(seconds: float | None) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from numembed.cli import listing
+from numembed.cli import listing, merging
 from numembed.cli.running import examine, run_study
 from numembed.errors import NumembedError
 from numembed.paper import PAPER_FAMILIES
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         asked.set_defaults(examination=examination)
         if examination == "landing":
             asked.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
+    merging.add_commands(command)
     command("families", listing.families, "List the families of sequences.")
     command("models", listing.models, "List the catalogue and the baselines.")
     code = command("code", listing.code, "For operators: print what allows the program code of a model.")

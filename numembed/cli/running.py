@@ -6,6 +6,7 @@ import argparse
 import getpass
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -62,7 +63,7 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(
             study, vectors=vectors, results=results, loaded=LoadedModel(settings),
-            settings=settings, report=progress_bar(study),
+            settings=settings, report=progress_bar([spec.name for spec in study.models]),
         )  # fmt: skip
         if options.out:
             from numembed.export import write_folder
@@ -72,7 +73,7 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
     error = " ".join(outcome.errors.values())
     with JobTable(settings.app_db) as jobs:
         jobs.record(
-            study, asked_by=f"command line ({_user()})", seconds=time.monotonic() - began,
+            study, asked_by=f"command line ({user_name()})", seconds=time.monotonic() - began,
             state="failed" if error else "done", error=error,
         )  # fmt: skip
     return outcome, found
@@ -102,8 +103,8 @@ def study_of(options: argparse.Namespace) -> Study:
     return Study.from_dict(plain | given)
 
 
-def progress_bar(study: Study) -> Report:
-    """Return a report that draws one bar a model on a terminal, and nothing elsewhere."""
+def progress_bar(names: Sequence[str]) -> Report:
+    """Return a report that draws one bar a model, or whatever ``names`` says, on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
         return lambda index, stage, done, total, note: None
     from tqdm import tqdm
@@ -112,7 +113,7 @@ def progress_bar(study: Study) -> Report:
 
     def report(index: int, stage: str, done: int, total: int, note: str) -> None:
         if index not in bars:
-            bars[index] = tqdm(total=1, desc=study.models[index].name, file=sys.stderr, position=index)
+            bars[index] = tqdm(total=1, desc=names[index], file=sys.stderr, position=index)
         bar = bars[index]
         bar.set_postfix_str(stage if stage in STAGES else note[:60], refresh=False)
         bar.total, bar.n = max(total, 1), done
@@ -123,7 +124,8 @@ def progress_bar(study: Study) -> Report:
     return report
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number without a name

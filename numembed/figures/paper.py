@@ -22,6 +22,7 @@ METRIC_TITLES = {
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
     "encoder": ("#0072B2", "circle", "●"), "llm": ("#7F7F7F", "square", "■"), "lora": ("#D55E00", "diamond", "◆"),
     "souping": ("#CC79A7", "cross", "✚"), "slerp": ("#009E73", "triangle-up", "▲"), "static": ("#8C6BB1", "star", "★"),
+    "scratch": ("#E69F00", "hexagon", "⬢"),
 }  # fmt: skip
 _GROUND = {"light": "#FFFFFF", "dark": "#0E1117"}
 _BAND = {"light": "rgba(127,127,127,0.18)", "dark": "rgba(180,180,180,0.20)"}

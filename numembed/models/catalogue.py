@@ -6,25 +6,40 @@ A name may be followed by options: ``Qwen3-Embedding-0.6B dim=256 prompt=query``
 from __future__ import annotations
 
 import json
-import os
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from numembed.errors import BadChoice, ModelUnavailable
 from numembed.models.baselines import BASELINES
+from numembed.models.reference_options import (
+    CHOICES,
+    OPTIONS,
+    WITHOUT_FOLDER,
+    adapter_named,
+    adapter_written,
+    check_characters,
+    folder_named,
+    is_folder,
+    is_hub_id,
+    seed_named,
+    split,
+    whole,
+)  # fmt: skip
 from numembed.models.rows import Row, read_rows
 from numembed.models.spec import (
-    PRECISIONS,
     BaselineWeights,
+    FolderWeights,
     HubWeights,
     Loading,
     LocalWeights,
+    LoraWeights,
+    MergedWeights,
     ModelSpec,
     RemoteWeights,
+    ScratchWeights,
+    Weights,
+    origin_of,
 )  # fmt: skip
 from numembed.settings import LIMITS
 
@@ -33,27 +48,6 @@ BUNDLED = HubWeights(CATALOGUE["all-MiniLM-L6-v2"].repo, CATALOGUE["all-MiniLM-L
 """The one model that comes with the installation; its files lie in a package, its identity is the hub's."""
 
 ENDPOINT = "endpoint:"
-DTYPES = ("float32", "bfloat16", "float16")
-OPTIONS = {  # in the order in which a reference lists them
-    "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
-    "dim": "keep the first so many numbers of a vector (Matryoshka)",
-    "precision": f"round the vectors: {', '.join(PRECISIONS)}",
-    "max_tokens": "read at most so many tokens",
-    "attention": "causal or bidirectional, whatever the folder says",
-    "pooling": "mean, cls or lasttoken, whatever the folder says",
-    "bos": "yes: put the begin-of-text token first",
-    "eos": "yes: put the end-of-text token last",
-    "dtype": f"number format of the weights: {', '.join(DTYPES)}",
-    "weights": "random or random:3 (a seed): the same architecture before any training, as a baseline",
-}
-_CHOICES = {
-    "precision": PRECISIONS, "attention": ("causal", "bidirectional"), "pooling": ("mean", "cls", "lasttoken"),
-    "bos": ("yes",), "eos": ("yes",), "dtype": DTYPES,
-}  # fmt: skip
-_RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
-_WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
-_OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
 
 
 def model(reference: str) -> ModelSpec:
@@ -71,18 +65,20 @@ def model(reference: str) -> ModelSpec:
     reference = reference.strip()
     if len(reference) > LIMITS.reference_chars:
         raise BadChoice(f"A model's name has at most {LIMITS.reference_chars} characters, got {len(reference):,}.")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in reference):
-        raise BadChoice(f"A model's name has no control characters, got {reference[:80]!r}. Rename its folder.")
-    name, options = _split(reference)
+    check_characters(reference)
+    name, options = split(reference)
     plain = _plain(name)
     if not options:
         return plain
     spec = _with_options(plain, options)
-    return replace(spec, name=plain.name + _written(spec))
+    return replace(spec, name=plain.name + _written(spec, short=True))
 
 
 def reference_of(spec: ModelSpec) -> str:
-    """Return the shortest text from which :func:`model` makes ``spec`` again (its weights unpinned)."""
+    """Return the shortest text from which :func:`model` makes ``spec`` again (its weights unpinned).
+
+    Raises BadChoice for a merge in memory, which no name describes.
+    """
     return _weights_reference(spec) + _written(spec)
 
 
@@ -92,20 +88,25 @@ def random_twin(spec: ModelSpec) -> ModelSpec | None:
     >>> random_twin(model("all-MiniLM-L6-v2")).name
     'all-MiniLM-L6-v2 weights=random'
 
-    None for baselines, endpoints, what has random weights already and models that need program code of their own.
+    The twin of an adapted or merged model is its base's. None for baselines, endpoints, what has random weights already
+    and models that need program code of their own.
     """
-    recipe = spec.loading
-    if not isinstance(spec.weights, HubWeights | LocalWeights) or recipe.random_seed is not None or recipe.remote_code:
+    recipe, origin = spec.loading, origin_of(spec.weights)
+    if not isinstance(origin, FolderWeights) or recipe.random_seed is not None or recipe.remote_code:
         return None
-    twin = replace(spec, loading=replace(recipe, random_seed=0))
-    return replace(twin, name=spec.name.removesuffix(_written(spec)) + _written(twin))
+    twin = replace(spec, weights=origin, loading=replace(recipe, random_seed=0))
+    merged = isinstance(spec.weights, MergedWeights)
+    own = _plain(_weights_reference(twin)).name if merged else spec.name.removesuffix(_written(spec, short=True))
+    return replace(twin, name=own + _written(twin))
 
 
 def facts_of(spec: ModelSpec) -> Row | None:
-    """Return the catalogue's facts about the weights of ``spec``, or None where it is no row."""
-    match spec.weights:
+    """Return the catalogue's facts about the weights of ``spec``, or its base's; None where that is no row."""
+    match origin_of(spec.weights):
         case HubWeights(repo):
             return next((row for row in CATALOGUE.values() if repo in (row.repo, row.mirror)), None)
+        case ScratchWeights(name):
+            return CATALOGUE.get(name)
     return None
 
 
@@ -121,14 +122,14 @@ def _plain(name: str) -> ModelSpec:
         return ModelSpec(BASELINES[name].title, BaselineWeights(name, version))
     if name.startswith(ENDPOINT):
         return ModelSpec(name, RemoteWeights(name.removeprefix(ENDPOINT)))
-    if name.startswith(("/", "~", "./", "../")) or Path(name).is_absolute():
-        folder = Path(os.path.expanduser(name)).absolute()  # pathlib's own raises where there is no such user
+    if is_folder(name):
+        folder = folder_named(name)
         return ModelSpec(folder.name or str(folder), LocalWeights(str(folder)))
     repo, _, revision = name.partition("@")
     for row in CATALOGUE.values():
-        if name == row.name or (repo == row.repo and (revision in ("", row.revision) or not row.mirror)):
+        if name == row.name or (row.repo and repo == row.repo and (revision in ("", row.revision) or not row.mirror)):
             return _from_row(row, revision)
-    if not _HUB_ID.fullmatch(name) or ".." in name or "--" in name:
+    if not is_hub_id(name):
         raise BadChoice(
             f"{name[:80]!r} is no model's name. Give a name from the catalogue, a baseline, "
             "a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder that starts with / or ~."
@@ -139,49 +140,43 @@ def _plain(name: str) -> ModelSpec:
 def _from_row(row: Row, revision: str = "") -> ModelSpec:
     if row.refused:
         raise ModelUnavailable(f"{row.name} is not run here: {row.refused}")
+    if row.family == "scratch":
+        return ModelSpec(row.name, ScratchWeights(row.name), dtype=row.dtype, loading=row.loading)
     weights = HubWeights(row.mirror) if row.mirror else HubWeights(row.repo, revision or row.revision)
     named = row.name if revision in ("", row.revision) else f"{row.repo}@{revision}"
     return ModelSpec(named, weights, dtype=row.dtype, loading=row.loading)
 
 
 def _weights_reference(spec: ModelSpec) -> str:
-    match spec.weights:
+    match origin_of(spec.weights) if isinstance(spec.weights, LoraWeights) else spec.weights:
         case BaselineWeights(name):
             return name
         case RemoteWeights(endpoint):
             return ENDPOINT + endpoint
         case LocalWeights(path):
             return path
+        case ScratchWeights(name):
+            return name
         case HubWeights(repo, revision):
             row = facts_of(spec)
             if row and (repo == row.mirror or revision in ("", row.revision)):
                 return row.name
             return f"{repo}@{revision}" if revision else repo
-
-
-def _split(reference: str) -> tuple[str, dict[str, str]]:
-    """Return the name and its options.
-
-    >>> _split('all-MiniLM-L6-v2 prompt="query: " dim=64')
-    ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
-    """
-    options: dict[str, str] = {}
-    while found := _OPTION.search(reference):
-        if found[1] in options:
-            raise BadChoice(f"The option {found[1]} stands twice in {reference[:80]!r}.")
-        options = {found[1]: found[2]} | options
-        reference = reference[: found.start()]
-    return reference, options
+        case LoraWeights() | MergedWeights():
+            raise BadChoice(
+                f"{spec.name[:80]} is a merge in memory, which a study or a link cannot name. Save it as a folder and "
+                "take that."
+            )
 
 
 def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     if spec.is_baseline:
         raise BadChoice(f"{spec.name} is a baseline and takes no options such as {next(iter(options))}.")
-    if isinstance(spec.weights, RemoteWeights) and (wrong := [name for name in options if name not in _WITHOUT_FOLDER]):
-        raise BadChoice(f"An endpoint takes {', '.join(_WITHOUT_FOLDER)}; {wrong[0]} is decided by its server.")
+    if isinstance(spec.weights, RemoteWeights) and (wrong := [name for name in options if name not in WITHOUT_FOLDER]):
+        raise BadChoice(f"An endpoint takes {', '.join(WITHOUT_FOLDER)}; {wrong[0]} is decided by its server.")
     for name, value in options.items():
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise BadChoice(f"{name} is one of {', '.join(_CHOICES[name])}, got {value[:40]!r}.")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise BadChoice(f"{name} is one of {', '.join(CHOICES[name])}, got {value[:40]!r}.")
     changes: dict[str, Any] = {name: options[name] for name in ("precision", "dtype") if name in options}
     recipe: dict[str, Any] = {f"add_{name}": True for name in ("bos", "eos") if name in options}
     if "pooling" in options:
@@ -189,28 +184,28 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     if "attention" in options:
         recipe["causal"] = options["attention"] == "causal"
     if "weights" in options:
-        recipe["random_seed"] = _seed(options["weights"])
+        recipe["random_seed"] = seed_named(options["weights"])
+    if "adapter" in options or "scale" in options:
+        changes["weights"] = _adapted(spec.weights, options)
     facts = facts_of(spec)
     if "dim" in options:
-        changes["dimensions"] = _whole("dim", options["dim"], facts.dimension if facts else 100_000)
+        changes["dimensions"] = whole("dim", options["dim"], facts.dimension if facts else 100_000)
     if "max_tokens" in options:
-        changes["max_tokens"] = _whole("max_tokens", options["max_tokens"], (facts and facts.max_tokens) or 1_000_000)
+        changes["max_tokens"] = whole("max_tokens", options["max_tokens"], (facts and facts.max_tokens) or 1_000_000)
     if "prompt" in options:
         changes["prompt"] = _prompt(options["prompt"], spec)
     return replace(spec, **changes, loading=replace(spec.loading, **recipe))
 
 
-def _whole(name: str, value: str, most: int) -> int:
-    if not value.isascii() or not value.isdigit() or len(value) > 12 or not 1 <= int(value) <= most:
-        raise BadChoice(f"{name} is a whole number from 1 to {most:,}, got {value[:40]!r}.")
-    return int(value)
-
-
-def _seed(value: str) -> int:
-    found = _RANDOM.fullmatch(value)
-    if found is None:
-        raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
-    return int(found[1] or 0)
+def _adapted(base: Weights, options: Mapping[str, str]) -> LoraWeights:
+    if "adapter" not in options:
+        raise BadChoice("scale tells how strongly an adapter acts: name the adapter before it, adapter=/its/folder.")
+    assert isinstance(base, FolderWeights)
+    try:
+        scale = float(options.get("scale", 1))
+    except ValueError:
+        raise BadChoice(f"An adapter's scale is a number from 0 to 2, got {options['scale'][:40]!r}.") from None
+    return LoraWeights(base, adapter_named(options["adapter"]), scale)
 
 
 def _prompt(value: str, spec: ModelSpec) -> str:
@@ -228,12 +223,15 @@ def _prompt(value: str, spec: ModelSpec) -> str:
     raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {told}")
 
 
-def _written(spec: ModelSpec) -> str:
-    """Return the options in which ``spec`` differs from its plain model, as a reference writes them."""
+def _written(spec: ModelSpec, *, short: bool = False) -> str:
+    """Return the options in which ``spec`` differs from its plain model, as a reference or (``short``) a name does."""
     facts = facts_of(spec)
     usual_dtype, usual = (facts.dtype, facts.loading) if facts else ("float32", Loading())
     recipe, own = spec.loading, {text: name for name, text in prompts_of(spec).items()}
+    scale = spec.weights.scale if isinstance(spec.weights, LoraWeights) else 1.0
     values = {
+        "adapter": adapter_written(spec.weights.adapter, short) if isinstance(spec.weights, LoraWeights) else "",
+        "scale": "" if scale == 1 else f"{scale:g}" if float(f"{scale:g}") == scale else repr(scale),
         "prompt": spec.prompt and (own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)),
         "dim": spec.dimensions, "precision": spec.precision if spec.precision != "float32" else "",
         "max_tokens": spec.max_tokens,

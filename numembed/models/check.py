@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from numembed.models.loading import pooling_of, read_json, transformer_of
 from numembed.models.rows import Row
+from numembed.models.spec import LoraWeights, MergedWeights
 
 if TYPE_CHECKING:
     from numembed.models.encoders import SentenceEncoder
@@ -20,6 +21,8 @@ Matrix = NDArray[np.float32]
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
 _STARTS, _ENDS = ("1, 2, 3, 4, ", "7 7 7 ", "12, "), "0123456789"  # texts that differ in their last digit
+_OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
+_AS_BEFORE = "How it reads was looked at when its base was loaded."
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 
@@ -62,13 +65,34 @@ class ModelCheck:
 def check_model(encoder: SentenceEncoder, facts: Row | None) -> ModelCheck:
     """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
     looks: tuple[Callable[[SentenceEncoder, Row | None], Finding | None], ...] = (
-        _weights, _needed_part, _wanted_tokens, _last_token, _attention, _pooling, _batches,
+        _weights, _exchanged, _needed_part, _wanted_tokens, _last_token, _attention, _pooling, _batches,
     )  # fmt: skip
     found = [look(encoder, facts) for look in looks]
+    found += _vectors(encoder, facts)
+    return ModelCheck(tuple(finding for finding in found if finding is not None))
+
+
+def check_kin(encoder: SentenceEncoder, known: SentenceEncoder) -> ModelCheck:
+    """Return the check of a model that took the place of ``known`` in memory.
+
+    How it reads is the same where only the weights are others, so it is not looked at again: that took as long as a
+    fifth of a small run. Another prompt, or a finding that was wrong, and everything is.
+    """
+    if encoder.spec.weights == known.spec.weights or encoder.spec.prompt != known.spec.prompt or not known.check.ok:
+        return check_model(encoder, encoder.facts)
+    weights, changed = _weights(encoder, encoder.facts), _exchanged(encoder, encoder.facts)
+    if changed is not None:
+        changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
+    vectors = _vectors(encoder, encoder.facts)
+    anew = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
+    same = [finding for finding in known.check.findings if finding.name not in anew]
+    return ModelCheck((weights, *([changed] if changed else []), *same, *vectors))
+
+
+def _vectors(encoder: SentenceEncoder, facts: Row | None) -> list[Finding]:
     vectors = encoder.encode(list(_TEXTS))
     promised = (facts.normalizes if facts else None) or _normalizes(encoder)
-    found += check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
-    return ModelCheck(tuple(finding for finding in found if finding is not None))
+    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
 
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
@@ -97,6 +121,20 @@ def _weights(encoder: SentenceEncoder, facts: Row | None) -> Finding:
         said = f"{len(ignored)} weights in its files were left out, so the model is not whole"
         return Finding("weights", False, f"{said} ({_some(ignored)}).")
     return Finding("weights", True, "Every weight was read, none was made up.")
+
+
+def _exchanged(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    """How much of the base an adapter or a merge has changed."""
+    exchange, weights = encoder.exchange, encoder.spec.weights
+    if exchange is None or not isinstance(weights, LoraWeights | MergedWeights):
+        return None
+    what = "adapter" if isinstance(weights, LoraWeights) else "merge"
+    if not exchange.changed:
+        return Finding(what, False, f"Its {what} changes nothing that a vector passes through.")
+    said = f"Its {what} changes {exchange.changed} of {exchange.tensors} weight tensors."
+    if exchange.lost:
+        said += f" {encoder.spec.dtype} rounds {exchange.lost:.0%} of that change away; dtype=float32 keeps it."
+    return Finding(what, True, said)
 
 
 def _needed_part(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:

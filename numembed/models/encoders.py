@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors, TooLarge
+from numembed.models.adapted import Exchange
 from numembed.models.catalogue import facts_of
-from numembed.models.check import ModelCheck, check_model
+from numembed.models.check import ModelCheck, check_kin, check_model
 from numembed.models.checkpoints import folder_of, known_folder
 from numembed.models.devices import device_of, give_back_memory
 from numembed.models.loading import faults_told, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.rows import Row
-from numembed.models.spec import ModelSpec, RemoteWeights
+from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
 from numembed.models.tokens import refuse_endless
 from numembed.progress import Progress, silent
 from numembed.settings import Settings
@@ -66,25 +67,38 @@ class Encoder(Protocol):
 
 
 class SentenceEncoder:
-    """An :class:`Encoder` over a SentenceTransformer folder."""
+    """An :class:`Encoder` over a SentenceTransformer folder; adapted and merged models need an ``exchange``."""
 
-    def __init__(self, spec: ModelSpec, folder: Path, *, device: str = "auto", facts: Row | None = None) -> None:
-        self.spec, self.folder, self.facts = spec, folder, facts
+    def __init__(
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        *,
+        device: str = "auto",
+        facts: Row | None = None,
+        exchange: Exchange | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.spec, self.folder, self.facts, self.exchange = spec, folder, facts, exchange
         self.device = device_of(device)
         self.model, self.report = load(spec, folder, device=self.device)
+        if exchange is not None:
+            exchange.bind(self.model)
+        self._put_in_place(progress)
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
         self.check = check_model(self, facts)
 
-    def with_prompt(self, spec: ModelSpec) -> SentenceEncoder:
-        """Return the encoder of ``spec``, which differs from this one's in its prompt alone: the weights are shared.
+    def of_kin(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
+        """Return the encoder of ``spec``, whose prompt, adapter or merge alone is another: the memory is shared.
 
-        It is checked like one that was just loaded.
+        It is checked like one that was just loaded. Whichever encoder is used puts its own weights in place first.
         """
         other = copy.copy(self)
         other.spec = spec
-        other.check = check_model(other, self.facts)
+        other._put_in_place(progress)
+        other.check = check_kin(other, self)
         return other
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
@@ -98,6 +112,7 @@ class SentenceEncoder:
         A batch that finds no room in memory is halved, and stays so for this model. Raises NonFiniteVectors where a
         number is NaN or infinite, TooLarge where a single text finds no room, AcceleratorLost.
         """
+        self._put_in_place()
         matrix = self._halving(list(texts))
         if not np.isfinite(matrix).all():
             row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
@@ -109,6 +124,7 @@ class SentenceEncoder:
 
     def token_vectors(self, text: str) -> Matrix:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
+        self._put_in_place()
         with faults_told(self.spec):  # the first pass of a model is this one, in its check
             vectors = self.model.encode(
                 [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
@@ -123,6 +139,12 @@ class SentenceEncoder:
             return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
         ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
         return ids
+
+    def _put_in_place(self, progress: Progress = silent) -> None:
+        if self.exchange is not None:
+            self.exchange.show(self.spec.weights, progress)
+        elif self.spec.weights != origin_of(self.spec.weights):
+            raise ValueError(f"{self.spec.name} was loaded without what changes its weights")
 
     def _halving(self, texts: list[str]) -> Matrix:
         """Return the rows of ``texts``; what does not fit at once is split until it does."""
@@ -208,28 +230,30 @@ class LoadedModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._encoder: Encoder | None = None
-        self._key, self._key_without_prompt = "", ""
+        self._key, self._shared_key = "", ""
         self.load_seconds = 0.0  # what the present encoder took to load; 0 where another prompt's weights were there
 
     def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
         """Return the encoder of ``spec``, loaded where it is not the present one; its files are told to ``progress``.
 
-        A model on this machine stays in memory where only the prompt is another.
+        A model on this machine stays in memory where only the prompt is another, or an adapter or merge made of it.
         """
         stored = spec.stored
-        key, without_prompt = stored.key, _without_prompt(stored)
+        key, shared, began = stored.key, _shared_key(stored), time.monotonic()
         if self._encoder is not None and self._key == key:
             return self._encoder
-        if self._key_without_prompt == without_prompt and isinstance(self._encoder, SentenceEncoder):
-            self._encoder, self.load_seconds = self._encoder.with_prompt(stored), 0.0
+        if self._shared_key == shared and isinstance(self._encoder, SentenceEncoder):
+            same_weights = self._encoder.spec.weights == stored.weights
+            self._encoder = self._encoder.of_kin(stored, progress)
+            self.load_seconds = 0.0 if same_weights else time.monotonic() - began
         else:
             self.free()
             folder = None if _is_remote(spec) else folder_of(spec, self._settings, progress=progress)
             progress(0, 1, "load")
             began = time.monotonic()
-            self._encoder = self._load(stored, folder)
+            self._encoder = self._load(stored, folder, progress)
             self.load_seconds = time.monotonic() - began
-        self._key, self._key_without_prompt = key, without_prompt
+        self._key, self._shared_key = key, shared
         return self._encoder
 
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
@@ -238,7 +262,7 @@ class LoadedModel:
             folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
         except ModelUnavailable:  # that model will say so itself when its turn comes
             return None
-        if folder is None or self._key_without_prompt == _without_prompt(spec.stored):
+        if folder is None or self._shared_key == _shared_key(spec.stored):
             return None
         thread = threading.Thread(target=_read_files, args=(folder,), name="numembed-read-ahead", daemon=True)
         thread.start()
@@ -246,18 +270,21 @@ class LoadedModel:
 
     def free(self) -> None:
         """Give the memory of the present model back to the system."""
-        self._encoder, self._key, self._key_without_prompt = None, "", ""
+        self._encoder, self._key, self._shared_key = None, "", ""
         gc.collect()  # also of a model that failed its check: its parts hold each other
         give_back_memory()
 
-    def _load(self, spec: ModelSpec, folder: Path | None) -> Encoder:
+    def _load(self, spec: ModelSpec, folder: Path | None, progress: Progress) -> Encoder:
         if folder is None:
             from numembed.models.remote import EndpointEncoder, pin
 
             assert isinstance(spec.weights, RemoteWeights)
             there = pin(spec.weights, self._settings)  # a sentence where the operator has taken it away
             return EndpointEncoder(spec, self._settings.endpoints[there.endpoint])
-        return SentenceEncoder(spec, folder, device=self._settings.device, facts=facts_of(spec))
+        exchange = Exchange(spec, folder, self._settings)
+        exchange.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
+        device, facts = self._settings.device, facts_of(spec)
+        return SentenceEncoder(spec, folder, device=device, facts=facts, exchange=exchange, progress=progress)
 
 
 def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list[list[int]]:
@@ -276,8 +303,9 @@ def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list
     return batches
 
 
-def _without_prompt(spec: ModelSpec) -> str:
-    return replace(spec, prompt="").key
+def _shared_key(spec: ModelSpec) -> str:
+    """Return the key of what stays in memory for other prompts, adapters and merges."""
+    return replace(spec, prompt="", weights=origin_of(spec.weights)).key
 
 
 def _is_remote(spec: ModelSpec) -> bool:

@@ -269,8 +269,9 @@ def _summary(reports: list[Any]) -> LoadReport:
     missing = {name for info in reports for name in info.missing_keys}
     missing |= {str(item[0]) for info in reports for item in info.mismatched_keys}
     ignored = {name for info in reports for name in info.unexpected_keys}
-    return LoadReport(*(tuple(sorted(name for name in names if _counts(name))) for names in (missing, ignored)))
+    return LoadReport(*(tuple(sorted(name for name in names if is_used(name))) for names in (missing, ignored)))
 
 
-def _counts(name: str) -> bool:
+def is_used(name: str) -> bool:
+    """Return False for weights that an embedding never passes through: poolers, output heads, tables of positions."""
     return not any(part in name for part in _UNUSED_PARTS)

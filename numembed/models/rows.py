@@ -11,8 +11,8 @@ from typing import Any
 
 from numembed.models.spec import Loading
 
-FAMILIES_OF_MODELS = ("encoder", "lora", "souping", "slerp", "llm", "static")
-"""The paper's kinds of models (section 3), and "static" for models without any attention."""
+FAMILIES_OF_MODELS = ("encoder", "lora", "souping", "slerp", "llm", "static", "scratch")
+"""The paper's kinds of models (section 3), "static" for models without any attention, "scratch" for our own."""
 
 _FILE = Path(__file__).with_name("catalogue.toml")
 
@@ -52,6 +52,8 @@ class Row:
     unsure: tuple[str, ...] = ()  # names of fields whose source could not be checked
     sources: tuple[str, ...] = ()
     refused: str = ""  # why it is not run at all
+    training_seconds: int = 0  # of one processor core, where it is trained on this machine at its first use
+    made_note: str = ""  # of a model of our own: how it was made, what it is good for and what not
 
 
 @functools.cache
@@ -70,5 +72,7 @@ def row_from(name: str, facts: Mapping[str, Any]) -> Row:
     known: dict[str, Any] = {fact: tuple(value) if isinstance(value, list) else value for fact, value in facts.items()}
     if known.get("max_tokens") == "unlimited":  # TOML has no None
         known["max_tokens"] = None
+    if known.get("family") == "scratch":  # it lies in no repository
+        known = {"repo": "", "revision": ""} | known
     known["loading"] = Loading(**known.get("loading", {}))
     return Row(name=name, **known)

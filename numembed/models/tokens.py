@@ -6,6 +6,7 @@ is killed after a while (``python -m numembed.models.tokens`` reads the question
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -75,7 +76,7 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
     if file is None or facts_of(spec):
         return
     try:
-        _ask_elsewhere({"file": str(file), "prompt": spec.prompt, "texts": list(texts), "max_tokens": None}, seconds)
+        _reads(str(file), file.stat().st_mtime_ns, spec.prompt, tuple(texts), seconds)
     except subprocess.TimeoutExpired:
         what = f"took longer than {seconds:g} s and was stopped"
     except subprocess.CalledProcessError:
@@ -86,6 +87,12 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
         f"The tokenizer of {spec.name} {what}: its tokenizer.json holds a pattern that does not end on such texts. "
         "Choose another model."
     )
+
+
+@functools.lru_cache(maxsize=8)  # hundreds of merges with one tokenizer read the same texts
+def _reads(file: str, changed_ns: int, prompt: str, texts: tuple[str, ...], seconds: float) -> None:
+    """Return where the tokenizer in ``file`` is done with ``texts`` in time; remembered until the file changes."""
+    _ask_elsewhere({"file": file, "prompt": prompt, "texts": list(texts), "max_tokens": None}, seconds)
 
 
 def max_tokens(folder: Path) -> int | None:

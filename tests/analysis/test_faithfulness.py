@@ -310,6 +310,7 @@ def test_map_faithfulness_is_silent_on_honest_maps_of_families(n: int, gap: floa
         assert map_faithfulness(matrix, project(matrix, "pca")[0], labels)["warning"] == ""
 
 
+@pytest.mark.slow
 def test_maps_of_noise_are_not_accused_of_showing_families() -> None:
     said = 0
     for seed in range(300):

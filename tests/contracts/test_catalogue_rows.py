@@ -18,6 +18,7 @@ from numembed.models.spec import Loading
 from numembed.paper import TABLE_2
 
 ROWS = read_rows()
+OURS = ("number-encoder", "number-lm")  # made by this program: in no repository
 PAPER = {name: row for name, row in ROWS.items() if row.paper_name}
 EVERY = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 OF_THE_PAPER = pytest.mark.parametrize("row", PAPER.values(), ids=list(PAPER))
@@ -26,7 +27,8 @@ COMMIT = r"[0-9a-f]{40}"
 REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LICENCES = {"Apache-2.0", "MIT", "Gemma", "CC-BY-NC-4.0", "NVIDIA", "NVIDIA-non-commercial AND Llama-3.1"}
-OTHER_SIZE: dict[str, str] = {}  # rows whose download is not parameters times bytes, each with its reason
+# rows whose download is not parameters times bytes, each with its reason
+OTHER_SIZE = dict.fromkeys(OURS, "nothing is downloaded")
 SMALL_IN_BFLOAT16 = {"Qwen3-Embedding-0.6B"}  # known to run as its makers ran it
 LOSES_EOS = {"e5-mistral-7b-instruct", "gte-Qwen2-1.5B-instruct", "gte-Qwen2-7B-instruct"}  # on transformers 5
 CAUSAL_BY_NATURE = {"Qwen2Model", "Qwen3Model", "MistralModel", "Gemma2Model", "LlamaBidirectionalModel"}
@@ -111,9 +113,9 @@ def test_a_model_of_the_paper_is_loaded_by_exactly_its_recipe(name: str) -> None
 
 def test_the_bundled_model_is_first_then_the_papers_in_its_order_then_the_others() -> None:
     names = list(ROWS)
-    assert names[0] == "all-MiniLM-L6-v2" and names[1:15] == list(EXPECTED) == list(PAPER) and len(names) == 32
+    assert names[0] == "all-MiniLM-L6-v2" and names[1:15] == list(EXPECTED) == list(PAPER) and len(names) == 34
     assert [row.paper_name for row in PAPER.values()] == [line.model for line in TABLE_2]
-    assert len({row.repo for row in ROWS.values()}) == 32
+    assert tuple(names[-2:]) == OURS and len({row.repo for row in ROWS.values()} - {""}) == 32
 
 
 @OF_THE_PAPER
@@ -131,14 +133,16 @@ def test_every_fact_is_of_its_kind(row: Row) -> None:
 
 @EVERY
 def test_the_facts_that_every_row_needs_are_there(row: Row) -> None:
-    assert row.sources and row.licence in LICENCES and row.architecture
-    assert row.parameters_millions > 0 and row.download_gb > 0 and 64 <= row.dimension <= 8192
+    assert row.sources and row.licence in {*LICENCES, "as this program"} and row.architecture
+    assert row.parameters_millions > 0 and 64 <= row.dimension <= 8192
+    assert (row.download_gb > 0) is (row.name not in OURS) is (row.licence in LICENCES)
     assert row.max_tokens is None or 256 <= row.max_tokens <= 65_536
 
 
 @EVERY
 def test_every_repository_is_a_name_and_every_pin_a_commit(row: Row) -> None:
-    assert re.fullmatch(REPOSITORY, row.repo) and re.fullmatch(f"({COMMIT})?", row.revision)
+    assert re.fullmatch(REPOSITORY if row.name not in OURS else "", row.repo)
+    assert re.fullmatch(f"({COMMIT})?", row.revision)
     assert re.fullmatch(f"({REPOSITORY})?", row.mirror)
     assert re.fullmatch(f"({REPOSITORY}@{COMMIT})?", row.code)
 
@@ -257,6 +261,21 @@ def test_what_is_unsure_is_a_fact_that_is_stated(row: Row) -> None:
 def test_only_a_model_that_cannot_be_loaded_is_refused_with_its_reason(row: Row) -> None:
     assert bool(row.refused) is (row.name == "EmbeddingGemma-2")
     assert not row.refused or re.fullmatch(r"[a-z].*numembed does not install", row.refused)
+
+
+@EVERY
+def test_only_what_this_program_makes_itself_says_how_and_lies_in_no_repository(row: Row) -> None:
+    ours = {row.family == "scratch", not row.repo, bool(row.made_note), row.name in OURS}
+    assert len(ours) == 1
+    assert not row.made_note or re.fullmatch(r"[A-Z][^\n\[\]<>|*_`]+[a-z]\.", row.made_note)
+    assert 0 <= row.training_seconds <= 90 and (row.training_seconds > 0) is (row.name == "number-encoder")
+
+
+def test_a_row_of_a_repository_cannot_leave_it_out_and_one_of_our_own_can() -> None:
+    ours = {fact: value for fact, value in COMPLETE.items() if fact not in ("repo", "revision")}
+    assert row_from("a", ours | {"family": "scratch"}).repo == ""
+    with pytest.raises(TypeError, match="repo"):
+        row_from("a", ours)
 
 
 def test_known_mistakes_of_other_lists_are_not_copied() -> None:

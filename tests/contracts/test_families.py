@@ -120,6 +120,7 @@ def _ends() -> list[Any]:
     return [pytest.param(name, marks=[pytest.mark.slow] if name in sieved else []) for name in FAMILIES.names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _ends())
 def test_the_last_term_is_offered(name: str) -> None:
     assert len(family(name).terms(family(name).last_term, 1)) == 1

@@ -38,6 +38,7 @@ def _map(matrix: np.ndarray, method: str, compiled: Path, *, dims: int, seed: in
     return points
 
 
+@pytest.mark.slow
 @METHODS
 @SIZES
 @DIMS
@@ -51,6 +52,7 @@ def test_a_finite_place_for_every_row_and_the_same_again(method: str, n: int, di
     assert (_map(matrix, method, compiled, dims=dims) == points).all()
 
 
+@pytest.mark.slow
 @METHODS
 @DIMS
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 24, 51])

@@ -112,12 +112,12 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
     monkeypatch.setattr("numembed.analysis.clusterers.default_seeds", lambda n: 2)
     monkeypatch.setattr(module, "KS", range(3, 4))
     claims = {"ways": 0, "stands out": 0}
-    for seed in range(20):
+    for seed in range(12):
         matrix = np.random.default_rng(seed).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
         found = examine(matrix, ATTRIBUTES, replace(STUDY, seed=seed), tell=lambda done, total: None)
         claims["ways"] += not ways_sentence(found).startswith("None of 6")
         claims["stands out"] += "stand out most" in steps_sentence(found)
-    assert max(claims.values()) <= 4, claims
+    assert max(claims.values()) <= 3, claims
 
 
 def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:

@@ -161,6 +161,7 @@ def test_a_run_places_one_text_in_every_model(settings: Settings) -> None:
     assert all(len(one.nearest) == 5 for one in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "🐍", "-5 -6 " * 300])
 def test_no_query_breaks_a_run(settings: Settings, query: str) -> None:
     study = replace(

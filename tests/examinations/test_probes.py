@@ -142,7 +142,7 @@ def test_it_survives_its_json_and_every_picture_is_drawn(store: ResultStore) -> 
 @pytest.mark.slow
 def test_noise_is_seldom_claimed_to_generalise() -> None:
     """Each question is asked of vectors that hold all but its answer: windows, or families that share nothing."""
-    rounds, claims = 60, dict.fromkeys(("near", "unseen", "single"), 0)
+    rounds, claims = 30, dict.fromkeys(("near", "unseen", "single"), 0)
     sequences = make_sequences(TEN, per_family=3, length=12)
     for seed in range(rounds):
         drawn = np.random.default_rng(seed)
@@ -153,7 +153,7 @@ def test_noise_is_seldom_claimed_to_generalise() -> None:
         claims["unseen"] += any(one.sure for one in unseen_families(families, sequences, {}, seed=seed))
         told = single_sentence(single_attributes(windows, sequences, {}, seed=seed))
         claims["single"] += told.startswith("Read off better than chance")
-    assert max(claims.values()) <= 7, f"one in twenty by chance, and room for the luck of the draws: {claims}"
+    assert max(claims.values()) <= 5, f"one in twenty by chance, and room for the luck of the draws: {claims}"
 
 
 @pytest.mark.slow

@@ -186,6 +186,7 @@ TYPED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", TYPED)
 def test_what_a_visitor_types_is_refused_and_not_asked(settings: Settings, asked: list[Any], typed: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, EmbeddingServer() as server:

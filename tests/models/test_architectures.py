@@ -100,12 +100,14 @@ def _least_apart(one: Matrix, other: Matrix) -> float:
 # ---- as they should be ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_vectors_are_those_of_the_library_itself(folder: Folder, name: str) -> None:
     vectors = _ours(folder(name)).encode(TEXTS)
     assert _apart(vectors, _naive(folder(name))) <= SAME and len(np.unique(vectors, axis=0)) == len(TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_vectors_are_those_of_the_model_before_it_was_saved(folder: Folder, name: str) -> None:
     made = ARCHITECTURES[name]
@@ -120,6 +122,7 @@ SIDES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side"), SIDES)
 def test_padding_on_either_side_changes_nothing(folder: Folder, name: str, side: str) -> None:
     encoder = _ours(folder(name))

@@ -189,6 +189,7 @@ def test_each_of_the_papers_models_is_asked_for_by_its_recipe(row: Row) -> None:
         assert spec.loading.causal is (row.attention == "causal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in architectures.NAMES if name != "static"])
 def test_the_direction_of_every_architecture_is_told(tmp_path: Path, name: str) -> None:
     folder = architectures.build(name, tmp_path / "model")

@@ -155,7 +155,7 @@ def test_a_prompt_is_exchanged_as_if_the_model_had_been_loaded_with_it(tiny_mode
     specs = [replace(_spec(tiny_model), loading=recipe, prompt=prompt) for prompt in ("", "9: ", "1, 2, 3, 4: ", "9: ")]
     exchanged = SentenceEncoder(specs[0], tiny_model)
     for spec in specs:
-        exchanged = exchanged.with_prompt(spec)
+        exchanged = exchanged.of_kin(spec)
         fresh = SentenceEncoder(spec, tiny_model)
         assert np.array_equal(exchanged.encode(["1, 2, 3", "7"]), fresh.encode(["1, 2, 3", "7"]))
         assert exchanged.token_ids(["5"]) == fresh.token_ids(["5"]) and exchanged.check == fresh.check
@@ -164,7 +164,7 @@ def test_a_prompt_is_exchanged_as_if_the_model_had_been_loaded_with_it(tiny_mode
 def test_the_check_of_another_prompt_is_its_own(tiny_model: Path) -> None:
     facts = replace(CATALOGUE["all-MiniLM-L6-v2"], dimension=tiny.HIDDEN, pooling="cls")
     plain = SentenceEncoder(_spec(tiny_model), tiny_model, facts=facts)
-    prompted = plain.with_prompt(replace(_spec(tiny_model), prompt="9: "))
+    prompted = plain.of_kin(replace(_spec(tiny_model), prompt="9: "))
     assert prompted.check is not plain.check and not prompted.check.ok  # the same facts, held against it again
 
 

@@ -76,6 +76,7 @@ def fingerprints(folders: list[str]) -> list[str]:
 # ---- what is drawn ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_architecture_has_a_twin_that_passes_its_check(folder: Folder, name: str) -> None:
     learnt, drawn = _encoder(folder(name)), _encoder(folder(name), SEED)
@@ -91,6 +92,7 @@ def test_every_architecture_has_a_twin_that_passes_its_check(folder: Folder, nam
     assert drawn.token_ids(TEXTS) == learnt.token_ids(TEXTS) and drawn.parameters == learnt.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_weights_are_what_the_library_begins_with(folder: Folder, name: str) -> None:
     import torch

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_texts_beyond_the_window_are_counted_whole() -> None:
     assert counted.numbers == (2, 100) and counted.numbers_read[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [4, 5, 9, 60, 300])
 def test_the_numbers_that_are_read_are_those_before_the_cut(tiny_model: Path, limit: int) -> None:
     spec = replace(_spec(tiny_model), max_tokens=limit)
@@ -100,6 +102,17 @@ def test_a_tokenizer_that_never_ends_is_stopped(tmp_path: Path) -> None:
     refuse_endless(spec, ["2, 3"], folder, seconds=30)  # it is only slow where the pattern goes wrong
 
 
+def test_what_a_tokenizer_has_read_in_time_is_not_asked_again(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, texts = _spec(tiny_model), ["2, 3, 5", "7, 11"]
+    refuse_endless(spec, texts, tiny_model)
+    monkeypatch.setattr(sys, "executable", "/nothing")  # the process that would read them
+    refuse_endless(spec, texts, tiny_model)
+    with pytest.raises(FileNotFoundError):
+        refuse_endless(spec, ["8, 13"], tiny_model)
+
+
 def test_a_tokenizer_that_gives_up_is_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "wild"
     spec = _with_pattern(folder, "((1+)+)+x")
@@ -108,6 +121,7 @@ def test_a_tokenizer_that_gives_up_is_a_sentence(tmp_path: Path) -> None:
         refuse_endless(spec, ["1" * 40], folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": 1}'])
 def test_files_that_cannot_be_read_are_no_crash(tiny_model: Path, tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "spoilt"

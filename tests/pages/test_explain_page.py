@@ -102,6 +102,7 @@ def test_the_heat_map_and_the_astray_are_folded_away(app: AppTest) -> None:
     assert any("nearer to another family than to their own" in one.label for one in app.expander)
 
 
+@pytest.mark.slow
 def test_a_click_asks_for_other_ways_and_the_answer_stays(app: AppTest) -> None:
     app.button(key="ask grouping").click().run()
     assert not app.exception and "cancel" in [button.key for button in app.button]
@@ -134,6 +135,7 @@ def test_a_sequence_of_ones_own_lands_in_every_model(app: AppTest) -> None:
     assert "This very text is among the sequences (Odd numbers, window 1)" in said(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [

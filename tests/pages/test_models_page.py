@@ -136,7 +136,7 @@ def _below(row: Row, low: float, high: float) -> bool:
 
 CHIPS: list[tuple[str, list[str], Callable[[Row], bool]]] = [
     *[("find_kind", [kind], lambda row, kind=kind: row.family == kind)  # type: ignore[misc]
-      for kind in ("encoder", "lora", "souping", "slerp", "llm", "static")],
+      for kind in ("encoder", "lora", "souping", "slerp", "llm", "static", "scratch")],
     ("find_kind", ["static", "slerp"], lambda row: row.family in ("static", "slerp")),
     ("find_size", ["small"], lambda row: _below(row, 0, 100)),
     ("find_size", ["medium"], lambda row: _below(row, 100, 1000)),
@@ -144,7 +144,7 @@ CHIPS: list[tuple[str, list[str], Callable[[Row], bool]]] = [
     ("find_licence", ["open"], lambda row: row.licence in ("Apache-2.0", "MIT")),
     ("find_licence", ["other"], lambda row: row.licence not in ("Apache-2.0", "MIT")),
     ("find_only", ["paper"], lambda row: published(row.paper_name) is not None),
-    ("find_only", ["here"], lambda row: row.name == "all-MiniLM-L6-v2"),
+    ("find_only", ["here"], lambda row: row.name in ("all-MiniLM-L6-v2", "number-lm")),
 ]  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_every_row_has_a_card_without_a_blank(app: AppTest, row: Row) -> None:
     unknown = {
         "Vector made from": row.pooling, "Each token sees": row.attention, "Architecture": row.architecture,
         "Text ends with a token": row.ends_with_eos, "Vectors of length 1": row.normalizes,
-        "Files only by request": row.gated, "Commit": row.revision,
+        "Files only by request": row.gated, "Commit": row.revision if row.repo else "none",
     }  # fmt: skip
     for title, value in unknown.items():
         assert facts[title].startswith("unknown") == (value in ("", None)), title
@@ -236,7 +236,7 @@ def test_every_row_has_a_card_without_a_blank(app: AppTest, row: Row) -> None:
     words = told(app)
     assert row.repo.partition("/")[0] in words
     assert all(source[:60] in words for source in row.sources)
-    assert row.merge_note in words
+    assert row.merge_note in words and row.made_note in words
 
 
 @pytest.mark.parametrize(
@@ -576,3 +576,14 @@ def test_the_plain_model_of_a_row_is_what_the_card_starts_from() -> None:
 
     assert all(spec_of(row) == model(row.name) for row in RUN)
     assert all(isinstance(spec_of(row), ModelSpec) for row in REFUSED)
+
+
+def test_a_model_made_here_says_that_its_first_use_trains_it(app: AppTest) -> None:
+    show(app, "number-encoder")
+    words = told(app)
+    assert "A small model of this program's own, trained from nothing, with 1.1 million parameters." in words
+    assert "Nothing to download. It is trained here at first use: about 1 min 20 s." in words
+    (line,) = (row for row in tables(app)["Models"] if row[0] == "number-encoder")
+    assert "trained here" in line
+    show(app, "number-lm")
+    assert "trained here at first use" not in told(app)

@@ -124,6 +124,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", HOSTILE, ids=lambda query: str(query)[:40])
 def test_hostile_links_are_left_out_and_start_nothing(
     app: AppTest, tmp_path: Path, query: dict[str, str | list[str]]
@@ -185,6 +186,7 @@ def test_cancel_is_kept_and_said(app: AppTest, tmp_path: Path) -> None:
     assert any("stopped" in told.value for told in app.info)
 
 
+@pytest.mark.slow
 def test_a_strange_study_gives_a_page(app: AppTest, tmp_path: Path) -> None:
     for per_family, families in ((1, ["primes"]), (1, ["primes", "even"]), (2, ["even"]), (1, ["random_uniform"])):
         study = Study.from_dict({"models": ["last_digits", "string_length"], "families": families,
@@ -251,6 +253,7 @@ def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, tmp_path: 
     assert not app.exception and not app.error and "10.1.2.3" not in str(app.main)
 
 
+@pytest.mark.slow
 def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
@@ -321,6 +324,7 @@ def test_the_choice_survives_a_look_at_another_page(app: AppTest, between: str) 
     assert app.number_input(key="per_family").value == 5 and app.multiselect(key="families").value
 
 
+@pytest.mark.slow
 def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, tmp_path: Path) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.query_params["families"] = ["even", "primes"]

@@ -1,0 +1,112 @@
+"""Merges made in memory for a sweep, beside plain embedding runs of the same texts; the bundled model, three adapters.
+
+The adapters are random, of rank 8, for the layers that training adapts: what a merge costs does not depend on values.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Figure, cpu_seconds
+from numembed.embedding import embed
+from numembed.models.adapted import Exchange
+from numembed.models.catalogue import model
+from numembed.models.checkpoints import bundled_folder, resolve
+from numembed.models.encoders import LoadedModel
+from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec
+from numembed.models.tensor_files import TensorFolder
+from numembed.paper import paper_study
+from numembed.settings import Settings, read_settings
+from numembed.store import VectorStore
+
+TARGETS = ("query", "key", "value", "dense")
+STEPS = [step / 10 for step in range(11)]
+
+
+def sweep() -> list[Figure]:
+    """Arms of a sweep (other t, method and scale over one base), beside plain runs of the paper's 24 texts: CPU."""
+    with tempfile.TemporaryDirectory() as place:
+        settings = replace(read_settings(), home=Path(place), folders=())
+        adapters = [_write_adapter(Path(place) / f"seed-{seed}", seed) for seed in range(3)]
+        plain = resolve(model("all-MiniLM-L6-v2"), settings)
+        adapted = [resolve(model(f'all-MiniLM-L6-v2 adapter="{folder}"'), settings) for folder in adapters]
+        loaded = LoadedModel(settings)
+        loaded.get(plain)
+        return _figures(plain, adapted, loaded, settings)
+
+
+def _figures(plain: ModelSpec, adapted: list[ModelSpec], loaded: LoadedModel, settings: Settings) -> list[Figure]:
+    beside, alone = LoadedModel(settings), Exchange(plain, bundled_folder(), settings)
+    _embed(plain, beside)
+    found, totals = [], np.zeros(3)
+    for name, arms in _sweeps(plain, adapted, settings).items():
+        # each arm beside a plain run by a model that never changes: other work on the machine hits both alike
+        rounds = [
+            (
+                cpu_seconds(lambda: _embed(plain, beside)),
+                cpu_seconds(lambda arm=arm: _embed(arm, loaded)),  # type: ignore[misc]
+                cpu_seconds(lambda arm=arm: _merge(arm, alone)),  # type: ignore[misc]
+            )
+            for arm in arms
+        ]
+        run, whole, merge = np.median(rounds, axis=0)
+        rest = float(np.median([(arm - merging) / one for one, arm, merging in rounds]))
+        print(
+            f"{name}: {len(arms)} arms; a plain run {run:.2f} s, an arm {whole:.2f} s, of which merging {merge:.2f} s"
+        )
+        found.append(Figure(f"sweep {name}, an arm without its merge", rest, 1.2, at_most=True))
+        totals += np.sum(rounds, axis=0)
+    run, whole, merge = totals
+    found.append(Figure("sweep, all arms together", float(whole / (1.2 * run + merge)), 1.0, at_most=True))
+    return found
+
+
+def _sweeps(plain: ModelSpec, adapted: list[ModelSpec], settings: Settings) -> dict[str, list[ModelSpec]]:
+    one, two, _ = parts = tuple(spec.weights for spec in adapted if isinstance(spec.weights, LoraWeights))
+
+    def arm(method: str, *given: Any, t: float | None = None, space: str = "") -> ModelSpec:
+        options = () if t is None else (("t", t),)
+        merged = MergedWeights(method, given, plain.weights, space, options=options)
+        return resolve(replace(plain, name=f"{method} {t}", weights=merged), settings)
+
+    return {
+        "of task vectors": [arm("slerp", one, two, t=t, space="task_vectors") for t in STEPS],
+        "to the base": [arm("wise_ft", one, t=t) for t in STEPS],
+        "of scales": [replace(plain, weights=replace(one, scale=1.5 * t)) for t in STEPS],
+        "of three": [arm(method, *parts) for method in ("soup", "soup_with_base", "karcher", "ties", "dare")],
+    }
+
+
+def _embed(spec: ModelSpec, loaded: LoadedModel) -> None:
+    with tempfile.TemporaryDirectory() as empty, VectorStore(Path(empty) / "cache.db") as store:
+        embed(spec, paper_study().sequences, store=store, loaded=loaded)
+
+
+def _merge(spec: ModelSpec, alone: Exchange) -> None:
+    """Compute the merged tensors, with their angles where they are new; none is put in place."""
+    names, value_of = alone.recipe(spec.weights)
+    for name in names:
+        value_of(name)
+
+
+def _write_adapter(folder: Path, seed: int, rank: int = 8) -> Path:
+    from safetensors.numpy import save_file
+
+    random, tensors = np.random.default_rng(seed), {}
+    for name, stored in TensorFolder(bundled_folder()).stored.items():
+        module = name.removesuffix(".weight")
+        if module.endswith(TARGETS) and name != module and "pooler" not in module:
+            for factor, shape in (("A", (rank, stored.shape[1])), ("B", (stored.shape[0], rank))):
+                values = random.standard_normal(shape, dtype=np.float32) * np.float32(0.01)
+                tensors[f"base_model.model.{module}.lora_{factor}.weight"] = values
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": list(TARGETS), "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder

@@ -1,0 +1,240 @@
+"""Paths of a ladder held against each other where they retain equally much of the base.
+
+Two paths are read off at the same retention and never at the same t: at each of a few levels that both reach, the
+separability is interpolated along either path (on the better side, where a path comes by twice). The interval is the
+wider of two, over the seeds and over the sequences left out one by one, and as much wider as the straight lines between
+arms may be off. Retention itself is taken as it is, as both paths are judged by the same sentences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.analysis.drift import ROUNDING
+from numembed.analysis.significance import holm
+from numembed.ladder.found import Arm, Comparison
+from numembed.ladder.ladder import LadderResult
+from numembed.ladder.paths import KINDS
+
+Doubles = NDArray[np.float64]
+Arms = Sequence[Arm]
+SPLITS = {
+    "reserved": "windows of the training families that training never saw",
+    "paper": "the paper's 24 sequences",
+    "later": "later windows of the paper's families",
+    "new": "families that training never saw",
+}
+MORE = (("slerp_task", "linear"),)  # beside each path and its control
+_LEVELS = 5  # of retention
+_FEWEST_SEEDS = 3  # below, nothing is said of other seeds
+_PAIRS_SHARE = 2.0  # pairs of seeds share seeds: how much that may widen the error of their mean
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What is read off a path at one retention."""
+
+    separability: float
+    without: Doubles  # (n,) the same without each sequence
+    bend: float  # about how far the curve leaves the straight line between the two nearest arms
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """One path: m arms with their retention, separability, and the latter without each of n sequences."""
+
+    retention: Doubles  # (m,)
+    separability: Doubles  # (m,)
+    without: Doubles  # (m, n)
+
+    def at(self, level: float) -> _Read:
+        """Return what the path has at this retention; where it comes by more than once, on the better side."""
+        found = []
+        for i in range(max(1, len(self.retention) - 1)):
+            j = min(i + 1, len(self.retention) - 1)
+            low, high = sorted((self.retention[i], self.retention[j]))
+            if low <= level <= high:
+                share = (level - self.retention[i]) / (self.retention[j] - self.retention[i]) if high > low else 0.0
+                mixed = (1 - share) * self.separability[i] + share * self.separability[j]
+                without = (1 - share) * self.without[i] + share * self.without[j]
+                found.append(_Read(float(mixed), without, self._bend(i, share) if high > low else 0.0))
+        return max(found, key=lambda one: one.separability)
+
+    def _bend(self, i: int, share: float) -> float:
+        """Return about how far the curve leaves the straight line between arms i and i + 1 there."""
+        places = [place for place in (i, i + 1) if 0 < place < len(self.retention) - 1]
+        if not places:
+            return 0.0
+        bent = [np.mean([row[k - 1] - 2 * row[k] + row[k + 1] for k in places]) for row in self._rows]
+        steps = [row[i + 1] - row[i] for row in self._rows]
+        off = float(bent[1] - steps[1] / steps[0] * bent[0]) * share * (1 - share) / 2
+        most = max(abs(float(steps[1])), abs(float(bent[1])))  # where retention hardly changes the slope says nothing
+        return min(most, max(-most, -off))
+
+    @property
+    def _rows(self) -> tuple[Doubles, Doubles]:
+        return self.retention, self.separability
+
+
+def compare_at_equal_retention(
+    a: Sequence[Arms], b: Sequence[Arms], *, split: str, names: tuple[str, str] = ("the first", "the second")
+) -> Comparison:
+    """Return how much better paths ``a`` separate a split than paths ``b`` where both retain equally much of the base.
+
+    Each holds one path for every seed or pair of seeds: as many and in the same order, or one of them only one.
+    NaN with a sentence where their retentions never meet.
+    """
+    curves = [[_curve(arms, split) for arms in paths] for paths in (a, b)]
+    pairs = _paired(*curves)
+    told = [_title(name) for name in names]
+    gaps, without, bends, levels = [], [], [], []
+    for one, other in pairs:
+        shared = _levels(one, other)
+        if not shared:
+            continue
+        read = [(one.at(level), other.at(level)) for level in shared]
+        gaps.append(float(np.mean([mine.separability - theirs.separability for mine, theirs in read])))
+        without.append(np.mean([mine.without - theirs.without for mine, theirs in read], axis=0))
+        bends.append(float(np.mean([mine.bend - theirs.bend for mine, theirs in read])))
+        levels += shared
+    mean, low, high, p = estimated(gaps, without, bend=float(np.mean(bends)) if bends else 0.0, pairs=_shares(names))
+    reached, over = (min(levels), max(levels)) if levels else (), _over(names[0], len(gaps), without)
+    comparison = Comparison(*names, split, reached, mean, low, high, p, p, over, "")
+    return replace(comparison, sentence=_sentence(comparison, told, curves))
+
+
+def estimated(
+    gaps: Sequence[float], without: Sequence[Doubles], *, bend: float = 0.0, pairs: bool = False
+) -> tuple[float, float, float, float]:
+    """Return a mean difference, its 95 % interval and p, from one difference a seed and each without every sequence.
+
+    The wider of two intervals: t over three or more seeds, and the jackknife over sequences, both left out of either
+    model at once. Of ``pairs`` each seed is in two, so that their spread tells too little: it counts twice. ``bend`` is
+    what interpolation may have added.
+    """
+    if not gaps:
+        return math.nan, math.nan, math.nan, math.nan
+    mean, left_out = float(np.mean(gaps)), np.mean(without, axis=0)
+    errors = []
+    if (n := len(left_out)) >= 3 and np.isfinite(left_out).all():
+        errors.append(((n - 1) * float(left_out.std(ddof=1)) / math.sqrt(n), n - 1))
+    if (k := len(gaps)) >= _FEWEST_SEEDS:
+        widened = _PAIRS_SHARE if pairs else 1.0
+        errors.append((widened * float(np.std(gaps, ddof=1)) / math.sqrt(k), k - 1))
+    if not errors or not math.isfinite(mean):
+        return mean, math.nan, math.nan, math.nan
+    if abs(mean) < ROUNDING and max(error for error, _ in errors) < ROUNDING:
+        return 0.0, 0.0, 0.0, 1.0
+    from scipy.special import stdtr, stdtrit
+
+    wide = max(float(stdtrit(freedom, 0.975)) * error for error, freedom in errors) + abs(bend)
+    sure = max(0.0, abs(mean) - abs(bend))
+    p = max(float(2 * stdtr(freedom, -sure / error)) if error > 0 else float(not sure) for error, freedom in errors)
+    return mean, mean - wide, mean + wide, p
+
+
+def comparisons_of(result: LadderResult) -> tuple[Comparison, ...]:
+    """Return every path against its control on every split, p values adjusted for their number on that split."""
+    wanted = [(row.name, row.control) for row in KINDS.values() if row.control]
+    there = [(a, b) for a, b in (*wanted, *MORE) if result.of(a) and result.of(b)]
+    found: list[Comparison] = []
+    for split in result.ladder.splits:
+        plain = [compare_at_equal_retention(result.of(a), result.of(b), split=split, names=(a, b)) for a, b in there]
+        adjusted = holm([None if math.isnan(one.p) else one.p for one in plain])
+        for (a, b), one, p in zip(there, plain, adjusted, strict=True):
+            curves = [[_curve(arms, split) for arms in result.of(name)] for name in (a, b)]
+            one = replace(one, p_holm=math.nan if p is None else p)
+            found.append(replace(one, sentence=_sentence(one, [_title(a), _title(b)], curves)))
+    return tuple(found)
+
+
+def _curve(arms: Arms, split: str) -> _Curve:
+    scored = [arm for arm in arms if math.isfinite(arm.retention.spearman) and _defined(arm, split)]
+    width = len(scored[0].splits[split].without) if scored else 0
+    return _Curve(
+        np.array([arm.retention.spearman for arm in scored], dtype=np.float64),
+        np.array([arm.splits[split].silhouette for arm in scored], dtype=np.float64),
+        np.array([arm.splits[split].without for arm in scored], dtype=np.float64).reshape(len(scored), width),
+    )
+
+
+def _defined(arm: Arm, split: str) -> bool:
+    return split in arm.splits and math.isfinite(arm.splits[split].silhouette)
+
+
+def _paired(a: Sequence[_Curve], b: Sequence[_Curve]) -> list[tuple[_Curve, _Curve]]:
+    if len(a) == 1 or len(b) == 1:
+        return [(one, other) for one in a for other in b]
+    return list(zip(a, b, strict=False))
+
+
+def _levels(one: _Curve, other: _Curve) -> list[float]:
+    """Return the retentions at which both can be read off; none where they never meet."""
+    if not len(one.retention) or not len(other.retention):
+        return []
+    low = float(max(one.retention.min(), other.retention.min()))
+    high = float(min(one.retention.max(), other.retention.max()))
+    if low > high:
+        return []
+    if high - low < ROUNDING:
+        return [high]
+    return [low + (high - low) * (step + 1) / (_LEVELS + 1) for step in range(_LEVELS)]
+
+
+def _shares(names: tuple[str, str]) -> bool:
+    return any(name in KINDS and KINDS[name].of == "pair" for name in names)
+
+
+def _over(name: str, count: int, without: Sequence[Doubles]) -> str:
+    if not count:
+        return ""
+    sequences = f"{len(without[0])} sequences"
+    word = "pairs of seeds" if name in KINDS and KINDS[name].of == "pair" else "seeds"
+    return f"{count} {word} and {sequences}" if count >= _FEWEST_SEEDS else sequences
+
+
+def _sentence(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
+    """Return what may be said of a comparison."""
+    where = SPLITS.get(one.split, one.split)
+    if math.isnan(one.difference):
+        ranges = " and ".join(map(_range, curves))
+        return (
+            f"{told[0]} and {told[1]} never retain equally much of the base on the way ({ranges}), so that they cannot "
+            "be held against each other."
+        )
+    at = f"On {where}, at equal retention,"
+    if math.isnan(one.low):
+        return f"{at} {told[0]} and {told[1]} differ by {number(abs(one.difference))}; how sure that is, nobody knows."
+    nothing = max(abs(one.difference), (one.high - one.low) / 2) < 5e-4  # 0.000 ± 0.000 would read like an error
+    margin = "less than 0.001" if nothing else f"{number(abs(one.difference))} ± {half(one.low, one.high)}"
+    seeds = "" if "seeds" in one.over else " for these adapters; other seeds may differ"
+    if not one.distinguishable and not one.low <= 0 <= one.high:
+        return f"{at} {told[0]} and {told[1]} differ by {margin}; among so many comparisons chance alone may do that."
+    if not one.distinguishable:
+        return f"{at} {told[0]} and {told[1]} differ by {margin}: no difference seen{seeds}."
+    better, other = told if one.difference > 0 else told[::-1]
+    return f"{at} {better} separates better than {other} by {margin}{seeds}."
+
+
+def _range(curves: Sequence[_Curve]) -> str:
+    known = np.concatenate([curve.retention for curve in curves]) if curves else np.zeros(0)
+    return f"{known.min():.2f} to {known.max():.2f}" if len(known) else "unknown"
+
+
+def _title(name: str) -> str:
+    return KINDS[name].title if name in KINDS else name
+
+
+def half(low: float, high: float) -> str:
+    """Return half the width of an interval in words."""
+    return f"{(high - low) / 2:.3f}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with a true minus."""
+    return f"{value:.{digits}f}".replace("-", "−")

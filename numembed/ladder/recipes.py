@@ -1,0 +1,38 @@
+"""How adapters are trained where a page or a command names some of it: the rest is what is usual for the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from numembed.models.adapters_saved import Recipe
+from numembed.models.scratch import usual_recipe
+from numembed.models.spec import ModelSpec
+from numembed.splits import Split
+
+_ALPHA_PER_RANK = 2.0
+
+
+def recipe_for(
+    base: ModelSpec,
+    split: Split,
+    *,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    stages: int | None = None,
+    rank: int | None = None,
+) -> Recipe:
+    """Return the usual recipe of ``base`` on ``split``, with what is named in its place and the rest fitted to that.
+
+    Training sequences are as long as is usual for the base. Raises BadChoice as Recipe does.
+    """
+    usual = usual_recipe(base)
+    split = replace(split, shortest=usual.split.shortest, longest=usual.split.longest)
+    steps = usual.steps if steps is None else steps
+    rank = usual.rank if rank is None else rank
+    return replace(
+        usual, split=split, steps=steps, rank=rank, alpha=_ALPHA_PER_RANK * rank,
+        seeds=usual.seeds if seeds is None else tuple(seeds),
+        stages=max(1, min(usual.stages, steps)) if stages is None else stages,
+        looks=max(1, min(usual.looks, steps)), warmup=min(usual.warmup, max(0, steps // 10)),
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""Carries out a ladder: adapters are trained or found, every arm is scored, and all of it is stored as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING
+
+from numembed.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull
+from numembed.ladder.arms import Scorer
+from numembed.ladder.compare import comparisons_of
+from numembed.ladder.found import Arm, TrainedAdapter
+from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.ladder.paths import KINDS
+from numembed.ladder.told import verdict
+from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, adapters_in
+from numembed.models.spec import ModelSpec, canonical_json
+from numembed.pinning import pin
+from numembed.results import ResultStore
+from numembed.settings import Settings
+from numembed.store import VectorStore
+
+if TYPE_CHECKING:
+    from numembed.models.encoders import LoadedModel
+
+Report = Callable[[int, str, int, int, str], None]
+"""``report(row, stage, done, total, note)``; the rows are :func:`ladder_rows`. May raise Cancelled."""
+
+TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last
+_ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
+_TOLD_SECONDS = 1.0  # between two snapshots of a training
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
+_log = logging.getLogger(__name__)
+
+
+def ladder_rows(ladder: Ladder) -> tuple[str, ...]:
+    """Return the names of what a run of ``ladder`` reports on, in order."""
+    return (TRAINING, *(KINDS[name].title for name in ladder.paths), LOOKS)
+
+
+def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
+    """Return where the adapters of a recipe on the pinned ``base`` lie; those of other seeds lie beside them."""
+    plain = {name: value for name, value in recipe.as_dict().items() if name != "seeds"}
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}  # others would not go on from there
+    told = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
+    return settings.home / "adapters" / hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def run_ladder(
+    ladder: Ladder,
+    *,
+    vectors: VectorStore,
+    results: ResultStore,
+    loaded: LoadedModel,
+    settings: Settings,
+    report: Report = lambda row, stage, done, total, note: None,
+) -> LadderResult:
+    """Carry out ``ladder`` and return what was found; what earlier runs have left is not done again.
+
+    Merged models are made in memory, never on disk. An arm that cannot be scored is left out and the others go on.
+    Raises Cancelled, StoreFull and what training raises; what was stored before stays.
+    """
+    base = pin(ladder.base, results, settings, progress=lambda done, total, stage: report(0, stage, done, total, ""))
+    place, known = adapters_folder(ladder.recipe, base, settings), stored_ladder(ladder, results)
+    if known is not None and known.complete and known.base == base.as_dict() and _still_there(known, place):
+        for row in range(len(ladder_rows(ladder))):
+            report(row, "done", 1, 1, "")
+        return known
+    trained = _train(ladder, base, place, results, loaded, settings, report)
+    place_of = _Place(report)
+    adapters = {(one.seed, one.step): one.weights for one in trained}
+    scorer = Scorer(ladder, base, adapters, vectors, results, loaded, settings, place_of.tell)
+    families = {name: tuple(item.family for item in one.items) for name, one in scorer.texts.splits.items()}
+    result = LadderResult(ladder, base.as_dict(), tuple(map(_described, trained)), families=families)
+    for row, name in enumerate(ladder.paths, start=1):
+        for arms in _arms(scorer, name, place_of.at_row(row)):
+            result = replace(result, arms=(*result.arms, *arms))
+            results.put(ladder_key(ladder), result.as_json())
+        place_of.end()
+    result = _looked_at(scorer, result, place_of.at_row(len(ladder.paths) + 1))
+    results.put(ladder_key(ladder), result.as_json())
+    place_of.end()
+    return result
+
+
+class _Place:
+    """How far a run is, told again whenever work goes on, so that a cancel is heard."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._row, self._stage, self._done, self._total = 0, "load", 0, 1
+
+    def at_row(self, row: int) -> _Place:
+        self._row = row
+        return self
+
+    def at(self, stage: str, done: int, total: int) -> None:
+        self._stage, self._done, self._total = stage, done, total
+        self.tell()
+
+    def tell(self) -> None:
+        self._report(self._row, self._stage, self._done, self._total, "")
+
+    def end(self) -> None:
+        self.at("done", 1, 1)
+
+
+def _arms(scorer: Scorer, name: str, place: _Place) -> Iterator[tuple[Arm, ...]]:
+    """Yield the arms of each path of a row of KINDS."""
+    drawn = [path for path in scorer.ladder.drawn if path.name == name]
+    done, total = 0, sum(len(path.values) for path in drawn)
+    for path in drawn:
+        arms = []
+        for at in path.values:
+            place.at("encode", done, total)
+            try:
+                arms.append(scorer.arm(path, at))
+            except _ENDING:
+                raise
+            except NumembedError:  # such as a merge that is not finite: the other arms say more than none
+                if name == "base":
+                    raise
+                _log.info("no arm %s at %s", path.id, at, exc_info=True)
+            done += 1
+        yield tuple(arms)
+
+
+def _looked_at(scorer: Scorer, result: LadderResult, place: _Place) -> LadderResult:
+    """Return the result with what all arms together say."""
+    place.at("score", 0, 4)
+    result = replace(result, straight=scorer.straight())
+    place.at("score", 1, 4)
+    result = replace(result, dominance=scorer.dominance(result))
+    place.at("project", 2, 4)
+    result = replace(result, maps=tuple(scorer.maps(result)))
+    place.at("score", 3, 4)
+    result = replace(result, comparisons=comparisons_of(result))
+    return replace(result, sentences=verdict(result), complete=True)
+
+
+def _still_there(known: LadderResult, place: Folder) -> bool:
+    found = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.ladder.recipe)}
+    return found == {(one.seed, one.step): one.digest for one in known.adapters}
+
+
+def _described(one: SavedAdapter) -> TrainedAdapter:
+    return TrainedAdapter(one.seed, one.step, one.weights.path, one.weights.digest, one.readings)
+
+
+def _train(
+    ladder: Ladder,
+    base: ModelSpec,
+    place: Folder,
+    results: ResultStore,
+    loaded: LoadedModel,
+    settings: Settings,
+    report: Report,
+) -> tuple[SavedAdapter, ...]:
+    """Return the adapters of all seeds and stages; how their training goes is stored while it goes on."""
+    wanted = {(seed, step) for seed in ladder.recipe.seeds for step in ladder.recipe.saved_steps}
+    there = adapters_in(place, ladder.recipe)
+    if {(one.seed, one.step) for one in there} != wanted:
+        from numembed.models.training import train_adapters
+
+        loaded.free()  # one model in memory
+        there = train_adapters(
+            base, ladder.recipe, place, settings=settings, listen=_listener(ladder, base, results),
+            progress=lambda done, total, stage: report(0, stage, done, total, ""),
+        )  # fmt: skip
+    report(0, "done", 1, 1, "")
+    return there
+
+
+def _listener(ladder: Ladder, base: ModelSpec, results: ResultStore) -> Callable[[Reading], None]:
+    """Return what hears the readings of a training and stores them for whoever watches."""
+    present = stored_ladder(ladder, results) or LadderResult(ladder, base.as_dict())
+    readings: list[Reading] = []
+    told = 0.0
+
+    def listen(reading: Reading) -> None:
+        nonlocal told
+        readings.append(reading)
+        if time.monotonic() - told > _TOLD_SECONDS:
+            results.put(ladder_key(ladder), replace(present, training=tuple(readings)).as_json())
+            told = time.monotonic()
+
+    return listen

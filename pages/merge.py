@@ -1,0 +1,32 @@
+"""Train one base from several seeds, merge what comes out, and see what it gains and loses."""
+
+import streamlit as st
+
+from ui.frame import inside_app
+
+inside_app("pages/merge.py")
+st.title("Does merging give back what training takes away?", anchor=False)
+st.markdown(
+    "A model is trained to tell families of numbers apart, from several seeds. Then what training changed is scaled, "
+    "averaged and joined along arcs (SLERP). Each step is scored twice: how well it separates numbers, and how much "
+    "of the base's ordinary language it has kept."
+)
+
+from ui.merge import choose, found_so_far, price  # noqa: E402  the title stands before anything else is imported
+from ui.merge_running import climb, watch_ladder  # noqa: E402
+
+ladder = choose()
+if ladder is not None:
+    with st.container(horizontal=True, vertical_alignment="center", key="ask"):
+        st.button(
+            "Climb the ladder", type="primary", key="climb", on_click=climb, args=(ladder,), icon=":material/stairs:"
+        )
+        price(ladder)
+    watch_ladder(ladder)
+    found = found_so_far(ladder)
+    if found is not None and found.arms:
+        from ui.merge_results import show_ladder
+        from ui.merge_saving import keep_one
+
+        show_ladder(found)
+        keep_one(found)

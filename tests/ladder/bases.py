@@ -1,0 +1,79 @@
+"""Small ladders for tests: a tiny base, few steps, few families, few points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from numembed.analysis.intervals import leave_one_out
+from numembed.analysis.metrics import silhouette
+from numembed.ladder.found import Arm, Retention, Separation
+from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
+from numembed.models.adapters_saved import Recipe
+from numembed.models.catalogue import model
+from numembed.models.checkpoints import resolve
+from numembed.models.folders import digest_of_folder
+from numembed.models.spec import LocalWeights
+from numembed.results import ResultStore
+from numembed.settings import Settings
+from numembed.splits import Split
+from tests.ladder.made import made_result
+from tests.lora import write_adapter
+
+SPLIT = Split(training=("multiples", "lucky", "happy"), new=("triangular", "evil"))
+RECIPE = Recipe(
+    split=SPLIT, steps=4, stages=2, looks=1, warmup=0, batch=6, rank=2, seeds=(0, 1), learning_rate=5e-3
+)  # fmt: skip
+PATHS = ("lora", "soup", "linear", "slerp", "slerp_task", "norm_matched", "karcher")
+LABELS = np.repeat(np.arange(6), 4)
+
+
+def small_ladder(base: Path, **changes: object) -> Ladder:
+    """Return a ladder on the folder ``base`` that takes seconds."""
+    return replace(Ladder(model(str(base)), RECIPE, PATHS, 3), **changes)  # type: ignore[arg-type]
+
+
+def stored_on(base: Path, settings: Settings, place: Path) -> LadderResult:
+    """Store and return a finished ladder on the folder ``base`` with random adapters below ``place``.
+
+    Its numbers are made up.
+    """
+    ladder, adapters = small_ladder(base), {}
+    for seed in ladder.recipe.seeds:
+        for step in ladder.recipe.saved_steps:
+            folder = write_adapter(place / f"{seed}-{step}", base, seed=10 * seed + step)
+            adapters[seed, step] = LocalWeights(str(folder), digest_of_folder(folder))
+    found = made_result(ladder, base=resolve(ladder.base, settings), adapters=adapters)
+    with ResultStore(settings.app_db) as results:
+        results.put(ladder_key(ladder), found.as_json())
+    return found
+
+
+def made_path(
+    path: str,
+    retentions: Sequence[float],
+    spread: Sequence[float],
+    *,
+    seed: int = 0,
+    noise: float = 0.0,
+    shared: int = 0,
+) -> tuple[Arm, ...]:
+    """Return arms whose silhouettes are those of 24 real vectors: families ``spread`` apart, ``noise`` of its own.
+
+    Paths with the same ``shared`` see the same sequences.
+    """
+    common = np.random.default_rng((shared, 1)).standard_normal((24, 8))
+    centres = np.random.default_rng((shared, 2)).standard_normal((6, 8))[LABELS]
+    own = np.random.default_rng((seed, 3)).standard_normal((24, 8)) * noise
+    arms = []
+    for number, (kept, apart) in enumerate(zip(retentions, spread, strict=True)):
+        matrix = (common + own + apart * centres).astype(np.float32)
+        value = silhouette(matrix, LABELS)
+        found = Separation(value, *[math.nan] * 11, tuple(leave_one_out(matrix, LABELS).tolist()))
+        at = number / max(1, len(retentions) - 1)
+        arms.append(Arm(path, path, at, {}, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
+    return tuple(arms)

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numembed import worker
+from numembed.embedding import embed
+from numembed.errors import BadChoice, Cancelled
+from numembed.jobs import LADDER, STUDY, JobTable
+from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.ladder.looks import Texts
+from numembed.ladder.run import Report, ladder_rows, run_ladder
+from numembed.models.catalogue import model
+from numembed.models.encoders import LoadedModel
+from numembed.models.spec import MergedWeights
+from numembed.results import ResultStore
+from numembed.settings import Settings, read_settings
+from numembed.store import VectorStore
+from numembed.study import Study
+from numembed.worker import run_job
+from tests.ladder.bases import RECIPE, small_ladder
+from tests.test_cli import Call, call
+
+__all__ = ["call"]
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Place:
+    """A home with its stores open."""
+
+    settings: Settings
+    vectors: VectorStore
+    results: ResultStore
+
+    def run(self, ladder: Ladder, *, loaded: LoadedModel | None = None, report: Report | None = None) -> LadderResult:
+        return run_ladder(
+            ladder, vectors=self.vectors, results=self.results, loaded=loaded or LoadedModel(self.settings),
+            settings=self.settings, report=report or (lambda row, stage, done, total, note: None),
+        )  # fmt: skip
+
+
+class Untouched(LoadedModel):
+    """No model may be loaded any more."""
+
+    def get(self, *_: object, **__: object) -> object:  # type: ignore[override]
+        raise AssertionError("a model was loaded")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("home")
+    settings = replace(read_settings({**os.environ, "NUMEMBED_HOME": str(home)}), prewarm=False)
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        yield Place(settings, vectors, results)
+
+
+@pytest.fixture(scope="module")
+def ladder(tiny_model: Path) -> Ladder:
+    return small_ladder(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def found(place: Place, ladder: Ladder) -> LadderResult:
+    return place.run(ladder)
+
+
+def test_a_ladder_scores_every_arm_on_every_split(found: LadderResult, ladder: Ladder) -> None:
+    assert found.complete and len(found.arms) == ladder.arms and found.sentences and found.comparisons
+    for path in ladder.drawn:
+        assert [arm.at for arm in found.path(path.id)] == list(path.values)
+    for arm in found.arms:
+        assert set(arm.splits) == {"reserved", "paper", "later", "new"}
+        for name, one in arm.splits.items():
+            assert len(one.without) == len(found.families[name])
+            numbers = {field: value for field, value in vars(one).items() if field != "without"}
+            assert np.isfinite(list(numbers.values())).all(), (arm.title, name)
+            assert 0 < one.p <= 1 and 0 <= one.accuracy <= 1 and one.low <= one.silhouette <= one.high
+        assert arm.retention.lm_loss is None
+    assert [(one.seed, one.step) for one in found.adapters] == [(0, 2), (0, 4), (1, 2), (1, 4)]
+    assert all(one.readings[0].silhouette is not None for one in found.adapters)
+
+
+def test_the_base_retains_itself_and_more_adapter_retains_less(found: LadderResult) -> None:
+    ((base,),) = found.of("base")
+    assert base.retention.spearman == pytest.approx(1) and base.retention.cka == pytest.approx(1, abs=1e-4)
+    assert base.update == 0
+    for arms in found.of("lora"):
+        kept = [arm.retention.spearman for arm in arms]
+        assert kept == sorted(kept, reverse=True) and kept[0] == pytest.approx(1) and kept[-1] < 1 - 1e-4
+        assert [arm.update for arm in arms] == pytest.approx([arms[2].update * at for at in (0, 0.5, 1, 1.5)], rel=1e-4)
+        assert arms[0].splits == base.splits
+
+
+def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: LadderResult) -> None:
+    """SLERP in the weights is the straight line; of updates it is that line, stretched to their length."""
+    half = {name: found.of(name)[0][1] for name in ("linear", "slerp", "slerp_task", "norm_matched")}
+    assert half["slerp"].update == pytest.approx(half["linear"].update, rel=0.02)
+    assert half["slerp_task"].update > 1.2 * half["linear"].update
+    assert half["slerp_task"].update == pytest.approx(half["norm_matched"].update, rel=0.05)
+    straight = {(one.between, one.space): one for one in found.straight}
+    assert set(straight) == {
+        ("base and seed 0", "weights"), ("base and seed 1", "weights"), ("seeds 0 and 1", "weights"),
+        ("seeds 0 and 1", "task_vectors"),
+    }  # fmt: skip
+    weights, task = straight["seeds 0 and 1", "weights"], straight["seeds 0 and 1", "task_vectors"]
+    assert weights.cosine > 0.99 and abs(task.cosine) < 0.6 and task.parallel == 0
+    assert weights.largest_vector < task.largest_vector and weights.of_step < task.of_step
+    said = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
+    assert not said.distinguishable and "no difference seen" in said.sentence
+
+
+def test_dominance_and_maps_are_there(found: LadderResult, ladder: Ladder) -> None:
+    for one in found.dominance:
+        assert [layer.name for layer in one.layers] == ["layer 0", "layer 1"]
+        assert [shift.scale for shift in one.shifts] == [0, 0.5, 1, 1.5]
+        assert [shift.length for shift in one.shifts] == sorted(shift.length for shift in one.shifts)
+        assert all(list(shift.shares) == sorted(shift.shares) for shift in one.shifts)
+    steps = [frame.at for frame in found.maps if (frame.path, frame.split) == ("lora-0", "paper")]
+    assert steps == [0, 0.5, 1, 1.5]
+    for frame in found.maps:
+        assert len(frame.points) == len(found.families[frame.split])
+    base, first = (
+        next(frame for frame in found.maps if (frame.path, frame.at, frame.split) == wanted)
+        for wanted in (("base", 1.0, "paper"), ("lora-0", 0.0, "paper"))
+    )
+    assert np.allclose(base.points, first.points, atol=2e-3)
+
+
+def test_all_vectors_are_in_the_store_and_no_merged_weights_on_the_disk(
+    found: LadderResult, place: Place, ladder: Ladder
+) -> None:
+    texts = Texts.of(ladder).all
+    merged = [arm for arm in found.arms if isinstance(arm.model.weights, MergedWeights)]
+    assert merged
+    for arm in merged:
+        again = embed(arm.model, texts, store=place.vectors, loaded=Untouched(place.settings))
+        assert again.work is None
+    weights = sorted(file.name for file in place.settings.home.rglob("*.safetensors"))
+    assert set(weights) <= {"adapter_model.safetensors", "state.safetensors"}
+
+
+def test_a_second_run_computes_nothing(found: LadderResult, place: Place, ladder: Ladder) -> None:
+    told: list[tuple[int, str]] = []
+    again = place.run(ladder, loaded=Untouched(place.settings), report=lambda row, stage, *_: told.append((row, stage)))
+    assert again.as_json() == found.as_json()
+    assert told == [(row, "done") for row in range(len(ladder_rows(ladder)))]
+
+
+def test_arms_are_found_again_by_what_they_are(found: LadderResult, place: Place, ladder: Ladder) -> None:
+    """Another ladder with the same arms, and the same one after its result was lost, load no model."""
+    place.results.put(ladder_key(ladder), replace(found, arms=(), complete=False).as_json())
+    assert place.run(ladder, loaded=Untouched(place.settings)).as_json() == found.as_json()
+    fewer = place.run(replace(ladder, paths=("soup", "slerp")), loaded=Untouched(place.settings))
+    assert [arm.path for arm in fewer.arms] == ["base"] + ["soup"] * 5 + ["slerp-0-1"] * 3
+    kept = {(arm.path, arm.at): arm for arm in found.arms}
+    assert all(arm == kept[arm.path, arm.at] for arm in fewer.arms)
+
+
+def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
+    settings: Settings, found: LadderResult, ladder: Ladder
+) -> None:
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        place = Place(settings, vectors, results)
+
+        def stop(row: int, stage: str, done: int, total: int, note: str) -> None:
+            if (row, stage, done) == (2, "encode", 3):
+                raise Cancelled("Stopped.")
+
+        with pytest.raises(Cancelled):
+            place.run(ladder, report=stop)
+        so_far = stored_ladder(ladder, results)
+        assert so_far is not None and not so_far.complete and [arm.path for arm in so_far.arms] == ["base"]
+        asked: list[str] = []
+        loaded = LoadedModel(settings)
+        plain = loaded.get
+        loaded.get = lambda spec, *more: (asked.append(spec.key), plain(spec, *more))[1]  # type: ignore[method-assign]
+        again = place.run(ladder, loaded=loaded)
+        done = [arm.model.key for arm in again.path("lora-0")[:3]]
+        assert not set(done) & set(asked), "what was scored before the cancel was loaded again"
+        assert _numbers(again) == _numbers(found)
+
+
+def _numbers(found: LadderResult) -> list[object]:
+    """Return all scores; paths of folders are not the same in two homes."""
+    return [(arm.path, arm.at, arm.splits, arm.retention, arm.update) for arm in found.arms]
+
+
+# --- jobs
+
+
+@pytest.fixture
+def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTable]:
+    monkeypatch.setattr(worker, "_be_polite", lambda: None)
+    with JobTable(settings.app_db) as table:
+        yield table
+
+
+def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
+    asked = small_ladder(tiny_model, paths=("lora",))
+    job_id = jobs.submit(asked, asked_by="visitor")
+    assert jobs.submit(Ladder.from_json(asked.to_json()), asked_by="another") == job_id
+    waiting = jobs.get(job_id)
+    assert waiting.kind == LADDER and waiting.ladder == asked and jobs.latest(asked) == waiting
+    with pytest.raises(BadChoice):
+        _ = waiting.study
+    job = jobs.claim()
+    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "done"
+    done = jobs.get(job_id)
+    assert [(step.model, step.stage) for step in done.progress] == [(name, "done") for name in ladder_rows(asked)]
+    with ResultStore(settings.app_db) as results:
+        stored = stored_ladder(asked, results)
+    assert stored is not None and stored.complete and done.error == ""
+
+
+def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
+    from numembed.models.catalogue import model
+
+    job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
+    assert job.kind == STUDY and job.study
+    with pytest.raises(BadChoice, match="no ladder"):
+        _ = job.ladder
+
+
+def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
+    jobs: JobTable, settings: Settings, nan_model: Path
+) -> None:
+    jobs.submit(small_ladder(nan_model, paths=("lora",)), asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "failed"
+    assert "not finite" in jobs.get(job.id).error
+
+
+# --- kills and the command line
+
+_FAMILIES = ("multiples", "lucky", "happy")
+_OPTIONS = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--points", "3", "--families", *_FAMILIES)
+
+
+def test_a_killed_ladder_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, home: Path) -> None:
+    options = ["--steps", "4", "--seeds", "0", "--rank", "2", "--points", "3", "--base", str(tiny_model)]
+    options += ["--families", *_FAMILIES, "--paths", "lora", "slerp_base"]
+    asked = [sys.executable, "-m", "numembed", "ladder", *options, "--out", str(tmp_path / "out")]
+    settings = read_settings()
+    process = subprocess.Popen(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    with ResultStore(settings.app_db) as results, VectorStore(settings.cache_db) as vectors:
+        while sum(model.vectors for model in vectors.models()) < 300:
+            assert process.poll() is None and time.monotonic() < deadline, "it never got so far"
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before = {model.key: model.vectors for model in vectors.models()}
+        assert not (tmp_path / "out").exists()
+        subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=240)
+        after = {model.key: model.vectors for model in vectors.models()}
+        assert len(after) > len(before) and all(after[key] == count for key, count in before.items())
+        climbed = Ladder.from_json((tmp_path / "out" / "ladder.json").read_text())
+        stored = stored_ladder(climbed, results)
+        assert stored is not None and stored.complete and len(stored.arms) == climbed.arms
+    assert not list(home.rglob(".tmp-*")), "nothing half-written is left"
+
+
+def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
+    options = (*_OPTIONS, "--base", tiny_model, "--paths", "linear", "slerp")
+    answer = call("ladder", *options, "--out", tmp_path / "out")
+    assert answer.code == 0 and answer.err == ""
+    assert "Linear, seeds 0 and 1, t = 0.5" in answer.out and "SLERP and Linear differ by" in answer.out
+    again = call("ladder", "--ladder", tmp_path / "out" / "ladder.json", "--json")
+    arms = [row for row in again.rows if "arm" in row]
+    assert len(arms) == 1 + 2 * 3 and arms[0]["spearman"] == pytest.approx(1)
+    assert any("verdict" in row for row in again.rows) and any("comparison" in row for row in again.rows)
+    lines = (tmp_path / "out" / "arms.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(arms) and lines[0].startswith("path,arm,at,spearman,spearman low,spearman high,cka")
+    everything = json.loads((tmp_path / "out" / "found.json").read_text())
+    assert LadderResult.from_json(everything).complete
+    listed = call("runs", "--json").rows
+    assert [row["state"] for row in listed] == ["done", "done"] and "ladder" in listed[0]["study"]
+
+
+def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, tiny_model: Path) -> None:
+    place = tmp_path / "adapters"
+    options = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--families", *_FAMILIES, "--base", tiny_model)
+    trained = call("adapt", *options, "--out", place, "--json").rows
+    assert [(row["seed"], row["step"]) for row in trained] == [(0, 2), (0, 4), (1, 2), (1, 4)]
+    first, second = trained[1]["folder"], trained[3]["folder"]
+    folded = call(
+        "merge", "fold", "--parts", first, "--base", tiny_model, "--scale", 0.5, "--out", tmp_path / "folded", "--json"
+    )
+    space = ("--space", "task_vectors", "--t", 0.25)
+    merged = call(
+        "merge", "slerp", "--parts", first, second, "--base", tiny_model, *space, "--out", tmp_path / "merged", "--json"
+    )
+    for answer, name in ((folded, "folded"), (merged, "merged")):
+        assert answer.code == 0 and answer.rows[0]["update"] > 0 and answer.rows[0]["lost"] == 0
+        assert (tmp_path / name / "modules.json").is_file()
+        assert (tmp_path / name / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("merge", "fold", "--parts", "a", "--out", "new"), "give --base"),
+        (("merge", "slerp", "--parts", "ADAPTER", "ADAPTER", "--out", "new"), "is an adapter"),
+        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "joins exactly 2 models, got 1"),
+        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "is there already"),
+        (("merge", "ties", "--parts", "MODEL", "MODEL", "--out", "new"), "needs the base"),
+        (("adapt", "--base", "MODEL", "--families", "even", "odd", "--training", "paper"), "not both"),
+        (("adapt", "--base", "MODEL", "--families", "even", "triangular"), "leaks"),
+        (("adapt", "--base", "last_digits"), "cannot be"),
+        (("ladder", "--base", "MODEL", "--points", "1"), "3 to 41"),
+        (("ladder", "--ladder", "/no/such/file"), "no ladder"),
+        (("ladder", "--base", "MODEL", "--seeds", "0", "--paths", "slerp"), "needs more seeds"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(
+    call: Call, tmp_path: Path, tiny_model: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    from tests.lora import write_adapter
+
+    adapter = write_adapter(tmp_path / "adapter", tiny_model)
+    places = {"MODEL": str(tiny_model), "ADAPTER": str(adapter), "new": str(tmp_path / "new")}
+    answer = call(*(places.get(one, one) for one in arguments))
+    assert answer.code == 1 and told in answer.err and answer.err.startswith("numembed: "), answer.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place) -> None:
+    asked = Ladder(model("number-lm"), replace(RECIPE, rank=8, learning_rate=2e-2), ("lora", "slerp"), 3)
+    found = place.run(asked)
+    losses = {arm.title: arm.retention.lm_loss for arm in found.arms}
+    assert all(loss is not None and 0 < loss < 20 for loss in losses.values()), losses
+    base, adapted = losses["Base"], [losses[f"LoRA, seed {seed}, × 1"] for seed in (0, 1)]
+    assert base is not None and base < 4, "it was pretrained on such texts; who knows nothing has 7.7"
+    assert len(set(losses.values())) > 3
+    (told,) = (one for one in found.sentences if one.startswith("As a language model"))
+    assert f"from {base:.2f} to {np.mean(np.array(adapted, dtype=float)):.2f} nats" in told
+    assert any(one.parallel < 1 for one in found.straight), "its angles are no longer small"

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numembed.errors import BadChoice, TooLarge
+from numembed.ladder.compare import compare_at_equal_retention, comparisons_of, estimated
+from numembed.ladder.found import TrainedAdapter
+from numembed.ladder.ladder import Ladder, LadderResult, is_ladder
+from numembed.ladder.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
+from numembed.ladder.told import verdict
+from numembed.ladder.weights import WeightsAtHand
+from numembed.models.adapters import AdaptedFolder
+from numembed.models.adapters_saved import Reading, Recipe
+from numembed.models.catalogue import model
+from numembed.models.checkpoints import resolve
+from numembed.models.folders import digest_of_folder
+from numembed.models.merged_tensors import Merge, gram_of, ingredients, merged_tensors
+from numembed.models.merging import MERGES
+from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
+from numembed.models.tensor_files import TensorFolder
+from numembed.models.weight_angles import angles, updates
+from numembed.study import Study
+from tests.ladder.bases import RECIPE, made_path, small_ladder
+from tests.lora import write_adapter
+from tests.offline import OFFLINE
+
+LONG = (0.95, 0.9, 0.8, 0.7)
+
+
+# --- the value
+
+
+def test_a_ladder_comes_back_from_its_json(tiny_model: Path) -> None:
+    for asked in (Ladder(), small_ladder(tiny_model), small_ladder(tiny_model, seed=7, distance="cosine", points=5)):
+        again = Ladder.from_json(asked.to_json())
+        assert again == asked and again.key == asked.key and is_ladder(asked.to_json())
+
+
+def test_what_matters_changes_the_key(tiny_model: Path) -> None:
+    asked = small_ladder(tiny_model)
+    others = [
+        replace(asked, points=5), replace(asked, seed=1), replace(asked, distance="cosine"),
+        replace(asked, paths=("lora",)), replace(asked, recipe=replace(asked.recipe, steps=5)), Ladder(),
+    ]  # fmt: skip
+    assert len({one.key for one in (asked, *others)}) == 7
+
+
+def test_the_usual_ladder_sweeps_every_ingredient_in_eleven_steps_or_more() -> None:
+    asked = Ladder()
+    assert set(asked.paths) == set(USUAL)
+    swept = [path for path in asked.drawn if path.sweeps]
+    assert all(len(path.values) >= 11 and {0.5, 1.0} <= set(path.values) for path in swept)
+    assert {path.ingredients for path in swept if path.name == "lora"} == {
+        ((seed, Recipe().steps),) for seed in (0, 1, 2)
+    }
+    assert all(path.values[-1] == 1.5 for path in swept if path.name == "lora")
+    assert len({path.id for path in asked.drawn}) == len(asked.drawn) and asked.arms == sum(
+        len(path.values) for path in asked.drawn
+    )
+
+
+def test_every_row_has_its_control_and_its_merge() -> None:
+    for row in KINDS.values():
+        assert not row.control or row.control in KINDS
+        assert not row.method or row.method in MERGES.names
+    norm = {row.name for row in KINDS.values() if row.kind == "norm_matched"}
+    assert norm and any(row.control in norm for row in KINDS.values() if row.kind == "slerp")
+
+
+def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
+    alone = replace(RECIPE, seeds=(3,), stages=1)
+    assert set(possible(alone)) == {"base", "lora", "slerp_base"}
+    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base")
+    with pytest.raises(BadChoice, match="needs more seeds or stages"):
+        Ladder(recipe=alone, paths=("slerp",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"points": 2}, "3 to 41 points"), ({"points": 11.0}, "points"), ({"seed": -1}, "seed"),
+        ({"distance": "taxi"}, "distance is one of"), ({"paths": ("nowhere",)}, "no path 'nowhere'"),
+        ({"base": model("last_digits")}, "cannot be adapted"),
+        ({"base": model("all-MiniLM-L6-v2 weights=random")}, "cannot be adapted"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_climbed_is_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(BadChoice, match=told):
+        Ladder(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"ladder": []}', '{"ladder": {"points": "x"}}', '{"ladder": {"a": 1}}'),
+        *('{"ladder": {"base": 3}}', '{"ladder": {"recipe": {}}}', '{"ladder": {"paths": 1}}'),
+    ],
+)
+def test_what_is_no_ladder_is_a_sentence(text: str) -> None:
+    with pytest.raises(BadChoice):
+        Ladder.from_json(text)
+
+
+def test_a_ladder_and_a_study_are_told_apart() -> None:
+    with pytest.raises(BadChoice, match="no entry 'ladder'"):
+        Study.from_json(Ladder().to_json())
+    with pytest.raises(TooLarge):
+        Ladder.from_json(" " * 20_001)
+
+
+# --- paths and weights
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], LocalWeights]:
+    place = tmp_path_factory.mktemp("adapters")
+    found = {}
+    for seed in RECIPE.seeds:
+        for step in RECIPE.saved_steps:
+            folder = write_adapter(place / f"{seed}-{step}", tiny_model, seed=10 * seed + step)
+            found[seed, step] = LocalWeights(str(folder), digest_of_folder(folder))
+    return found
+
+
+def test_values_are_rounded_and_hold_their_middle() -> None:
+    assert values_of("t", 11)[5] == 0.5 and len(values_of("t", 12)) == 13
+    assert len(values_of("scale", 11)) == 13 and values_of("scale", 11, end=2.0)[-1] == 2.0
+
+
+def test_at_the_ends_of_a_path_stands_the_part_itself(adapters: dict[tuple[int, int], LocalWeights]) -> None:
+    base = LocalWeights("/base", "b")
+    for path in paths_of(tuple(KINDS), RECIPE, 3):
+        first, last = path.values[0], path.values[-1]
+        found = weights_at(path, first, base, adapters), weights_at(path, last, base, adapters)
+        parts = [LoraWeights(base, adapters[one]) for one in path.ingredients]
+        match KINDS[path.name].of, path.sweeps:
+            case _, "scale":
+                assert found[0] == base
+            case "seed", "t":
+                assert found == (base, parts[0])
+            case _, "t":
+                assert found == (parts[0], parts[-1])
+
+
+def test_every_merge_is_as_resolving_would_write_it(
+    tiny_model: Path, adapters: dict[tuple[int, int], LocalWeights]
+) -> None:
+    base = resolve(model(str(tiny_model)), OFFLINE)
+    for path in paths_of(tuple(KINDS), RECIPE, 3):
+        for at in path.values:
+            spec = replace(base, weights=weights_at(path, at, base.weights, adapters))
+            assert spec.resolved and resolve(spec, OFFLINE).key == spec.key, (path.id, at)
+
+
+def test_lengths_of_updates_are_those_of_the_merges_themselves(
+    tiny_model: Path, adapters: dict[tuple[int, int], LocalWeights]
+) -> None:
+    base, at_hand = TensorFolder(tiny_model), WeightsAtHand(tiny_model, adapters)
+    origin = LocalWeights(str(tiny_model), "b")
+
+    def opened(weights: object) -> object:
+        if isinstance(weights, LoraWeights):
+            return AdaptedFolder(tiny_model, Path(weights.adapter.path), weights.scale)  # type: ignore[union-attr]
+        return base
+
+    for path in paths_of(tuple(KINDS), RECIPE, 3):
+        for at in path.values:
+            weights = weights_at(path, at, origin, adapters)
+            made = opened(weights)
+            if isinstance(weights, MergedWeights):
+                asked = Merge(weights.method, weights.space, weights.scope, weights.weights, weights.options)  # type: ignore[arg-type]
+                task = base if weights.base is not None else None
+                made = merged_tensors(asked, ingredients([opened(part) for part in weights.parts], task))  # type: ignore[misc]
+            wanted = math.sqrt(sum(float(gram_of([made[name]], base[name])[0, 0]) for name in base))  # type: ignore[index]
+            assert at_hand.update(weights) == pytest.approx(wanted, rel=1e-3, abs=1e-5), (path.id, at)
+    assert at_hand.length == pytest.approx(math.sqrt(sum(float((base[name] ** 2).sum()) for name in base)), rel=1e-6)
+
+
+def test_angles_and_layers_are_those_of_the_models(
+    tiny_model: Path, adapters: dict[tuple[int, int], LocalWeights]
+) -> None:
+    base, at_hand = TensorFolder(tiny_model), WeightsAtHand(tiny_model, adapters)
+    one, other = (AdaptedFolder(tiny_model, Path(adapters[seed, 4].path)) for seed in (0, 1))
+    for found, wanted in (
+        (at_hand.to_base((0, 4)), angles(base, one)),
+        (at_hand.between((0, 4), (1, 4), "weights"), angles(one, other)),
+        (at_hand.between((0, 4), (1, 4), "task_vectors"), angles(one, other, base)),
+    ):
+        known = {angle.name: angle.cosine for angle in wanted}
+        assert {angle.name for angle in found.angles} == set(one.changed)
+        assert all(angle.cosine == pytest.approx(known[angle.name], abs=1e-5) for angle in found.angles)
+        parallel = sum(angle.size for angle in found.angles if abs(known[angle.name]) > 0.9995)
+        assert found.parallel == pytest.approx(parallel / sum(angle.size for angle in found.angles))
+    layers = {layer.name: layer.change for layer in at_hand.layers((0, 4))}
+    changed = [update for update in updates(one, base) if update.change]
+    assert list(layers) == ["layer 0", "layer 1"]
+    assert sum(value**2 for value in layers.values()) == pytest.approx(sum(one.change**2 for one in changed), rel=1e-4)
+
+
+# --- what is said
+
+
+def test_a_path_held_against_itself_differs_by_nothing() -> None:
+    path = made_path("slerp", LONG, (0.2, 0.5, 1, 1.5))
+    found = compare_at_equal_retention([path] * 3, [path] * 3, split="paper", names=("slerp", "linear"))
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1) and not found.distinguishable
+    assert found.sentence == (
+        "On the paper's 24 sequences, at equal retention, SLERP and Linear differ by less than 0.001: no difference "
+        "seen."
+    )
+
+
+def test_paths_are_compared_at_equal_retention_and_not_at_equal_t() -> None:
+    slow = made_path("a", (1.0, 0.95, 0.9, 0.85, 0.8), (0, 0.25, 0.5, 0.75, 1.0))
+    quick = made_path("b", (1.0, 0.9, 0.8, 0.7, 0.6), (0, 0.5, 1.0, 1.5, 2.0))  # the same trade, twice as far at each t
+    found = compare_at_equal_retention([slow], [quick], split="paper")
+    assert abs(found.difference) < 0.01 and not found.distinguishable
+    assert 0.8 < found.retention[0] < found.retention[1] < 1.0
+
+
+def test_a_better_path_is_told_and_which_one_it_is() -> None:
+    better, worse = made_path("a", LONG, (1, 2, 3, 4)), made_path("b", LONG, (0.1, 0.2, 0.3, 0.4))
+    for names, paths in ((("slerp", "linear"), (better, worse)), (("linear", "slerp"), (worse, better))):
+        found = compare_at_equal_retention([paths[0]], [paths[1]], split="paper", names=names)
+        assert found.distinguishable and (found.difference > 0) == (names[0] == "slerp")
+        assert "SLERP separates better than Linear by" in found.sentence and "other seeds may differ" in found.sentence
+
+
+def test_paths_that_never_retain_equally_much_are_not_compared() -> None:
+    high, low = made_path("a", (0.99, 0.95), (1, 2)), made_path("b", (0.6, 0.5), (1, 2))
+    found = compare_at_equal_retention([high], [low], split="paper", names=("karcher", "soup"))
+    assert math.isnan(found.difference) and not found.distinguishable
+    assert "cannot be held against each other" in found.sentence and "0.95 to 0.99 and 0.50 to 0.60" in found.sentence
+
+
+def test_a_single_arm_is_held_against_a_path_at_its_own_retention() -> None:
+    path, arm = made_path("a", LONG, (0.5, 1, 1.5, 2)), made_path("b", (0.85,), (1.25,))
+    found = compare_at_equal_retention([arm], [path], split="paper")
+    assert found.retention == (0.85, 0.85) and abs(found.difference) < 0.02
+
+
+@pytest.mark.slow
+def test_noise_is_seldom_taken_for_a_difference() -> None:
+    """Two paths of the same models but for noise of their own, three seeds each, many times over."""
+    said = 0
+    for number in range(60):
+        sides = [
+            [made_path("a", LONG, (0.4, 0.5, 0.6, 0.7), seed=1_000 * number + 10 * side + one, noise=0.5, shared=number)
+             for one in range(3)]
+            for side in (0, 1)
+        ]  # fmt: skip
+        said += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
+    assert said <= 4
+
+
+def test_the_interval_takes_the_wider_of_seeds_and_sequences() -> None:
+    quiet = [np.full(24, 0.1) + 1e-4 * np.arange(24)] * 3
+    alike = estimated([0.1, 0.1, 0.1], quiet)
+    apart = estimated([0.0, 0.1, 0.2], quiet)
+    assert alike[0] == pytest.approx(apart[0]) and apart[2] - apart[1] > 2 * (alike[2] - alike[1])
+    pairs = estimated([0.0, 0.1, 0.2], quiet, pairs=True)
+    assert pairs[2] - pairs[1] == pytest.approx(2 * (apart[2] - apart[1]))
+    assert all(map(math.isnan, estimated([], [])))
+    assert math.isnan(estimated([0.1], [np.full(24, np.nan)])[1])
+
+
+def _result(tiny_model: Path) -> LadderResult:
+    asked = small_ladder(tiny_model, paths=("lora", "soup"))
+    kept, apart = (1.0, 0.9, 0.8, 0.7, 0.6), (0.2, 0.6, 1.0, 1.2, 1.3)
+    rows = {
+        path.id: made_path(path.id, kept[: len(path.values)], apart[: len(path.values)])
+        for path in asked.drawn
+        if path.name != "base"
+    }
+    base = [replace(arm, path="base") for arm in made_path("base", (1.0,), (0.2,))]
+    placed = {path.id: path.values for path in asked.drawn}
+    arms = [replace(arm, at=at) for name, row in rows.items() for arm, at in zip(row, placed[name], strict=True)]
+    arms = [replace(arm, splits=dict.fromkeys(asked.splits, arm.splits["paper"])) for arm in (*base, *arms)]
+    readings = (Reading(0, 0, None, 0.1), Reading(0, 4, 2.0, 0.2))
+    return LadderResult(
+        asked, {"name": "tiny"}, (TrainedAdapter(0, 4, "/a", "d", readings),), tuple(arms), training=readings
+    )  # fmt: skip
+
+
+def test_what_was_found_comes_back_from_its_json(tiny_model: Path) -> None:
+    found = _result(tiny_model)
+    found = replace(found, comparisons=comparisons_of(found))
+    text = json.dumps(found.as_json(), allow_nan=False)
+    again = LadderResult.from_json(json.loads(text))
+    assert again.as_json() == found.as_json() and again.ladder == found.ladder and again.adapters == found.adapters
+    assert [arm.at for arm in again.path("lora-0")] == [0, 0.5, 1, 1.5] and len(again.of("lora")) == 2
+    assert math.isnan(again.arms[0].splits["paper"].p) and again.training == found.training
+
+
+def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> None:
+    found = _result(tiny_model)
+    trade, *held = verdict(replace(found, comparisons=comparisons_of(found)))
+    assert trade.startswith("Adapting raised the silhouette of the paper's 24 sequences (by 0.") and "2 seeds" in trade
+    assert len(held) == 1 and "Soup and LoRA differ" in held[0]
+    nothing = replace(found, arms=tuple(replace(arm, splits=found.arms[0].splits) for arm in found.arms))
+    assert "did not surely change" in verdict(nothing)[0]
+    assert verdict(replace(found, arms=())) == ()
+    decoder = replace(
+        found,
+        arms=tuple(
+            replace(arm, retention=replace(arm.retention, lm_loss=1.5 if arm.path == "base" else 3.0))
+            for arm in found.arms
+        ),
+    )
+    assert "language model" not in " ".join(verdict(found))
+    assert (
+        "is worse: its loss on the next token of new families' texts went from 1.50 to 3.00 nats" in verdict(decoder)[1]
+    )
+
+
+def test_steps_of_the_recipe_reach_the_paths() -> None:
+    recipe = Recipe(seeds=(5,), steps=100, stages=2)
+    (path,) = paths_of(("multi_stage",), recipe, 3)
+    assert path.ingredients == ((5, 50), (5, 100)) and path.parts == ("seed 5, step 50", "seed 5, step 100")

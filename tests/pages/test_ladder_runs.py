@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from numembed.jobs import JobTable
+from numembed.ladder.ladder import Ladder
+from numembed.ladder.recipes import recipe_for
+from numembed.models.catalogue import model
+from numembed.splits import split_called
+from numembed.store import VectorStore
+from tests.ladder.bases import small_ladder
+from tests.pages.test_pages import _walk as walk
+from tests.pages.test_pages import app
+
+__all__ = ["app"]
+pytestmark = pytest.mark.slow
+
+
+def test_a_ladder_stands_among_the_runs(app: AppTest, tmp_path: Path, tiny_model: Path) -> None:
+    asked = small_ladder(tiny_model)
+    with JobTable(tmp_path / "app.db") as jobs:
+        job = jobs.submit(asked, asked_by="test")
+    app.run()
+    app.switch_page("pages/runs.py").run()
+    assert not app.exception and not app.error
+    assert any("Merging ladder on tiny" in str(element.proto) for element in walk(app.main))
+    app.session_state["run_chosen"] = job
+    app.run()
+    assert not app.exception and not app.warning
+    assert not [button for button in app.button if button.key == "again"], "it is no study"
+    app.button(key="open").click().run()
+    assert not app.exception and "more than the Merge page offers" in app.warning[0].value
+    app.button(key="stop").click().run()
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="forget").click().run()
+    with JobTable(tmp_path / "app.db") as jobs:
+        assert jobs.recent() == ()
+
+
+def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, tmp_path: Path, tiny_model: Path) -> None:
+    base = model(str(tiny_model))
+    recipe = recipe_for(base, split_called("paper"), seeds=(0, 1), steps=5, stages=1, rank=4)
+    with JobTable(tmp_path / "app.db") as jobs:
+        job = jobs.submit(Ladder(base, recipe, points=3), asked_by="test")
+    app.run()
+    app.switch_page("pages/runs.py").run()
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="open").click().run()
+    assert not app.exception and not app.error and not app.warning
+    assert app.selectbox(key="merge_base").value == str(tiny_model)
+    assert app.segmented_control(key="merge_training").value == "paper"
+    chosen = {name: app.number_input(key=f"merge_{name}").value for name in ("seeds", "steps", "stages", "rank")}
+    assert chosen == {"seeds": 2, "steps": 5, "stages": 1, "rank": 4}
+    assert app.button(key="cancel").label == "Cancel", "its run goes on"
+
+
+def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: AppTest, tmp_path: Path) -> None:
+    text, one = ["1, 2"], np.ones((1, 2), dtype=np.float32)
+    with VectorStore(tmp_path / "cache.db") as vectors:
+        for key, name in (("a", "base"), ("b", "base"), ("c", "other")):
+            vectors.add(key, name, text, one)
+    app.run()
+    app.switch_page("pages/runs.py").run()
+    assert not app.exception
+    assert any("base and 1 model made of it" in str(element.proto) for element in walk(app.main))
+    app.selectbox(key="delete_which").set_value("base").run()
+    app.button(key="delete_now").click().run()
+    with VectorStore(tmp_path / "cache.db") as vectors:
+        assert [model.name for model in vectors.models()] == ["other"]
