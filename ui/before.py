@@ -16,7 +16,7 @@ from numembed.study import Study, pinned_before
 from ui.choice import cached_study
 from ui.frame import result_store, settings, vector_store
 from ui.table import Cell, Column, number, table
-from ui.words import duration, md_text, plural, size
+from ui.words import about, duration, md_text, plural, size
 
 _COUNTED_CHARS = 300_000  # tokens of longer sets are counted on the first sequences only
 _MOST_PIECES = 120  # of one text
@@ -143,7 +143,7 @@ def _limit(counted: TokenCount | None) -> Cell:
 def _cost_cells(cost: Cost, all_stored: bool) -> list[Cell]:
     download = "unknown" if cost.download_bytes is None else "is here" if not cost.download_bytes else ""
     if cost.training_seconds:
-        download = f"none; is trained here at first use: about {duration(cost.training_seconds)}"
+        download = f"none; is trained here at first use: {about(cost.training_seconds)}"
     fits = {None: "unknown", True: "yes", False: "no"}[cost.fits]
     takes = "nothing" if all_stored else "unknown" if cost.seconds is None else duration(cost.seconds)
     return [

@@ -18,7 +18,7 @@ from numembed.paper import paper_study, published
 from numembed.study import pinned_before
 from ui.frame import result_store, settings
 from ui.table import Cell, Column, number, selected_rows, table
-from ui.words import duration, md_text, size
+from ui.words import about, md_text, size
 
 KINDS = {  # the chip, and how a sentence about such a model begins
     "encoder": ("Encoder", "An encoder, which was made for this task and reads the whole text at once,"),
@@ -226,7 +226,7 @@ def _cells(row: Row, known: Standing) -> list[Cell]:
 def _download_cell(cost: Cost) -> Cell:
     fetched = cost.download_bytes
     if cost.training_seconds:
-        return Cell("trained here", 0, note=f"At its first use, in about {duration(cost.training_seconds)}.")
+        return Cell("trained here", 0, note=f"At its first use, in {about(cost.training_seconds)}.")
     return Cell("unknown" if fetched is None else size(fetched) if fetched else "is here", fetched)
 
 

@@ -16,7 +16,7 @@ from numembed.study import USUAL_DESIGNS, Study, furthest_start, pinned_before, 
 from ui.frame import result_store, settings
 from ui.running import start
 from ui.table import Cell, Column, number, table
-from ui.words import duration, md_text, plural
+from ui.words import about, md_text, plural
 
 _COLUMNS = (
     Column("Model"),
@@ -96,7 +96,7 @@ def _takes(study: Study) -> str:
                 found = cost_of(pinned, characters=characters, settings=settings(), results=store)
                 seconds.append(found.seconds)
     known = [value for value in seconds if value is not None]
-    return f", about {duration(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
+    return f", {about(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
 
 
 def _redraw(study: Study) -> None:

@@ -16,7 +16,7 @@ from numembed.study import Study, stored_examination, stored_results
 from ui.choice import chosen_study, seed_choice
 from ui.frame import result_store, settings
 from ui.running import start, watch
-from ui.words import duration, md_text, plural
+from ui.words import about, md_text, plural
 
 
 def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
@@ -74,8 +74,8 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
     characters = texts * sum(map(len, study.sequences.texts)) // max(1, len(study.sequences))
     with result_store() as store:
         cost = cost_of(result.model, characters=characters, settings=settings(), results=store)
-    about = f", about {duration(cost.seconds)} on this machine" if cost.seconds is not None else ""
-    return f" It encodes up to {plural(texts, 'text')}{about}; what is stored is not encoded again."
+    told = f", {about(cost.seconds)} on this machine" if cost.seconds is not None else ""
+    return f" It encodes up to {plural(texts, 'text')}{told}; what is stored is not encoded again."
 
 
 def numbers_download(study: Study, result: ModelResult, name: str, found: dict[str, Any]) -> None:

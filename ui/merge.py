@@ -29,7 +29,7 @@ from numembed.settings import LIMITS
 from numembed.splits import Split, sentences, split_called
 from ui.frame import result_store, settings
 from ui.merge_splits import TITLES, splits_shown
-from ui.words import duration, md_text, plural
+from ui.words import about, md_text, plural
 
 _BASES = [
     row.name for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)
@@ -182,9 +182,9 @@ def price(ladder: Ladder) -> None:
     seconds = None
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * ladder.arms
-    about = "" if seconds is None else f" · about {duration(seconds)} on this machine"
+    told = "" if seconds is None else f" · {about(seconds)} on this machine"
     st.caption(
-        f"{plural(steps, 'training step')} · up to {ladder.arms:,} models × {plural(texts, 'text')}{about}. "
+        f"{plural(steps, 'training step')} · up to {ladder.arms:,} models × {plural(texts, 'text')}{told}. "
         "What is stored is not computed again."
     )
     if not isinstance(ladder.base.weights, ScratchWeights):

@@ -12,7 +12,7 @@ from numembed.ladder.ladder import Ladder
 from ui.frame import job_table, theme, visitor
 from ui.merge import found_so_far
 from ui.running import poll_seconds, stop
-from ui.words import duration, md_text
+from ui.words import about, md_text
 
 _TRAINING_SHARE = 0.4  # of the bar
 _WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps", "score": "comparing"}
@@ -86,5 +86,5 @@ def _told(job: Job) -> str:
     if step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
     if step.seconds_left is not None and step.seconds_left >= 1:
-        parts.append(f"about {duration(step.seconds_left)} left of this part")
+        parts.append(f"{about(step.seconds_left)} left of this part")
     return " · ".join(filter(None, parts))

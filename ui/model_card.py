@@ -20,7 +20,7 @@ from ui.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standi
 from ui.choice import cached_study
 from ui.frame import result_store, settings
 from ui.table import Cell, Column, number, table
-from ui.words import duration, md_text, size
+from ui.words import about, md_text, size
 
 _OWN_TEXT = " own"  # no prompt's name: they hold no spaces
 _PRECISIONS = {"float32": "full (float32)", "int8": "8 bits a number (int8)", "binary": "1 bit a number (binary)"}
@@ -254,12 +254,12 @@ def _cost(row: Row, spec: ModelSpec) -> None:
     fetched = cost.download_bytes
     told = [
         "Nothing to download." if fetched == 0 else f"Downloads {size(fetched)} first." if fetched else "",
-        f"It is trained here at first use: about {duration(cost.training_seconds)}." if cost.training_seconds else "",
+        f"It is trained here at first use: {about(cost.training_seconds)}." if cost.training_seconds else "",
         f"Takes about {size(cost.memory_bytes)} of memory"
         + {None: ".", True: ", which this machine has.", False: ", which is more than this machine has."}[cost.fits]
         if cost.memory_bytes
         else "Its memory is unknown.",
-        f"The sequences chosen on Compare take about {duration(cost.seconds)}."
+        f"The sequences chosen on Compare take {about(cost.seconds)}."
         if cost.seconds is not None
         else "How long it takes is unknown until a model has run here.",
     ]

@@ -12,7 +12,7 @@ from numembed.jobs import Job, ModelProgress
 from numembed.progress import STAGES
 from numembed.study import Study, pinned_before
 from ui.frame import job_table, result_store, visitor
-from ui.words import duration, md_text, size
+from ui.words import about, md_text, size
 
 _STAGE_WORDS = {
     "waiting": "waiting", "download": "downloading", "train": "training, once on this machine", "load": "loading",
@@ -113,7 +113,7 @@ def _told(step: ModelProgress) -> str:
     elif step.stage in STAGES and step.stage != "done" and step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
     if step.stage in _TIMED and step.seconds_left is not None and step.seconds_left >= 1:
-        parts.append(f"about {duration(step.seconds_left)} left")
+        parts.append(f"{about(step.seconds_left)} left")
     if step.stage == "failed":
         parts.append(md_text(step.note))
     return " · ".join(parts)

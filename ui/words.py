@@ -41,6 +41,17 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def about(seconds: float) -> str:
+    """Return an estimate as people say it, no finer than it can be.
+
+    >>> about(0.4), about(75), about(1701)
+    ('under 1 s', 'about 1 min 15 s', 'about 28 min')
+    """
+    if seconds < 1:
+        return duration(seconds)
+    return f"about {round(seconds / 60)} min" if 600 <= seconds < 3600 else f"about {duration(seconds)}"
+
+
 def size(size_bytes: float) -> str:
     """Return bytes as people say them.
 

@@ -291,7 +291,7 @@ def test_what_was_run_here_stands_beside_the_paper(app: AppTest, home: Path) -> 
     show(app, "all-MiniLM-L6-v2")
     here = tables(app)["Scores"][1]
     assert here[0] == "here" and "–" not in here
-    assert "check: ✓ passed" in told(app) and "about" in told(app).partition("chosen on Compare take")[2][:20]
+    assert "check: ✓ passed" in told(app) and " s." in told(app).partition("chosen on Compare take")[2][:14]
 
 
 # options, and Compare
