@@ -112,6 +112,7 @@ def test_every_variant_has_its_row_and_survives_json(answers: dict[str, dict[str
         assert all(row["meaning"].startswith("If the score") and row["title"] for row in rows)
 
 
+@pytest.mark.slow
 def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     answers: dict[str, dict[str, Any]],
 ) -> None:

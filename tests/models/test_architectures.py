@@ -134,6 +134,7 @@ def test_padding_on_either_side_changes_nothing(folder: Folder, name: str, side:
     assert _apart(encoder.encode(TEXTS), alone) <= SAME
 
 
+@pytest.mark.slow
 def test_bert_padded_on_its_left_is_found_out(folder: Folder, tmp_path: Path) -> None:
     spoilt = shutil.copytree(folder("bert-mean"), tmp_path / "spoilt")
     config = json.loads((spoilt / "tokenizer_config.json").read_text())

@@ -219,6 +219,7 @@ def test_a_model_runs_no_code_of_its_own(tiny_model: Path, tmp_path: Path) -> No
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_one_model_is_in_memory_at_a_time(tiny_model: Path, tmp_path: Path) -> None:
     other = tiny.write_model(tmp_path / "other", seed=1)
     loaded = LoadedModel(OFFLINE)

@@ -114,6 +114,7 @@ def test_weights_are_what_the_library_begins_with(folder: Folder, name: str) -> 
         assert key in expected or torch.equal(value, computed[key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_nothing_of_the_learnt_numbers_stays(folder: Folder, tmp_path: Path, name: str) -> None:
     """Two models that differ in every weight have one and the same twin."""
