@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from numembed.errors import BadChoice, ModelUnavailable
+from numembed.models.adapter_check import attached
 from numembed.models.adapters import AdaptedFolder
 from numembed.models.checkpoints import adapter_folder, folder_of
 from numembed.models.loading import is_used
@@ -160,9 +161,9 @@ class Exchange:
     def _opened(self, weights: Weights, progress: Progress) -> ModelFolder:
         match weights:
             case LoraWeights(base, adapter, scale):
-                return AdaptedFolder(
-                    self._folder_of(base, progress), adapter_folder(adapter, self._settings, progress=progress), scale
-                )
+                folder = adapter_folder(adapter, self._settings, progress=progress)
+                name = base.repo if isinstance(base, HubWeights) else ""
+                return attached(self._folder_of(base, progress), folder, scale, base_name=name)
             case HubWeights() | LocalWeights() | ScratchWeights():
                 return TensorFolder(self._folder_of(weights, progress))
             case _:

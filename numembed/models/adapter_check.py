@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.errors import BadChoice
-from numembed.models.adapters import read_adapter
+from numembed.models.adapters import AdaptedFolder, read_adapter
 from numembed.models.adapters_saved import CONFIG, MOST_RANK
 from numembed.models.loading import read_json
 from numembed.models.tensor_files import FLOATS, Stored, TensorFolder, known_as
@@ -24,6 +24,15 @@ _OWN_CODE = re.compile(r"(transformers|sentence_transformers|peft)(\.\w+)*|megat
 _HUB_ID = re.compile(r"[\w-]{1,96}/[\w.-]{1,96}", re.ASCII)
 _FACTOR = re.compile(r"(?:base_model\.model\.)*(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 _CHOOSE = "Choose the model that it was trained on, or another adapter."
+
+
+def attached(base: Path, adapter: Path, scale: float = 1.0, *, base_name: str = "") -> AdaptedFolder:
+    """Return the model folder ``base`` with an adapter folded in, once it was found to belong there.
+
+    Raises what :func:`check_adapter` and AdaptedFolder raise, before any weight of the base is read.
+    """
+    check_adapter(adapter, base, base_name=base_name)
+    return AdaptedFolder(base, adapter, scale)
 
 
 def check_adapter(adapter: Path, base: Path, *, base_name: str = "") -> None:

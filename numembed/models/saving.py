@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.errors import BadChoice
-from numembed.models.adapters import AdaptedFolder
+from numembed.models.adapter_check import attached
 from numembed.models.checkpoints import adapter_folder, folder_of
 from numembed.models.merged_folders import ModelFolder, Saved, fold_folder, merge_folders
 from numembed.models.merged_tensors import Merge
@@ -67,7 +67,7 @@ def save_model(spec: ModelSpec, out: Path, *, settings: Settings, card: str = ""
 def _opened(weights: Weights, spec: ModelSpec, settings: Settings) -> ModelFolder:
     if isinstance(weights, LoraWeights):
         base = folder_of(replace(spec, weights=weights.base), settings)
-        return AdaptedFolder(base, adapter_folder(weights.adapter, settings), weights.scale)
+        return attached(base, adapter_folder(weights.adapter, settings), weights.scale)
     return TensorFolder(folder_of(replace(spec, weights=weights), settings))
 
 
@@ -77,4 +77,4 @@ def _part(folder: Path, base: Path | None) -> Path | ModelFolder:
         return folder
     if base is None:
         raise BadChoice(f"{folder.name[:80]!r} is an adapter. Name the model that it was trained on with --base.")
-    return AdaptedFolder(base, folder)
+    return attached(base, folder)

@@ -144,7 +144,7 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
 def test_an_adapter_of_the_pooler_alone_is_told_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
-    made = write_adapter(tmp_path / "pooler", tiny_model)
+    made = write_adapter(tmp_path / "pooler", tiny_model, config={"target_modules": ["pooler.dense"]})
     name = "base_model.model.pooler.dense.lora_"
     save_file({f"{name}{one}.weight": np.ones((1, 32) if one == "A" else (32, 1), np.float32) for one in "AB"},
               made / "adapter_model.safetensors")  # fmt: skip
@@ -302,6 +302,16 @@ def test_an_adapter_of_another_base_is_one_sentence_before_any_weight_is_read(
     with pytest.raises(BadChoice, match="made for another base") as told:
         LoadedModel(OFFLINE).get(_spec(tiny_model, wide))
     assert len(str(told.value)) < 300
+    for config, words in (
+        ({"r": 4_096}, "rank from 1 to 256"),
+        ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
+        ({"auto_mapping": "os"}, "names program code"),
+    ):
+        with pytest.raises(BadChoice, match=words):
+            LoadedModel(OFFLINE).get(_spec(tiny_model, write_adapter(tmp_path / words[:4], tiny_model, config=config)))
+    other = write_adapter(tmp_path / "other", bundled_folder(), config={"base_model_name_or_path": "owner/another"})
+    with pytest.raises(BadChoice, match="made for owner/another, not for sentence-transformers/all-MiniLM-L6-v2"):
+        LoadedModel(OFFLINE).get(resolve(model(f'all-MiniLM-L6-v2 adapter="{other}"'), OFFLINE))
     dora = write_adapter(tmp_path / "dora", tiny_model, config={"use_dora": True})
     with pytest.raises(BadChoice, match="more than plain LoRA"):
         LoadedModel(OFFLINE).get(_spec(tiny_model, dora))
