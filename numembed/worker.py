@@ -42,6 +42,7 @@ _LOST = 75  # exit code: start another worker
 _GRACE_SECONDS = 5.0  # for a job to stop by itself
 _TRIES_OF_A_LOST_CARD = 2
 _log = logging.getLogger(__name__)
+_starting = threading.Lock()
 
 
 def main(settings: Settings, parent: int) -> int:
@@ -143,8 +144,9 @@ class Reporter:
 
 def start_supervisor(settings: Settings) -> None:
     """Keep a worker alive for as long as this process lives; a second call does nothing."""
-    if not any(thread.name == _SUPERVISOR for thread in threading.enumerate()):
-        threading.Thread(target=_supervise, args=(settings,), name=_SUPERVISOR, daemon=True).start()
+    with _starting:
+        if not any(thread.name == _SUPERVISOR for thread in threading.enumerate()):
+            threading.Thread(target=_supervise, args=(settings,), name=_SUPERVISOR, daemon=True).start()
 
 
 def _supervise(settings: Settings) -> None:
