@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from numembed.cost import Machine, remember_machine, this_processor
 from numembed.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
-from numembed.jobs import Job, JobTable, ModelProgress
+from numembed.jobs import LADDER, SAVING, Job, JobTable, ModelProgress
 from numembed.models.devices import device_memory
 from numembed.models.encoders import LoadedModel
 from numembed.progress import Progress
@@ -89,30 +89,24 @@ def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: Loade
     Raises BadChoice where an older version has accepted what this one refuses.
     """
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        match job.kind:
-            case "ladder":
-                from numembed.ladder.run import ladder_rows, run_ladder
+        if job.kind == LADDER:
+            from numembed.ladder.run import ladder_rows, run_ladder
 
-                ladder = job.ladder
-                reporter.progress = tuple(map(ModelProgress, ladder_rows(ladder)))
-                run_ladder(
-                    ladder, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter
-                )  # fmt: skip
-                return ""
-            case "saving":
-                from numembed.ladder.saving import save_arm
+            ladder = job.ladder
+            reporter.progress = tuple(map(ModelProgress, ladder_rows(ladder)))
+            run_ladder(ladder, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
+            return ""
+        if job.kind == SAVING:
+            from numembed.ladder.saving import save_arm
 
-                saving = job.saving
-                reporter.progress = (ModelProgress(saving.name),)
-                save_arm(saving, results=results, settings=settings, progress=reporter.of(0))
-                return ""
-            case _:
-                study = job.study
-                reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
-                outcome = run(
-                    study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter
-                )  # fmt: skip
-                return " ".join(outcome.errors.values())
+            saving = job.saving
+            reporter.progress = (ModelProgress(saving.name),)
+            save_arm(saving, results=results, settings=settings, progress=reporter.of(0))
+            return ""
+        study = job.study
+        reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
+        outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
+        return " ".join(outcome.errors.values())
 
 
 class Reporter:

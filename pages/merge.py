@@ -13,13 +13,14 @@ st.markdown(
 )
 
 from ui.merge import choose, found_so_far, price  # noqa: E402  the title stands before anything else is imported
-from ui.merge_running import climb, watch_ladder  # noqa: E402
+from ui.merge_running import watch_ladder  # noqa: E402
+from ui.running import start  # noqa: E402
 
 ladder = choose()
 if ladder is not None:
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
-            "Climb the ladder", type="primary", key="climb", on_click=climb, args=(ladder,), icon=":material/stairs:"
+            "Climb the ladder", type="primary", key="climb", on_click=start, args=(ladder,), icon=":material/stairs:"
         )
         price(ladder)
     watch_ladder(ladder)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from numembed.errors import NumembedError
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures.merge import training_figure
 from numembed.jobs import Job, ModelProgress
 from numembed.ladder.ladder import Ladder
-from ui.frame import job_table, theme, visitor
+from ui.frame import job_table, theme
 from ui.merge import found_so_far
 from ui.running import poll_seconds, stop
 from ui.words import about, md_text
 
 _TRAINING_SHARE = 0.4  # of the bar
 _WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps", "score": "comparing"}
-
-
-def climb(ladder: Ladder) -> None:
-    """Ask the worker for ``ladder``; equal ladders share one run."""
-    try:
-        with job_table() as jobs:
-            jobs.submit(ladder, asked_by=visitor())
-    except NumembedError as error:
-        st.session_state["notice"] = str(error)
 
 
 def watch_ladder(ladder: Ladder) -> Job | None:

@@ -27,9 +27,9 @@ from numembed.models.spec import (
 from numembed.paper import paper_study
 from ui.catalogue import take_to_compare
 from ui.choice import put_choice
-from ui.frame import job_table, settings, visitor
+from ui.frame import job_table, settings
 from ui.merge import SPLIT_TITLES
-from ui.running import poll_seconds, stop
+from ui.running import poll_seconds, start, stop
 from ui.words import md_text
 
 _OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes
@@ -121,16 +121,8 @@ def _saving(found: LadderResult, arm: Arm) -> None:
 def _save_button(place: st.delta_generator.DeltaGenerator, saving: Saving | None) -> None:
     place.button(
         "Save this model", key="keep_save", type="primary", icon=":material/save:", disabled=saving is None,
-        on_click=_save, args=(saving,),
+        on_click=start, args=(saving,),
     )  # fmt: skip
-
-
-def _save(saving: Saving) -> None:
-    try:
-        with job_table() as jobs:
-            jobs.submit(saving, asked_by=visitor())
-    except NumembedError as error:
-        st.session_state["notice"] = str(error)
 
 
 def _free_name(found: LadderResult, arm: Arm) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.errors import NumembedError
-from numembed.jobs import Job, ModelProgress
+from numembed.jobs import Asked, Job, ModelProgress
 from numembed.progress import STAGES
 from numembed.study import Study, pinned_before
 from ui.frame import job_table, result_store, visitor
@@ -29,11 +29,11 @@ _ANSWERED = ("project", "twin", "done", "failed")
 _FORGET_SECONDS = 15
 
 
-def start(study: Study) -> None:
-    """Ask the worker for ``study``; equal studies share one run."""
+def start(asked: Asked) -> None:
+    """Ask the worker for a study, a ladder or a saving; equal ones share one run."""
     try:
         with job_table() as jobs:
-            jobs.submit(study, asked_by=visitor())
+            jobs.submit(asked, asked_by=visitor())
     except NumembedError as error:
         st.session_state["notice"] = str(error)
 

@@ -86,13 +86,6 @@ def fold_lora(
     return {name: _folded(base[name], adapter, changes.get(name)) for name in base}
 
 
-def lora_deltas(
-    base: Mapping[str, Tensor], adapter: Mapping[str, Tensor], config: Mapping[str, Any], *, scale: float = 1.0
-) -> dict[str, Tensor]:
-    """Return what :func:`fold_lora` adds, by the names of ``base``: the adapter's task vector, in float32."""
-    return {name: change.delta(adapter) for name, change in _changes(base, adapter, config, scale).items()}
-
-
 def read_adapter(folder: Path) -> dict[str, Stored]:
     """Return where the factors of an adapter lie; raises ModelUnavailable where the folder holds no adapter."""
     if not (folder / "adapter_config.json").is_file() or not (folder / "adapter_model.safetensors").is_file():

@@ -82,16 +82,6 @@ def together(parts: Iterable[Angle], name: str = "all") -> Angle:
     return Angle(name, sum(one.size for one in listed), sum(one.inner for one in listed), *lengths)
 
 
-def share_parallel(parts: Iterable[Angle], *, above: float = MERGEKIT_PARALLEL) -> float:
-    """Return the share of parameters in tensors with |cosine| > ``above``, where mergekit's SLERP is a straight line.
-
-    Tensors that are zero in one model count too: there is no arc to a point.
-    """
-    listed = tuple(parts)
-    parallel = sum(one.size for one in listed if math.isnan(one.cosine) or abs(one.cosine) > above)
-    return parallel / sum(one.size for one in listed) if listed else math.nan
-
-
 def straightness(
     a: Mapping[str, Tensor],
     b: Mapping[str, Tensor],

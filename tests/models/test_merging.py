@@ -25,7 +25,7 @@ from numembed.models.merged_tensors import (
     merged_tensors,
 )
 from numembed.models.merging import MERGES, dare, slerp, ties
-from numembed.models.weight_angles import angles, by_layer, share_parallel, straightness, together, updates
+from numembed.models.weight_angles import angles, by_layer, straightness, together, updates
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "merges.json").read_text(encoding="utf-8"))
 LARGEST_DIFFERENCE = 2e-6
@@ -301,8 +301,6 @@ def test_angles_of_weights_and_of_task_vectors() -> None:
     assert weights[1].degrees == 0
     assert tasks[0].degrees == pytest.approx(90) and math.isnan(tasks[1].degrees)
     assert together(tasks).degrees == pytest.approx(90) and together(tasks).size == 4
-    assert share_parallel(weights) == 0.5 and share_parallel(tasks) == 0.5  # zero vectors have no arc either
-    assert share_parallel(weights, above=0.9) == 1
 
 
 def test_how_straight_slerp_was() -> None:

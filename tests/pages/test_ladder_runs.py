@@ -1,3 +1,5 @@
+"""The Runs page: ladders among the runs, and the vectors of models of one name."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,23 +12,22 @@ from numembed.jobs import JobTable
 from numembed.ladder.ladder import Ladder
 from numembed.ladder.recipes import recipe_for
 from numembed.models.catalogue import model
+from numembed.settings import Settings
 from numembed.splits import split_called
 from numembed.store import VectorStore
 from tests.ladder.bases import small_ladder
-from tests.pages.test_pages import _walk as walk
-from tests.pages.test_pages import app
+from tests.pages.elements import opened, walk
 
-__all__ = ["app"]
+PAGE = "pages/runs.py"
 pytestmark = pytest.mark.slow
 
 
-def test_a_ladder_stands_among_the_runs(app: AppTest, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
     asked = small_ladder(tiny_model)
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         job = jobs.submit(asked, asked_by="test")
-    app.run()
-    app.switch_page("pages/runs.py").run()
-    assert not app.exception and not app.error
+    opened(app, PAGE)
+    assert not app.error
     assert any("Merging ladder on tiny" in str(element.proto) for element in walk(app.main))
     app.session_state["run_chosen"] = job
     app.run()
@@ -38,17 +39,16 @@ def test_a_ladder_stands_among_the_runs(app: AppTest, tmp_path: Path, tiny_model
     app.session_state["run_chosen"] = job
     app.run()
     app.button(key="forget").click().run()
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         assert jobs.recent() == ()
 
 
-def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, settings: Settings, tiny_model: Path) -> None:
     base = model(str(tiny_model))
     recipe = recipe_for(base, split_called("paper"), seeds=(0, 1), steps=5, stages=1, rank=4)
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         job = jobs.submit(Ladder(base, recipe, points=3), asked_by="test")
-    app.run()
-    app.switch_page("pages/runs.py").run()
+    opened(app, PAGE)
     app.session_state["run_chosen"] = job
     app.run()
     app.button(key="open").click().run()
@@ -60,16 +60,14 @@ def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, tmp_path: Pa
     assert app.button(key="cancel").label == "Cancel", "its run goes on"
 
 
-def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: AppTest, tmp_path: Path) -> None:
+def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: AppTest, settings: Settings) -> None:
     text, one = ["1, 2"], np.ones((1, 2), dtype=np.float32)
-    with VectorStore(tmp_path / "cache.db") as vectors:
+    with VectorStore(settings.cache_db) as vectors:
         for key, name in (("a", "base"), ("b", "base"), ("c", "other")):
             vectors.add(key, name, text, one)
-    app.run()
-    app.switch_page("pages/runs.py").run()
-    assert not app.exception
+    opened(app, PAGE)
     assert any("base and 1 model made of it" in str(element.proto) for element in walk(app.main))
     app.selectbox(key="delete_which").set_value("base").run()
     app.button(key="delete_now").click().run()
-    with VectorStore(tmp_path / "cache.db") as vectors:
+    with VectorStore(settings.cache_db) as vectors:
         assert [model.name for model in vectors.models()] == ["other"]

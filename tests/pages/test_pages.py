@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from numembed.jobs import JobTable
-from numembed.models.encoders import LoadedModel
 from numembed.paper import paper_study
-from numembed.settings import read_settings
+from numembed.settings import Settings
 from numembed.study import Study
-from numembed.worker import run_job
 from tests import tiny
-from tests.offline import OFFLINE
+from tests.pages.elements import ROOT, charts, opened, plain, protos, work_off
 
-ROOT = Path(__file__).parents[2]
-PAGES = ("pages/compare.py", "pages/models.py", "pages/sequences.py", "pages/paper.py", "pages/runs.py")
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.setenv("NUMEMBED_HOME", str(tmp_path))
-    monkeypatch.setattr("numembed.worker.start_supervisor", lambda settings: None)
-    monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
-    st.cache_data.clear()
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
-    st.cache_resource.clear()
-
-
-def work_off(home: Path) -> None:
-    """Do what the worker does, here."""
-    settings = read_settings()
-    with JobTable(settings.app_db) as jobs:
-        while job := jobs.claim():
-            run_job(job, jobs, settings=settings, loaded=LoadedModel(OFFLINE))
-
-
-def charts(app: AppTest) -> list[dict[str, object]]:
-    return [json.loads(e.proto.plotly_chart.spec) for e in _walk(app.main) if e.type == "plotly_chart"]
-
-
-def _walk(block: object) -> Iterator[object]:
-    for child in getattr(block, "children", {}).values():
-        yield child
-        yield from _walk(child)
+PAGES = sorted(f"pages/{page.name}" for page in (ROOT / "pages").glob("*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_on_an_empty_store(app: AppTest, page: str) -> None:
-    app.run()
-    app.switch_page(page).run()
-    assert not app.exception
-    assert not app.error
-    assert app.title
+    opened(app, page)
+    assert not app.error and app.title
 
 
 def test_compare_opens_with_the_papers_preset(app: AppTest) -> None:
@@ -68,18 +30,17 @@ def test_compare_opens_with_the_papers_preset(app: AppTest) -> None:
     assert not dict(app.query_params)
 
 
-def test_one_click_gives_scores_and_maps(app: AppTest, tmp_path: Path) -> None:
+def test_one_click_gives_scores_and_maps(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.run()
     app.button(key="run").click().run()
     assert not app.exception
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
     assert not app.exception
     assert any("The best baseline: Last digits, with 0.64" in heading.value for heading in app.subheader)
-    kinds = [element.type for element in _walk(app.main)]
-    assert kinds.count("plotly_chart") == 3  # one large map and two small ones
-    assert "bidi_component" in kinds
+    assert len(charts(app)) == 3  # one large map and two small ones
+    assert protos(app, "bidi_component")
 
 
 def test_the_address_holds_the_whole_choice(app: AppTest) -> None:
@@ -127,7 +88,7 @@ HOSTILE = [
 @pytest.mark.slow
 @pytest.mark.parametrize("query", HOSTILE, ids=lambda query: str(query)[:40])
 def test_hostile_links_are_left_out_and_start_nothing(
-    app: AppTest, tmp_path: Path, query: dict[str, str | list[str]]
+    app: AppTest, settings: Settings, query: dict[str, str | list[str]]
 ) -> None:
     for name, value in query.items():
         app.query_params[name] = value
@@ -135,7 +96,7 @@ def test_hostile_links_are_left_out_and_start_nothing(
     assert not app.exception
     assert app.toast, "nothing was said about the part that was left out"
     assert app.multiselect(key="families").value == list(paper_study().families)
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         assert jobs.recent() == ()
 
 
@@ -156,68 +117,65 @@ def test_a_wrong_choice_is_one_sentence_and_nothing_is_lost(
     app.run()
     app.multiselect(key=widget).set_value(value).run()
     assert not app.exception
-    assert [words in error.value.replace("\\", "").replace("\u2060", "") for error in app.error] == [True]
+    assert [words in plain(error.value) for error in app.error] == [True]
     app.multiselect(key=widget).set_value(list(paper_study().as_dict()[widget])).run()
     assert not app.error
 
 
-def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, tmp_path: Path) -> None:
-    empty = tmp_path / "no model"
-    empty.mkdir()
+def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, settings: Settings, tmp_path: Path) -> None:
+    (empty := tmp_path / "no model").mkdir()
     app.query_params["models"] = ["last_digits", str(empty), "nobody/nothing-here"]
     app.run()
     app.button(key="run").click().run()
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
-    told = " ".join(error.value for error in app.error).replace("\\", "").replace("\u2060", "")
-    assert "is no SentenceTransformer model" in told
-    assert "nobody/nothing-here is not on this machine" in told
+    said = plain(" ".join(error.value for error in app.error))
+    assert "is no SentenceTransformer model" in said
+    assert "nobody/nothing-here is not on this machine" in said
     assert "best baseline: Last digits" in app.subheader[0].value
 
 
-def test_cancel_is_kept_and_said(app: AppTest, tmp_path: Path) -> None:
+def test_cancel_is_kept_and_said(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits"]
     app.run()
     app.button(key="run").click().run()
     app.button(key="cancel").click().run()
     assert not app.exception
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         assert [job.state for job in jobs.recent()] == ["cancelled"]
-    assert any("stopped" in told.value for told in app.info)
+    assert any("stopped" in info.value for info in app.info)
 
 
 @pytest.mark.slow
-def test_a_strange_study_gives_a_page(app: AppTest, tmp_path: Path) -> None:
+def test_a_strange_study_gives_a_page(app: AppTest, settings: Settings) -> None:
     for per_family, families in ((1, ["primes"]), (1, ["primes", "even"]), (2, ["even"]), (1, ["random_uniform"])):
         study = Study.from_dict({"models": ["last_digits", "string_length"], "families": families,
                                  "per_family": per_family, "length": 2})  # fmt: skip
-        with JobTable(tmp_path / "app.db") as jobs:
+        with JobTable(settings.app_db) as jobs:
             jobs.submit(study, asked_by="test")
-        work_off(tmp_path)
+        work_off(settings)
         page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
         for name, value in study.as_dict().items():
             page.query_params[name] = value if isinstance(value, list) else str(value)
         page.run()
-        assert not page.exception
-        assert not page.error
+        assert not page.exception and not page.error
         assert "No score is defined here" in page.subheader[0].value
 
 
-def test_runs_lists_opens_and_forgets(app: AppTest, tmp_path: Path) -> None:
+def test_runs_lists_opens_and_forgets(app: AppTest, settings: Settings) -> None:
     study = Study.from_dict({"models": ["last_digits"], "families": ["primes", "even"]})
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         job = jobs.submit(study, asked_by="test")
-    work_off(tmp_path)
-    app.run()
-    app.switch_page("pages/runs.py").run()
+    work_off(settings)
+    opened(app, "pages/runs.py")
     app.session_state["run_chosen"] = job
     app.run()
     app.button(key="again").click().run()
-    work_off(tmp_path)
+    work_off(settings)
     app.session_state["run_chosen"] = job
     app.run()
     app.button(key="forget").click().run()
-    with JobTable(tmp_path / "app.db") as jobs:
+    with JobTable(settings.app_db) as jobs:
         assert [one.state for one in jobs.recent()] == ["done"]
         left = jobs.recent()[0].id
     app.session_state["run_chosen"] = left
@@ -227,26 +185,25 @@ def test_runs_lists_opens_and_forgets(app: AppTest, tmp_path: Path) -> None:
     assert app.multiselect(key="families").value == ["primes", "even"]
 
 
-def test_every_chart_has_words_for_those_who_do_not_see_it(app: AppTest, tmp_path: Path) -> None:
+def test_every_chart_has_words_for_those_who_do_not_see_it(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.run()
     app.button(key="run").click().run()
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
-    found = [element.proto for element in _walk(app.main) if element.type == "plotly_chart"]
-    assert len(found) == 3
-    assert all("map" in str(proto) for proto in found)
+    assert len(charts(app)) == 3
+    assert all("map" in str(chart) for chart in charts(app))
 
 
-def test_a_wrong_operator_file_is_one_sentence(app: AppTest, tmp_path: Path) -> None:
-    (tmp_path / "operator.toml").write_text('[endpoints.cluster]\nurl = "ftp://x"\n')
+def test_a_wrong_operator_file_is_one_sentence(app: AppTest, home: Path) -> None:
+    (home / "operator.toml").write_text('[endpoints.cluster]\nurl = "ftp://x"\n')
     app.run()
     assert not app.exception
-    assert any("endpoint 'cluster': url is an http" in error.value.replace("\\", "") for error in app.error)
+    assert any("endpoint 'cluster': url is an http" in plain(error.value) for error in app.error)
 
 
-def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, tmp_path: Path) -> None:
-    (tmp_path / "operator.toml").write_text('[endpoints.cluster]\nurl = "http://10.1.2.3:8000/v1"\n')
+def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
+    (home / "operator.toml").write_text('[endpoints.cluster]\nurl = "http://10.1.2.3:8000/v1"\n')
     app.run()
     assert "endpoint:cluster" in app.multiselect(key="models").options
     app.multiselect(key="models").set_value(["endpoint:cluster"]).run()
@@ -254,18 +211,18 @@ def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, tmp_path: Path) -> None:
+def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, settings: Settings, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
     app.run()
     app.multiselect(key="models").set_value([str(folder), "last_digits"]).run()
     app.button(key="run").click().run()
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
     assert any("did not pass its check" in error.value for error in app.error)
     app.button(key="anyway").click().run()
     assert app.checkbox(key="despite_checks").value is True
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
     assert not app.exception and not app.error
     assert any("unlisted ran although its check failed" in warning.value for warning in app.warning)
@@ -285,8 +242,8 @@ def test_the_tokens_of_every_text_can_be_seen(app: AppTest) -> None:
     app.run()
     app.selectbox(key="read_family").set_value("recaman").run()
     assert not app.exception
-    split = next(e for e in _walk(app.main) if e.type == "bidi_component" and "How each model splits" in str(e.proto))
-    assert "50 of 50" in str(split.proto) and "[CLS]" in str(split.proto)
+    split = next(table for table in map(str, protos(app, "bidi_component")) if "How each model splits" in table)
+    assert "50 of 50" in split and "[CLS]" in split
 
 
 def test_options_follow_a_model_in_the_address(app: AppTest) -> None:
@@ -325,19 +282,19 @@ def test_the_choice_survives_a_look_at_another_page(app: AppTest, between: str) 
 
 
 @pytest.mark.slow
-def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, tmp_path: Path) -> None:
+def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.query_params["families"] = ["even", "primes"]
     app.run()
     app.button(key="run").click().run()
-    work_off(tmp_path)
+    work_off(settings)
     app.session_state["evidence"] = True
     app.run()
     app.button(key="redraw").click().run()
     assert not app.exception and app.session_state["designs"] == 30
-    work_off(tmp_path)
+    work_off(settings)
     app.run()
     assert not app.exception and not app.error
     assert any("Windows were redrawn 30 times" in caption.value for caption in app.caption)
-    found = next(e for e in _walk(app.main) if e.type == "bidi_component" and "Evidence behind each" in str(e.proto))
-    assert " to " in str(found.proto) and app.query_params["designs"] in (["30"], "30")
+    found = next(table for table in map(str, protos(app, "bidi_component")) if "Evidence behind each" in table)
+    assert " to " in found and app.query_params["designs"] in (["30"], "30")

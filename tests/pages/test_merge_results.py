@@ -1,0 +1,246 @@
+"""The Merge page through app.py: what a ladder has found, all of it or a part, and which of its models is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
+from numembed.ladder.paths import KINDS
+from numembed.results import ResultStore
+from numembed.settings import Settings
+from tests.ladder.bases import stored_on
+from tests.ladder.made import SENTENCE, made_result
+from tests.pages.elements import charts, opened, plain, told, walk, work_off
+from tests.pages.light import heavy_after
+
+PAGE = "pages/merge.py"
+STEPS = Ladder().recipe.steps
+QUESTIONS = [
+    "What does separating numbers cost?",
+    "Which separates better where both keep equally much?",
+    "How does each score change on the way?",
+    "How does the map change on the way?",
+    "Was it really SLERP?",
+    "Does the adapter take over?",
+    "Which one do you want to keep?",
+]
+
+
+def keep(settings: Settings, found: LadderResult) -> None:
+    with ResultStore(settings.app_db) as results:
+        results.put(ladder_key(found.ladder), found.as_json())
+
+
+@pytest.mark.slow
+def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: AppTest, settings: Settings) -> None:
+    keep(settings, made_result(Ladder()))
+    opened(app, PAGE)
+    assert not app.error
+    assert [found.value for found in app.subheader] == ["What came out", *QUESTIONS]
+    assert SENTENCE in told(app)
+    shown = charts(app)
+    assert len(shown) == 9 + len(Ladder().paths)
+    assert all(chart.spec and chart.alt and "NaN" not in chart.spec for chart in shown)
+    frames = [json.loads(chart.spec).get("frames") for chart in shown]
+    assert [len(one) for one in frames if one] == [len(Ladder().drawn[1].values)]
+    for key, value in (("merge_paths", "all"), ("merge_sweeps", "t")):
+        app.segmented_control(key=key).set_value(value).run()
+        assert not app.exception
+    app.toggle(key="merge_each").set_value(True).run()
+    app.selectbox(key="merge_measure").set_value("cka").run()
+    assert not app.exception and not app.error
+    for split in ("later", "reserved", "new"):
+        app.segmented_control(key="merge_split_paper-later-reserved-new").set_value(split).run()
+        assert not app.exception and not app.error
+
+
+@pytest.mark.slow
+def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict(
+    app: AppTest, settings: Settings
+) -> None:
+    for paths in (1, 3, 6):
+        keep(settings, made_result(Ladder(), complete=False, paths=paths))
+        opened(app, PAGE)
+        assert not app.error
+        assert f"{paths} of {len(Ladder().drawn)} paths scored" in app.info[0].value
+        asked = [found.value for found in app.subheader]
+        assert "What came out" not in asked and "Was it really SLERP?" not in asked
+        assert QUESTIONS[0] in asked and all("NaN" not in chart.spec for chart in charts(app))
+        assert SENTENCE not in told(app)
+        app.switch_page("pages/runs.py").run()
+
+
+@pytest.mark.slow
+def test_a_result_that_grows_is_read_anew(app: AppTest, settings: Settings) -> None:
+    keep(settings, made_result(Ladder(), complete=False, paths=2))
+    opened(app, PAGE)
+    keep(settings, made_result(Ladder()))
+    app.run()
+    assert "What came out" in [found.value for found in app.subheader]
+
+
+@pytest.mark.slow
+def test_words_of_a_stored_result_never_become_markup(app: AppTest, settings: Settings) -> None:
+    found = made_result(Ladder())
+    planted = "![x](http://a.example/b) <script>alert(1)</script> **bold**"
+    keep(settings, replace(found, sentences=(planted,)))
+    opened(app, PAGE)
+    said = [one.value for one in app.markdown if "script" in one.value]
+    assert said and all("![x](" not in one and "<script>" not in one and "**bold**" not in one for one in said)
+
+
+@pytest.mark.slow
+def test_an_adapter_goes_to_compare_and_every_model_is_told_as_a_command(app: AppTest, settings: Settings) -> None:
+    found = made_result(Ladder())
+    keep(settings, found)
+    opened(app, PAGE)
+    assert app.selectbox(key="keep_path").value == "lora-0"
+    assert " ".join(_command(app)[2:6]) == f"fold --parts /adapters/seed-0/step-{STEPS:05d} --base"
+    app.selectbox(key="keep_path").set_value("slerp_task-0-1").run()
+    assert "keep_compare" not in [button.key for button in app.button]
+    words = _command(app)
+    assert words[2:6] == ["slerp", "--parts", *(f"/adapters/seed-{seed}/step-{STEPS:05d}" for seed in (0, 1))]
+    assert " ".join(words[6:14]) == "--base all-MiniLM-L6-v2 --space task_vectors --fallback 1 --t 0.5"
+    app.selectbox(key="keep_path").set_value("lora-1").run()
+    app.button(key="keep_compare").click().run()
+    assert not app.exception
+    assert app.title[0].value == "How do embedding models see numbers?"
+    assert any("adapter=/adapters/seed-1" in one for one in app.multiselect(key="models").value)
+
+
+def _command(app: AppTest) -> list[str]:
+    python, *words = shlex.split(app.code[0].value)
+    assert [python, *words[:2]] == ["python", "-m", "numembed"]
+    return words[1:]
+
+
+@pytest.mark.slow
+def test_where_this_page_is_the_visits_first_a_model_goes_to_compare_too(app: AppTest, settings: Settings) -> None:
+    keep(settings, made_result(Ladder()))
+    app.session_state["wanted"] = (PAGE, {})
+    app.run()
+    app.button(key="keep_compare").click().run()
+    assert not app.exception and not app.error
+    assert app.title[0].value == "How do embedding models see numbers?"
+
+
+@pytest.mark.slow
+def test_every_place_of_every_path_can_be_saved_by_a_command_that_exists(home: Path) -> None:
+    from numembed.cli import _parser
+    from ui.merge_saving import save_command
+
+    whole = Ladder(paths=tuple(KINDS))
+    for arm in made_result(whole).arms:
+        if command := save_command(arm.model):
+            asked = _parser().parse_args(shlex.split(command)[3:])
+            assert (
+                command.startswith("python -m numembed merge ")
+                and asked.out == "my-model"
+                and asked.base == "all-MiniLM-L6-v2"
+            ), arm.path
+            assert all(Path(part).is_absolute() for part in asked.parts), arm.path
+        else:
+            assert arm.path == "base" or arm.at == 0, arm.path
+
+
+@pytest.fixture
+def real(settings: Settings, tiny_model: Path, tmp_path: Path) -> LadderResult:
+    """A finished ladder on a tiny base whose adapters are there; its numbers are made up."""
+    return stored_on(tiny_model, settings, tmp_path / "adapters")
+
+
+def on_its_page(app: AppTest, found: LadderResult, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """Open the page with this ladder as the visitor's choice."""
+    monkeypatch.setattr("ui.merge.choose", lambda: found.ladder)
+    return opened(app, PAGE)
+
+
+def _name(app: AppTest) -> Any:
+    return next(one for one in app.text_input if one.key.startswith("keep_name_"))
+
+
+@pytest.mark.slow
+def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
+    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_its_page(app, real, monkeypatch).selectbox(key="keep_path").set_value("slerp-0-1").run()
+    assert _name(app).value == "tiny-slerp-0-1-t0.5"
+    _name(app).set_value("my-model").run()
+    app.button(key="keep_save").click().run()
+    assert not app.exception and not app.error and app.button(key="keep_save").disabled
+    assert app.button(key="keep_cancel").label == "Cancel"
+    assert "keep_base" not in [button.key for button in app.button], "nothing is saved yet"
+    assert work_off(settings) == ["done"]
+    app.run()
+    assert "my-model" in plain(app.success[0].value)
+    folder = settings.home / "models" / "my-model"
+    assert (folder / "README.md").is_file() and (folder / "model.safetensors").is_file()
+    app.switch_page("pages/runs.py").run()
+    rows = " ".join(str(element.proto) for element in walk(app.main))
+    assert "Saving the model my-model, from the merging ladder on tiny" in rows
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    app.selectbox(key="keep_path").set_value("slerp-0-1").run()
+    assert _name(app).value == "my-model", "the page forgets what was saved"
+    app.button(key="keep_base").click().run()
+    assert app.session_state["merge_base"] == str(folder)
+    app.button(key="keep_compare_saved").click().run()
+    assert not app.exception and app.title[0].value == "How do embedding models see numbers?"
+    assert str(folder) in app.multiselect(key="models").value
+
+
+@pytest.mark.slow
+def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
+    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings.home / "models" / "taken").mkdir(parents=True)
+    on_its_page(app, real, monkeypatch)
+    _name(app).set_value("../elsewhere").run()
+    assert app.button(key="keep_save").disabled and "has up to 80 letters" in app.error[0].value
+    _name(app).set_value("taken").run()
+    assert app.button(key="keep_save").disabled
+    assert not app.error and "is saved already. Choose another name" in plain(app.warning[0].value)
+    _name(app).set_value("free").run()
+    assert not app.button(key="keep_save").disabled and not app.error and not app.warning
+
+
+@pytest.mark.slow
+def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
+    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_its_page(app, real, monkeypatch)
+    app.button(key="keep_save").click().run()
+    app.button(key="keep_cancel").click().run()
+    assert "nothing of the model was kept" in app.info[0].value and not app.button(key="keep_save").disabled
+    os.rename(real.adapters[1].path, real.adapters[1].path + "-gone")
+    app.button(key="keep_save").click().run()
+    assert work_off(settings) == ["failed"]
+    app.run()
+    assert "There is no folder" in app.error[0].value and not app.button(key="keep_save").disabled
+
+
+ANSWERED = """
+from numembed.ladder.ladder import Ladder, ladder_key
+from numembed.results import ResultStore
+from numembed.settings import read_settings
+from tests.ladder.made import made_result
+with ResultStore(read_settings().app_db) as results:
+    results.put(ladder_key(Ladder()), made_result(Ladder()).as_json())
+app.run()
+app.switch_page("pages/merge.py").run()
+assert not app.exception and not app.error and len(app.subheader) == 8
+app.button(key="climb").click().run()
+"""
+
+
+@pytest.mark.slow
+def test_the_answered_page_imports_nothing_heavy(home: Path) -> None:
+    assert heavy_after(ANSWERED, more=("scipy", "peft")) == []
