@@ -117,7 +117,8 @@ def _bare_loop(recipe: Recipe) -> Any:
     inject_adapter_in_model(config, transformer.auto_model)
     factors = [weight for name, weight in plain.named_parameters() if "lora_" in name]
     batches = [
-        training_batch(recipe.split, size=recipe.batch, seed=0, step=step) for step in range(1, recipe.steps + 1)
+        training_batch(recipe.split, size=recipe.batch, seed=0, step=step, apart=recipe.apart_at(step))
+        for step in range(1, recipe.steps + 1)
     ]
 
     def loop() -> None:

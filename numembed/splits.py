@@ -176,10 +176,14 @@ def leaks_of(split: Split) -> tuple[Leak, ...]:
     )
 
 
-def training_batch(split: Split, *, size: int, seed: int, step: int, pairs: bool = False) -> SequenceSet:
+def training_batch(
+    split: Split, *, size: int, seed: int, step: int, pairs: bool = False, apart: float | None = None
+) -> SequenceSet:
     """Return the sequences of one step, which depend on ``seed`` and ``step`` alone.
 
-    Every family in it has two sequences or more; with ``pairs`` exactly two, one behind the other.
+    Every family in it has two sequences or more; with ``pairs`` exactly two, one behind the other. They begin each on
+    its own, or, with ``apart``, around one random term: at most that many times as far out, or as near, and up to two
+    lengths later, because near the beginning they would all be the same.
     """
     rng = np.random.default_rng((seed, step))
     families = list(split.training)
@@ -187,16 +191,33 @@ def training_batch(split: Split, *, size: int, seed: int, step: int, pairs: bool
     order = [families[i] for i in rng.permutation(len(families))[:chosen]]
     counts = [2 if pairs else size // chosen + (i < size % chosen) for i in range(chosen)]
     rows = [name for name, count in zip(order, counts, strict=True) for _ in range(count)]
-    return SequenceSet(tuple(_drawn(split, name, rng) for name in rows))
+    low, high, later = *np.log([split.first + 1, split.furthest + 2]), 0
+    if apart is not None:
+        while not _is_free(split, _start(split, middle := rng.uniform(low, high)), split.longest):
+            pass
+        low, high, later = max(low, middle - np.log(apart)), min(high, middle + np.log(apart)), 2 * split.longest
+    return SequenceSet(tuple(_drawn(split, name, (low, high), later, rng) for name in rows))
 
 
-def _drawn(split: Split, name: str, rng: np.random.Generator) -> IntegerSequence:
-    low, high = np.log([split.first + 1, split.furthest + 2])
+def _drawn(
+    split: Split, name: str, between: tuple[float, float], later: int, rng: np.random.Generator
+) -> IntegerSequence:
+    """Return a sequence; the logarithm of its first index lies ``between`` these, but for up to ``later`` terms."""
     while True:
         count = int(rng.integers(split.shortest, split.longest + 1))
-        start = min(int(np.exp(rng.uniform(low, high))) - 1, split.furthest)
-        if all(start + count <= begin or end <= start for begin, end in split.reserved):
+        start = _start(split, rng.uniform(*between))
+        if later:
+            start = min(start + int(rng.integers(0, later + 1)), split.furthest)
+        if _is_free(split, start, count):
             return IntegerSequence(name, start, _terms(name, split)[start - split.first :][:count])
+
+
+def _start(split: Split, drawn: float) -> int:
+    return min(int(np.exp(drawn)) - 1, split.furthest)
+
+
+def _is_free(split: Split, start: int, count: int) -> bool:
+    return all(start + count <= begin or end <= start for begin, end in split.reserved)
 
 
 @functools.lru_cache(maxsize=128)

@@ -55,6 +55,22 @@ def test_small_numbers_are_drawn_as_often_as_large_ones() -> None:
     assert 0.4 < below < 0.6
 
 
+@pytest.mark.parametrize("name", ["others", "paper"])
+def test_sequences_that_begin_near_one_another_do_so_everywhere_outside_the_reserved_bands(name: str) -> None:
+    split, middles = split_called(name), []
+    for step in range(80):
+        batch = training_batch(split, size=24, seed=0, step=step, apart=1.5)
+        starts = [item.offset + 1 for item in batch.items]
+        assert max(starts) <= 1.5**2 * min(starts) + 2 * split.longest + 3, "indices are rounded down"
+        assert len({(item.family, item.terms) for item in batch.items}) > 18, "hardly two are the same"
+        for item in batch.items:
+            end = item.offset + len(item.terms)
+            assert all(end <= low or high <= item.offset for low, high in split.reserved)
+        middles.append(sorted(starts)[len(starts) // 2])
+    assert min(middles) < 300 and max(middles) > 3_000
+    assert training_batch(split, size=24, seed=0, step=0, apart=1.5) != training_batch(split, size=24, seed=0, step=0)
+
+
 @pytest.mark.parametrize(
     ("changed", "numbers"),
     [

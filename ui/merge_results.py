@@ -14,6 +14,7 @@ from numembed.ladder.found import Comparison
 from numembed.ladder.ladder import LadderResult
 from numembed.ladder.paths import KINDS
 from numembed.ladder.told import SPLITS, main_split
+from numembed.models.adapters_saved import Recipe
 from ui.merge import SPLIT_TITLES
 from ui.merge_charts import chart
 from ui.merge_maps import morph
@@ -228,5 +229,16 @@ def _trained(found: LadderResult) -> None:
         st.markdown(
             f"LoRA of rank {recipe.rank} on all linear layers, {recipe.steps:,} steps of {recipe.batch} sequences for "
             f"each of {plural(len(recipe.seeds), 'seed')}, {recipe.loss.replace('_', '-')} loss, learning rate "
-            f"{recipe.learning_rate:g}. Validation: windows of the training families that training never reads."
+            f"{recipe.learning_rate:g}. {_beginnings(recipe)} Validation: windows of the training families that "
+            "training never reads."
         )
+
+
+def _beginnings(recipe: Recipe) -> str:
+    if recipe.apart is None:
+        return "Each sequence begins at a random term of its own."
+    first, last = recipe.apart
+    return (
+        f"The sequences of a step begin around one random term: at first within {first:g} times its index, at the end "
+        f"within {last:g} times. Where all numbers are about as large, only the family is left to tell them apart by."
+    )

@@ -49,6 +49,9 @@ class Plain:
     note: str = ""
 
 
+STILL = 0.005  # times as far as its nearest relative: a vector that has not moved
+
+
 @dataclass(frozen=True)
 class Tried:
     """One variant of a perturbation and what became of the score; None where undefined or not asked."""
@@ -82,6 +85,16 @@ class Stress:
     tried: tuple[Tried, ...]  # in the order of the registry
     designs: int  # redrawn sets of windows that all of it was done on; 0: the study's own windows alone
     distance: str
+
+    @property
+    def farthest(self) -> tuple[Tried, ...]:
+        """The variant of each perturbation that moves the vectors farthest, the least of them first.
+
+        Perturbations that move them nowhere, or for which that cannot be told, are left out.
+        """
+        moved = sorted((one for one in self.tried if (one.ratio or 0) >= STILL), key=lambda one: one.ratio or 0)
+        strongest = {one.perturbation: one for one in moved}
+        return tuple(one for one in moved if one is strongest[one.perturbation])
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable
 
 from numembed.analysis.estimates import plain, signed
-from numembed.examinations.stress import Plain, Stress, Tried, variant_of
+from numembed.examinations.stress import STILL, Plain, Stress, Tried, variant_of
 from numembed.sequences.perturbations import PERTURBATIONS
 
 LEVEL = 0.05
 _ALL, _MOST = 0.9, 0.5  # shares of the score
-_STILL = 0.005  # times as far as its nearest relative: a vector that has not moved
 _DOING = {  # how a sentence about it begins; others begin with their title
     "separator": "Joining the numbers otherwise ({})", "brackets": "Putting {} around the text",
     "leading_zeros": "Filling the numbers up with zeros", "base": "Writing the numbers in {}",
@@ -128,7 +127,7 @@ def told(found: Stress, one: Tried) -> str:
         return _seeds(found)
     if one.change is None or found.plain.value is None:
         return f"The score is {_shown(one.value)}; there is no plain score to compare it with."
-    if one.change == 0 and one.ratio is not None and one.ratio < _STILL:
+    if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing at all: every vector stays where it was."
     parts = [f"{_alone(found, one)} {_told(found, one)}."]
     if one.repeated and sure(one):
@@ -140,16 +139,16 @@ def told(found: Stress, one: Tried) -> str:
 
 
 def drift_sentence(found: Stress) -> str:
-    """Return which changes move the vectors farthest and least."""
-    known = sorted((one for one in found.tried if (one.ratio or 0) >= _STILL), key=lambda one: one.ratio or 0)
+    """Return which kinds of change move the vectors farthest and least, each by its strongest variant."""
+    known = found.farthest
     if not known:
         return "No distance can be told: it needs families of several sequences, and vectors that depend on one text."
     least, most = known[0], known[-1]
     far = sum((one.ratio or 0) > 1 for one in known)
     return (
         f"{doing(most)} moves the vectors farthest, {_times(most)} as far as the nearest relative of a sequence lies; "
-        f"{_small(doing(least))} moves them least, {_times(least)}. {far} of {len(known)} changes carry a sequence "
-        "farther away than its nearest relative."
+        f"{_small(doing(least))} moves them least, {_times(least)}. {far} of {len(known)} kinds of change carry a "
+        "sequence farther away than its nearest relative."
     )
 
 

@@ -55,7 +55,7 @@ def drift_figure(found: Stress, *, theme: str = "light") -> go.Figure:
     The dot is the mean over the sequences, the line holds the middle 80 % of them. Variants that move nothing are left
     out.
     """
-    rows = sorted(_farthest(found), key=lambda one: one.ratio or 0)
+    rows = found.farthest
     spans = {one.perturbation: np.quantile(one.ratios, (0.1, 0.9)) for one in rows}
     left = 0.6 * min([one.ratio or 1 for one in rows], default=1.0)  # a log axis has no 0
     right = 1.2 * max([float(high) for _, high in spans.values()], default=1.0)
@@ -94,15 +94,6 @@ def _by_perturbation(found: Stress) -> dict[str, list[Tried]]:
     for one in found.tried:
         by.setdefault(one.perturbation, []).append(one)
     return by
-
-
-def _farthest(found: Stress) -> list[Tried]:
-    """Return the variant of each perturbation that moves the vectors farthest, where it moves them at all."""
-    picked = []
-    for tried in _by_perturbation(found).values():
-        known = [one for one in tried if one.ratio is not None and one.ratio > 0 and one.ratios]
-        picked += [max(known, key=lambda one: one.ratio or 0)] if known else []
-    return picked
 
 
 def _bars(rows: Sequence[Tried], group: str) -> dict[str, Any] | None:

@@ -47,11 +47,13 @@ class Recipe:
     embeddings: bool = False  # also adapt the table of token vectors
     loss: Loss = "contrastive"  # supervised contrastive (Khosla et al. 2020), or pairs against the batch's other pairs
     temperature: float = 0.1
-    learning_rate: float = 1e-3
+    apart: tuple[float, float] | None = (1.2, 14.0)  # the sequences of a step begin this near one another, at first
+    # and at the end: where size tells nothing, family is what is left. None: each begins on its own from the start
+    learning_rate: float = 2e-3
     warmup: int = 10  # steps in which the learning rate rises
     falling: bool = True  # whether it then falls in a straight line, to nothing at the end
     batch: int = 24  # sequences in a step
-    steps: int = 100
+    steps: int = 120
     stages: int = 2  # evenly spaced steps after which the adapter is saved, the last one among them
     looks: int = 2  # evenly spaced steps after which validation is measured, beside the stages
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -66,6 +68,10 @@ class Recipe:
         ):  # fmt: skip
             if not 0 < number < math.inf:
                 raise BadChoice(f"{name} is a number above 0, got {str(number)[:40]}.")
+        if self.apart is not None:
+            object.__setattr__(self, "apart", tuple(map(float, self.apart)))
+            if len(self.apart) != 2 or not all(1 < factor < math.inf for factor in self.apart):
+                raise BadChoice(f"How far apart sequences begin is two factors above 1, got {str(self.apart)[:40]}.")
         if self.loss not in LOSSES:
             raise BadChoice(f"The loss is one of {', '.join(LOSSES)}, got {str(self.loss)[:40]!r}.")
         for seed in self.seeds:
@@ -86,16 +92,24 @@ class Recipe:
         rising = min(1.0, step / max(1, self.warmup))
         return rising * (1 - (step - 1) / self.steps if self.falling else 1)
 
+    def apart_at(self, step: int) -> float | None:
+        """Return how far apart the sequences of step 1, 2, … begin, as a factor; it grows by the same ratio."""
+        if self.apart is None:
+            return None
+        first, last = self.apart
+        return float(first * (last / first) ** (step / self.steps))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         plain = asdict(self) | {"split": self.split.as_dict()}
-        return plain | {"targets": list(self.targets), "seeds": list(self.seeds)}
+        apart = None if self.apart is None else list(self.apart)
+        return plain | {"targets": list(self.targets), "seeds": list(self.seeds), "apart": apart}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
         """Return the recipe that :meth:`as_dict` described."""
         split = Split.from_dict(plain["split"])
-        tuples = {name: tuple(plain[name]) for name in ("targets", "seeds")}
+        tuples = {name: tuple(plain[name]) for name in ("targets", "seeds", "apart") if plain.get(name) is not None}
         return cls(**{**plain, **tuples, "split": split})
 
 

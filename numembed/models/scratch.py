@@ -88,8 +88,8 @@ def usual_recipe(base: ModelSpec) -> Recipe:
         return Recipe()
     split = replace(split_called("others"), shortest=20, longest=50)
     if origin.name == LANGUAGE_MODEL:
-        return Recipe(split=split, rank=32, alpha=64.0, learning_rate=4e-3, steps=150)
-    return Recipe(split=split, learning_rate=2e-3)  # it knows the twelve families: more is won on the paper's six
+        return Recipe(split=split, rank=32, alpha=64.0, apart=None, learning_rate=4e-3, steps=150)
+    return Recipe(split=split, apart=None, steps=100)  # it knows the twelve families: more is won on the paper's six
 
 
 def _place(name: str, settings: Settings) -> Path:

@@ -118,8 +118,10 @@ def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress
         readings.append(_listened(Reading(seed, 0, None, _finite(model.before(), spec, seed, 0, 0)), listen))
     for step in range(saved + 1, recipe.steps + 1):
         progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
-        pairs = recipe.loss == "in_batch"
-        batch = training_batch(recipe.split, size=recipe.batch, seed=seed, step=step, pairs=pairs)
+        batch = training_batch(
+            recipe.split, size=recipe.batch, seed=seed, step=step,
+            pairs=recipe.loss == "in_batch", apart=recipe.apart_at(step),
+        )  # fmt: skip
         loss = _finite(model.step(batch, step), spec, seed, step, saved)
         looked = step in recipe.looked_steps
         silhouette = _finite(model.silhouette(), spec, seed, step, saved) if looked else None

@@ -22,6 +22,7 @@ from numembed.examinations.stress import Stress, Tried, rows_of, texts_of, varia
 from numembed.examinations.stress_words import (
     above_chance,
     destroyed,
+    doing,
     drift_sentence,
     evidence,
     headline,
@@ -156,6 +157,19 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
     assert _one(found, "primes_or_not").change is None
     far = _one(found, "brackets").ratio
     assert far == pytest.approx(1.0, abs=0.1), "unrelated vectors lie as far apart as relatives"
+
+
+def test_the_sentence_on_distances_names_what_the_picture_shows_at_its_ends(answers: dict[str, dict[str, Any]]) -> None:
+    found = next(found for one in answers.values() if len((found := Stress.from_json(one)).farthest) > 3)
+    rows = drift_figure(found).layout.yaxis.categoryarray
+    least, *_, most = found.farthest
+    assert len(rows) == len(found.farthest) == len({one.perturbation for one in found.farthest})
+    assert (rows[0], rows[-1]) == tuple(PERTURBATIONS[one.perturbation].title for one in (least, most))
+    words = drift_sentence(found)
+    assert words.startswith(doing(most)) and doing(least)[1:] in words and f"of {len(rows)} kinds of change" in words
+    for one in found.tried:
+        kin = [other.ratio or 0 for other in found.farthest if other.perturbation == one.perturbation]
+        assert (one.ratio or 0) <= max(kin, default=0.005)
 
 
 def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from numembed.store import VectorStore
 
 pytestmark = pytest.mark.slow
 LADDER = Ladder(
-    recipe=Recipe(seeds=(0, 1), steps=20, stages=1, looks=1),
+    recipe=Recipe(seeds=(0, 1), steps=20, stages=1, looks=1, apart=None, learning_rate=1e-3),
     paths=("lora", "linear", "slerp", "slerp_task", "norm_matched"),
     points=3,
 )

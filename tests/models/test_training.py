@@ -225,11 +225,22 @@ def test_what_cannot_be_adapted_is_refused(settings: Settings, train: Trainer, t
 @pytest.mark.parametrize(
     "changed",
     [{"rank": 0}, {"rank": 257}, {"stages": 7}, {"seeds": ()}, {"seeds": (-1,)}, {"loss": "other"}, {"alpha": 0.0},
-     {"learning_rate": math.nan}, {"batch": 3}, {"steps": True}],
+     {"learning_rate": math.nan}, {"batch": 3}, {"steps": True},
+     {"apart": (1.0, 2.0)}, {"apart": (2.0,)}, {"apart": (2.0, math.nan)}],
 )  # fmt: skip
 def test_a_recipe_is_always_valid(changed: dict[str, Any]) -> None:
     with pytest.raises(NumembedError):
         replace(RECIPE, **changed)
+
+
+def test_sequences_begin_farther_apart_with_every_step() -> None:
+    recipe = Recipe(steps=10, apart=(1.5, 6.0))
+    found = [recipe.apart_at(step) for step in range(1, 11)]
+    assert found == sorted(found) and found[-1] == pytest.approx(6) and 1.5 < found[0] < 2
+    assert found[5] / found[4] == pytest.approx(found[9] / found[8])
+    assert replace(recipe, apart=None).apart_at(3) is None
+    for one in (recipe, replace(recipe, apart=None)):
+        assert Recipe.from_dict(json.loads(json.dumps(one.as_dict()))) == one
 
 
 def test_too_little_memory_or_disk_is_said_before_anything_is_loaded(
