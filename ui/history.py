@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -31,6 +32,13 @@ _RUNS = (
     Column("By"),
     Column("What went wrong", kind="wide"),
 )
+_ASKED = {  # what a run with a further question is called, and the page that asks and answers it
+    "grouping": ("Other ways of grouping {}", "pages/explain.py"),
+    "landing": ("Where a text lands in {}", "pages/explain.py"),
+    "probes": ("What {} generalises", "pages/generalise.py"),
+    "stress": ("Stress tests of {}", "pages/robustness.py"),
+    "maps": ("How true the maps of {} are", "pages/maps.py"),
+}
 _ALL = ""  # no model's name
 _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kind="number"))
 
@@ -44,9 +52,11 @@ def run_list() -> None:
         return
     ids = [job.id for job in listed]
     chosen = st.session_state.get("run_chosen", "")
+    failed = any(job.error for job in listed)
     table(
-        _RUNS, [_row(job) for job in listed], key="runs", label="Runs, newest first", height=420,
-        selected=[ids.index(chosen)] if chosen in ids else [], on_select=lambda: _remember(ids),
+        _RUNS if failed else _RUNS[:-1], [_row(job)[: None if failed else -1] for job in listed], key="runs",
+        label="Runs, newest first", height=420, selected=[ids.index(chosen)] if chosen in ids else [],
+        on_select=lambda: _remember(ids),
     )  # fmt: skip
     if chosen in ids:
         _actions(listed[ids.index(chosen)])
@@ -71,14 +81,14 @@ def stored_vectors() -> None:
     """Draw what the store holds, and a way to delete it that asks twice."""
     with vector_store() as vectors:
         models, total = vectors.models(), vectors.size_bytes()
-    held = plural(sum(model.vectors for model in models), "vector")
-    st.markdown(f"{held} of {plural(len(models), 'model')} take {size(total)} on this machine. "
-                "They save computing the same text twice; deleting them loses nothing but time.")  # fmt: skip
-    if not models:
-        return
     named: dict[str, list[StoredModel]] = {}
     for model in models:  # a ladder's models have their base's name
         named.setdefault(model.name, []).append(model)
+    held = plural(sum(model.vectors for model in models), "vector")
+    st.markdown(f"{held} of {plural(len(named), 'model')} take {size(total)} on this machine. "
+                "They save computing the same text twice; deleting them loses nothing but time.")  # fmt: skip
+    if not models:
+        return
     titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
     rows = [[Cell(titles[name]), *_held(alike)] for name, alike in named.items()]
     table(_STORED, rows, key="stored", label="Stored vectors of each model")
@@ -96,7 +106,7 @@ def stored_vectors() -> None:
 
 
 def _stored_title(name: str, count: int) -> str:
-    return name if count == 1 else f"{name} and {plural(count - 1, 'model')} made of it"
+    return name if count == 1 else f"{name}, in {count} variants"  # other prompts, say, or merges made of it
 
 
 def _held(models: Sequence[StoredModel]) -> list[Cell]:
@@ -127,7 +137,10 @@ def _title(job: Job) -> str:
         return "a run of another version"
     models = ", ".join(spec.name for spec in study.models[:2])
     more = f" and {len(study.models) - 2} more" if len(study.models) > 2 else ""
-    return f"{models}{more} · {plural(len(study.families), 'family', 'families')} × {study.per_family} × {study.length}"
+    what = _ASKED[study.examine[0]][0].format(models + more) if study.examine else models + more
+    redrawn = f" · {study.designs} times redrawn" if study.designs else ""
+    of = f"{plural(len(study.families), 'family', 'families')} × {study.per_family} × {study.length}"
+    return f"{what} · {of}{redrawn}"
 
 
 def _actions(job: Job) -> None:
@@ -139,8 +152,7 @@ def _actions(job: Job) -> None:
         study = ladder = None
     with st.container(horizontal=True):
         if study is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
-            put_choice(study)
-            st.switch_page("pages/compare.py")
+            _to_its_page(study)
         if ladder is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
             _to_merge(ladder)
         if job.active:
@@ -150,6 +162,15 @@ def _actions(job: Job) -> None:
                 st.button("Run again", key="again", on_click=_again, args=(study,), icon=":material/replay:")
             st.button("Forget this run", key="forget", on_click=_forget, args=(job.id,), icon=":material/delete:",
                       help="Takes it off this list. What it has computed or saved stays.")  # fmt: skip
+
+
+def _to_its_page(study: Study) -> None:
+    """Make the study the visitor's choice and show what was found: on Compare, or where the further question is."""
+    put_choice(replace(study, examine=(), designs=0, query=""))
+    if not study.examine:
+        st.switch_page("pages/compare.py")
+    st.session_state["explained"] = study.models[0].name
+    st.switch_page(_ASKED[study.examine[0]][1])
 
 
 def _to_merge(ladder: Ladder) -> None:

@@ -1,7 +1,8 @@
-"""The Runs page: ladders among the runs, and the vectors of models of one name."""
+"""The Runs page: further questions and ladders among the runs, and the vectors of models of one name."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,48 @@ from numembed.jobs import JobTable
 from numembed.ladder.ladder import Ladder
 from numembed.ladder.recipes import recipe_for
 from numembed.models.catalogue import model
+from numembed.paper import paper_study
 from numembed.settings import Settings
 from numembed.splits import split_called
 from numembed.store import VectorStore
+from numembed.study import EXAMINATIONS
 from tests.ladder.bases import small_ladder
-from tests.pages.elements import opened, walk
+from tests.pages.elements import opened, walk, work_off
 
 PAGE = "pages/runs.py"
 pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("examine", "called", "title"),
+    [
+        ("grouping", "Other ways of grouping Last digits", "What do the clusters encode?"),
+        ("landing", "Where a text lands in Last digits", "What do the clusters encode?"),
+        ("probes", "What Last digits generalises", "Does the model know the families, or only these sequences?"),
+        ("stress", "Stress tests of Last digits", "What moves the score?"),
+        ("maps", "How true the maps of Last digits are", "Does the map show what is there?"),
+    ],
+)
+def test_a_further_question_is_called_by_its_name_and_opens_on_its_page(
+    app: AppTest, settings: Settings, examine: str, called: str, title: str
+) -> None:
+    assert {"grouping", "landing", "probes", "stress", "maps"} == set(EXAMINATIONS)
+    study = replace(paper_study("string_length", "last_digits"), families=("even", "primes"))
+    with JobTable(settings.app_db) as jobs:
+        jobs.submit(study, asked_by="test")
+        work_off(settings)
+        asked = replace(study, models=(model("last_digits"),), examine=(examine,), query="1, 2, 3")
+        job = jobs.submit(asked, asked_by="test")
+    work_off(settings)
+    opened(app, PAGE)
+    shown = next(str(element.proto) for element in walk(app.main) if "Asked for" in str(element.proto))
+    assert called in shown and "What went wrong" not in shown, "nothing went wrong"
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="open").click().run()
+    assert not app.exception and not app.error and app.title[0].value == title
+    assert app.selectbox(key="explained").value == "Last digits"
+    assert "examine" not in app.session_state["chosen"] or not app.session_state["chosen"]["examine"]
 
 
 def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
@@ -66,7 +101,7 @@ def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: App
         for key, name in (("a", "base"), ("b", "base"), ("c", "other")):
             vectors.add(key, name, text, one)
     opened(app, PAGE)
-    assert any("base and 1 model made of it" in str(element.proto) for element in walk(app.main))
+    assert any("base, in 2 variants" in str(element.proto) for element in walk(app.main))
     app.selectbox(key="delete_which").set_value("base").run()
     app.button(key="delete_now").click().run()
     with VectorStore(settings.cache_db) as vectors:
