@@ -20,7 +20,7 @@ from numembed.models.loading import load
 from numembed.models.merged_folders import fold_folder
 from numembed.models.training import train_adapters
 from numembed.settings import read_settings
-from numembed.splits import split_called, training_batch
+from numembed.splits import apart_at, split_called, training_batch
 
 STEPS, ROUNDS = 8, 3
 
@@ -117,7 +117,9 @@ def _bare_loop(recipe: Recipe) -> Any:
     inject_adapter_in_model(config, transformer.auto_model)
     factors = [weight for name, weight in plain.named_parameters() if "lora_" in name]
     batches = [
-        training_batch(recipe.split, size=recipe.batch, seed=0, step=step, apart=recipe.apart_at(step))
+        training_batch(
+            recipe.split, size=recipe.batch, seed=0, step=step, apart=apart_at(step, recipe.steps, recipe.apart)
+        )
         for step in range(1, recipe.steps + 1)
     ]
 

@@ -199,6 +199,18 @@ def training_batch(
     return SequenceSet(tuple(_drawn(split, name, (low, high), later, rng) for name in rows))
 
 
+def apart_at(step: int, steps: int, apart: tuple[float, float] | None) -> float | None:
+    """Return how far apart the sequences of step 1, 2, … of ``steps`` begin: it grows by the same ratio to the last.
+
+    >>> apart_at(1, 2, (2.0, 8.0)), apart_at(2, 2, (2.0, 8.0)), apart_at(2, 2, None)
+    (4.0, 8.0, None)
+    """
+    if apart is None:
+        return None
+    first, last = apart
+    return float(first * (last / first) ** (step / steps))
+
+
 def _drawn(
     split: Split, name: str, between: tuple[float, float], later: int, rng: np.random.Generator
 ) -> IntegerSequence:

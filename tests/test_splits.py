@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numembed.errors import BadChoice, TooLarge, UnknownName
 from numembed.paper import PAPER_FAMILIES, paper_study
 from numembed.sequences.families import family
-from numembed.splits import NEW, OTHERS, PAPER, Split, overlaps, sentences, split_called, training_batch
+from numembed.splits import NEW, OTHERS, PAPER, Split, apart_at, overlaps, sentences, split_called, training_batch
 
 SPLITS = [split_called("others"), split_called("paper")]
 EACH = pytest.mark.parametrize("split", SPLITS, ids=["others", "paper"])
@@ -53,6 +53,12 @@ def test_small_numbers_are_drawn_as_often_as_large_ones() -> None:
     offsets = [item.offset for step in range(60) for item in training_batch(split, size=24, seed=0, step=step).items]
     below = sum(offset < 70 for offset in offsets) / len(offsets)  # the square root of 5,000
     assert 0.4 < below < 0.6
+
+
+def test_sequences_begin_farther_apart_with_every_step() -> None:
+    found = [apart_at(step, 10, (1.5, 6.0)) or 0 for step in range(1, 11)]
+    assert found == sorted(found) and found[-1] == pytest.approx(6) and 1.5 < found[0] < 2
+    assert found[5] / found[4] == pytest.approx(found[9] / found[8])
 
 
 @pytest.mark.parametrize("name", ["others", "paper"])

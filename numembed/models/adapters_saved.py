@@ -92,13 +92,6 @@ class Recipe:
         rising = min(1.0, step / max(1, self.warmup))
         return rising * (1 - (step - 1) / self.steps if self.falling else 1)
 
-    def apart_at(self, step: int) -> float | None:
-        """Return how far apart the sequences of step 1, 2, … begin, as a factor; it grows by the same ratio."""
-        if self.apart is None:
-            return None
-        first, last = self.apart
-        return float(first * (last / first) ** (step / self.steps))
-
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         plain = asdict(self) | {"split": self.split.as_dict()}

@@ -87,7 +87,7 @@ def usual_recipe(base: ModelSpec) -> Recipe:
     if not isinstance(origin, ScratchWeights):
         return Recipe()
     split = replace(split_called("others"), shortest=20, longest=50)
-    if origin.name == LANGUAGE_MODEL:
+    if origin.name == LANGUAGE_MODEL:  # sequences that begin near one another won it nothing
         return Recipe(split=split, rank=32, alpha=64.0, apart=None, learning_rate=4e-3, steps=150)
     return Recipe(split=split, apart=None, steps=100)  # it knows the twelve families: more is won on the paper's six
 

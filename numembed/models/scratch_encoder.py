@@ -16,7 +16,7 @@ from numembed.models.lora import contrastive_loss
 from numembed.models.number_tokens import PAD, vocabulary
 from numembed.models.scratch_files import write_parts, write_weights
 from numembed.progress import Progress, silent
-from numembed.splits import Split, split_called, training_batch
+from numembed.splits import Split, apart_at, split_called, training_batch
 
 WIDTH, LAYERS, HEADS, INNER = 128, 4, 4, 512
 MAX_TOKENS = 256  # positions; those that no training text reached are zero
@@ -33,6 +33,7 @@ class EncoderRecipe:
     learning_rate: float = 1e-3  # falls in a straight line
     temperature: float = 0.1
     batch: int = 24  # sequences in a step
+    apart: tuple[float, float] = (2.0, 5_000.0)  # they begin this near one another, at first and at the end
     shortest: int = 20  # terms of a sequence
     longest: int = 50
 
@@ -69,7 +70,8 @@ def _train(model: Any, recipe: EncoderRecipe, read: Any, progress: Progress) -> 
         pace = min(1.0, step / recipe.warmup) * (1 - (step - 1) / recipe.steps)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * pace
-        batch = training_batch(split, size=recipe.batch, seed=recipe.seed, step=step)
+        apart = apart_at(step, recipe.steps, recipe.apart)
+        batch = training_batch(split, size=recipe.batch, seed=recipe.seed, step=step, apart=apart)
         loss = contrastive_loss(_vectors(model, *read(batch.texts)), torch.tensor(batch.labels), recipe.temperature)
         optimiser.zero_grad()
         loss.backward()

@@ -30,7 +30,7 @@ from numembed.models.spec import BaselineWeights, FolderWeights, ModelSpec, Remo
 from numembed.models.tensor_files import TensorFolder, modules_of
 from numembed.progress import Progress, silent
 from numembed.settings import Settings
-from numembed.splits import training_batch
+from numembed.splits import apart_at, training_batch
 
 Listener = Callable[[Reading], None]
 
@@ -120,7 +120,7 @@ def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress
         progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
         batch = training_batch(
             recipe.split, size=recipe.batch, seed=seed, step=step,
-            pairs=recipe.loss == "in_batch", apart=recipe.apart_at(step),
+            pairs=recipe.loss == "in_batch", apart=apart_at(step, recipe.steps, recipe.apart),
         )  # fmt: skip
         loss = _finite(model.step(batch, step), spec, seed, step, saved)
         looked = step in recipe.looked_steps
