@@ -18,13 +18,14 @@ from ui.running import start  # noqa: E402
 
 ladder = choose()
 if ladder is not None:
+    found = found_so_far(ladder)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
-            "Climb the ladder", type="primary", key="climb", on_click=start, args=(ladder,), icon=":material/stairs:"
-        )
-        price(ladder)
+            "Climb the ladder", type="secondary" if found and found.complete else "primary", key="climb",
+            on_click=start, args=(ladder,), icon=":material/stairs:",
+        )  # fmt: skip
+        price(ladder, found)
     watch_ladder(ladder)
-    found = found_so_far(ladder)
     if found is not None and found.arms:
         from ui.merge_results import show_ladder
         from ui.merge_saving import keep_one

@@ -170,8 +170,11 @@ def _checked(base: ModelSpec) -> ModelSpec:
     return base
 
 
-def price(ladder: Ladder) -> None:
+def price(ladder: Ladder, found: LadderResult | None) -> None:
     """Draw what a click costs: models, texts, steps, and the minutes as far as this machine has learnt them."""
+    if found is not None and found.complete:
+        st.caption(f"All {len(found.arms):,} models of it stand below.")
+        return
     recipe = ladder.recipe
     texts, characters = _reading(recipe.split)
     per_step = recipe.batch * (recipe.split.shortest + recipe.split.longest) / 2 * 6  # characters, about

@@ -46,6 +46,8 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
     assert not app.error
     assert [found.value for found in app.subheader] == ["What came out", *QUESTIONS]
     assert SENTENCE in told(app)
+    arms = len(made_result(Ladder()).arms)
+    assert f"All {arms} models of it stand below." in told(app) and "For a first look" not in told(app)
     shown = charts(app)
     assert len(shown) == 9 + len(Ladder().paths)
     assert all(chart.spec and chart.alt and "NaN" not in chart.spec for chart in shown)
