@@ -28,8 +28,8 @@ def md_text(text: str, *, most: int = 600) -> str:
 def duration(seconds: float | None) -> str:
     """Return seconds as people say them.
 
-    >>> duration(0.4), duration(75), duration(None)
-    ('under 1 s', '1 min 15 s', '–')
+    >>> duration(0.4), duration(75), duration(120), duration(3600), duration(None)
+    ('under 1 s', '1 min 15 s', '2 min', '1 h', '–')
     """
     if seconds is None:
         return "–"
@@ -38,7 +38,8 @@ def duration(seconds: float | None) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+    parts = ((whole // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60 if whole < 3600 else 0, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def about(seconds: float) -> str:

@@ -20,7 +20,10 @@ _UNUSED_PARTS = (  # heads that an embedding never passes through
     *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
     *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
 )
-_NO_ROOM = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+_NO_ROOM = (
+    "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, which finds no room for the code of an operation
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_a_model_made_here_says_that_its_first_use_trains_it(page: AppTest) -> N
     show(page, "number-encoder")
     words = told(page)
     assert "A small model of this program's own, trained from nothing, with 1.1 million parameters." in words
-    assert "Nothing to download. It is trained here at first use: about 1 min 20 s." in words
+    assert "Nothing to download. It is trained here at first use: about 1 min." in words
     (line,) = (row for row in tables(page)["Models"] if row[0] == "number-encoder")
     assert "trained here" in line
     show(page, "number-lm")
