@@ -66,10 +66,13 @@ def seed_choice(page: str) -> None:
         for note in notes:
             st.toast(md_text(note), icon=":material/link_off:")
     entered = st.session_state.get("chosen_on") != page
-    st.session_state["chosen_on"] = page
+    cut = not st.session_state.get("chosen_drawn", True)  # a click came before the last drawing was through
+    st.session_state.update(chosen_on=page, chosen_drawn=False)
     for name, value in st.session_state["chosen"].items():
         if entered or name not in st.session_state:  # also after a page that has no such widgets
             st.session_state[name] = value
+        elif cut:  # the browser hears what is set in the same run only; others would begin at their lowest value
+            st.session_state[name] = st.session_state[name]
 
 
 def put_choice(study: Study) -> None:
@@ -79,7 +82,7 @@ def put_choice(study: Study) -> None:
 
 def chosen_json() -> str:
     """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
-    chosen = st.session_state["chosen"]
+    chosen, st.session_state["chosen_drawn"] = st.session_state["chosen"], True
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
     return json.dumps(st.session_state["chosen"])
 

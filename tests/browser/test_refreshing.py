@@ -1,4 +1,4 @@
-"""What refreshes itself on a page goes on doing so, whenever the visitor clicks."""
+"""A visitor may click while a page is still being drawn."""
 
 from __future__ import annotations
 
@@ -31,6 +31,28 @@ else:
     time.sleep(2)  # the end of a first visit on a busy machine: Streamlit looks for clicks between elements only
 """
 
+CHOICE = """
+import sys, time
+sys.path.insert(0, ROOT)
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from ui.choice import choose
+
+if "sent" not in sys.modules:
+    sys.modules["sent"] = DeltaGenerator._enqueue
+
+def slowly(place, kind, told, *more, **named):
+    if kind == "number_input" and told.label == "Longest text" and "slow" not in st.session_state:
+        st.session_state["slow"] = True
+        time.sleep(3)  # a busy machine, after the field's value was taken and before the browser hears of it
+    return sys.modules["sent"](place, kind, told, *more, **named)
+
+DeltaGenerator._enqueue = slowly
+study = choose()
+if study is not None:
+    st.write(f"{study.per_family}, {study.length}, {study.text_format.max_chars}, {len(study.models)}")
+"""
+
 
 def test_a_click_while_the_page_is_drawn_does_not_stop_what_refreshes_itself(
     tmp_path: Path, new_page: Callable[..., Page]
@@ -44,5 +66,22 @@ def test_a_click_while_the_page_is_drawn_does_not_stop_what_refreshes_itself(
         page.get_by_role("button", name="Run").click()
         expect(page.get_by_text(re.compile(r"looked \d+ times"))).to_be_visible()
         expect(page.get_by_text(re.compile(r"looked [3-9]\d times"))).to_be_visible()
+    finally:
+        server.stop()
+
+
+def test_a_click_before_the_choice_is_drawn_leaves_no_field_at_its_lowest_value(
+    tmp_path: Path, new_page: Callable[..., Page]
+) -> None:
+    (tmp_path / "app.py").write_text(CHOICE.replace("ROOT", repr(str(ROOT))))
+    shutil.copytree(ROOT / ".streamlit", tmp_path / ".streamlit")
+    server = Server(tmp_path / "home", tmp_path)
+    try:
+        page = new_page()
+        page.goto(server.url)
+        page.get_by_role("button", name="Remove Random vectors").click()
+        expect(page.get_by_text("4, 50, 20000, 7")).to_be_visible()
+        page.get_by_role("button", name="Remove Character n-grams").click()
+        expect(page.get_by_text("4, 50, 20000, 6")).to_be_visible()
     finally:
         server.stop()

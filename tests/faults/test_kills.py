@@ -193,7 +193,7 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Pl
 
 def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
     server = place.start("-c", SERVER)
-    wait_until(place.locked)
+    wait_until(lambda: place.locked() and bool(_children(server)))  # the supervisor holds the lock while it looks
     (worker,) = _children(server)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).attempts == 1)
@@ -207,7 +207,7 @@ def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
 
 def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
     server = place.start("-c", SERVER)
-    wait_until(place.locked)
+    wait_until(lambda: place.locked() and bool(_children(server)))  # the supervisor holds the lock while it looks
     (worker,) = _children(server)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     _kill(server.pid)
