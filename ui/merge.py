@@ -137,9 +137,14 @@ def _seed_widgets() -> None:
     Streamlit's own binding to the address forbids going to another page by a button.
     """
     base = st.session_state.get("merge_base") or _of_address("base", st.query_params.get("base", ""), USUAL_BASE)
+    cut = not st.session_state.get("merge_drawn", True)  # a click came before the last drawing was through
+    st.session_state["merge_drawn"] = False
     for name, usual in _usual(str(base)).items():
-        if f"merge_{name}" not in st.session_state:
-            st.session_state[f"merge_{name}"] = _of_address(name, st.query_params.get(name, ""), usual)
+        key = f"merge_{name}"
+        if key not in st.session_state:
+            st.session_state[key] = _of_address(name, st.query_params.get(name, ""), usual)
+        elif cut:  # as in ui.choice: what was set in the cut drawing has not reached the browser
+            st.session_state[key] = st.session_state[key]
 
 
 def _of_address(name: str, text: str, usual: str | int) -> str | int:
@@ -155,6 +160,7 @@ def _of_address(name: str, text: str, usual: str | int) -> str | int:
 
 def _write_address() -> None:
     """Put what is not usual into the address bar, so that a link or a refresh brings it back."""
+    st.session_state["merge_drawn"] = True
     st.session_state["merge_base_before"] = base = str(st.session_state["merge_base"] or "")
     every = _usual(base)
     chosen = {name: st.session_state[f"merge_{name}"] for name in every}
