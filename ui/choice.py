@@ -182,7 +182,8 @@ def _scoring_details() -> None:
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:
-    place.number_input(label, low, high, key=key, step=1, help=text)
+    # the value too: what a page set by its key is lost where a click comes before the browser has heard of it
+    place.number_input(label, low, high, value=st.session_state[key], key=key, step=1, help=text)
 
 
 def _endpoints() -> list[str]:

@@ -80,8 +80,9 @@ def choose() -> Ladder | None:
             for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
                 (low, high), (label, help_text) = _NUMBERS[name], _TOLD[name]
                 place.number_input(
-                    label, low, high, key=f"merge_{name}", step=1, help=help_text, persist_state="session"
-                )
+                    label, low, high, value=st.session_state[f"merge_{name}"], key=f"merge_{name}", step=1,
+                    help=help_text, persist_state="session",
+                )  # fmt: skip
             splits_shown(split_called(str(training)))
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)

@@ -185,6 +185,7 @@ def test_a_name_is_never_markup(server: Server, new_page: Callable[..., Page], t
     folder = tiny.write_model(tmp_path / name.replace("/", "∕"))
     page = new_page()
     page.goto(server.url)
+    settled(page)
     page.locator('[data-testid="stMultiSelect"] input').first.fill(str(folder))
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
