@@ -17,7 +17,7 @@ from numembed.sequences.families import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
 from numembed.settings import LIMITS
 from numembed.study import DISTANCES, Study
-from ui.frame import settings
+from ui.frame import fields_drawn, set_cut_fields, settings
 from ui.words import md_text
 
 _LISTS = ("models", "families", "matched")
@@ -66,13 +66,11 @@ def seed_choice(page: str) -> None:
         for note in notes:
             st.toast(md_text(note), icon=":material/link_off:")
     entered = st.session_state.get("chosen_on") != page
-    cut = not st.session_state.get("chosen_drawn", True)  # a click came before the last drawing was through
-    st.session_state.update(chosen_on=page, chosen_drawn=False)
+    st.session_state["chosen_on"] = page
+    set_cut_fields("chosen", st.session_state["chosen"])
     for name, value in st.session_state["chosen"].items():
         if entered or name not in st.session_state:  # also after a page that has no such widgets
             st.session_state[name] = value
-        elif cut:  # the browser hears what is set in the same run only; others would begin at their lowest value
-            st.session_state[name] = st.session_state[name]
 
 
 def put_choice(study: Study) -> None:
@@ -82,7 +80,8 @@ def put_choice(study: Study) -> None:
 
 def chosen_json() -> str:
     """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
-    chosen, st.session_state["chosen_drawn"] = st.session_state["chosen"], True
+    fields_drawn("chosen")
+    chosen = st.session_state["chosen"]
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
     return json.dumps(st.session_state["chosen"])
 

@@ -6,6 +6,7 @@ import gc
 import logging
 import secrets
 import traceback
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -99,6 +100,24 @@ def visitor() -> str:
     if "visitor" not in st.session_state:
         st.session_state["visitor"] = f"visitor {secrets.token_hex(2)}"
     return str(st.session_state["visitor"])
+
+
+def set_cut_fields(group: str, keys: Iterable[str]) -> None:
+    """Set fields once more where a click came before the last drawing of their ``group`` was through.
+
+    The browser is told a value in the run that sets it only, and may not have heard of it; then it would send back an
+    empty or lowest one. Call it before the fields are drawn, and :func:`fields_drawn` after them.
+    """
+    if not st.session_state.get(f"{group}_drawn", True):
+        for key in keys:
+            if key in st.session_state:
+                st.session_state[key] = st.session_state[key]
+    st.session_state[f"{group}_drawn"] = False
+
+
+def fields_drawn(group: str) -> None:
+    """Note that all fields of the ``group`` were drawn."""
+    st.session_state[f"{group}_drawn"] = True
 
 
 def theme() -> str:

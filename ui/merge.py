@@ -27,7 +27,7 @@ from numembed.models.scratch import usual_recipe
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.settings import LIMITS
 from numembed.splits import Split, sentences, split_called
-from ui.frame import result_store, settings
+from ui.frame import fields_drawn, result_store, set_cut_fields, settings
 from ui.merge_splits import TITLES, splits_shown
 from ui.words import about, md_text, plural
 
@@ -138,14 +138,10 @@ def _seed_widgets() -> None:
     Streamlit's own binding to the address forbids going to another page by a button.
     """
     base = st.session_state.get("merge_base") or _of_address("base", st.query_params.get("base", ""), USUAL_BASE)
-    cut = not st.session_state.get("merge_drawn", True)  # a click came before the last drawing was through
-    st.session_state["merge_drawn"] = False
+    set_cut_fields("merge", (f"merge_{name}" for name in _usual(str(base))))
     for name, usual in _usual(str(base)).items():
-        key = f"merge_{name}"
-        if key not in st.session_state:
-            st.session_state[key] = _of_address(name, st.query_params.get(name, ""), usual)
-        elif cut:  # as in ui.choice: what was set in the cut drawing has not reached the browser
-            st.session_state[key] = st.session_state[key]
+        if f"merge_{name}" not in st.session_state:
+            st.session_state[f"merge_{name}"] = _of_address(name, st.query_params.get(name, ""), usual)
 
 
 def _of_address(name: str, text: str, usual: str | int) -> str | int:
@@ -161,7 +157,7 @@ def _of_address(name: str, text: str, usual: str | int) -> str | int:
 
 def _write_address() -> None:
     """Put what is not usual into the address bar, so that a link or a refresh brings it back."""
-    st.session_state["merge_drawn"] = True
+    fields_drawn("merge")
     st.session_state["merge_base_before"] = base = str(st.session_state["merge_base"] or "")
     every = _usual(base)
     chosen = {name: st.session_state[f"merge_{name}"] for name in every}

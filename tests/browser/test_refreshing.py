@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ if "sent" not in sys.modules:
     sys.modules["sent"] = DeltaGenerator._enqueue
 
 def slowly(place, kind, told, *more, **named):
-    if kind == "number_input" and told.label == "Longest text" and "slow" not in st.session_state:
+    if (kind, told.label) == SLOW and "slow" not in st.session_state:
         st.session_state["slow"] = True
         time.sleep(3)  # a busy machine, after the field's value was taken and before the browser hears of it
     return sys.modules["sent"](place, kind, told, *more, **named)
@@ -50,38 +50,45 @@ def slowly(place, kind, told, *more, **named):
 DeltaGenerator._enqueue = slowly
 study = choose()
 if study is not None:
-    st.write(f"{study.per_family}, {study.length}, {study.text_format.max_chars}, {len(study.models)}")
+    numbers = study.per_family, study.length, study.text_format.max_chars, len(study.families), len(study.models)
+    st.write(", ".join(map(str, numbers)))
 """
+Serve = Callable[[str], str]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serve a script under the app's own settings; gives its address."""
+    servers: list[Server] = []
+
+    def served(script: str) -> str:
+        (tmp_path / "app.py").write_text(script)
+        shutil.copytree(ROOT / ".streamlit", tmp_path / ".streamlit")
+        servers.append(Server(tmp_path / "home", tmp_path))
+        return servers[0].url
+
+    yield served
+    for server in servers:
+        server.stop()
 
 
 def test_a_click_while_the_page_is_drawn_does_not_stop_what_refreshes_itself(
-    tmp_path: Path, new_page: Callable[..., Page]
+    serve: Serve, new_page: Callable[..., Page]
 ) -> None:
-    (tmp_path / "app.py").write_text(PAGE)
-    shutil.copytree(ROOT / ".streamlit", tmp_path / ".streamlit")
-    server = Server(tmp_path / "home", tmp_path)
-    try:
-        page = new_page()
-        page.goto(server.url)
-        page.get_by_role("button", name="Run").click()
-        expect(page.get_by_text(re.compile(r"looked \d+ times"))).to_be_visible()
-        expect(page.get_by_text(re.compile(r"looked [3-9]\d times"))).to_be_visible()
-    finally:
-        server.stop()
+    page = new_page()
+    page.goto(serve(PAGE))
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text(re.compile(r"looked \d+ times"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"looked [3-9]\d times"))).to_be_visible()
 
 
-def test_a_click_before_the_choice_is_drawn_leaves_no_field_at_its_lowest_value(
-    tmp_path: Path, new_page: Callable[..., Page]
+@pytest.mark.parametrize("slow", [("number_input", "Longest text"), ("multiselect", "Families of sequences")])
+def test_a_click_before_the_choice_is_drawn_leaves_no_field_empty_or_at_its_lowest_value(
+    serve: Serve, new_page: Callable[..., Page], slow: tuple[str, str]
 ) -> None:
-    (tmp_path / "app.py").write_text(CHOICE.replace("ROOT", repr(str(ROOT))))
-    shutil.copytree(ROOT / ".streamlit", tmp_path / ".streamlit")
-    server = Server(tmp_path / "home", tmp_path)
-    try:
-        page = new_page()
-        page.goto(server.url)
-        page.get_by_role("button", name="Remove Random vectors").click()
-        expect(page.get_by_text("4, 50, 20000, 7")).to_be_visible()
-        page.get_by_role("button", name="Remove Character n-grams").click()
-        expect(page.get_by_text("4, 50, 20000, 6")).to_be_visible()
-    finally:
-        server.stop()
+    page = new_page()
+    page.goto(serve(CHOICE.replace("ROOT", repr(str(ROOT))).replace("SLOW", repr(slow))))
+    page.get_by_role("button", name="Remove Random vectors").click()
+    expect(page.get_by_text("4, 50, 20000, 6, 7")).to_be_visible()
+    page.get_by_role("button", name="Remove Character n-grams").click()
+    expect(page.get_by_text("4, 50, 20000, 6, 6")).to_be_visible()

@@ -109,6 +109,13 @@ def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return []
 
 
+def _worker_of(server: subprocess.Popen[bytes], place: Place) -> psutil.Process:
+    """Return the worker once it works; the supervisor too holds the lock for a moment, while it looks."""
+    wait_until(lambda: place.locked() and bool(_children(server)))
+    (worker,) = _children(server)
+    return worker
+
+
 def _key(study: Study) -> str:
     return resolve(study.models[0], OFFLINE).key
 
@@ -193,8 +200,7 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Pl
 
 def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
     server = place.start("-c", SERVER)
-    wait_until(lambda: place.locked() and bool(_children(server)))  # the supervisor holds the lock while it looks
-    (worker,) = _children(server)
+    worker = _worker_of(server, place)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).attempts == 1)
     _kill(worker.pid)
@@ -207,8 +213,7 @@ def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
 
 def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
     server = place.start("-c", SERVER)
-    wait_until(lambda: place.locked() and bool(_children(server)))  # the supervisor holds the lock while it looks
-    (worker,) = _children(server)
+    worker = _worker_of(server, place)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     _kill(server.pid)
     server.wait()
