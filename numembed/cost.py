@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numembed.embedding import Work
+from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import BUNDLED, facts_of
 from numembed.models.checkpoints import known_folder
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights, origin_of
+from numembed.models.tensor_files import read_header
 from numembed.results import ResultStore
 from numembed.settings import Settings
 
@@ -77,12 +79,15 @@ def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: Re
 
 
 def parameters_of(spec: ModelSpec, folder: Path | None) -> int | None:
-    """Return how many numbers the weights are: the catalogue's, or guessed from the size of the files."""
+    """Return how many numbers the weights are: the catalogue's, or as the headers of the files say."""
     if facts := facts_of(spec):
         return round(facts.parameters_millions * 1e6)
     if folder is None:
         return None
-    return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) // 4
+    try:
+        return sum(one.size for file in folder.rglob("*.safetensors") for one in read_header(file).values())
+    except ModelUnavailable:  # running it will say what is wrong
+        return None
 
 
 def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: ResultStore) -> float | None:

@@ -79,7 +79,7 @@ def _calls(*commands: tuple[object, ...]) -> tuple[list[Answer], list[str]]:
     """Run commands in one fresh process; return their answers and the heavy libraries that were imported."""
     done = subprocess.run(
         [sys.executable, "-c", ONE_PROCESS], input=json.dumps([list(map(str, command)) for command in commands]),
-        capture_output=True, text=True, timeout=120, cwd=ROOT,
+        capture_output=True, text=True, timeout=240, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == "", done.stderr
     *answers, imported = map(json.loads, done.stdout.splitlines())
@@ -319,7 +319,7 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(home: Path, tiny_model: Pa
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     done = subprocess.run(
         [sys.executable, "-m", "numembed", "run", "--models", str(tiny_model), "last_digits", *SMALL, "--json"],
-        stdout=subprocess.PIPE, stderr=follower, cwd=ROOT, timeout=120,
+        stdout=subprocess.PIPE, stderr=follower, cwd=ROOT, timeout=240,
     )  # fmt: skip
     os.close(follower)
     seen = b""
@@ -349,7 +349,7 @@ def _read(terminal: int) -> bytes:
 @pytest.mark.parametrize("reader", ["true", "head -c 1"])
 def test_a_reader_that_leaves_early_hears_no_complaint(home: Path, reader: str) -> None:
     command = f"{sys.executable} -m numembed families --json | {reader}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.stderr == ""
 
 

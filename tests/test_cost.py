@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from numembed.cost import Machine, cost_of, machine, parameters_of, remember_machine, this_processor
 from numembed.embedding import Work
@@ -57,9 +60,15 @@ def test_what_nobody_knows_is_none(results: ResultStore, settings: Settings) -> 
     assert (cost.download_bytes, cost.memory_bytes, cost.fits, cost.seconds) == (None, None, None, None)
 
 
-def test_the_size_of_a_folder_is_that_of_its_weights(settings: Settings, tiny_model: Path) -> None:
-    size = (tiny_model / "model.safetensors").stat().st_size
-    assert parameters_of(model(str(tiny_model)), tiny_model) == size // 4
+def test_the_size_of_a_folder_is_that_of_its_weights_whatever_their_type(tiny_model: Path, tmp_path: Path) -> None:
+    tensors = load_file(tiny_model / "model.safetensors")
+    numbers = sum(tensor.size for tensor in tensors.values())
+    half = Path(shutil.copytree(tiny_model, tmp_path / "half"))
+    save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, half / "model.safetensors")
+    for folder in (tiny_model, half):
+        assert parameters_of(model(str(folder)), folder) == numbers
+    (half / "model.safetensors").write_bytes(b"torn")
+    assert parameters_of(model(str(half)), half) is None
 
 
 def test_the_time_is_learnt_from_the_same_model_first(

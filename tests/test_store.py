@@ -308,7 +308,7 @@ store.add("k", "one", ["room again"], np.ones((1, 256), dtype=np.float32))
 
 
 def test_a_full_disk_loses_nothing(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FILL, str(path)], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     batches, stored, sentence = done.stdout.strip().split("|")
     assert 0 < int(batches) < 100 and int(stored) == 16 * int(batches)
@@ -324,5 +324,5 @@ def test_a_full_disk_is_a_sentence_when_the_file_is_made(tmp_path: Path) -> None
     tool = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     tool += "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from pathlib import Path; "
     tool += f"from numembed.store import VectorStore; VectorStore(Path({str(tmp_path / 'cache.db')!r}))"
-    done = subprocess.run([sys.executable, "-c", tool], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", tool], capture_output=True, text=True, timeout=240)
     assert done.stderr.strip().splitlines()[-1].startswith(f"{StoreFull.__module__}.StoreFull: The disk is full.")

@@ -37,7 +37,18 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
     if len(study.sequences) > LARGEST:
         st.info(f"Up to {LARGEST:,} sequences are looked at one by one here; Compare has {len(study.sequences):,}.")
         return None, None
+    tell_failed(results[str(name)])
     return study, results[str(name)]
+
+
+def tell_failed(result: ModelResult) -> None:
+    """Warn above everything that is drawn of a model which ran although its check had failed."""
+    if result.check is not None and not result.check.ok:
+        st.warning(
+            md_text(f"{result.model.name} did not pass its check, so nothing below may be what its makers mean. ")
+            + md_text(result.check.sentence),
+            icon=":material/warning:",
+        )
 
 
 def examined(

@@ -86,9 +86,9 @@ def recipe_of(row: Row) -> list[str]:
         code = recipe.remote_code.partition("@")[0]
         told.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
     if recipe.add_bos or recipe.add_eos:
-        ends = "begin-of-text and end-of-text tokens" if recipe.add_bos and recipe.add_eos else "end-of-text token"
-        back = "they are put back" if recipe.add_bos and recipe.add_eos else "it is put back"
-        told.append(f"Its tokenizer forgets the {ends} on today's libraries; {back}.")
+        both = "begin-of-text and end-of-text tokens are put there" if recipe.add_bos and recipe.add_eos else ""
+        put = both or "end-of-text token is put there"
+        told.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
         told.append(f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading.")
     if recipe.pooling:
@@ -190,6 +190,7 @@ def _facts(row: Row) -> None:
     short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
     facts = (
         ("Repository", "repo", row.repo or "none: it is made by this program"),
+        *([("Loaded from", "mirror", f"{row.mirror}, its newest commit when it is first used")] if row.mirror else []),
         ("Commit", "revision", _pin_of(row)),
         ("Kind", "family", KINDS[row.family][0]),
         ("Parameters", "parameters_millions", parameters(row.parameters_millions)),
@@ -198,7 +199,7 @@ def _facts(row: Row) -> None:
         ("Licence", "licence", row.licence or "unknown"),
         ("Files only by request", "gated", _YES[row.gated]),
         ("Files", "download_gb", f"{size(_file_bytes(row))} in {row.stored_dtype}"),
-        ("Loaded in", "dtype", row.dtype),
+        ("Loaded in", "dtype", row.dtype + (f", never {', '.join(row.unfit_dtypes)}" if row.unfit_dtypes else "")),
         ("Architecture", "architecture", row.architecture or "unknown"),
         ("Vector made from", "pooling", _POOLING[row.pooling]),
         ("Each token sees", "attention", _ATTENTION[row.attention]),
@@ -215,7 +216,7 @@ def _facts(row: Row) -> None:
 def _pin_of(row: Row) -> str:
     if not row.repo:
         return "none: the digest of its files stands for it"
-    return row.revision[:12] or "unknown; the newest when it is first used"
+    return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
 
 
 def _file_bytes(row: Row) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numembed.models import hub
 from numembed.models.catalogue import facts_of, model, reference_of
 from numembed.models.checkpoints import adapter_folder, folder_of
 from numembed.models.hub import HubCard
+from numembed.models.hub_card import prompts_in
 from numembed.models.loading import read_json
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.tokens import max_tokens
@@ -84,13 +85,11 @@ def _folder(spec: ModelSpec) -> None:
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         _facts_table(spec, _folder_facts(folder))
-        _take(spec)
+        _take(_prompted(spec, prompts_in(read_json(folder / "config_sentence_transformers.json"))))
 
 
 def _folder_facts(folder: Path) -> list[tuple[str, str]]:
     config = _config(folder)
-    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts")
-    own = [name for name, text in prompts.items() if text] if isinstance(prompts, dict) else []
     kept = {file for pattern in hub.KEPT for file in folder.rglob(pattern) if file.is_file()}
     limit, width = max_tokens(folder), _dimension(folder, config)
     return [
@@ -98,7 +97,6 @@ def _folder_facts(folder: Path) -> list[tuple[str, str]]:
         ("Numbers in a vector", f"{width:,}" if width else "unknown"),
         ("Reads at most", f"{limit:,} tokens" if limit else "unknown"),
         ("Files", size(sum(os.path.getsize(file) for file in kept))),
-        ("Prompts in its files", ", ".join(own) or "none"),
     ]
 
 
@@ -133,18 +131,19 @@ def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
             st.error(md_text(f"It would be refused: {refused}"), icon=":material/block:")
         for warning in warnings_of(card):
             st.warning(md_text(warning), icon=":material/warning:")
-        _take(spec, refused=bool(refused))
+        _take(_prompted(spec, card.prompts), refused=bool(refused))
 
 
 def refusal_of(card: HubCard) -> str:
     """Return why a model of the hub would not be run, or ""."""
     if card.is_adapter:
         return (
-            "it is a LoRA adapter, a small change to a model and not a model. Choose one in which it has been merged."
+            "it is a LoRA adapter, a small change to a model and not a model. Type the name of that model instead, and "
+            f"after it adapter={card.repo}."
         )
-    if card.has_pickle_only:
+    if not card.has_safe_weights:
         return (
-            "its weights are not in the safetensors format. Other formats can run programs while they load. "
+            "it holds no weights in the safetensors format. Other formats can run programs while they load. "
             "Choose a copy that has been saved with safe serialization."
         )
     return ""
@@ -182,6 +181,18 @@ def _hub_facts(card: HubCard) -> list[tuple[str, str]]:
 def _facts_table(spec: ModelSpec, facts: Sequence[tuple[str, str]]) -> None:
     rows = [[Cell(title), Cell(value[:200])] for title, value in facts]
     table((Column("Fact", kind="line"), Column("Value")), rows, key="own_facts", label=f"Facts about {spec.name}")
+
+
+def _prompted(spec: ModelSpec, prompts: Mapping[str, str]) -> ModelSpec:
+    """Draw the menu of the model's own prompts where it has any; return the model with the chosen one."""
+    if not prompts or spec.prompt:
+        return spec
+    name = st.selectbox(
+        "Prompt", ["", *prompts], key=f"own_prompt-{spec.name}",
+        format_func=lambda name: f"{name}: “{prompts[name]}”".replace("\n", "⏎") if name else "none, as in the paper",
+        help="Text that is put before every sequence. These stand in the model's own files.",
+    )  # fmt: skip
+    return replace(spec, prompt=prompts.get(str(name or ""), ""))
 
 
 def _take(spec: ModelSpec, *, refused: bool = False) -> None:

@@ -14,6 +14,7 @@ from numembed.errors import BadChoice, ModelUnavailable
 from numembed.models.baselines import BASELINES
 from numembed.models.reference_options import (
     CHOICES,
+    DTYPES,
     OPTIONS,
     WITHOUT_FOLDER,
     adapter_named,
@@ -44,6 +45,8 @@ from numembed.models.spec import (
 from numembed.settings import LIMITS
 
 CATALOGUE: Mapping[str, Row] = read_rows()
+_BY_REPO = {repo.casefold(): row for row in CATALOGUE.values() for repo in (row.repo, row.mirror) if repo}
+_BY_NAME = {name.casefold(): row for row in CATALOGUE.values() for name in (row.name, row.paper_name) if name}
 BUNDLED = HubWeights(CATALOGUE["all-MiniLM-L6-v2"].repo, CATALOGUE["all-MiniLM-L6-v2"].revision)
 """The one model that comes with the installation; its files lie in a package, its identity is the hub's."""
 
@@ -104,7 +107,7 @@ def facts_of(spec: ModelSpec) -> Row | None:
     """Return the catalogue's facts about the weights of ``spec``, or its base's; None where that is no row."""
     match origin_of(spec.weights):
         case HubWeights(repo):
-            return next((row for row in CATALOGUE.values() if repo in (row.repo, row.mirror)), None)
+            return _BY_REPO.get(repo.casefold())
         case ScratchWeights(name):
             return CATALOGUE.get(name)
     return None
@@ -125,10 +128,12 @@ def _plain(name: str) -> ModelSpec:
     if is_folder(name):
         folder = folder_named(name)
         return ModelSpec(folder.name or str(folder), LocalWeights(str(folder)))
+    if row := _BY_NAME.get(name.casefold()):
+        return _from_row(row)
     repo, _, revision = name.partition("@")
-    for row in CATALOGUE.values():
-        if name == row.name or (row.repo and repo == row.repo and (revision in ("", row.revision) or not row.mirror)):
-            return _from_row(row, revision)
+    row = _BY_REPO.get(repo.casefold())  # the hub does not tell ids by their case, and neither must a recipe
+    if row and repo.casefold() == row.repo.casefold() and (revision in ("", row.revision) or not row.mirror):
+        return _from_row(row, revision)
     if not is_hub_id(name):
         raise BadChoice(
             f"{name[:80]!r} is no model's name. Give a name from the catalogue, a baseline, "
@@ -177,6 +182,12 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     for name, value in options.items():
         if name in CHOICES and value not in CHOICES[name]:
             raise BadChoice(f"{name} is one of {', '.join(CHOICES[name])}, got {value[:40]!r}.")
+    facts = facts_of(spec)
+    if facts and options.get("dtype") in facts.unfit_dtypes:
+        fit = ", ".join(one for one in DTYPES if one not in facts.unfit_dtypes)
+        raise BadChoice(
+            f"The numbers of {facts.name} do not fit into {options['dtype']}: its vectors collapse. Take {fit}."
+        )
     changes: dict[str, Any] = {name: options[name] for name in ("precision", "dtype") if name in options}
     recipe: dict[str, Any] = {f"add_{name}": True for name in ("bos", "eos") if name in options}
     if "pooling" in options:
@@ -187,7 +198,6 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
         recipe["random_seed"] = seed_named(options["weights"])
     if "adapter" in options or "scale" in options:
         changes["weights"] = _adapted(spec.weights, options)
-    facts = facts_of(spec)
     if "dim" in options:
         changes["dimensions"] = whole("dim", options["dim"], facts.dimension if facts else 100_000)
     if "max_tokens" in options:

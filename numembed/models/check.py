@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float32]
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
-_STARTS, _ENDS = ("1, 2, 3, 4, ", "7 7 7 ", "12, "), "0123456789"  # texts that differ in their last digit
+_SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
+_LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ") for end in "0123456789")
+TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
+"""All that a model reads while it is checked."""
 _OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
 _AS_BEFORE = "How it reads was looked at when its base was loaded."
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
@@ -151,7 +154,7 @@ def _wanted_tokens(encoder: SentenceEncoder, facts: Row | None) -> Finding | Non
     wishes, tokenizer = read_json(encoder.folder / "tokenizer_config.json"), encoder.model.tokenizer
     if transformer_of(encoder.model) is None:
         return None
-    (ids,) = encoder.token_ids(["2, 4, 6"])
+    (ids,) = encoder.token_ids(_SHORT[:1])
     wanted = (("add_bos_token", "begin-of-text", tokenizer.bos_token_id, ids[0]),
               ("add_eos_token", "end-of-text", tokenizer.eos_token_id, ids[-1]))  # fmt: skip
     lost = [name for wish, name, token, there in wanted if wishes.get(wish) is True and token not in (None, there)]
@@ -166,16 +169,18 @@ def _last_token(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     if _pooling_mode(encoder) != "lasttoken" and not (facts and facts.ends_with_eos):
         return None
     tokenizer = encoder.model.tokenizer
-    ends = {ids[-1] for ids in encoder.token_ids(["2, 4, 6", "3, 5, 7", "1, 8"])}
+    ends = {ids[-1] for ids in encoder.token_ids(_SHORT)}
     special = ends <= set(tokenizer.all_special_ids)
     if len(ends) == 1 and special:
         token = tokenizer.convert_ids_to_tokens(ends.pop())
         return Finding("last token", True, f"Texts end with {token}, as they must.")
-    return Finding(
-        "last token", False,
-        "Its vector is read from the last token, but its texts end without the end-of-text token: the last digit "
-        "alone would decide.",
-    )  # fmt: skip
+    said = "Its makers end every text with an end-of-text token, and here texts end without one."
+    if _pooling_mode(encoder) == "lasttoken":
+        said = (
+            "Its vector is read from the last token, but its texts end without the end-of-text token: the last digit "
+            "alone would decide."
+        )
+    return Finding("last token", False, said)
 
 
 def _attention(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
@@ -197,9 +202,8 @@ def _attention(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
 
 
 def _direction(encoder: SentenceEncoder) -> str | None:
-    texts = [start + end for start in _STARTS for end in _ENDS]
-    split = dict(zip(texts, encoder.token_ids(texts), strict=True))
-    for one, other in combinations(texts, 2):
+    split = dict(zip(_LAST_DIGITS, encoder.token_ids(_LAST_DIGITS), strict=True))
+    for one, other in combinations(_LAST_DIGITS, 2):
         ids, others = split[one], split[other]
         if len(ids) == len(others) and ids != others and ids[0] == others[0]:
             first, second = (encoder.token_vectors(text)[0] for text in (one, other))

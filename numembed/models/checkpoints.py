@@ -87,7 +87,7 @@ def folder_of(spec: ModelSpec, settings: Settings, *, progress: Progress = silen
                     _complete(repo, revision, settings, progress)
                 else:
                     hub.verify(repo, revision, settings)
-            folder = checked_folder(hub.cached_folder(repo, revision))
+            folder = checked_folder(hub.cached_folder(repo, revision), called=repo)
             return _with_code(folder, spec, settings) if spec.loading.remote_code else folder
         case LocalWeights(path, _):
             return checked_folder(allowed_folder(Path(path), settings))

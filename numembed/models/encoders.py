@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from numembed.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors, TooLarge
 from numembed.models.adapted import Exchange
 from numembed.models.catalogue import facts_of
-from numembed.models.check import ModelCheck, check_kin, check_model
+from numembed.models.check import TEXTS, ModelCheck, check_kin, check_model
 from numembed.models.checkpoints import folder_of, known_folder
 from numembed.models.devices import device_of, give_back_memory
 from numembed.models.loading import faults_told, is_lost, is_out_of_memory, load, transformer_of
@@ -88,6 +88,7 @@ class SentenceEncoder:
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
+        refuse_endless(spec, TEXTS, folder)
         self.check = check_model(self, facts)
 
     def of_kin(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
@@ -97,6 +98,7 @@ class SentenceEncoder:
         """
         other = copy.copy(self)
         other.spec = spec
+        refuse_endless(spec, TEXTS, self.folder)  # another prompt stands before them
         other._put_in_place(progress)
         other.check = check_kin(other, self)
         return other

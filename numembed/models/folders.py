@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +21,46 @@ _ADAPTER = "adapter_config.json"
 _OWN_MODULES = "sentence_transformers."
 
 
-def checked_folder(folder: Path) -> Path:
-    """Return ``folder`` where it is a whole model; raises ModelUnavailable, which says what is wrong with it."""
+def checked_folder(folder: Path, *, called: str = "") -> Path:
+    """Return ``folder`` where it is a whole model; raises ModelUnavailable, which says what is wrong with it.
+
+    ``called`` is what people call a model of the hub, whose folder has a commit for a name.
+    """
+    name = called or folder.name
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
-        raise ModelUnavailable(f"There is no folder {str(folder)[:120]!r} on this machine.")
+        there_is_no = f"{called} has no files" if called else f"There is no folder {str(folder)[:120]!r}"
+        raise ModelUnavailable(f"{there_is_no} on this machine.")
     if (folder / _ADAPTER).is_file():
-        raise ModelUnavailable(_adapter_sentence(folder))
+        raise ModelUnavailable(_adapter_sentence(folder, called))
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ModelUnavailable(
-            f"The folder {folder.name!r} is no SentenceTransformer model: it has neither modules.json nor config.json."
-        )
-    weights = {file.parent for file in folder.rglob("*.safetensors")}
-    pickled = {file.parent for ending in PICKLED for file in folder.rglob(f"*{ending}")}
-    if not weights or pickled - weights:
-        found = "weights outside" if weights else "no weights in"
-        raise ModelUnavailable(
-            f"The model {folder.name!r} has {found} the safetensors format. Other formats can run programs while they "
-            "load, so they are refused; save the model again with safe serialization."
+            f"{name!r} is no SentenceTransformer model: it has neither modules.json nor config.json. Choose one that "
+            "has."
         )
     if foreign := _foreign_names(folder):
         raise ModelUnavailable(
-            f"The model {folder.name!r} asks to run program code of its own ({foreign[0][:60]!r}), which is not done "
-            "here. Choose a model made of the library's own modules."
+            f"The model {name!r} asks to run program code of its own ({foreign[0][:60]!r}), which is not done here. "
+            "Choose a model made of the library's own modules."
         )
     for module in _modules(folder):
         part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
         if not _lies_in(part, folder) or not (os.path.isdir(part) or no_files):
-            raise ModelUnavailable(f"The model {folder.name!r} is incomplete: its part {part.name[:60]!r} is missing.")
+            raise ModelUnavailable(f"The model {name!r} is incomplete: its part {part.name[:60]!r} is missing.")
         if os.path.isfile(part / _ADAPTER):
-            raise ModelUnavailable(_adapter_sentence(part))
-    for file in folder.rglob("*.safetensors"):
-        _check_header(file)
-    if missing := _missing_shards(folder):
+            raise ModelUnavailable(_adapter_sentence(part, called))
+    files = _files_of_parts(folder)
+    weights = {file.parent for file in files if file.suffix == ".safetensors"}
+    if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
+        found = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {folder.name!r} is incomplete: {len(missing)} of its weight files are missing."
+            f"The model {name!r} has {found} the safetensors format. Other formats can run programs while they load, "
+            "so they are refused; save the model again with safe serialization."
         )
+    for file in files:
+        if file.suffix == ".safetensors":
+            _check_header(file, name)
+    if missing := _missing_shards(files):
+        raise ModelUnavailable(f"The model {name!r} is incomplete: {len(missing)} of its weight files are missing.")
     return folder
 
 
@@ -103,13 +109,30 @@ def _lies_in(path: Path, *folders: Path) -> bool:
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
-def _adapter_sentence(folder: Path) -> str:
+def _adapter_sentence(folder: Path, called: str) -> str:
     base = read_json(folder / _ADAPTER).get("base_model_name_or_path")
     known = f" It changes {base[:80]!r}." if isinstance(base, str) and base else ""
     return (
-        f"{folder.name!r} is a LoRA adapter: a small change to a model, not a model.{known} Attach it to that model: "
-        "its name, then adapter= and this folder."
+        f"{called or folder.name!r} is a LoRA adapter: a small change to a model, not a model.{known} Attach it to "
+        f"that model: its name, then adapter={called or ' and this folder'}."
     )
+
+
+def kinds_of(folder: Path) -> Iterator[str]:
+    """Yield the kinds of the modules that ``folder`` lists, the first one first."""
+    return (str(module.get("type")) for module in _modules(folder))
+
+
+def _files_of_parts(folder: Path) -> list[Path]:
+    """Return the files that loading may read: those beside the lists, and all in the folders of modules.
+
+    Other folders, an adapter's or another program's, are never opened.
+    """
+    parts = {folder / str(module.get("path", "")) for module in _modules(folder)}
+    parts |= {file.parent / str(part) for file in folder.rglob("*config.json")
+              if isinstance(chosen := read_json(file).get("types"), dict) for part in chosen}  # fmt: skip
+    below = {file for part in parts - {folder} for file in part.rglob("*")}
+    return sorted(file for file in below | set(folder.glob("*")) if not file.is_dir())
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
@@ -132,22 +155,20 @@ def _foreign_names(folder: Path) -> list[str]:
     ]
 
 
-def _check_header(file: Path) -> None:
+def _check_header(file: Path, name: str) -> None:
     """Refuse weights whose header cannot be right, before a library tries to make room for them."""
     size, header = file.stat().st_size if file.is_file() else 0, 0
     if size > 8:
         with file.open("rb") as opened:
             header = struct.unpack("<Q", opened.read(8))[0]
     if not 0 < header <= min(size - 8, _MOST_HEADER_BYTES):
-        raise ModelUnavailable(
-            f"The weight file {file.name[:80]!r} of {file.parent.name[:80]!r} is damaged. Fetch or save it again."
-        )
+        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Fetch or save it again.")
 
 
-def _missing_shards(folder: Path) -> list[Path]:
+def _missing_shards(files: Sequence[Path]) -> list[Path]:
     """Return the weight files that an index names and that are not there: a download was cut."""
     named: set[Path] = set()
-    for index in folder.rglob("*.safetensors.index.json"):
+    for index in (file for file in files if file.name.endswith(".safetensors.index.json")):
         listed = read_json(index).get("weight_map")
         named |= {index.parent / str(shard) for shard in listed.values()} if isinstance(listed, dict) else set()
     return sorted(shard for shard in named if not os.path.isfile(shard))

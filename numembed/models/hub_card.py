@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from numembed.settings import Settings
 PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
 _OWN_MODULES = "sentence_transformers."
 _MOST_CHARS, _MOST_TAGS, _MOST_MODULES = 100, 100, 8
+_MOST_PROMPTS, _MOST_PROMPT = 20, 300  # and characters of each
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,13 @@ class HubCard:
     parameters: int | None
     architecture: str
     library: str
-    has_pickle_only: bool  # weights, and none of them in the safetensors format
+    has_safe_weights: bool  # some in the safetensors format
     needs_code: bool  # asks to run program code of its own
     is_adapter: bool
     tags: tuple[str, ...]
     dimension: int | None
     max_tokens: int | None
+    prompts: Mapping[str, str]  # the model's own, by name
 
 
 def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
@@ -48,6 +51,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         modules = _modules(small.read("modules.json"))
         dimension = _dimension(modules, config, small)
         sentences = _dict(small.read("sentence_bert_config.json"))
+        own = small.read("config_sentence_transformers.json")
     names = [file.name for file in files]
     tags = tuple(_word(tag) for tag in _list(about.get("tags"))[:_MOST_TAGS])
     return HubCard(
@@ -59,15 +63,22 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         parameters=_number(_dict(about.get("safetensors")), "total"),
         architecture=next(map(_word, _list(config.get("architectures"))), ""),
         library=_word(about.get("library_name")),
-        has_pickle_only=any(name.endswith(PICKLED) for name in names)
-        and not any(name.endswith(".safetensors") for name in names),
+        has_safe_weights=any(name.endswith(".safetensors") for name in names),
         needs_code=bool(config.get("auto_map"))
         or any(not _word(module.get("type")).startswith(_OWN_MODULES) for module in modules),
         is_adapter="adapter_config.json" in names,
         tags=tags,
         dimension=dimension,
         max_tokens=_number(sentences, "max_seq_length") or _number(config, "max_position_embeddings", "n_positions"),
+        prompts=prompts_in(own),
     )
+
+
+def prompts_in(config: Any) -> dict[str, str]:
+    """Return the prompts by name that a config_sentence_transformers.json lists; empty ones are none."""
+    listed = _dict(_dict(config).get("prompts"))
+    found = {_word(name): text for name, text in listed.items() if isinstance(text, str) and text}
+    return {name: text for name, text in list(found.items())[:_MOST_PROMPTS] if name and len(text) <= _MOST_PROMPT}
 
 
 class _SmallFiles:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numembed.errors import AcceleratorLost, ModelUnavailable
+from numembed.errors import AcceleratorLost, BadChoice, ModelUnavailable
 from numembed.models.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
@@ -48,8 +48,11 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         with _no_network(), _reported() as reports:
             # random weights are drawn on the processor: a graphics card draws others from the same seed
             model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
+        _refuse_idle(spec, model)
         if transformer_of(model) is not None:  # a static model reads everything
             model.max_seq_length = _limit(spec, model)
+    except BadChoice:
+        raise
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
         raise _told(spec, error) from error
@@ -127,12 +130,43 @@ def _limit(spec: ModelSpec, model: Any) -> int | None:
     stated = spec.max_tokens or model.max_seq_length
     config = transformer_of(model).auto_model.config
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    positions = getattr(config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
-        if any(kind in str(config.model_type) for kind in _AFTER_PADDING):
-            positions -= (getattr(config, "pad_token_id", None) or 0) + 1
+    if positions := positions_of(config.to_dict()):
         stated = min(stated or positions, positions)
     return None if stated is None else int(stated)
+
+
+def positions_of(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a transformer with this config.json has places for; None where it does not say.
+
+    >>> positions_of({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    512
+    """
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int or positions <= 0:
+        return None
+    if any(kind in str(config.get("model_type")) for kind in _AFTER_PADDING):
+        positions -= (config.get("pad_token_id") or 0) + 1
+    return positions
+
+
+def _refuse_idle(spec: ModelSpec, model: Any) -> None:
+    """Refuse options that would change nothing in this model and yet look like another one."""
+    recipe, tokenizer, static = spec.loading, model.tokenizer, transformer_of(model) is None
+    asked = {
+        "attention": static and recipe.causal is not None,
+        "pooling": bool(recipe.pooling) and pooling_of(model) is None,
+        "max_tokens": static and spec.max_tokens is not None,
+        "bos": recipe.add_bos and getattr(tokenizer, "bos_token_id", None) is None,
+        "eos": recipe.add_eos and getattr(tokenizer, "eos_token_id", None) is None,
+    }
+    if idle := [name for name, wrong in asked.items() if wrong]:
+        raise BadChoice(f"{spec.name} has no part that {idle[0]}= could change. Leave {idle[0]}= out.")
+    room = 0 if static else tokenizer.num_special_tokens_to_add()
+    if spec.max_tokens is not None and spec.max_tokens <= room:
+        raise BadChoice(
+            f"max_tokens={spec.max_tokens} leaves no room for any number: the tokenizer of {spec.name} puts {room} "
+            f"tokens of its own around each text. Give more than {room}."
+        )
 
 
 def _refuse_without(spec: ModelSpec, model: Any) -> None:

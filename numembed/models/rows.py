@@ -32,6 +32,7 @@ class Row:
     download_gb: float  # the weights on the hub, in stored_dtype
     stored_dtype: str
     dtype: str = "float32"  # what it is loaded in
+    unfit_dtypes: tuple[str, ...] = ()  # in which its numbers overflow or its vectors collapse
     architecture: str = ""
     pooling: str = ""  # "mean", "cls" or "lasttoken"
     attention: str = ""  # "bidirectional", "causal" or "none"

@@ -20,7 +20,8 @@ from typing import Any
 from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import facts_of
 from numembed.models.checkpoints import known_folder
-from numembed.models.loading import read_json
+from numembed.models.folders import kinds_of
+from numembed.models.loading import positions_of, read_json
 from numembed.models.spec import ModelSpec
 from numembed.settings import Settings, harmless
 
@@ -60,7 +61,7 @@ def count_tokens(
         return None
     question = {
         "file": str(file), "prompt": spec.prompt, "texts": list(texts), "pieces_of": pieces_of,
-        "max_tokens": spec.max_tokens or max_tokens(folder),
+        "max_tokens": max_tokens(folder, asked=spec.max_tokens),
         "added": spec.loading.add_bos + spec.loading.add_eos,
     }  # fmt: skip
     try:
@@ -95,18 +96,20 @@ def _reads(file: str, changed_ns: int, prompt: str, texts: tuple[str, ...], seco
     _ask_elsewhere({"file": file, "prompt": prompt, "texts": list(texts), "max_tokens": None}, seconds)
 
 
-def max_tokens(folder: Path) -> int | None:
-    """Return the most tokens that the model in ``folder`` reads, or None where it says nothing."""
-    positions = read_json(_find(folder, "config.json")).get("max_position_embeddings")
-    for file, field in (
-        ("sentence_bert_config.json", "max_seq_length"),
-        ("tokenizer_config.json", "model_max_length"),
-        ("config.json", "max_position_embeddings"),
-    ):
+def max_tokens(folder: Path, *, asked: int | None = None) -> int | None:
+    """Return the most tokens that the model in ``folder`` reads, of those ``asked`` for; None where it says nothing.
+
+    A table of token vectors reads everything, whatever its tokenizer's settings say.
+    """
+    if (folder / "0_StaticEmbedding").is_dir() or next(kinds_of(folder), "").endswith("StaticEmbedding"):
+        return None
+    positions = positions_of(read_json(_find(folder, "config.json")))
+    stated = asked
+    for file, field in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         value = read_json(_find(folder, file)).get(field)
-        if isinstance(value, int | float) and 0 < value < _NO_LIMIT:
-            return min(int(value), positions) if isinstance(positions, int) and positions > 0 else int(value)
-    return None
+        if stated is None and isinstance(value, int | float) and 0 < value < _NO_LIMIT:
+            stated = int(value)
+    return min(filter(None, (stated, positions)), default=None)
 
 
 def _find(folder: Path, name: str) -> Path | None:

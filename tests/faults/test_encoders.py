@@ -201,7 +201,7 @@ def test_a_batch_that_this_processor_really_cannot_hold_is_halved(tmp_path: Path
     folder = tiny.write_model(tmp_path / "wide", limit=512)
     done = subprocess.run(
         [sys.executable, "-c", NARROW, str(folder), str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, **ONE_HEAP}, timeout=120,
+        env={**os.environ, **ONE_HEAP}, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2_000:]
     (plenty, same), (little, equal) = eval(done.stdout)
@@ -243,7 +243,7 @@ def test_a_worker_whose_card_is_lost_ends_and_the_second_one_gives_the_run_up(pl
     study = Study(PAPER_FAMILIES, (model(str(tiny_model)),), per_family=30, length=50)
     key, texts = resolve(study.models[0], OFFLINE).key, study.sequences.texts
     job, after = place.jobs.submit(study, asked_by="one"), place.jobs.submit(QUICK, asked_by="another")
-    assert place.start("-c", LOSING).wait(120) == 75
+    assert place.start("-c", LOSING).wait(240) == 75
     before, found = place.vectors.read(key, texts)
     assert (place.job(job).state, place.job(job).attempts) == ("running", 1) and 0 < found.sum() < 180
     assert place.job(after).state == "queued"
@@ -257,7 +257,7 @@ def test_a_worker_whose_card_is_lost_ends_and_the_second_one_gives_the_run_up(pl
     assert kept.sum() > found.sum() and kept[found].all() and rows[found].tobytes() == before[found].tobytes()
 
     again = place.jobs.submit(study, asked_by="one")
-    assert second.wait(120) == 75 and place.job(again).state == "running"  # another process may find the card again
+    assert second.wait(240) == 75 and place.job(again).state == "running"  # another process may find the card again
 
 
 @pytest.mark.parametrize("kind", ["endpoint", "download"])
@@ -281,7 +281,7 @@ def test_a_run_is_cancelled_while_a_server_hangs(
             after, began = place.jobs.submit(QUICK, asked_by="another"), time.monotonic()
             place.jobs.cancel(job)
             wait_until(lambda: not place.job(job).active)
-            assert place.job(job).state == "cancelled" and time.monotonic() - began < 20  # 5 s of grace, a new worker
+            assert place.job(job).state == "cancelled" and time.monotonic() - began < 60  # 5 s of grace, a new worker
             wait_until(lambda: place.job(after).state == "done")
         finally:
             place.clear()

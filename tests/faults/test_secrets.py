@@ -139,7 +139,7 @@ def test_no_failure_writes_a_secret_anywhere(place: Place, hub: FakeHub, tiny_mo
         (tmp_path / "asked.json").write_text(study.to_json())
         done = subprocess.run(
             [sys.executable, "-m", "numembed", "run", "--study", str(tmp_path / "asked.json"), "--out",
-             str(tmp_path / "out")], cwd=ROOT, capture_output=True, timeout=120,
+             str(tmp_path / "out")], cwd=ROOT, capture_output=True, timeout=240,
         )  # fmt: skip
     assert done.returncode == 1 and b"owner/gated" in done.stderr and b"silhouette" in done.stdout
     assert not planted(done.stdout) and not planted(done.stderr)

@@ -427,7 +427,7 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
     tool += "found = stored_results(study, ResultStore(read_settings().app_db)); "
     tool += "print([result.scores[0].value for result in found], 'torch' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", tool], input=study.to_json(), cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", tool], input=study.to_json(), cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     assert done.stdout.strip() == f"{[plain, whole, half]} False"

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from numembed.embedding import refuse_failed
 from numembed.errors import CheckFailed, ModelUnavailable
+from numembed.models.catalogue import CATALOGUE
 from numembed.models.encoders import SentenceEncoder
+from numembed.models.rows import Row
 from numembed.models.spec import Loading, LocalWeights, ModelSpec
 from tests import architectures as made_of
 from tests.architectures import ARCHITECTURES, GRITLM_PROMPT, NAMES, PUBLISHED, Architecture
@@ -297,3 +300,46 @@ def test_gte_runs_from_the_mirror_only(folder: Folder) -> None:
     encoder, right = _ours(mirror), _by_hand(PUBLISHED["gte-mirror"])
     assert _apart(encoder.encode(TEXTS), right) <= SAME and encoder.check.ok, encoder.check.sentence
     assert _apart(_naive(mirror), right) <= SAME
+
+
+# ---- by the catalogue's own recipes -----------------------------------------------------------------------------
+
+BY_ROW = {  # the tiny model that stands for each of the paper's fourteen; nomic's program code is not here
+    "EmbeddingGemma-300M": "gemma3-text-bidir",
+    "gte-multilingual-base": "gte-mirror",
+    "gte-large-en-v1.5": "gte-cls-no-normalize",
+    "multilingual-e5-large": "xlm-roberta",
+    **dict.fromkeys([f"Qwen3-Embedding-{size}" for size in ("0.6B", "4B", "8B")], "qwen3-causal-lasttoken"),
+    **dict.fromkeys([f"gte-Qwen2-{size}-instruct" for size in ("1.5B", "7B")], "gte-qwen2"),
+    "GritLM-7B": "gritlm",
+    "e5-mistral-7b-instruct": "e5-mistral",
+    "llama-embed-nemotron-8b": "nemotron",
+    "bge-multilingual-gemma2": "gemma2-causal-lasttoken",
+}
+
+
+def _by_row(row: Row, where: Path, prompt: str, **changes: Any) -> SentenceEncoder:
+    weights = LocalWeights(str(where), digest="x" * 64)
+    spec = ModelSpec(row.name, weights, prompt=prompt, dtype=row.dtype, loading=row.loading)
+    return SentenceEncoder(replace(spec, **changes), where, facts=replace(row, dimension=made_of.HIDDEN))
+
+
+def test_every_model_of_the_paper_has_its_tiny_one() -> None:
+    assert {row.name for row in CATALOGUE.values() if row.paper_name} == {*BY_ROW, "nomic-embed-text-v2-moe"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BY_ROW)
+def test_the_check_agrees_with_the_facts_of_a_row_loaded_by_its_recipe(folder: Folder, name: str) -> None:
+    row = CATALOGUE[name]
+    for prompt in ("", *list(row.prompts.values())[:1]):
+        check = _by_row(row, folder(BY_ROW[name]), prompt).check
+        assert check.ok, (prompt, check.sentence)
+        judged = {finding.name for finding in check.findings if finding.ok}
+        assert judged >= {"weights", "attention", "pooling", "batches", "dimension"}
+        assert ("last token" in judged) == bool(row.ends_with_eos or row.pooling == "lasttoken")
+        assert ("unit length" in judged) == row.normalizes
+    other = "causal" if row.attention == "bidirectional" else "bidirectional"
+    left_as_published = BY_ROW[name] in ("gte-qwen2", "gritlm")  # whose folders read from left to right
+    wrong = row if left_as_published else replace(row, attention=other)
+    assert not _by_row(wrong, folder(BY_ROW[name]), "", loading=replace(row.loading, causal=None)).check.ok

@@ -32,6 +32,15 @@ def test_a_row_is_found_by_its_name_its_repository_and_its_commit(row: Row) -> N
 
 
 @pytest.mark.parametrize("row", RUN, ids=[row.name for row in RUN])
+def test_no_other_way_of_writing_a_row_loses_its_recipe(row: Row) -> None:
+    """The hub takes an id in any case, and the paper has names of its own."""
+    made = model(row.name)
+    for name in (row.name.upper(), row.repo.lower(), row.repo.upper(), *([row.paper_name] if row.paper_name else [])):
+        assert model(name) == made, name
+    assert facts_of(replace(made, weights=HubWeights(row.repo.upper(), COMMIT))) == row
+
+
+@pytest.mark.parametrize("row", RUN, ids=[row.name for row in RUN])
 def test_another_commit_of_a_row_keeps_its_recipe(row: Row) -> None:
     made = model(f"{row.repo}@{COMMIT}")
     if not row.mirror:  # what lies at another commit of the original is not known to be in the mirror
@@ -105,6 +114,10 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 precision=int4", "precision is one of float32, int8, binary"),
         ("all-MiniLM-L6-v2 attention=sideways", "attention is one of causal, bidirectional"),
         ("all-MiniLM-L6-v2 dtype=int8", "dtype is one of"),
+        (
+            "gte-Qwen2-7B-instruct dtype=float16",
+            "do not fit into float16: its vectors collapse. Take float32, bfloat16",
+        ),
         ("all-MiniLM-L6-v2 weights=none", "weights is random or random: and a seed of at most 9 digits, got 'none'"),
         ("last_digits weights=random", "is a baseline and takes no options such as weights"),
         ("endpoint:cluster weights=random", "weights is decided by its server"),

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers.processors import TemplateProcessing
 
+from numembed.errors import BadChoice
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.models.check import ModelCheck, check_model, check_vectors
 from numembed.models.checkpoints import resolve
@@ -75,6 +77,15 @@ def test_facts_that_do_not_hold_are_found(tiny_model: Path, facts: dict[str, Any
     assert _check(tiny_model, FACTS).ok
     check = _check(tiny_model, replace(FACTS, **facts))
     assert not check.ok and _finding(check, name) is False and sentence in check.sentence
+
+
+def test_a_text_that_must_end_and_is_not_read_there_is_told_in_other_words(tiny_model: Path, tmp_path: Path) -> None:
+    facts, endless = replace(FACTS, ends_with_eos=True), tiny.wordpiece()
+    endless.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
+    assert _check(tiny_model, facts).ok
+    check = _check(tiny.write_model(tmp_path / "endless", tokenizer=endless), facts)
+    assert not check.ok and "end every text with an end-of-text token" in check.sentence
+    assert "last digit alone" not in check.sentence
 
 
 def test_weights_that_are_missing_were_made_up(copy: Path) -> None:
@@ -195,3 +206,23 @@ def test_the_direction_of_every_architecture_is_told(tmp_path: Path, name: str) 
     folder = architectures.build(name, tmp_path / "model")
     told = next(finding.sentence for finding in _check(folder).findings if finding.name == "attention")
     assert told == ("It reads from left to right." if "causal" in name else "It reads in both directions.")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("max_tokens=2", "max_tokens=2 leaves no room for any number: .* puts 2 tokens of its own around each text"),
+        ("eos=yes", "copy eos=yes has no part that eos= could change. Leave eos= out."),
+        ("bos=yes", "copy bos=yes has no part that bos= could change"),
+    ],
+)
+def test_an_option_that_cannot_be_carried_out_is_refused(copy: Path, options: str, sentence: str) -> None:
+    with pytest.raises(BadChoice, match=sentence):
+        LoadedModel(OFFLINE).get(resolve(model(f"{copy} {options}"), OFFLINE))
+
+
+@pytest.mark.parametrize("option", ["attention=causal", "pooling=mean", "max_tokens=9", "eos=yes"])
+def test_a_table_of_token_vectors_has_nothing_that_these_options_change(tmp_path: Path, option: str) -> None:
+    folder = tiny.write_static_model(tmp_path / "table")
+    with pytest.raises(BadChoice, match=f"table {option} has no part that {option.partition('=')[0]}= could change"):
+        LoadedModel(OFFLINE).get(resolve(model(f"{folder} {option}"), OFFLINE))

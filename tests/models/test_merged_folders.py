@@ -88,7 +88,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 def _python(code: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
     told = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(told, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(told, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 def _write(folder: Path, tensors: dict[str, tuple[str, np.ndarray]], name: str = "model.safetensors") -> Path:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def test_a_process_that_finds_the_model_here_asks_nobody(
     hub.asked.clear()
     environ = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(hub_cache.parent)}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, name], env=os.environ | environ, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LOAD, name], env=os.environ | environ, capture_output=True, text=True, timeout=240
     )
     assert done.stdout == "(1, 32)\n", done.stderr
     assert hub.paths() == []
@@ -131,9 +131,36 @@ def test_without_a_network_a_verified_model_loads_at_once(hub: FakeHub, tiny_mod
             began = time.monotonic()
             spec = resolve(model(name), unconnected)
             encoder = LoadedModel(unconnected).get(spec)
-            assert time.monotonic() - began < 10  # the libraries' own patience is 23 to 350 seconds
+            assert time.monotonic() - began < 20  # the libraries' own patience is 23 to 350 seconds
             assert spec.weights == HubWeights("owner/name", commit) and (encoder.encode(["1, 2"]) == right).all()
     assert hub.paths() == []
+
+
+def _as_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def _as_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def _empty(folder: Path) -> None:
+    for file in sorted(folder.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    (folder / "README.md").write_text("nothing yet")
+
+
+@pytest.mark.usefixtures("hub_cache")
+@pytest.mark.parametrize("change", [_as_adapter, _as_pickle, _empty])
+def test_what_is_wrong_with_a_hub_model_is_told_of_its_name(
+    hub: FakeHub, tiny_model: Path, tmp_path: Path, online: Settings, change: Callable[[Path], None]
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "served"))
+    change(folder)
+    commit = hub.add("other/name", folder)
+    with pytest.raises(ModelUnavailable, match="other/name") as caught:
+        folder_of(model(f"other/name@{commit}"), online)
+    assert commit[:7] not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
 
 @pytest.mark.usefixtures("hub_cache")
@@ -142,7 +169,7 @@ def test_without_a_network_an_absent_model_is_a_sentence_at_once(online: Setting
     for name in ("other/name", f"other/name@{COMMIT}"):
         with pytest.raises(ModelUnavailable, match="is not on this machine and the model hub cannot be reached"):
             folder_of(resolve(model(name), replace(online, hub=closed_port())), replace(online, hub=closed_port()))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("lost", ["1_Pooling", "1_Pooling/config.json", "tokenizer.json", "model.safetensors"])

@@ -180,7 +180,7 @@ def test_seeds_differ_and_repeat_whatever_was_drawn_before(folder: Folder, name:
 def test_another_process_draws_the_same(folder: Folder) -> None:
     folders = [str(folder(name)) for name in SOME]
     done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, json.dumps(folders)], cwd=ROOT, capture_output=True, text=True, timeout=180
+        [sys.executable, "-c", ELSEWHERE, json.dumps(folders)], cwd=ROOT, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     assert json.loads(done.stdout.splitlines()[-1]) == fingerprints(folders)

@@ -143,7 +143,7 @@ def test_two_processes_at_once_train_once(settings: Settings) -> None:
     both = [context.Process(target=_train_and_tell, args=(settings, told)) for _ in range(2)]
     for one in both:
         one.start()
-    answers = [told.get(timeout=120) for _ in both]
+    answers = [told.get(timeout=240) for _ in both]
     for one in both:
         one.join(timeout=30)
     assert sorted(answers) == [False, True], "both have trained"

@@ -61,7 +61,7 @@ def _told(folder: Path, options: str = "") -> str:
     began = time.monotonic()
     with pytest.raises(ModelUnavailable) as failure:
         _load(folder, options)
-    assert time.monotonic() - began < 20  # with the libraries' first import
+    assert time.monotonic() - began < 60  # with the libraries' first import
     assert "\n" not in str(failure.value)
     return str(failure.value)
 
@@ -221,6 +221,18 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
     assert known_folder(LocalWeights(str(folder)), OFFLINE) is None and not marker.exists()
     pickle.loads(place.read_bytes())
     assert marker.is_dir()  # it was harmful
+
+
+def test_what_lies_beside_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
+    vectors = _load(folder).encode(["1, 2"])
+    strangers = {
+        "extra/training_args.bin": b"x", "lora/adapter_model.bin": b"x", "lora/torn.safetensors": b"torn",
+        "old/model.safetensors.index.json": b'{"weight_map": {"a": "b"}}',
+    }  # fmt: skip
+    for name, content in strangers.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    assert (_load(folder).encode(["1, 2"]) == vectors).all()
 
 
 def _header(size: int, text: bytes = b"") -> bytes:

@@ -13,10 +13,12 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import model
+from numembed.models.checkpoints import resolve
+from numembed.models.encoders import LoadedModel, SentenceEncoder
 from numembed.models.spec import Loading, ModelSpec
 from numembed.models.tokens import TokenCount, count_tokens, max_tokens, refuse_endless
 from numembed.paper import paper_study
-from tests import tiny
+from tests import architectures, tiny
 from tests.offline import OFFLINE
 
 
@@ -100,6 +102,30 @@ def test_a_tokenizer_that_never_ends_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="tokenizer of endless took longer than 3 s"):
         refuse_endless(spec, [text], folder, seconds=3)
     refuse_endless(spec, ["2, 3"], folder, seconds=30)  # it is only slow where the pattern goes wrong
+
+
+@pytest.mark.slow
+def test_a_tokenizer_is_watched_from_the_first_text_on(tmp_path: Path) -> None:
+    """It gives up in the check already, and with an error that would end the worker."""
+    spec = resolve(_with_pattern(tmp_path / "wild", "(([0-9, ]+)+)+x"), OFFLINE)
+    with pytest.raises(ModelUnavailable, match="tokenizer of wild failed"):
+        LoadedModel(OFFLINE).get(spec)
+
+
+def test_the_limit_that_is_told_is_the_encoders(tmp_path: Path) -> None:
+    for folder in (tiny.write_model(tmp_path / "bert"), architectures.build("xlm-roberta", tmp_path / "roberta")):
+        (folder / "sentence_bert_config.json").write_text("{}")
+        (folder / "tokenizer_config.json").write_text(
+            (folder / "tokenizer_config.json").read_text().replace("512", "9999")
+        )
+        for asked in (None, 100, 1_000_000):
+            spec = replace(resolve(model(str(folder)), OFFLINE), max_tokens=asked)
+            encoder = LoadedModel(OFFLINE).get(spec)
+            assert isinstance(encoder, SentenceEncoder)
+            assert max_tokens(folder, asked=asked) == encoder.model.max_seq_length, (folder.name, asked)
+    table = tiny.write_static_model(tmp_path / "table")
+    (table / "tokenizer_config.json").write_text('{"model_max_length": 512}')
+    assert max_tokens(table) is None
 
 
 def test_what_a_tokenizer_has_read_in_time_is_not_asked_again(

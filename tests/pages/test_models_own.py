@@ -12,6 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from numembed.models.catalogue import model
 from tests.lora import write_adapter
 from tests.pages.elements import opened, told
 from tests.pages.models_page import compared, tables
@@ -60,9 +61,22 @@ def test_a_folder_is_shown_and_added(page: AppTest, tmp_path: Path) -> None:
     facts = dict(tables(page)["Facts"])
     assert facts["Architecture"] == "BertModel" and facts["Numbers in a vector"] == "32"
     assert facts["Reads at most"] == "256 tokens" and facts["Files"].endswith("kB")
-    assert facts["Prompts in its files"] == "none"
     page.button(key="add_own").click().run()
     assert compared(page)[0] == str(folder)
+
+
+PROMPTS = {"prompts": {"query": "Find: \n", "document": "", "broken": 7}}
+
+
+def test_a_folders_own_prompts_are_a_menu(page: AppTest, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine")
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(PROMPTS))
+    own(page, str(folder))
+    menu = next(one for one in page.selectbox if one.label == "Prompt")
+    assert menu.options == ["none, as in the paper", "query: “Find: ⏎”"]
+    menu.set_value("query").run()
+    page.button(key="add_own").click().run()
+    assert compared(page)[0] == f'{folder} prompt="Find: \\n"' and model(compared(page)[0]).prompt == "Find: \n"
 
 
 def test_the_options_of_a_folder_are_kept(page: AppTest, tmp_path: Path) -> None:
@@ -140,8 +154,12 @@ def test_offline_an_id_is_a_sentence(page: AppTest) -> None:
     assert "somebody/something is not on this machine" in told(page)
 
 
-def test_the_hub_is_asked_after_a_click_and_once(hub: FakeHub, online: AppTest, tiny_model: Path) -> None:
-    commit = hub.add("owner/name", tiny_model, licence="mit", safetensors={"total": 12_345_678})
+def test_the_hub_is_asked_after_a_click_and_once(
+    hub: FakeHub, online: AppTest, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "served"))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(PROMPTS))
+    commit = hub.add("owner/name", folder, licence="mit", safetensors={"total": 12_345_678})
     own(online, "owner/name")
     assert hub.paths() == []
     online.button(key="look_up").click().run()
@@ -151,6 +169,8 @@ def test_the_hub_is_asked_after_a_click_and_once(hub: FakeHub, online: AppTest, 
     assert facts["Architecture"] == "BertModel" and facts["Numbers in a vector"] == "32"
     asked = hub.paths()
     assert asked and not any("safetensors" in path for path in asked), "weights were asked for"
+    menu = next(one for one in online.selectbox if one.label == "Prompt")
+    assert menu.options == ["none, as in the paper", "query: “Find: ⏎”"]
     online.run()
     assert hub.paths() == asked
     online.button(key="add_own").click().run()
