@@ -12,7 +12,7 @@ from numembed.embedding import Work
 from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import BUNDLED, facts_of
 from numembed.models.checkpoints import known_folder
-from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights, origin_of
+from numembed.models.spec import LocalWeights, ModelSpec, RemoteWeights, ScratchWeights, origin_of
 from numembed.models.tensor_files import read_header
 from numembed.results import ResultStore
 from numembed.settings import Settings
@@ -92,10 +92,11 @@ def parameters_of(spec: ModelSpec, folder: Path | None) -> int | None:
 
 def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: ResultStore) -> float | None:
     """Return what this model took a character, in the median; a new model is judged by the others' size."""
-    own = results.works(spec.stored.key, limit=_LEARNT_FROM) if spec.resolved else ()
-    if own:
-        return characters * statistics.median(work.seconds / max(work.characters, 1) for work in own)
     device = machine(results).device
+    own = results.works(spec.stored.key, limit=_LEARNT_FROM) if spec.resolved else ()
+    same = [work for work in own if work.device == device or isinstance(spec.weights, RemoteWeights)]
+    if same:
+        return characters * statistics.median(work.seconds / max(work.characters, 1) for work in same)
     works = results.works(limit=_LEARNT_FROM)
     others = [work for work in works if work.device == device and work.parameters > _TOO_SMALL]
     if not others or not parameters or spec.is_baseline:

@@ -212,16 +212,15 @@ class JobTable:
 
         Only the holder of the worker's lock may call this: then no other worker is alive.
         """
-        sentence = (
-            f"This run stopped its worker {MAX_ATTEMPTS} times and was given up. Its model may need more memory "
-            "than this machine has. What was computed before is kept."
-        )
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'running' AND cancel = 1")
-            connection.execute(
-                "UPDATE jobs SET state = 'failed', error = ? WHERE state = 'running' AND attempts >= ?",
-                (sentence, MAX_ATTEMPTS),
-            )
+            given_up = connection.execute(
+                "SELECT id, progress FROM jobs WHERE state = 'running' AND attempts >= ?", (MAX_ATTEMPTS,)
+            ).fetchall()
+            for job, progress in given_up:
+                connection.execute(
+                    "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?", (_gave_up(progress), job)
+                )
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def _insert(self, asked: Asked, asked_by: str, state: str) -> str:
@@ -231,6 +230,17 @@ class JobTable:
             (job, asked.key, asked.to_json(), asked_by[:80], time.time(), state),
         )
         return job
+
+
+def _gave_up(progress: str) -> str:
+    """Return the sentence of a job that killed its worker too often, with the model that it was at."""
+    at = [step["model"] for step in json.loads(progress) if step["stage"] not in ("waiting", "done", "failed")]
+    where = f" while it was at {at[0][:80]}" if at else ""
+    return (
+        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was given up. That model may need more memory "
+        "than this machine has, or its files may make the libraries fail; the worker's log tells more. What was "
+        "computed before is kept. Run the others without it."
+    )
 
 
 def _kind(text: str) -> str:

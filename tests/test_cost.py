@@ -84,6 +84,19 @@ def test_the_time_is_learnt_from_the_same_model_first(
     assert short.seconds == cost.seconds
 
 
+def test_what_a_processor_took_tells_nothing_of_a_new_graphics_card(
+    results: ResultStore, settings: Settings, tiny_model: Path
+) -> None:
+    spec = resolve(model(str(tiny_model)), OFFLINE)
+    results.add_work(spec.stored.key, _work(2.0))
+    remember_machine(results, Machine("cuda", "a card", 24 * GIB))
+    assert cost_of(spec, characters=1, settings=settings, results=results).seconds is None
+    endpoint = model("endpoint:lab")
+    endpoint = replace(endpoint, weights=replace(endpoint.weights, url="http://lab", model="m"))
+    results.add_work(endpoint.stored.key, _work(3.0, device="lab"))
+    assert cost_of(endpoint, characters=1_000, settings=settings, results=results).seconds == pytest.approx(3.0)
+
+
 def test_a_new_model_is_judged_by_its_size(results: ResultStore, settings: Settings) -> None:
     remember_machine(results, Machine("cpu", "", 64 * GIB))
     results.add_work("one", _work(2.0, parameters=100_000_000))

@@ -185,6 +185,15 @@ def test_a_dead_workers_job_is_tried_again_but_not_for_ever(jobs: JobTable) -> N
     assert jobs.submit(STUDY, asked_by="one") != poison
 
 
+def test_a_job_that_is_given_up_names_the_model_that_it_was_at(jobs: JobTable) -> None:
+    poison = jobs.submit(STUDY, asked_by="one")
+    for _ in range(MAX_ATTEMPTS):
+        jobs.claim()
+        jobs.show(poison, (ModelProgress("first", "done"), ModelProgress("second", "load"), ModelProgress("third")))
+        jobs.take_over()
+    assert "3 times while it was at second and was given up" in jobs.get(poison).error
+
+
 def test_taking_over_leaves_the_others_alone(jobs: JobTable) -> None:
     ids = [jobs.submit(replace(STUDY, seed=seed), asked_by="one") for seed in range(5)]
     for _ in range(3):

@@ -9,7 +9,7 @@ import streamlit as st
 
 from numembed.cost import Cost, cost_of
 from numembed.models.checkpoints import known_folder
-from numembed.models.spec import ModelSpec
+from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.models.tokens import TokenCount, count_tokens
 from numembed.sequences.families import family
 from numembed.study import Study, pinned_before
@@ -20,6 +20,7 @@ from ui.words import about, duration, md_text, plural, size
 
 _COUNTED_CHARS = 300_000  # tokens of longer sets are counted on the first sequences only
 _MOST_PIECES = 120  # of one text
+_ON_ITS_SERVER = "on its server"  # what this machine neither does nor knows
 _LOOK_AGAIN_SECONDS = 10.0  # for files that may have arrived
 _COLUMNS = (
     Column("Model"),
@@ -70,6 +71,8 @@ def _rows(study: Study) -> list[list[Cell]]:
             cost = _cost(study.to_json(), spec.name, open_chars)
             share = Cell(f"{stored:,} of {len(texts):,}", stored)
             limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, stored == len(texts))
+            if _is_remote(spec):
+                limit, costs = Cell(_ON_ITS_SERVER), [*(Cell(_ON_ITS_SERVER) for _ in costs[:-1]), costs[-1]]
             rows.append([Cell(spec.name), share, limit, *costs])
     return rows
 
@@ -121,7 +124,7 @@ def reading(study: Study) -> None:
 def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
     counted, one = _tokens(study, spec), _split(study, spec, row)
     if counted is None or one is None:
-        why = "unknown until its files are on this machine"
+        why = _ON_ITS_SERVER if _is_remote(spec) else "unknown until its files are on this machine"
         return [Cell(spec.name), *(Cell("–") for _ in range(3)), Cell(why)]
     read, of = min(zip(counted.numbers_read, counted.numbers, strict=True), default=(0, 0))
     pieces = list(one.pieces[0])
@@ -132,6 +135,10 @@ def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
         Cell(spec.name), number(counted.digits_per_token), number(counted.tokens_per_number),
         Cell(f"{read:,} of {of:,}", read), Cell(json.dumps(pieces[:_MOST_PIECES] + more), len(pieces)),
     ]  # fmt: skip
+
+
+def _is_remote(spec: ModelSpec) -> bool:
+    return isinstance(spec.weights, RemoteWeights)
 
 
 def _limit(counted: TokenCount | None) -> Cell:

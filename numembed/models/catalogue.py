@@ -21,6 +21,7 @@ from numembed.models.reference_options import (
     adapter_written,
     check_characters,
     folder_named,
+    hint_for,
     is_folder,
     is_hub_id,
     seed_named,
@@ -135,10 +136,7 @@ def _plain(name: str) -> ModelSpec:
     if row and repo.casefold() == row.repo.casefold() and (revision in ("", row.revision) or not row.mirror):
         return _from_row(row, revision)
     if not is_hub_id(name):
-        raise BadChoice(
-            f"{name[:80]!r} is no model's name. Give a name from the catalogue, a baseline, "
-            "a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder that starts with / or ~."
-        )
+        raise BadChoice(f"{name[:80]!r} is no model's name. {hint_for(name)}")
     return ModelSpec(name, HubWeights(repo, revision))
 
 

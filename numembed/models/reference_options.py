@@ -58,8 +58,31 @@ def is_folder(name: str) -> bool:
 
 
 def folder_named(name: str) -> Path:
-    """Return the folder that a person wrote."""
-    return Path(os.path.expanduser(name)).absolute()  # pathlib's own raises where there is no such user
+    """Return the folder that a person wrote; raises BadChoice for the home of a user who is not there."""
+    written = os.path.expanduser(name)  # pathlib's own raises where there is no such user
+    if written.startswith("~"):
+        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Write the folder from / on.")
+    return Path(written).absolute()
+
+
+def hint_for(name: str) -> str:
+    """Return what to write instead of what is no model's name.
+
+    >>> hint_for("https://huggingface.co/intfloat/e5-small"), hint_for("owner/name DIM=3")[:29]
+    ('Write intfloat/e5-small, without the address.', "There is no option 'DIM'. Opt")
+    """
+    if address := re.match(r"(?:https?://)?(?:www\.)?huggingface\.co/([^/\s]+/[^/\s?#]+)", name):
+        return f"Write {address[1][:100]}, without the address."
+    if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
+        if option[1] in OPTIONS:
+            return f"Write {option[1]}= and its value without blanks around the =; a text with blanks stands in quotes."
+        return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
+    if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
+        return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."
+    return (
+        "Give a name from the catalogue, a baseline, a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder "
+        "that starts with / or ~."
+    )
 
 
 def is_hub_id(name: str) -> bool:

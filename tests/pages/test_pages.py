@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,10 @@ def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path
     app.run()
     assert "endpoint:cluster" in app.multiselect(key="models").options
     app.multiselect(key="models").set_value(["endpoint:cluster"]).run()
+    app.session_state["cost"] = app.session_state["reading"] = True  # both folded parts are looked at
+    app.run()
+    rows = [json.loads(proto.json)["rows"] for proto in protos(app, "bidi_component")]
+    assert [table.count("on its server") for table in rows] == [4, 1]
     assert not app.exception and not app.error and "10.1.2.3" not in str(app.main)
 
 
