@@ -12,6 +12,7 @@ TOPICS = {
     "study": "benchmarks.study",
     "encode": "benchmarks.encode",
     "cut": "benchmarks.encode",
+    "card": "benchmarks.card",
     "permutation": "benchmarks.analysis",
     "silhouette": "benchmarks.analysis",
     "evidence": "benchmarks.evidence",

@@ -217,7 +217,9 @@ def _with_code(folder: Path, spec: ModelSpec, settings: Settings) -> Path:
     code = hub.fetch_code(allowed, settings)
     # a place of this process's own: two that load the same model must not take files from each other
     prepared = settings.home / "prepared" / f"{spec.weights.repo.replace('/', '--')}@{os.getpid()}"
-    shutil.rmtree(prepared, ignore_errors=True)
+    for old in prepared.parent.glob("*@*"):
+        if old == prepared or not _runs(old.name.rpartition("@")[2]):
+            shutil.rmtree(old, ignore_errors=True)
     # another program may have put the model's own code into the cache: of that, nothing was read or allowed
     shutil.copytree(folder, prepared, copy_function=_link, ignore=shutil.ignore_patterns("*.py", "*.pyc", "*.so"))
     for name in allowed.files:
@@ -228,6 +230,17 @@ def _with_code(folder: Path, spec: ModelSpec, settings: Settings) -> Path:
             file.unlink()
             file.write_text(json.dumps(config | {"auto_map": _local(config["auto_map"])}), encoding="utf-8")
     return prepared
+
+
+def _runs(process: str) -> bool:
+    """Return True where a process of this number runs, as far as one can tell."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def _local(where: Any) -> Any:

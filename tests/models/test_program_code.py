@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -171,6 +172,16 @@ def test_only_files_beside_the_model_are_named_to_the_libraries(hub: FakeHub, al
     ]
     assert sorted(file.name for file in folder.glob("*.py")) == sorted(CODE)
     assert json.loads((served / "config.json").read_text())["auto_map"] == AUTO_MAP  # the model's own is as it was
+
+
+def test_what_dead_workers_prepared_is_cleared_away(hub: FakeHub, allowed: Settings, served: Path) -> None:
+    spec, place = _spec(allowed, hub.add("owner/name", served)), allowed.home / "prepared"
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    (place / f"owner--other@{done.pid}").mkdir(parents=True)
+    (place / f"owner--name@{os.getppid()}").mkdir()
+    folder = folder_of(spec, allowed)
+    assert sorted(place.iterdir()) == sorted({folder, place / f"owner--name@{os.getppid()}"})
 
 
 @pytest.mark.parametrize("auto_map", ["other/code--modeling_x.XModel", ["a--b.C", None], None, 7, {}])
