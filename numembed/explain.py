@@ -24,12 +24,14 @@ from numembed.analysis.neighbours import (
     silhouette_samples,
     similarity,
 )
+from numembed.analysis.significance import holm
 from numembed.sequences.sets import SequenceSet
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
 LEVEL = 0.05
 _SHUFFLES = 999
+_FEW = "there are too few sequences to tell whether that is more than by chance"
 _LISTS = {"agreements": Agreement, "shares": Share}
 
 
@@ -53,6 +55,7 @@ class Explanation:
     tree: tuple[tuple[int, int, float], ...]  # two joined and their distance: families, then joined ones from k on
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
+    matched_least_p: float = 0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be told
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values; None for NaN."""
@@ -82,7 +85,7 @@ def explain(
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
-    matched, chance, p = matched_by_chance(clusters, labels, seed=seed)
+    matched, chance, p, least = matched_by_chance(clusters, labels, seed=seed)
     samples = silhouette_samples(matrix, labels, distance=distance)
     near = nearest(matrix, NEIGHBOURS, distance=distance)
     tree = centroid_tree(matrix, labels, distance=distance).linkage
@@ -94,6 +97,7 @@ def explain(
         matched=matched,
         matched_chance=chance,
         matched_p=p,
+        matched_least_p=least,
         silhouettes=tuple(samples.values.tolist()),
         nearest=tuple(samples.nearest.tolist()),
         neighbours=_whole(near.rows),
@@ -108,28 +112,51 @@ def explain(
 
 def matched_by_chance(
     clusters: Labels, labels: Labels, *, shuffles: int = _SHUFFLES, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, and p."""
+) -> tuple[float, float, float, float]:
+    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, p, least p."""
     observed, drawn = confusion(clusters, labels).matched, np.random.default_rng(seed)
     shuffled = [confusion(clusters, drawn.permutation(labels)).matched for _ in range(shuffles if len(labels) else 0)]
     if not shuffled:
-        return observed, observed, 1.0
-    p = (1 + sum(value >= observed - 1e-9 for value in shuffled)) / (1 + len(shuffled))
-    return observed, float(np.mean(shuffled)), float(p)
+        return observed, observed, 1.0, 1.0
+    every = np.array([observed, *shuffled])
+    p, least = (float(np.mean(every >= value - 1e-9)) for value in (observed, every.max()))
+    return observed, float(np.mean(shuffled)), p, least
+
+
+def adjusted(found: Explanation) -> dict[str, float]:
+    """Return p of the agreement with each attribute, adjusted for their number (Holm 1979); NaN where undefined."""
+    ps = holm([one.p for one in found.agreements])
+    names = [one.attribute for one in found.agreements]
+    return {name: math.nan if p is None else p for name, p in zip(names, ps, strict=True)}
+
+
+def followed(found: Explanation) -> tuple[Agreement, ...]:
+    """Return the agreements beyond chance, all attributes judged together, the best first."""
+    ps = adjusted(found)
+    return tuple(one for one in found.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
 
 
 def sentence_of(name: str, found: Explanation) -> str:
     """Return in one or two sentences what the clusters follow, claiming no more than the shuffles allow."""
-    sure = [one for one in found.agreements if one.p <= LEVEL and one.ari > 0]
-    family = next((one for one in found.agreements if one.attribute == "family"), None)
-    tail = ""
-    if family is not None and (not sure or sure[0].attribute != "family"):
-        how = "better than chance too" if family in sure else "no better than chance"
-        tail = f" With the families they agree {how} (ARI {signed(family.ari)})."
+    sure, groups = followed(found), f"the groups that KMeans finds in {name}"
+    known = [one for one in found.agreements if not math.isnan(one.p)]
+    if known and not sure and all(len(known) * one.least_p > LEVEL for one in known):
+        return f"There are too few sequences to tell what {groups} follow."
+    tail, groups = _family_tail(found, sure), f"T{groups[1:]}"
     if not sure:
-        return f"The groups that KMeans finds in {name} follow none of these attributes better than chance.{tail}"
+        return f"{groups} follow none of these attributes better than chance.{tail}"
     title = ATTRIBUTES[sure[0].attribute].title.lower()
-    return f"The groups that KMeans finds in {name} follow the {title} most (ARI {signed(sure[0].ari)}).{tail}"
+    how = "most" if sure[0] is found.agreements[0] else "better than chance"
+    return f"{groups} follow the {title} {how} (ARI {signed(sure[0].ari)}).{tail}"
+
+
+def _family_tail(found: Explanation, sure: Sequence[Agreement]) -> str:
+    """Return how the clusters agree with the families, or "" where that was said or is undefined."""
+    family = next((one for one in found.agreements if one.attribute == "family"), None)
+    if family is None or math.isnan(family.ari) or (sure and sure[0] is family):
+        return ""
+    how = "better than chance too" if family in sure else "no better than chance"
+    return f" With the families they agree {how} (ARI {signed(family.ari)})."
 
 
 def shares_sentence(found: Explanation) -> str:
@@ -137,20 +164,47 @@ def shares_sentence(found: Explanation) -> str:
     shares = {share.name: share for share in found.shares}
     if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
         return "What differs between the vectors cannot be divided here. It needs several families and windows."
-    sure = [name for name in ("family", "window") if shares[name].p <= LEVEL]
-    head = "Neither the family nor the window makes more of the difference than chance"
-    if math.isnan(shares["window"].p):
-        head = f"The family makes {'more' if sure else 'no more'} of the difference than chance"
-    elif len(sure) == 2:
-        head = "Both family and window make more of the difference than chance"
-    elif sure:
-        other = "window" if sure[0] == "family" else "family"
-        head = f"The {sure[0]} makes more of the difference than chance, the {other} does not"
     family, window = (f"{_percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
     return (
-        f"{head}. Of what differs between the vectors the family makes {family}, the window {window}, and "
-        f"{_percent(shares['rest'].share)} is neither."
+        f"{_shares_head(_standing(found))}. Of what differs between the vectors the family makes {family}, the window "
+        f"{window}, and {_percent(shares['rest'].share)} is neither."
     )
+
+
+def _standing(found: Explanation) -> dict[str, str]:
+    """Return "more", "no more" or "few" (too few to tell) for family and window, both judged together."""
+    ps = _share_ps(found)
+    known, sure = [share for share in found.shares if share.name in ps], {name for name in ps if ps[name] <= LEVEL}
+    left = len(known) - len(sure)
+    few = {share.name for share in known if left * share.least_p > LEVEL}
+    return {one.name: "more" if one.name in sure else "few" if one.name in few else "no more" for one in known}
+
+
+def _share_ps(found: Explanation) -> dict[str, float]:
+    """Return p of family and window, adjusted for both, where they are defined."""
+    known = [share for share in found.shares if not math.isnan(share.p)]
+    ps = holm([share.p for share in known])
+    return {share.name: p for share, p in zip(known, ps, strict=True) if p is not None}
+
+
+def _shares_head(standing: dict[str, str]) -> str:
+    """Return what may be said of family and window, or of the family where the window is undefined."""
+    than, few = "of the difference than chance", "cannot be told from so few sequences"
+    names = sorted(standing, key=lambda name: ("more", "no more", "few").index(standing[name]))
+    match [standing[name] for name in names]:
+        case ["few"]:
+            return f"Whether the family makes more {than} {few}"
+        case [how]:
+            return f"The family makes {how} {than}"
+        case ["few", "few"]:
+            return f"Whether family or window makes more {than} {few}"
+        case ["more", "more"]:
+            return f"Both family and window make more {than}"
+        case ["no more", "no more"]:
+            return f"Neither the family nor the window makes more {than}"
+        case [how, "few"]:
+            return f"The {names[0]} makes {how} {than}; whether the {names[1]} does {few}"
+    return f"The {names[0]} makes more {than}, the {names[1]} does not"
 
 
 def _by_chance(found: Explanation, name: str) -> str:
@@ -169,7 +223,9 @@ def matched_sentence(found: Explanation) -> str:
     if found.matched != found.matched or len(found.counts[0]) < 2:
         return "Groups stand for families only where there are at least two of them."
     beside = f"by chance {found.matched_chance:.0%} would"
-    if found.matched_p > LEVEL:
+    if found.matched_p > LEVEL and found.matched_least_p > LEVEL:
+        beside = f"{_FEW} ({found.matched_chance:.0%})"
+    elif found.matched_p > LEVEL:
         beside = f"no more than by chance ({found.matched_chance:.0%}, {p_told(found.matched_p)})"
     return f"{found.matched:.0%} of the sequences lie in the group that stands for their family; {beside}."
 
@@ -184,7 +240,9 @@ def nearest_sentence(found: Explanation) -> str:
             continue
         share = f"{alike.share:.0%} of the nearest neighbours are of {what or f'the same {short}'}"
         beside = f"by chance {alike.chance:.0%} would be"
-        if alike.p > LEVEL:
+        if alike.p > LEVEL and alike.least_p > LEVEL:
+            beside = f"{_FEW} ({alike.chance:.0%})"
+        elif alike.p > LEVEL:
             beside = f"no more than by chance ({alike.chance:.0%}, {p_told(alike.p)})"
         told.append(f"{share}; {beside}.")
     return " ".join(told)
@@ -203,9 +261,12 @@ def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
     few = min((members[child] for child in found.tree[-1][:2]), key=len)
     if len(titles) > 2 and len(few) == 1:
         told += f"; {titles[few[0]]} joins the others last"
-    family = next((share for share in found.shares if share.name == "family"), None)
-    if family is not None and family.p > LEVEL:
-        told += f". The families differ no more than shuffled ones ({p_told(family.p)}), so the tree may be chance"
+    standing = _standing(found).get("family")
+    if standing == "few":
+        told += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
+    elif standing == "no more":
+        p = p_told(_share_ps(found)["family"])
+        told += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
     return told + "."
 
 
@@ -219,7 +280,8 @@ def tree_members(found: Explanation) -> list[tuple[int, ...]]:
 
 def agreement_rows(found: Explanation) -> list[dict[str, Any]]:
     """Return how well the KMeans clusters agree with each attribute, best first."""
-    return [{"part": "agreement", **asdict(one)} for one in found.agreements]
+    ps = adjusted(found)
+    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in found.agreements]
 
 
 def share_rows(found: Explanation) -> list[dict[str, Any]]:
@@ -240,6 +302,7 @@ def neighbour_rows(found: Explanation, sequences: SequenceSet) -> list[dict[str,
 def alike_rows(found: Explanation) -> list[dict[str, Any]]:
     """Return how often the nearest neighbour, and the group that stands for a family, are of the same kind."""
     matched = {"share": found.matched, "chance": found.matched_chance, "p": found.matched_p, "note": ""}
+    matched["least_p"] = found.matched_least_p
     return [
         {"part": "alike", "name": "nearest is of the same family", **asdict(found.same_family)},
         {"part": "alike", "name": "nearest is of the same window", **asdict(found.same_window)},

@@ -127,7 +127,7 @@ def smallest_p(labels: Labels, within: Labels | None = None) -> float:
     np.add.at(counts, (strata, own), 1)
     alike = np.unique(counts, axis=1, return_counts=True)[1]  # families with as many sequences in every group
     ways = sum(_log_factorial(row.sum()) - sum(map(_log_factorial, row)) for row in counts)
-    return math.exp(min(0.0, sum(map(_log_factorial, alike)) - ways))
+    return round(math.exp(min(0.0, sum(map(_log_factorial, alike)) - ways)), 12)
 
 
 def _log_factorial(count: int) -> float:
