@@ -348,7 +348,7 @@ def store_as_run(settings: Settings, *lines: PublishedScore) -> None:
     with ResultStore(settings.app_db) as results:
         for line in lines:
             spec = model(names[line.model])
-            values = astuple(line)[1:]
+            values = astuple(line)[1:5]
             scores = [
                 replace(score, model=spec.name, value=value) for score, value in zip(scored, values, strict=False)
             ]
@@ -361,7 +361,33 @@ def test_own_runs_are_found_under_the_papers_names(settings: Settings) -> None:
     assert len(pinned) >= 2
     store_as_run(settings, *pinned)
     with ResultStore(settings.app_db) as results:
-        assert [own_line(result) for result in own_results(results)] == pinned
+        own = [own_line(result) for result in own_results(results)]
+    assert [replace(line, chance_low=None, chance_high=None) for line in own] == pinned
+    assert all(line.chance_low is not None and line.redrawn_sd is None for line in own)
+
+
+def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() -> None:
+    own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
+    told = JUDGE["negative"](own)
+    assert told.sentence.startswith("3 of 3 scores are negative, 0 of them where shuffled families score, too. Chance")
+    assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
+    assert "3 of 3 scores are negative, 1 of them" in JUDGE["negative"](
+        [*own[:2], replace(own[2], chance_low=-0.2)]
+    ).sentence  # fmt: skip
+    mixed = JUDGE["negative"]([*own[:2], replace(own[2], chance_low=None, chance_high=None)])
+    assert "3 of 3 scores are negative, 1 of them" in mixed.sentence and "Those without" in mixed.detail
+
+
+def test_gaps_of_own_runs_are_held_against_their_own_redrawn_windows() -> None:
+    lines = sorted(TABLE_2, key=size_of)
+    wide = [replace(line, silhouette_families=0.3 - 0.1 * (i == 0), redrawn_sd=0.5) for i, line in enumerate(lines)]
+    narrow = [replace(line, silhouette_families=0.03 * (i == 0), redrawn_sd=0.0005) for i, line in enumerate(lines)]
+    assert JUDGE["monotonic"](TABLE_2).word == FAILS == JUDGE["monotonic"](narrow).word
+    assert JUDGE["monotonic"](wide).word == OPEN and JUDGE["above_half"](wide).word == OPEN
+    assert "by more than redrawing the windows explains." in JUDGE["monotonic"](narrow).sentence
+    plain_best = JUDGE["best_model"](TABLE_2)
+    own_best = JUDGE["best_model"]([replace(line, redrawn_sd=0.0005) for line in TABLE_2])
+    assert plain_best.word == OPEN and own_best.word == HOLDS and "measured here" in own_best.detail
 
 
 def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

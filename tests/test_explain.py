@@ -14,19 +14,8 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
-from numembed.explain import (
-    LARGEST,
-    Explanation,
-    explain,
-    followed,
-    matched_sentence,
-    nearest_sentence,
-    rows_of,
-    sentence_of,
-    shares_sentence,
-    tree_members,
-    tree_sentence,
-)
+from numembed.explain import LARGEST, Explanation, explain, followed, rows_of, tree_members
+from numembed.explain_words import matched_sentence, nearest_sentence, sentence_of, shares_sentence, tree_sentence
 from numembed.figures.explain import (
     agreement_figure,
     confusion_figure,

@@ -10,16 +10,13 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.attributes import ATTRIBUTES
-from numembed.explain import (
-    Explanation,
-    adjusted,
+from numembed.explain import Explanation, adjusted, sequence_names, tree_members
+from numembed.explain_words import (
     matched_sentence,
     nearest_sentence,
     p_told,
     sentence_of,
-    sequence_names,
     shares_sentence,
-    tree_members,
     tree_sentence,
 )
 from numembed.export import PLOTLY_CONFIG
