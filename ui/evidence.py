@@ -57,7 +57,7 @@ def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) 
             label="Evidence behind each silhouette",
             muted=[i for i, one in enumerate(found) if one.is_baseline],
         )  # fmt: skip
-        for sentence in compared(results):
+        for sentence in compared(results, families=len(study.families)):
             st.markdown(md_text(sentence))
         if all(one.designs for one in found):
             times, until = plural(found[0].designs, "time"), furthest_start(study)
