@@ -91,7 +91,7 @@ def redrawn_intervals(result: ModelResult) -> dict[str, Interval]:
     return {name: redrawing_interval(values) for name, values in defined.items()}
 
 
-def compared(results: Sequence[ModelResult]) -> tuple[str, ...]:
+def compared(results: Sequence[ModelResult], *, families: int) -> tuple[str, ...]:
     """Return a sentence for each model against the next one below it, over the same redrawn windows.
 
     Baselines are left out. Where two cannot be told apart it says how many sequences per family might do it.
@@ -104,17 +104,19 @@ def compared(results: Sequence[ModelResult]) -> tuple[str, ...]:
         if len(a) != len(b):
             continue
         difference = paired_difference(a, b)
-        sentences.append(difference.sentence(upper.model.name, lower.model.name) + _needed(upper, difference, a, b))
+        sentences.append(
+            difference.sentence(upper.model.name, lower.model.name)
+            + _needed(upper.clusters.size // families, difference, a, b)
+        )
     return tuple(sentences)
 
 
-def _needed(result: ModelResult, difference: Difference, a: Sequence[float], b: Sequence[float]) -> str:
+def _needed(per_family: int, difference: Difference, a: Sequence[float], b: Sequence[float]) -> str:
     if difference.distinguishable or difference.note:
         return ""
-    per_family = max(1, result.clusters.size // max(1, len(set(result.clusters.tolist()))))
     mean = sum(a) / len(a) - sum(b) / len(b)
     spread = math.sqrt(sum((x - y - mean) ** 2 for x, y in zip(a, b, strict=True)) / (len(a) - 1))
-    count = sequences_needed(mean, spread, per_family, designs=len(a))
+    count = sequences_needed(mean, spread, max(1, per_family), designs=len(a))
     if count is None:
         return " If they differ at all, more sequences would be needed than are computed here."
     return f" About {count:,} sequences per family might tell them apart."

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.agreement import Agreement, Share, permanova, ranked_agreement
-from numembed.analysis.attributes import ATTRIBUTES, attributes_and_reasons, family_title
+from numembed.analysis.attributes import attributes_and_reasons, family_title
 from numembed.analysis.clusterers import confusion, name_clusters
-from numembed.analysis.estimates import signed
 from numembed.analysis.metrics import Distance, Labels, Matrix
 from numembed.analysis.neighbours import (
     Alike,
@@ -24,6 +23,7 @@ from numembed.analysis.neighbours import (
     silhouette_samples,
     similarity,
 )
+from numembed.analysis.significance import holm
 from numembed.sequences.sets import SequenceSet
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
@@ -53,6 +53,7 @@ class Explanation:
     tree: tuple[tuple[int, int, float], ...]  # two joined and their distance: families, then joined ones from k on
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
+    matched_least_p: float = 0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be told
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values; None for NaN."""
@@ -82,7 +83,7 @@ def explain(
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
-    matched, chance, p = matched_by_chance(clusters, labels, seed=seed)
+    matched, chance, p, least = matched_by_chance(clusters, labels, seed=seed)
     samples = silhouette_samples(matrix, labels, distance=distance)
     near = nearest(matrix, NEIGHBOURS, distance=distance)
     tree = centroid_tree(matrix, labels, distance=distance).linkage
@@ -94,6 +95,7 @@ def explain(
         matched=matched,
         matched_chance=chance,
         matched_p=p,
+        matched_least_p=least,
         silhouettes=tuple(samples.values.tolist()),
         nearest=tuple(samples.nearest.tolist()),
         neighbours=_whole(near.rows),
@@ -108,105 +110,28 @@ def explain(
 
 def matched_by_chance(
     clusters: Labels, labels: Labels, *, shuffles: int = _SHUFFLES, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, and p."""
+) -> tuple[float, float, float, float]:
+    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, p, least p."""
     observed, drawn = confusion(clusters, labels).matched, np.random.default_rng(seed)
     shuffled = [confusion(clusters, drawn.permutation(labels)).matched for _ in range(shuffles if len(labels) else 0)]
     if not shuffled:
-        return observed, observed, 1.0
-    p = (1 + sum(value >= observed - 1e-9 for value in shuffled)) / (1 + len(shuffled))
-    return observed, float(np.mean(shuffled)), float(p)
+        return observed, observed, 1.0, 1.0
+    every = np.array([observed, *shuffled])
+    p, least = (float(np.mean(every >= value - 1e-9)) for value in (observed, every.max()))
+    return observed, float(np.mean(shuffled)), p, least
 
 
-def sentence_of(name: str, found: Explanation) -> str:
-    """Return in one or two sentences what the clusters follow, claiming no more than the shuffles allow."""
-    sure = [one for one in found.agreements if one.p <= LEVEL and one.ari > 0]
-    family = next((one for one in found.agreements if one.attribute == "family"), None)
-    tail = ""
-    if family is not None and (not sure or sure[0].attribute != "family"):
-        how = "better than chance too" if family in sure else "no better than chance"
-        tail = f" With the families they agree {how} (ARI {signed(family.ari)})."
-    if not sure:
-        return f"The groups that KMeans finds in {name} follow none of these attributes better than chance.{tail}"
-    title = ATTRIBUTES[sure[0].attribute].title.lower()
-    return f"The groups that KMeans finds in {name} follow the {title} most (ARI {signed(sure[0].ari)}).{tail}"
+def adjusted(found: Explanation) -> dict[str, float]:
+    """Return p of the agreement with each attribute, adjusted for their number (Holm 1979); NaN where undefined."""
+    ps = holm([one.p for one in found.agreements])
+    names = [one.attribute for one in found.agreements]
+    return {name: math.nan if p is None else p for name, p in zip(names, ps, strict=True)}
 
 
-def shares_sentence(found: Explanation) -> str:
-    """Return in two sentences what makes the vectors differ beyond chance, and how much of it is what."""
-    shares = {share.name: share for share in found.shares}
-    if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
-        return "What differs between the vectors cannot be divided here. It needs several families and windows."
-    sure = [name for name in ("family", "window") if shares[name].p <= LEVEL]
-    head = "Neither the family nor the window makes more of the difference than chance"
-    if math.isnan(shares["window"].p):
-        head = f"The family makes {'more' if sure else 'no more'} of the difference than chance"
-    elif len(sure) == 2:
-        head = "Both family and window make more of the difference than chance"
-    elif sure:
-        other = "window" if sure[0] == "family" else "family"
-        head = f"The {sure[0]} makes more of the difference than chance, the {other} does not"
-    family, window = (f"{_percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
-    return (
-        f"{head}. Of what differs between the vectors the family makes {family}, the window {window}, and "
-        f"{_percent(shares['rest'].share)} is neither."
-    )
-
-
-def _by_chance(found: Explanation, name: str) -> str:
-    """Return the share that a factor would hold on average, were it shuffled among what shares the other factor."""
-    other = "window" if name == "family" else "family"
-    classes = {one.attribute: one.classes for one in found.agreements}
-    freedom = len(found.silhouettes) - classes.get(other, 1)
-    if name not in classes or freedom < 1:
-        return ""
-    left = 1 - next(share.share for share in found.shares if share.name == other)
-    return f" ({_percent(left * (classes[name] - 1) / freedom)} by chance)"
-
-
-def matched_sentence(found: Explanation) -> str:
-    """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
-    if found.matched != found.matched or len(found.counts[0]) < 2:
-        return "Groups stand for families only where there are at least two of them."
-    beside = f"by chance {found.matched_chance:.0%} would"
-    if found.matched_p > LEVEL:
-        beside = f"no more than by chance ({found.matched_chance:.0%}, {p_told(found.matched_p)})"
-    return f"{found.matched:.0%} of the sequences lie in the group that stands for their family; {beside}."
-
-
-def nearest_sentence(found: Explanation) -> str:
-    """Return in one or two sentences how many nearest neighbours share family and window, beside chance."""
-    told = []
-    for alike, what, short in ((found.same_family, "the same family", "family"), (found.same_window, "", "window")):
-        if alike.share != alike.share:
-            if what:
-                told.append(f"Whether nearest neighbours are of {what} cannot be told here: it {alike.note}.")
-            continue
-        share = f"{alike.share:.0%} of the nearest neighbours are of {what or f'the same {short}'}"
-        beside = f"by chance {alike.chance:.0%} would be"
-        if alike.p > LEVEL:
-            beside = f"no more than by chance ({alike.chance:.0%}, {p_told(alike.p)})"
-        told.append(f"{share}; {beside}.")
-    return " ".join(told)
-
-
-def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
-    """Return in one or two sentences which families lie closest, and whether the families differ at all."""
-    titles = [family_title(name) for name in sequences.families]
-    if not found.tree:
-        return "A tree of families needs at least two of them."
-    members = tree_members(found)
-    one, other, _ = found.tree[0]
-    told = f"The centres of {titles[one]} and {titles[other]} lie closest together"
-    if len(titles) == 2:
-        told = f"There are two families only: {titles[0]} and {titles[1]}"
-    few = min((members[child] for child in found.tree[-1][:2]), key=len)
-    if len(titles) > 2 and len(few) == 1:
-        told += f"; {titles[few[0]]} joins the others last"
-    family = next((share for share in found.shares if share.name == "family"), None)
-    if family is not None and family.p > LEVEL:
-        told += f". The families differ no more than shuffled ones ({p_told(family.p)}), so the tree may be chance"
-    return told + "."
+def followed(found: Explanation) -> tuple[Agreement, ...]:
+    """Return the agreements beyond chance, all attributes judged together, the best first."""
+    ps = adjusted(found)
+    return tuple(one for one in found.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
 
 
 def tree_members(found: Explanation) -> list[tuple[int, ...]]:
@@ -219,7 +144,8 @@ def tree_members(found: Explanation) -> list[tuple[int, ...]]:
 
 def agreement_rows(found: Explanation) -> list[dict[str, Any]]:
     """Return how well the KMeans clusters agree with each attribute, best first."""
-    return [{"part": "agreement", **asdict(one)} for one in found.agreements]
+    ps = adjusted(found)
+    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in found.agreements]
 
 
 def share_rows(found: Explanation) -> list[dict[str, Any]]:
@@ -240,6 +166,7 @@ def neighbour_rows(found: Explanation, sequences: SequenceSet) -> list[dict[str,
 def alike_rows(found: Explanation) -> list[dict[str, Any]]:
     """Return how often the nearest neighbour, and the group that stands for a family, are of the same kind."""
     matched = {"share": found.matched, "chance": found.matched_chance, "p": found.matched_p, "note": ""}
+    matched["least_p"] = found.matched_least_p
     return [
         {"part": "alike", "name": "nearest is of the same family", **asdict(found.same_family)},
         {"part": "alike", "name": "nearest is of the same window", **asdict(found.same_window)},
@@ -258,19 +185,6 @@ def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:
         f"{family_title(item.family)}, window {int(window) + 1}"
         for item, window in zip(sequences.items, sequences.windows, strict=True)
     )
-
-
-def p_told(p: float) -> str:
-    """Return p as it stands in a sentence.
-
-    >>> p_told(0.001), p_told(0.2345)
-    ('p\xa00.001', 'p\xa00.23')
-    """
-    return f"p\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0{p:.2f}"
-
-
-def _percent(share: float) -> str:
-    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _whole(table: NDArray[Any]) -> tuple[tuple[int, ...], ...]:

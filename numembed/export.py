@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # pages need no run
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "z", "p_within",
-            "low", "high", "best_baseline", "best_baseline_value", "random_weights", "note")  # fmt: skip
+            "least_p", "least_p_within", "low", "high", "best_baseline", "best_baseline_value", "random_weights",
+            "note")  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:

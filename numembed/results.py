@@ -180,7 +180,7 @@ class ResultStore:
 def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
     """Return the key of everything that decides a model's scores."""
     labels = sequences.labels.tolist()
-    return _key("scores", model, sequences, labels=labels, distance=distance, seed=seed)
+    return _key("scores 2", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
 def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
@@ -204,7 +204,7 @@ def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str
 def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
     """Return the key of what a model's clusters were found to encode."""
     labels = sequences.labels.tolist()
-    return _key("explanation 2", model, sequences, labels=labels, distance=distance, seed=seed)
+    return _key("explanation 3", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
 def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:

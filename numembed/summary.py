@@ -3,43 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from numembed.analysis.significance import holm
 from numembed.evidence import NO_FLOORS, best_baseline
 from numembed.floors import Floors
 from numembed.results import ModelResult
 
 _LEVEL = 0.05
+_NOTHING = "No score is defined here: a score needs at least two families with two sequences."
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A model's silhouette, and p among shuffled families as adjusted for all models of the table."""
+
+    result: ModelResult
+    value: float
+    p: float | None
+    least_p: float  # adjusted too
+
+    @property
+    def name(self) -> str:
+        return self.result.model.name
+
+    @property
+    def sure(self) -> bool:
+        """True where it is better than chance, all models looked at together."""
+        return self.p is not None and self.p <= _LEVEL
 
 
 def headline(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
-    """Return one or two plain sentences: does a model keep the families apart, and does a baseline do better?"""
-    models = [result for result in results if not result.model.is_baseline and _separation(result) is not None]
-    best, floor = max(models, key=_rank, default=None), best_baseline(results, floors)
-    sentences = []
-    if best is not None:
-        score = best.score("silhouette", "families")
-        how = "better than chance" if score.p is not None and score.p <= _LEVEL else "no better than chance"
-        among = f"Of {len(models)} models, {best.model.name}" if len(models) > 1 else best.model.name
-        apart = "keeps the families apart best, and" if len(models) > 1 else "keeps the families apart"
-        verb = " does so " if len(models) > 1 else " "
-        sentences.append(f"{among} {apart}{verb}{how} (silhouette {_signed(score.value)}, p {_p(score.p)}).")
+    """Return one to three plain sentences: does a model keep the families apart, and does a baseline do better?
+
+    Of several models p is Holm's, and the one that scores highest is not called the best: that takes redrawn windows.
+    """
+    ranked = _ranked(results)
+    floor = best_baseline(results, floors)
+    sentences = [_first(ranked), *_others(ranked)] if ranked else []
     if floor is not None:
         name, value = floor
-        beats = best is not None and value > _rank(best)
-        says = "A trivial baseline does better" if beats else "The best trivial baseline stays below"
-        if best is None:
-            says = "The best baseline"
+        says = "A trivial baseline does better" if ranked and value > ranked[0].value else "The best baseline"
+        if ranked and value <= ranked[0].value:
+            says = "The best trivial baseline stays below"
         sentences.append(f"{says}: {name}, with {_signed(value)}.")
-    return " ".join(sentences) or "No score is defined here: a score needs at least two families with two sequences."
+    return " ".join(sentences) or _NOTHING
 
 
-def _separation(result: ModelResult) -> float | None:
-    value = result.score("silhouette", "families").value
-    return None if value != value else value
+def _ranked(results: Sequence[ModelResult]) -> list[_Standing]:
+    """Return the models that have a silhouette, the highest first."""
+    pairs = [(result, result.score("silhouette", "families")) for result in results if not result.model.is_baseline]
+    defined = [(result, score) for result, score in pairs if score.value == score.value]
+    adjusted = holm([score.p for _, score in defined])
+    found = [
+        _Standing(result, score.value, p, min(1.0, len(defined) * (score.least_p or 0)))
+        for (result, score), p in zip(defined, adjusted, strict=True)
+    ]
+    return sorted(found, key=lambda one: -one.value)
 
 
-def _rank(result: ModelResult) -> float:
-    return result.score("silhouette", "families").value
+def _first(ranked: Sequence[_Standing]) -> str:
+    """Return what may be said of the model with the highest silhouette."""
+    first, count = ranked[0], len(ranked)
+    told = f"silhouette {_signed(first.value)}, p {_p(first.p)}{f' among {count} models' if count > 1 else ''}"
+    few = not first.sure and first.least_p > _LEVEL
+    if count == 1:
+        if few:
+            return f"There are too few sequences to tell whether {first.name} keeps the families apart ({_few(first)})."
+        how = "better" if first.sure else "no better"
+        return f"{first.name} keeps the families apart {how} than chance ({told})."
+    head = f"Of {count} models, {first.name}"
+    if few:
+        return f"{head} scores highest, but there are too few sequences to tell it from chance ({_few(first)})."
+    if not first.sure:
+        return f"{head} scores highest, but keeps the families apart no better than chance ({told})."
+    return f"{head} scores highest, and keeps the families apart better than chance ({told})."
+
+
+def _others(ranked: Sequence[_Standing]) -> list[str]:
+    """Return a sentence about models that are better than chance where the one that scores highest is not."""
+    sure = [one for one in ranked if one.sure]
+    if ranked[0].sure or not sure:
+        return []
+    if len(sure) > 1:
+        return [f"{len(sure)} models that score lower are better than chance."]
+    return [
+        f"{sure[0].name}, which scores lower, is better than chance (p {_p(sure[0].p)} among {len(ranked)} models)."
+    ]
+
+
+def _few(one: _Standing) -> str:
+    return f"silhouette {_signed(one.value)}; p cannot be below {_p(one.least_p)} here"
 
 
 def _signed(value: float) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.estimates import quantile
+from numembed.floors import SILHOUETTE
 from numembed.models.baselines import BASELINES, Matrix
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.models.rows import Row
@@ -39,6 +41,9 @@ class Level:
 REDRAWN_SD = 0.02
 """What redrawing the windows moves a silhouette: the standard deviation over 30 designs, of all-MiniLM-L6-v2 alone."""
 
+FEWEST_DESIGNS = 10
+"""From so many redrawn windows on, a run's own standard deviation counts instead."""
+
 CHANCE = Level("all-MiniLM-L6-v2", -0.109, 3.18, (-0.141, -0.060), (2.60, 3.77))
 """What shuffled families score with the paper's sequences, measured for this model; every model has its own."""
 
@@ -46,9 +51,10 @@ DIGITS_KMEANS = 0.29
 """The silhouette of ten counts of digits by the groups that KMeans finds in them, measured with this program."""
 
 
-def redrawing_margin(comparisons: int = 1, *, scores: int = 2) -> float:
-    """Return what redrawing the windows explains of the gap of two scores, or of one, over so many comparisons."""
-    return quantile(comparisons) * math.sqrt(scores) * REDRAWN_SD
+def redrawing_margin(*lines: PublishedScore, comparisons: int = 1) -> float:
+    """Return what redrawing the windows explains of one score, or of the gap of two, over so many comparisons."""
+    moved = (REDRAWN_SD if line.redrawn_sd is None else line.redrawn_sd for line in lines)
+    return quantile(comparisons) * math.hypot(*moved)
 
 
 @functools.cache
@@ -101,7 +107,14 @@ def own_line(result: ModelResult) -> PublishedScore:
         for labels in ("families", "kmeans")
         for metric in ("silhouette", "davies_bouldin")
     )
-    return PublishedScore(row.paper_name or row.name if row else result.model.name, *values)
+    name, first = row.paper_name or row.name if row else result.model.name, result.score("silhouette", "families")
+    low, high, moved = first.chance_low, first.chance_high, _redrawn_sd(result)
+    return replace(PublishedScore(name, *values), chance_low=low, chance_high=high, redrawn_sd=moved)
+
+
+def _redrawn_sd(result: ModelResult) -> float | None:
+    values = [value for value in result.designs.get(SILHOUETTE, ()) if not math.isnan(value)]
+    return statistics.stdev(values) if len(values) >= FEWEST_DESIGNS else None
 
 
 @functools.cache

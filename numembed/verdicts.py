@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from numembed.analysis.estimates import Estimate, difference, plain, rank_correlation, signed
+from numembed.model_pairs import against_others, counted, lost, moved
 from numembed.paper import PublishedScore
 from numembed.tables import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
 
@@ -67,15 +68,18 @@ def monotonic(table: Table) -> Verdict:
     pairs = [(a, b) for a, b in itertools.combinations(lines, 2) if size_of(a) < size_of(b)]
     if not pairs:
         return _few("Two models of different size are needed")
-    small, large = max(pairs, key=_lost)
-    against, clear, margin = _counted(pairs)
-    share, told = against / len(pairs), f"In {against} of {len(pairs)} pairs the smaller model scores higher"
-    if clear:
+    small, large = max(pairs, key=lost)
+    found = counted(pairs)
+    share, told = (
+        found.against / len(pairs),
+        f"In {found.against} of {len(pairs)} pairs the smaller model scores higher",
+    )
+    if found.clear:
         ends = (f"{line.model} with {plain(line.silhouette_families)}" for line in (small, large))
         return Verdict(
-            FAILS, f"{told}, in {clear} {_beyond(margin)}.", share, detail=f"The widest gap: {', '.join(ends)}."
+            FAILS, f"{told}, in {found.clear} {found.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
         )
-    if _lost((small, large)) >= -margin:
+    if not found.ahead:
         return Verdict(OPEN, f"{told}, by gaps so narrow that redrawing may turn them: it cannot be told.", share)
     return Verdict(HOLDS, f"{told}.", share)
 
@@ -102,16 +106,19 @@ def backbone(table: Table) -> Verdict:
 
 def qwen(table: Table) -> Verdict:
     """Do the Qwen-based models win against all the others?"""
-    pairs, third = _against_others(table, "qwen"), _against_others(table, "qwen3")
+    pairs, third = against_others(table, "qwen"), against_others(table, "qwen3")
     if not pairs:
         return _few("A Qwen-based model and another one are needed")
-    against, clear, margin = _counted(pairs)
+    found = counted(pairs)
+    against, clear = found.against, found.clear
     second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
-    ahead = max(map(_lost, pairs)) < -margin and not second
+    ahead = found.ahead and not second
     told = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
-    detail = f"With the Qwen3 models alone, {_counted(third)[0]} of {len(third)} pairs go against it." if third else ""
+    detail = (
+        f"With the Qwen3 models alone, {counted(third).against} of {len(third)} pairs go against it." if third else ""
+    )
     if clear:
-        tail = f"; {clear} of the first {_beyond(margin)}."
+        tail = f"; {clear} of the first {found.beyond}."
         return Verdict(FAILS, told + tail, against / len(pairs), detail=detail)
     tail = "." if ahead else ", by gaps so narrow that redrawing may turn them: it cannot be told."
     return Verdict(HOLDS if ahead else OPEN, told + tail, against / len(pairs), detail=detail)
@@ -123,7 +130,7 @@ def best_model(table: Table) -> Verdict:
     if not best or not rivals:
         return _few("Qwen3-Embedding-8B and another model are needed")
     rival = max(rivals, key=lambda line: line.silhouette_families)
-    lead, margin = -_lost((rival, best[0])), redrawing_margin(len(rivals))
+    lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
     word = _word(int(lead > margin) - int(lead < -margin))
     end = (
         "Redrawing the windows alone may turn such a gap, so which is better cannot be told."
@@ -134,8 +141,7 @@ def best_model(table: Table) -> Verdict:
         f"Its silhouette is {abs(lead):.3f} {'above' if lead > 0 else 'below'} that of {rival.model}, "
         f"95\u00a0% interval {signed(lead - margin)} to {signed(lead + margin)}. {end}"
     )
-    detail = "The interval takes it that both move as much as all-MiniLM-L6-v2, the one model measured so far."
-    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=detail)
+    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
 
 
 def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause: str, detail: str) -> Verdict:
@@ -210,9 +216,11 @@ def kmeans_small(table: Table) -> Verdict:
 
 def above_half(table: Table) -> Verdict:
     """Does every model stay below a silhouette of 0.5?"""
-    best, margin = max(table, key=lambda line: line.silhouette_families), redrawing_margin(len(table), scores=1)
-    top, floor = best.silhouette_families, baseline_levels()[0]
-    word = _word(int(top + margin < 0.5) - int(top - margin > 0.5))
+    best, floor = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
+    margins = [redrawing_margin(line, comparisons=len(table)) for line in table]
+    top, margin = best.silhouette_families, margins[list(table).index(best)]
+    below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
+    word = _word(int(below) - int(top - margin > 0.5))
     ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be told."}
     interval = f"95\u00a0% interval {signed(top - margin)} to {signed(top + margin)}"
     detail = f"The task allows more: {floor.name.lower()}, ten counts, score {plain(floor.silhouette)}."
@@ -222,15 +230,26 @@ def above_half(table: Table) -> Verdict:
 
 def negative(table: Table) -> Verdict:
     """Are the negative scores worse than chance?"""
+    below = [line for line in table if line.silhouette_families < 0]
+    own = [line for line in below if line.chance_low is not None]
+    inside = sum(low <= line.silhouette_families <= high for line in below for low, high in [_chance_band(line)])
+    told = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
+    open_ = "Chance is not 0, so what the models read cannot be told."
     low, high = CHANCE.silhouette_band
-    below = [line.silhouette_families for line in table if line.silhouette_families < 0]
-    inside = sum(low <= value <= high for value in below)
-    sentence = (
-        f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too: "
-        f"{plain(low)} to {plain(high)} for {CHANCE.name}. Chance is not 0, so what the models read cannot be told."
-    )
+    if below and len(own) == len(below):
+        detail = "Each is held against its own vectors with the families shuffled."
+        return Verdict(OPEN, f"{told}. {open_}", inside / len(below), detail=detail)
     detail = "Every model has a chance level of its own, which is known once the model was run here."
+    if own:
+        detail = f"Those without a chance level of their own are held against that of {CHANCE.name}."
+    sentence = f"{told}: {plain(low)} to {plain(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
+
+
+def _chance_band(line: PublishedScore) -> tuple[float, float]:
+    if line.chance_low is None or line.chance_high is None:
+        return CHANCE.silhouette_band
+    return line.chance_low, line.chance_high
 
 
 def surface(table: Table) -> Verdict:
@@ -261,10 +280,6 @@ def _estimated(found: Estimate, word: str, sentence: str, detail: str) -> Verdic
     return Verdict(word, sentence, found.value, low, high, found.p, detail)
 
 
-def _beyond(margin: float) -> str:
-    return f"by more than {margin:.2f}, beyond what redrawing the windows explains in the one model measured"
-
-
 def _with_size(lines: Table) -> Estimate:
     return rank_correlation([size_of(line) for line in lines], _silhouettes(lines))
 
@@ -279,20 +294,3 @@ def _gap(line: PublishedScore) -> float:
 
 def _of_kind(table: Table, kinds: Sequence[str]) -> list[PublishedScore]:
     return [line for line in table if (facts := facts_of_line(line)) is not None and facts.family in kinds]
-
-
-def _against_others(table: Table, word: str) -> list[tuple[PublishedScore, PublishedScore]]:
-    """Return every pair of another model and one with ``word`` in its name."""
-    named = [line for line in table if word in line.model.casefold()]
-    return list(itertools.product([line for line in table if line not in named], named))
-
-
-def _lost(pair: tuple[PublishedScore, PublishedScore]) -> float:
-    """Return by how much the first of a pair, which should score lower, scores higher."""
-    return pair[0].silhouette_families - pair[1].silhouette_families
-
-
-def _counted(pairs: Sequence[tuple[PublishedScore, PublishedScore]]) -> tuple[int, int, float]:
-    """Return how many pairs go against a claim, how many of them clearly, and from where on that is."""
-    gaps, margin = list(map(_lost, pairs)), redrawing_margin(max(len(pairs), 1))
-    return sum(gap > 0 for gap in gaps), sum(gap > margin for gap in gaps), margin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import subprocess
@@ -222,6 +223,51 @@ def test_the_rank_correlation_is_scipys() -> None:
     assert rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]).sign == 1
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("n", [5, 6, 7])
+def test_the_p_of_few_pairs_is_that_of_all_orders(n: int, ties: bool) -> None:
+    from scipy.stats import permutation_test, spearmanr
+
+    rng = np.random.default_rng(n)
+    for _ in range(3):
+        first, second = rng.normal(size=n), rng.integers(0, 3, n) if ties else rng.normal(size=n)
+        found = rank_correlation(first.tolist(), second.tolist())
+        exact = permutation_test(
+            (first,), lambda one, other=second: abs(spearmanr(one, other).statistic), permutation_type="pairings",
+            n_resamples=np.inf, alternative="greater",
+        )  # fmt: skip
+        assert found.p == pytest.approx(exact.pvalue)
+
+
+def test_a_perfect_order_of_few_is_no_certainty() -> None:
+    for order, sign in (([1, 2, 3, 4, 5], 1), ([5, 4, 3, 2, 1], -1)):
+        found = rank_correlation([1, 2, 3, 4, 5], order)
+        assert found.value == pytest.approx(sign) and found.p == pytest.approx(2 / 120)
+        assert found.high - found.low > 0.5 and found.sign == sign
+    assert rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]).told == (
+        "+1.00, 95\u00a0% interval +0.13 to +1.00, p\u00a00.017"
+    )
+    assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).sign == 0, "p cannot be below 2 in 24"
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7])
+def test_no_more_than_one_order_in_twenty_of_few_is_called_a_link(n: int) -> None:
+    found = [rank_correlation(range(n), order) for order in itertools.permutations(range(n))]
+    assert np.mean([one.sign != 0 for one in found]) <= 0.05
+    assert all(one.p <= 0.05 for one in found if one.sign) and all(one.low <= one.value <= one.high for one in found)
+
+
+@pytest.mark.parametrize("n", [5, 6, 8, 14])
+def test_the_interval_of_a_rank_correlation_covers_the_truth(n: int) -> None:
+    rng, true = np.random.default_rng(5), 6 / math.pi * math.asin(0.7 / 2)  # Pearson 0.7
+    inside = 0
+    for _ in range(400):
+        first, rest = rng.normal(size=(2, n))
+        found = rank_correlation(first.tolist(), (0.7 * first + math.sqrt(1 - 0.49) * rest).tolist())
+        inside += found.low <= true <= found.high
+    assert inside / 400 >= 0.92
+
+
 def test_the_difference_has_the_exact_permutation_p_of_scipy() -> None:
     from scipy.stats import permutation_test
 
@@ -302,7 +348,7 @@ def store_as_run(settings: Settings, *lines: PublishedScore) -> None:
     with ResultStore(settings.app_db) as results:
         for line in lines:
             spec = model(names[line.model])
-            values = astuple(line)[1:]
+            values = astuple(line)[1:5]
             scores = [
                 replace(score, model=spec.name, value=value) for score, value in zip(scored, values, strict=False)
             ]
@@ -315,7 +361,33 @@ def test_own_runs_are_found_under_the_papers_names(settings: Settings) -> None:
     assert len(pinned) >= 2
     store_as_run(settings, *pinned)
     with ResultStore(settings.app_db) as results:
-        assert [own_line(result) for result in own_results(results)] == pinned
+        own = [own_line(result) for result in own_results(results)]
+    assert [replace(line, chance_low=None, chance_high=None) for line in own] == pinned
+    assert all(line.chance_low is not None and line.redrawn_sd is None for line in own)
+
+
+def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() -> None:
+    own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
+    told = JUDGE["negative"](own)
+    assert told.sentence.startswith("3 of 3 scores are negative, 0 of them where shuffled families score, too. Chance")
+    assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
+    assert "3 of 3 scores are negative, 1 of them" in JUDGE["negative"](
+        [*own[:2], replace(own[2], chance_low=-0.2)]
+    ).sentence  # fmt: skip
+    mixed = JUDGE["negative"]([*own[:2], replace(own[2], chance_low=None, chance_high=None)])
+    assert "3 of 3 scores are negative, 1 of them" in mixed.sentence and "Those without" in mixed.detail
+
+
+def test_gaps_of_own_runs_are_held_against_their_own_redrawn_windows() -> None:
+    lines = sorted(TABLE_2, key=size_of)
+    wide = [replace(line, silhouette_families=0.3 - 0.1 * (i == 0), redrawn_sd=0.5) for i, line in enumerate(lines)]
+    narrow = [replace(line, silhouette_families=0.03 * (i == 0), redrawn_sd=0.0005) for i, line in enumerate(lines)]
+    assert JUDGE["monotonic"](TABLE_2).word == FAILS == JUDGE["monotonic"](narrow).word
+    assert JUDGE["monotonic"](wide).word == OPEN and JUDGE["above_half"](wide).word == OPEN
+    assert "by more than redrawing the windows explains." in JUDGE["monotonic"](narrow).sentence
+    plain_best = JUDGE["best_model"](TABLE_2)
+    own_best = JUDGE["best_model"]([replace(line, redrawn_sd=0.0005) for line in TABLE_2])
+    assert plain_best.word == OPEN and own_best.word == HOLDS and "measured here" in own_best.detail
 
 
 def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,19 +129,27 @@ def test_pairs_are_compared_over_the_same_designs() -> None:
         _result("high", 0.2, 0.1, high),
         _result("count", 0.6, 0.1, high, baseline=True),
     ]
-    (sentence,) = compared(table)
+    (sentence,) = compared(table, families=6)
     assert sentence.startswith("high is above low by 0.10 to 0.10") or sentence.startswith("high is above low by 0.1")
     same = (noise + np.random.default_rng(2).normal(0, 0.02, 30)).tolist()
-    (told,) = compared([_result("one", 0, 0.1, noise.tolist()), _result("two", 0, 0.1, same)])
+    (told,) = compared([_result("one", 0, 0.1, noise.tolist()), _result("two", 0, 0.1, same)], families=6)
     assert "are not distinguishable at this size." in told
     assert "sequences per family might tell them apart" in told or "more sequences would be needed" in told
+
+
+def test_how_many_sequences_are_needed_does_not_depend_on_how_many_groups_kmeans_found() -> None:
+    noise, other = np.random.default_rng(0).normal(0, 0.02, (2, 30))
+    table = [_result("one", 0, 0.1, (noise + 0.006).tolist()), _result("two", 0, 0.1, other.tolist())]
+    fewer = [replace(one, clusters=np.repeat(np.arange(2), 12)) for one in table]
+    (told,) = compared(table, families=6)
+    assert "sequences per family might tell them apart" in told and compared(fewer, families=6) == (told,)
 
 
 def test_null_data_claim_no_difference() -> None:
     claims = 0
     for seed in range(200):
         a, b = np.random.default_rng(seed).normal(0, 0.02, (2, 30)).tolist()
-        (told,) = compared([_result("a", 0, 0.5, a), _result("b", 0, 0.5, b)])
+        (told,) = compared([_result("a", 0, 0.5, a), _result("b", 0, 0.5, b)], families=6)
         claims += "is above" in told
     assert claims / 200 <= 0.08
 

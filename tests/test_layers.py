@@ -11,9 +11,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = [  # each imports only from its left
     *("errors", "progress", "registry", "settings", "database", "sequences", "splits", "models", "store", "embedding"),
-    *("analysis", "explain", "results", "cost", "study", "pinning", "floors", "evidence", "examinations"),
+    *(
+        "analysis",
+        "explain",
+        "explain_words",
+        "results",
+        "cost",
+        "study",
+        "pinning",
+        "floors",
+        "evidence",
+        "examinations",
+    ),
     *("values", "ladder"),
-    *("paper", "tables", "verdicts", "claims"),
+    *("paper", "tables", "model_pairs", "verdicts", "claims"),
     *("run", "jobs", "worker"),
     *("summary", "figures", "export", "cli", "__main__", "__init__"),
 ]

@@ -23,11 +23,11 @@ def _lines() -> list[list[str]]:
 
 def test_the_copy_has_the_columns_that_the_fields_stand_for() -> None:
     told = [name.replace("_families", "_true") for name in PublishedScore.__dataclass_fields__]
-    assert told == _lines()[0]
+    assert told[:5] == _lines()[0] and all(astuple(line)[5:] == (None, None, None) for line in TABLE_2)
 
 
 def test_the_table_is_transcribed_number_by_number_and_in_order() -> None:
-    told = [[line.model, *(f"{value:.4f}" for value in astuple(line)[1:])] for line in TABLE_2]
+    told = [[line.model, *(f"{value:.4f}" for value in astuple(line)[1:5])] for line in TABLE_2]
     assert told == _lines()[1:] and len(told) == 14
 
 

@@ -53,10 +53,11 @@ def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) 
             results = [replace(one, designs=stored_designs(study, one.model, store)) for one in results]
         found = evidence_of(results, floors)
         table(
-            _COLUMNS, [_row(one) for one in found], key="evidence_table", label="Evidence behind each silhouette",
+            _COLUMNS, [_row(*one) for one in zip(found, results, strict=True)], key="evidence_table",
+            label="Evidence behind each silhouette",
             muted=[i for i, one in enumerate(found) if one.is_baseline],
         )  # fmt: skip
-        for sentence in compared(results):
+        for sentence in compared(results, families=len(study.families)):
             st.markdown(md_text(sentence))
         if all(one.designs for one in found):
             times, until = plural(found[0].designs, "time"), furthest_start(study)
@@ -114,16 +115,22 @@ def _redrawn_row(result: ModelResult) -> list[Cell]:
     return cells
 
 
-def _row(one: Evidence) -> list[Cell]:
-    redrawn = one.redrawn
+def too_few(least_p: float | None) -> str:
+    """Return a remark where so few sequences cannot have a p below 0.05, else ""."""
+    return f"Too few sequences to tell: it cannot be below {least_p:.2f}." if least_p and least_p > 0.05 else ""
+
+
+def _row(one: Evidence, result: ModelResult) -> list[Cell]:
+    redrawn, score = one.redrawn, result.score("silhouette", "families")
+    spread = "" if one.z is None else f"{one.z:.1f} standard deviations above what shuffled families score"
     return [
         Cell(one.model, one.model),
         number(one.value),
         _interval(one.low, one.high),
         _interval(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
-        _p(one.p, "" if one.z is None else f"{one.z:.1f} standard deviations above what shuffled families score"),
+        _p(one.p, too_few(score.least_p) or spread),
         _p(one.p_holm),
-        _p(one.p_within),
+        _p(one.p_within, too_few(score.least_p_within)),
         number(one.floor, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
         number(

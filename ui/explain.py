@@ -10,15 +10,13 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.attributes import ATTRIBUTES
-from numembed.explain import (
-    Explanation,
+from numembed.explain import Explanation, adjusted, sequence_names, tree_members
+from numembed.explain_words import (
     matched_sentence,
     nearest_sentence,
     p_told,
     sentence_of,
-    sequence_names,
     shares_sentence,
-    tree_members,
     tree_sentence,
 )
 from numembed.export import PLOTLY_CONFIG
@@ -36,9 +34,11 @@ _AGREEMENTS = (
     Column("ARI", "Adjusted Rand index: 1 is the same grouping, 0 is chance.", "number", better="high"),
     Column("AMI", "Adjusted mutual information: 1 is the same grouping, 0 is chance.", "number", better="high"),
     Column("p", "How often shuffled groups agree at least as well.", "number", digits=3),
+    Column("p, adjusted", "For all attributes together (Holm): what the sentence and the colours go by.", "number",
+           digits=3),
     Column("Classes", kind="number"),
     Column("What it is", kind="wide"),
-)
+)  # fmt: skip
 _ASTRAY = (
     Column("Sequence"),
     Column("Silhouette", "Below 0: nearer to another family than to its own.", "number", better="high"),
@@ -61,10 +61,11 @@ def followed(result: ModelResult, found: Explanation) -> None:
     told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {one.ari:.2f}" for one in found.agreements)
     _figure(lambda: agreement_figure(found, theme=theme()), "agreement", f"Agreement of the clusters (ARI): {told}.")
     with st.expander("All numbers, and how this is computed", key="agreement_more"):
+        ps = adjusted(found)
         rows = [
             [
                 Cell(ATTRIBUTES[one.attribute].title), number(one.ari), number(one.ami), number(one.p, 3),
-                number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
+                number(ps[one.attribute], 3), number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
             ]
             for one in found.agreements
         ]  # fmt: skip
@@ -72,7 +73,7 @@ def followed(result: ModelResult, found: Explanation) -> None:
         st.markdown(
             "As many KMeans groups as families, 10 restarts. Each attribute sorts the sequences into classes; the "
             "adjusted Rand index (Hubert and Arabie 1985) compares the two sortings, and p is the share of 999 "
-            "shuffles that agree at least as well."
+            "shuffles that agree at least as well. The sentence goes by p adjusted for all attributes (Holm 1979)."
         )
 
 
@@ -85,7 +86,8 @@ def variance(found: Explanation) -> None:
         ps = ", ".join(f"{one.name} {p_told(one.p)}" for one in found.shares if not math.isnan(one.p))
         st.markdown(
             "PERMANOVA (Anderson 2001): squared distances divided by factor; p from 999 shuffles of one factor among "
-            f"sequences that share the other. {ps}. Its share by chance is the mean of such shuffles."
+            "sequences that share the other, in the sentence adjusted for both (Holm 1979). "
+            f"{ps}. Its share by chance is the mean of such shuffles."
         )
 
 

@@ -14,6 +14,7 @@ from numembed.examinations.generalisation import (
     Probe,
     far_sentence,
     near_sentence,
+    p_words,
     percent,
     single_sentence,
     unseen_sentence,
@@ -114,7 +115,8 @@ def single(found: Generalisation) -> None:
             "means nine terms in ten; magnitudes are small, middle or large; last digits are KMeans groups of the "
             "ten shares; growth is steady, faster, shrinking or none. For p the classes change places inside each "
             "window. Most of these properties belong to whole families: a model that knows the families can name "
-            "them without knowing the property, which only families that were never seen can tell."
+            "them without knowing the property. So whole families also exchange the classes of all their windows, "
+            "and where that gives as much often enough, the sentence says: perhaps through the family alone."
         )
 
 
@@ -147,6 +149,9 @@ def _cells(label: str, probe: Probe) -> list[Cell]:
     note = probe.note
     if probe.left_out:
         note = f"{probe.left_out:,} left out: their class is in no other window or family"
+    if not math.isnan(probe.p_families):
+        apart = f"where whole families exchange their classes: {p_words(probe.p_families)}"
+        note = f"{note}; {apart}" if note else apart
     known = not math.isnan(probe.value)
     return [
         Cell(label), number(probe.value, note=note), Cell(f"{probe.right:,} of {probe.total:,}" if known else "–"),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.estimates import plain, signed
+from numembed.analysis.estimates import plain
 from numembed.claims import CLAIMS, Claim, judged
-from numembed.evidence import evidence_of
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures.paper import STYLES, Metric, score_figure, size_figure, standing_figure
 from numembed.models.catalogue import CATALOGUE
@@ -23,6 +21,7 @@ from numembed.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from ui.choice import put_choice
 from ui.frame import result_store, theme
 from ui.model_card import recipe_of
+from ui.paper_words import agreement, how_judged, redrawn_here
 from ui.table import Cell, Column, number, table
 from ui.words import md_text, plural
 
@@ -48,7 +47,7 @@ _OURS = (
     Column("Here", "Our run.", "number", "Silhouette with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Silhouette with the families", 3),
     Column("Difference", "Ours less the paper's.", "number", "Silhouette with the families", 3),
-    Column("Our interval", "From redrawing the windows; not computed yet.", "line", "Silhouette with the families"),
+    Column("Our interval", "Where 95 % of other choices of windows score.", "line", "Silhouette with the families"),
     Column("p", "How often shuffled families score at least as high.", "number", "Silhouette with the families", 3),
     Column("Here", "Our run.", "number", "Davies–Bouldin with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Davies–Bouldin with the families", 3),
@@ -97,7 +96,7 @@ def our_runs(own: Sequence[ModelResult]) -> None:
     """Draw what was run here beside the paper's numbers, or where to run it."""
     st.subheader("Do our runs agree?", anchor=False)
     lines = [own_line(result) for result in own]
-    shared = [(line, printed) for line in lines if (printed := published(line.model)) is not None]
+    shared = [(result, line) for result, line in zip(own, lines, strict=True) if published(line.model) is not None]
     if not lines:
         st.markdown(f"None of the paper's {len(TABLE_2)} models has been run here on its sequences so far.")
         _links()
@@ -107,14 +106,14 @@ def our_runs(own: Sequence[ModelResult]) -> None:
     told = ", ".join(f"{line.model} {plain(line.silhouette_families)}" for line in lines)
     st.html('<div style="font-size:.875rem">● in the paper &emsp; ★ run here</div>')
     _chart("standing", figure, f"Silhouettes of the paper's 14 models, and those that were run here: {told}.")
-    st.markdown(f"**{md_text(_agreement(lines, shared))}**")
+    st.markdown(f"**{md_text(agreement(lines, shared))}**")
     if not shared:
         _links()
     with st.expander("The numbers, ours and the paper's", key="ours"):
         rows = [_our_row(result, line) for result, line in zip(own, lines, strict=True)]
         table(_OURS, rows, key="agreement", label="Our scores beside the paper's")
     with st.expander(_HOW, key="how_ours"):
-        _why_different([line for line, _ in shared])
+        _why_different(own, [line for _, line in shared])
 
 
 def claim_cards(own: Sequence[ModelResult]) -> None:
@@ -241,34 +240,12 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
 
 def _interval(result: ModelResult, theirs: float | None) -> Cell:
     """Return where other windows would score here, and whether the paper's value lies in it."""
-    (known,) = evidence_of([result])
-    if known.redrawn is None or math.isnan(known.redrawn.low):
+    redrawn = redrawn_here(result)
+    if redrawn is None:
         return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")
-    low, high = known.redrawn.low, known.redrawn.high
-    inside = (
-        "" if theirs is None else ", the paper's is inside" if low <= theirs <= high else ", the paper's is outside"
-    )
-    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−") + inside, (low + high) / 2)
-
-
-def _agreement(
-    lines: Sequence[PublishedScore], shared: Sequence[tuple[PublishedScore, PublishedScore]]
-) -> str:  # fmt: skip
-    """Return one sentence: how far our runs are from the paper, or where other models stand among its own."""
-    if shared:
-        ours, theirs = max(shared, key=lambda pair: abs(pair[0].silhouette_families - pair[1].silhouette_families))
-        away = ours.silhouette_families - theirs.silhouette_families
-        return (
-            f"{len(shared)} of the paper's {len(TABLE_2)} models {'has' if len(shared) == 1 else 'have'} been run "
-            f"here; the largest difference is {signed(away)}, of {ours.model}. Whether that is more than redrawing the "
-            "windows explains cannot be told yet."
-        )
-    best = max(lines, key=lambda line: line.silhouette_families)
-    above = sum(line.silhouette_families > best.silhouette_families for line in TABLE_2)
-    return (
-        f"None of the paper's {len(TABLE_2)} models has been run here so far; {best.model}, which was, scores "
-        f"{plain(best.silhouette_families)}, below {above} of them."
-    )
+    low, high = redrawn
+    where = "" if theirs is None else f", the paper's is {'inside' if low <= theirs <= high else 'outside'}"
+    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−") + where, (low + high) / 2)
 
 
 def _links() -> None:
@@ -277,11 +254,11 @@ def _links() -> None:
         st.page_link("pages/compare.py", label="Run it on Compare", icon=":material/scatter_plot:")
 
 
-def _why_different(shared: Sequence[PublishedScore]) -> None:
+def _why_different(own: Sequence[ModelResult], shared: Sequence[PublishedScore]) -> None:
     st.markdown(
         "Our numbers come from the store: the same 24 sequences, six families with four windows of 50 terms, Euclidean "
-        "distance, KMeans with 10 restarts. An interval from redrawing the windows is not there yet, so a difference "
-        "is told, not judged. The paper does not say which terms its windows hold, nor name a prompt or a version."
+        "distance, KMeans with 10 restarts. An interval says where 95 % of other choices of windows score. "
+        f"{how_judged(own)} The paper does not say which terms its windows hold, nor name a prompt or a version."
     )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)
     st.markdown(f"Libraries here now: {md_text(versions)}. The paper names Google Colab and no versions.")

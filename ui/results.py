@@ -18,7 +18,7 @@ from numembed.sequences.families import family
 from numembed.sequences.matching import matching_sentence
 from numembed.study import Study
 from numembed.summary import headline
-from ui.evidence import show_evidence
+from ui.evidence import show_evidence, too_few
 from ui.frame import result_store
 from ui.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.table import Cell, Column, number, selected_rows, table
@@ -36,8 +36,8 @@ def _help(metric: str) -> str:
 
 def _columns() -> tuple[Column, ...]:
     p = (
-        "How often shuffled families score at least as high. Below 0.05 is seldom chance; "
-        "above, the score is no better than chance."
+        "How often shuffled families score at least as high. Below 0.05 is seldom chance for one model; of several, "
+        "some come below by luck: see p, all models, under How sure are these numbers?"
     )
     return (
         Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
@@ -138,7 +138,7 @@ def check_cell(result: ModelResult) -> Cell:
 def _p(score: Score) -> Cell:
     if score.p is not None and score.p < 0.001:
         return Cell("< 0.001", score.p)
-    return number(score.p, 3, note=score.note)
+    return number(score.p, 3, note=score.note or too_few(score.least_p))
 
 
 def _explain_columns() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.metrics import Labels, Matrix, all_equal, rescaled
+from numembed.analysis.significance import smallest_p
 
 _BLOCK_NUMBERS = 1 << 20  # of one block of shuffles: stays within some ten megabytes
 _TIE = 1e-9  # as a share: sums that differ by less are equal but for rounding
@@ -28,6 +29,7 @@ class Agreement:
     classes: int  # of the attribute
     chance_high: float = math.nan  # 95 % of the shuffles have a lower ARI
     note: str = ""
+    least_p: float = 0.0  # share of shuffles that agree best of all: above 0.05 nothing can be told
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Share:
     share: float  # 0 to 1, all together 1; NaN where undefined
     p: float  # of the permutation test; NaN for the rest and where undefined
     note: str = ""
+    least_p: float = 0.0  # that so few sequences can have: above 0.05 nothing can be told
 
 
 def ranked_agreement(
@@ -69,7 +72,8 @@ def _agreement(name: str, clusters: Labels, labels: Labels, squares: NDArray[np.
     p = int(np.count_nonzero(squares >= squares[0])) / len(squares)
     high = float(np.quantile(values[1:], 0.95)) if len(values) > 1 else math.nan
     ami = float(adjusted_mutual_info_score(labels, clusters))
-    return Agreement(name, float(values[0]), ami, p, len(np.unique(labels)), high)
+    least = int(np.count_nonzero(squares == squares.max())) / len(squares)
+    return Agreement(name, float(values[0]), ami, p, len(np.unique(labels)), high, least_p=least)
 
 
 def pairwise_ari(labellings: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -138,7 +142,7 @@ def permanova(
         before, others = codes[:i], codes[:i] + codes[i + 1 :]
         held = _Held(codes[i], before, coordinates).of(codes[i][None])[0] / total
         p, note = _permuted_p(codes[i], others, coordinates, total, permutations, seed)
-        shares.append(Share(name, float(held), p, note))
+        shares.append(Share(name, float(held), p, note, smallest_p(codes[i], _strata(others, len(codes[i])))))
     return (*shares, Share("rest", 1 - math.fsum(one.share for one in shares), math.nan))
 
 
@@ -152,7 +156,7 @@ def _permuted_p(
 ) -> tuple[float, str]:
     """Return p of a factor beyond the others. All else stays as it is, so that F grows with the factor's own sum."""
     held = _Held(codes, others, coordinates)
-    strata = _codes(np.stack(others)) if others else np.zeros(len(codes), dtype=np.int64)
+    strata = _strata(others, len(codes))
     pairs = strata * (int(codes.max()) + 1) + codes
     if not held.freedom or len(np.unique(pairs)) == len(np.unique(strata)):
         return math.nan, "the other factors tell it already" if codes.any() else "is the same for all sequences"
@@ -168,6 +172,11 @@ def _permuted_p(
         shuffled[:, np.argsort(strata, kind="stable")] = codes[np.argsort(keys, axis=1)]
         at_least += int(np.count_nonzero(held.of(shuffled) >= observed - _TIE * total))
     return at_least / (1 + permutations), ""
+
+
+def _strata(others: list[NDArray[np.int64]], n: int) -> NDArray[np.int64]:
+    """Return the group (n,) of each sequence: those that share all other labels."""
+    return _codes(np.stack(others)) if others else np.zeros(n, dtype=np.int64)
 
 
 class _Held:

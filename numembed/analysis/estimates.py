@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_DEALS = 20_000  # ways to deal values out into two groups; where there are more, a seeded sample of them
+EXACT_ORDERS = 8  # pairs up to which all orders are counted
 _NORMAL = NormalDist()
 _ROUNDING = 1e-12
 
@@ -40,17 +42,37 @@ class Estimate:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Return Spearman's rank correlation of four or more pairs; interval and p by Fisher's transformation.
+    """Return Spearman's rank correlation of four or more pairs with its p and interval.
 
-    Its standard error is that of Bonett and Wright 2000. Where one side is all equal, nothing is told: 0, −1 to 1.
+    Up to EXACT_ORDERS pairs p is exact: the share of all orders whose correlation is as far from 0. With more it is
+    Fisher's. The interval is Fisher's with the standard error of Bonett and Wright 2000; a correlation of ±1, which
+    has none, counts as halfway to the next one there can be. Where p is above 0.05 the interval reaches 0. Where one
+    side is all equal, nothing is told: 0, −1 to 1.
     """
-    ranked = np.stack([_ranks(first), _ranks(second)])
+    ranked, n = np.stack([_ranks(first), _ranks(second)]), len(first)
     if np.ptp(ranked, axis=1).min() == 0:
         return Estimate(0.0, -1.0, 1.0, 1.0)
-    value = float(np.clip(np.asarray(np.corrcoef(ranked))[0, 1], -0.999999, 0.999999))
-    middle, error = math.atanh(value), math.sqrt((1 + value**2 / 2) / (len(first) - 3))
+    value = float(np.clip(np.asarray(np.corrcoef(ranked))[0, 1], -1, 1))
+    most = 1 - 6 / (n * (n * n - 1))  # halfway between 1 and the correlation of ranks with two neighbours exchanged
+    middle, error = math.atanh(max(-most, min(most, value))), math.sqrt((1 + value**2 / 2) / (n - 3))
     low, high = (math.tanh(middle + side * quantile() * error) for side in (-1, 1))
-    return Estimate(value, low, high, 2 * (1 - _NORMAL.cdf(abs(middle) / error)))
+    p = _exact_p(ranked, value) if n <= EXACT_ORDERS else 2 * (1 - _NORMAL.cdf(abs(middle) / error))
+    if p > 0.05:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Estimate(value, -1.0 if value < -most else low, 1.0 if value > most else high, p)
+
+
+def _exact_p(ranked: NDArray[np.float64], value: float) -> float:
+    """Return the share of all orders of the second ranks (2, n) whose correlation is as far from 0 as ``value``."""
+    centred = ranked - ranked.mean(axis=1, keepdims=True)
+    sums = centred[1][_orders(ranked.shape[1])] @ centred[0]
+    scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float(np.mean(np.abs(sums) >= (abs(value) - 1e-9) * scale))
+
+
+@functools.cache
+def _orders(n: int) -> NDArray[np.intp]:
+    return np.array(list(itertools.permutations(range(n))))
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:

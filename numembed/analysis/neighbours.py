@@ -48,6 +48,7 @@ class Alike:
     chance: float  # the exact mean over all shuffles of the groups
     p: float  # share of shuffles, the observed groups included, in which it is at least as often
     note: str = ""  # why undefined
+    least_p: float = 0.0  # share of shuffles in which it is most often: above 0.05 nothing can be told
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,8 @@ def nearest_alike(
         shares[start : start + len(shuffled)] = (shuffled[:, rows] == shuffled[:, columns]) @ weights / n
     chance = float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
     p = np.count_nonzero(shares >= shares[0] - _ROUNDING) / len(shares)
-    return Alike(float(shares[0]), chance, float(p))
+    least = np.count_nonzero(shares >= shares.max() - _ROUNDING) / len(shares)
+    return Alike(float(shares[0]), chance, float(p), least_p=float(least))
 
 
 def similarity(matrix: Matrix) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from numembed.analysis.metrics import (
     silhouette,
     undefined_reason,
 )
-from numembed.analysis.significance import PermutationTest, permutation_test
+from numembed.analysis.significance import PermutationTest, permutation_test, smallest_p
 from numembed.progress import Progress, silent
 
 EVIDENCE_UP_TO = 5_000  # sequences; beyond, shuffling within windows and leaving each out take minutes
@@ -43,6 +43,8 @@ class Score:
     p_within: float | None = None  # families shuffled inside each window only, which holds the size of the numbers
     low: float | None = None  # jackknife over sequences, 95 %
     high: float | None = None
+    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
+    least_p_within: float | None = None  # the same where families are shuffled inside each window only
 
     def as_json(self) -> dict[str, Any]:
         """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
@@ -89,7 +91,7 @@ def _evidence(
         within = permutation_test(
             matrix, labels, distance=distance, permutations=permutations, seed=seed, within=windows
         )
-        found["p_within"] = within.p
+        found |= {"p_within": within.p, "least_p_within": smallest_p(labels, windows)}
     return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
@@ -122,6 +124,7 @@ def score_all(
             chance_low=test.null_low if defined else None,
             chance_high=test.null_high if defined else None,
             note=test.note,
+            least_p=smallest_p(labels) if defined else None,
             **_evidence(matrix, labels, test, windows, distance=distance, permutations=permutations, seed=seed),
         ),
         Score(

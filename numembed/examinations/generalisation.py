@@ -63,6 +63,7 @@ class Probe:
     baseline_value: float
     left_out: int  # sequences whose class no other window or family has
     note: str
+    p_families: float = math.nan  # of a single attribute, where whole families exchange it; adjusted
 
     @property
     def title(self) -> str:
@@ -174,15 +175,22 @@ def unseen_sentence(probe: Probe) -> str:
 
 
 def single_sentence(found: Sequence[Probe]) -> str:
-    """Return which attributes can be read off held-out windows, and which not."""
+    """Return which attributes can be read off held-out windows, which perhaps through the family only, which not."""
     known = [probe for probe in found if not math.isnan(probe.p)]
-    sure, rest = ([probe for probe in known if probe.sure is wanted] for wanted in (True, False))
     if not known:
         return "None of these can be asked here."
-    listed = [_listed(probes) for probes in (sure, rest)]
-    if not sure:
-        return f"None of these is read off better than chance: {listed[1]}."
-    return f"Read off better than chance: {listed[0]}." + (f" Not better than chance: {listed[1]}." if rest else "")
+    places = {
+        "Read off better than chance": [one for one in known if one.sure and one.p_families <= _LEVEL],
+        "Read off, but perhaps through the family alone": [
+            one for one in known if one.sure and not one.p_families <= _LEVEL
+        ],
+        "Not better than chance": [one for one in known if not one.sure and one.told],
+        "Too few sequences to tell": [one for one in known if not one.sure and not one.told],
+    }
+    named = {place: probes for place, probes in places.items() if probes}
+    if list(named) == ["Not better than chance"]:
+        return f"None of these is read off better than chance: {_listed(known)}."
+    return " ".join(f"{place}: {_listed(probes)}." for place, probes in named.items())
 
 
 def simple(probe: Probe) -> str:

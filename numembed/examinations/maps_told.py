@@ -74,10 +74,12 @@ def noise_sentence(found: Maps, method: str) -> str:
     one = found.of(method)
     if one is None or math.isnan(one.silhouette) or math.isnan(one.noise_highest):
         return "The families of this choice have no score in the maps."
-    scores = f"{signed(one.silhouette)} against {signed(one.noise_highest)} at most in {found.twins} of noise"
+    scores = f"{signed(one.silhouette)} against {signed(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
-        return f"The families lie closer together in the model's map than in any map of noise: {scores}."
-    return f"The families lie no closer together in the model's map than in a map of noise: {scores}."
+        luck = f"as one map of noise in {found.twins + 1} would by luck"
+        said = f"The families lie closer together in the model's map than in any of {found.twins} maps of noise"
+        return f"{said}, {luck}: {scores}."
+    return f"The families lie no closer together in the model's map than in {found.twins} maps of noise: {scores}."
 
 
 def groups_sentence(found: Maps, method: str) -> str:

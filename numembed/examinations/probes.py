@@ -170,7 +170,11 @@ def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, s
 
 
 def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
-    """Return how the linear probe names one attribute after the other in windows that were held out."""
+    """Return how the linear probe names one attribute after the other in windows that were held out.
+
+    Families stand on both sides, so that a model that knows no more than the family may name it too. ``p_families``
+    tells that apart: whole families exchange the classes of all their windows.
+    """
     windows, folds = sequences.windows, folds_of(sequences.windows)
     sorters, found = _sorters(matrix, rivals, folds), []
     for wanted in SINGLE:
@@ -179,9 +183,14 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
         if note := _unlearnable(labels, windows) or _flat(matrix):
             found.append(_told(name, classes, undefined(note)))
             continue
-        shuffles = _shuffled(labels, windows, classes, folds, seed)
-        found.append(_attribute(name, sorters, shuffles, folds, sequences.labels))
-    return _adjusted(found)
+        own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
+        exchanged = _exchanged(labels, sequences, classes, folds, seed)
+        alike = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
+        found.append(replace(own, p_families=alike.p))
+    adjusted = holm([one.p_families for one in found])
+    return tuple(
+        replace(one, p_families=math.nan if p is None else p) for one, p in zip(_adjusted(found), adjusted, strict=True)
+    )
 
 
 def rivals_of(bench: Bench, sequences: SequenceSet) -> Rivals:
@@ -215,6 +224,15 @@ def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[Fold]) -> dict[str,
 def _shuffled(labels: Labels, windows: Labels, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
     rounds = rounds_for(len(labels), classes, len(folds))
     return shuffled(labels.astype(np.int32), windows, rounds, seed=seed).astype(np.int64)
+
+
+def _exchanged(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
+    """Return (b, n) the classes as they are, then with those of all windows exchanged between whole families."""
+    k, windows = len(sequences.families), sequences.windows
+    grid = np.zeros((k, int(windows.max()) + 1), dtype=np.int64)
+    grid[sequences.labels, windows] = labels
+    orders = family_orders(k, rounds_for(len(labels), classes, len(folds)), seed=seed)
+    return np.asarray(grid[orders[:, sequences.labels], windows])
 
 
 def _unlearnable(labels: Labels, windows: Labels) -> str:

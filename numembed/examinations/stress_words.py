@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from numembed.analysis.estimates import plain, signed
 from numembed.examinations.stress import STILL, Plain, Stress, Tried, variant_of
@@ -93,7 +94,7 @@ def headline(found: Stress) -> str:
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} Nothing that was tried raises it beyond doubt."
-    return f"{start} {doing(first)} raises it most, by {plain(first.change)} to {plain(first.value)}."
+    return f"{start} {doing(first)} raises it most, by {plain(first.change)}, to {plain(first.value)}."
 
 
 def evidence(found: Stress) -> str:
@@ -157,11 +158,24 @@ def _effect(found: Stress, one: Tried) -> str:
     share, change = destroyed(found, one) or 0.0, one.change or 0.0
     if change > 0:
         return f"{doing(one)} raises the score by {plain(change)}{_claim(one, 1)}."
-    if share >= _ALL and (one.p_chance or 0) > LEVEL:
-        return f"{doing(one)} destroys all of the score{_claim(one, -1)}."
+    least, most = _ends(found, one)
+    if share >= _ALL and least >= _MOST and (one.p_chance or 0) > LEVEL:
+        return f"{doing(one)} destroys all of the score, at least {_percent(least)} of it{_claim(one, -1)}."
     verb = "destroys" if share >= _MOST else "costs"
     claim = _claim(one, -1) if share >= _MOST else ""
-    return f"{doing(one)} {verb} {100 * min(share, 1):.0f}\u00a0% of the score{claim}."
+    interval = f" (95\u00a0% interval {_percent(least)} to {_percent(most)})" if least < most else ""
+    return f"{doing(one)} {verb} {_percent(share)} of the score{interval}{claim}."
+
+
+def _ends(found: Stress, one: Tried) -> tuple[float, float]:
+    """Return the least and the largest share of the score that a variant may take away, by the interval; 0 without."""
+    ends = (replace(one, change=end) for end in (one.high, one.low))
+    least, most = (destroyed(found, end) or 0.0 for end in ends)
+    return least, most
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(0.0, min(share, 1.0)):.0f}\u00a0%"
 
 
 def _alone(found: Stress, one: Tried) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numembed import explain
+from numembed import explain, explain_words
 from numembed.examinations import generalisation, grouping, landing, maps, maps_told, stress, stress_words
 from numembed.explain import Explanation, without_nan
 from numembed.results import ModelResult, ResultStore
@@ -72,8 +72,8 @@ def _grouping(finding: Finding, name: str) -> tuple[str, Rows]:
     sentence, rows = grouping.sentence_of(found), grouping.rows_of(found)
     if finding.explanation is None:
         return sentence, rows
-    first = explain.sentence_of(name, finding.explanation)
-    more = explain.shares_sentence(finding.explanation)
+    first = explain_words.sentence_of(name, finding.explanation)
+    more = explain_words.shares_sentence(finding.explanation)
     return f"{first} {more} {sentence}", explain.rows_of(finding.explanation, finding.study.sequences) + rows
 
 

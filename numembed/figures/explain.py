@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from numembed.analysis.attributes import ATTRIBUTES
 from numembed.examinations.grouping import Grouping
-from numembed.explain import Explanation, tree_members
+from numembed.explain import Explanation, followed, tree_members
 from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES, family_style, plotly_text
 from numembed.sequences.families import family
 from numembed.sequences.sets import SequenceSet
@@ -21,23 +21,28 @@ _DIVERGING = "Cividis"
 
 def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
-    rows = found.agreements[::-1]
+    rows, sure = found.agreements[::-1], followed(found)
     names = [ATTRIBUTES[row.attribute].title for row in rows]
-    bars = {
-        "type": "bar", "orientation": "h", "y": names, "x": [row.ari for row in rows], "showlegend": False,
-        "marker": {"color": [PALETTE[0] if row.p <= 0.05 else "#9AA0A6" for row in rows]},
-        "hovertemplate": "%{y}: ARI %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+    kinds = (("more than chance, all judged together", PALETTE[0], True), ("may be chance", "#9AA0A6", False))
+    bars = [
+        {
+            "type": "bar", "orientation": "h", "y": names, "name": title, "marker": {"color": color},
+            "x": [row.ari if (row in sure) is wanted else None for row in rows],
+            "hovertemplate": "%{y}: ARI %{x:.2f}<extra></extra>",
+        }
+        for title, color, wanted in kinds
+    ]  # fmt: skip
     chance = {
         "type": "scatter", "mode": "markers", "y": names, "x": [row.chance_high for row in rows],
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
-        "name": "95 % of shuffles stay left of this", "hoverinfo": "skip",
+        "name": "95 % of its own shuffles stay left of this", "hoverinfo": "skip",
     }  # fmt: skip
     layout = _layout(theme, 90 + 30 * len(rows)) | {
         "xaxis": _axis(theme, "agreement with KMeans (ARI)"),
         "yaxis": _names(),
+        "barmode": "overlay",
     }
-    return go.Figure({"data": [bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
+    return go.Figure({"data": [*bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
 
 
 def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:

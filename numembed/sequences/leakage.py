@@ -7,8 +7,8 @@ sequences alone; no model is asked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import accumulate, combinations
 from math import log10, nan
 from statistics import median_low
 
@@ -41,6 +41,7 @@ class Clue:
     tried: int  # sequences with a family and other windows to be compared with; 0: nothing can be told
     guessing: float  # how many of them guessing names
     p: float  # share of shuffles of the families within each window that name at least as many
+    p_holm: float = nan  # adjusted for all clues, for the sentences speak of all
 
     @property
     def sentence(self) -> str:
@@ -50,9 +51,10 @@ class Clue:
         named = f"{self.named:.0f}" if self.named % 1 < 1e-9 else f"about {self.named:.0f}"
         guessing = f"{self.guessing:.0f}" if self.guessing >= 1 else "fewer than one"
         found = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
-        if self.p <= 0.05:
-            return f"{found} That is more than chance gives (p {_p(self.p)})."
-        return f"{found} Chance alone does as well often enough (p {_p(self.p)})."
+        p = self.p if self.p_holm != self.p_holm else self.p_holm
+        if p <= 0.05:
+            return f"{found} That is more than chance gives (p {_p(p)})."
+        return f"{found} Chance alone does as well often enough (p {_p(p)})."
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,16 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
         shared / np.maximum(1, np.minimum.outer(sizes, sizes)),
         repeated,
         tuple(pairs),
-        clues,
+        _adjusted(clues),
     )
+
+
+def _adjusted(clues: Sequence[Clue]) -> tuple[Clue, ...]:
+    """Return the clues with their p adjusted for their number. Holm 1979."""
+    ordered = sorted((clue for clue in clues if clue.tried), key=lambda clue: clue.p)
+    stepped = [min(1.0, (len(ordered) - rank) * clue.p) for rank, clue in enumerate(ordered)]
+    found = dict(zip((clue.name for clue in ordered), accumulate(stepped, max), strict=True))
+    return tuple(replace(clue, p_holm=found.get(clue.name, nan)) for clue in clues)
 
 
 def _counted(

@@ -157,6 +157,34 @@ def test_noise_is_seldom_claimed_to_generalise() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("families", "per_family"), [(TEN, 3), (PAPER_FAMILIES, 4)])
+def test_knowing_the_family_alone_is_not_told_as_knowing_its_properties(
+    families: tuple[str, ...], per_family: int
+) -> None:
+    sequences, claims, seen = make_sequences(families, per_family=per_family, length=12), 0, 0
+    for seed in range(12):
+        drawn = np.random.default_rng(seed)
+        places = 3 * drawn.normal(size=(len(families), 32))[sequences.labels]
+        vectors = (drawn.normal(size=places.shape) + places).astype(np.float32)
+        told = single_sentence(single_attributes(vectors, sequences, {}, seed=seed))
+        claims += told.startswith("Read off better than chance")
+        seen += "Read off, but perhaps through the family alone: odd, even or mixed" in told
+    assert claims <= 2 and seen == 12, "one in twenty by chance, and room for the luck of 12 draws"
+
+
+def test_a_property_that_unlike_families_share_is_read_off_whatever_the_family() -> None:
+    sequences = make_sequences(TEN, per_family=3, length=12)
+    sizes = np.array([[math.log10(1 + sum(item.terms)), 0.1] for item in sequences.items], np.float32)
+    shares = np.array([[np.mean([term % 2 for term in item.terms]), 1.0] for item in sequences.items], np.float32)
+    odd = next(one for one in single_attributes(shares, sequences, {}) if one.name == "parity")
+    assert odd.sure and odd.p_families <= 0.05, odd
+    assert single_sentence(single_attributes(shares, sequences, {})).startswith(
+        "Read off better than chance: odd, even"
+    )
+    assert next(one for one in single_attributes(sizes, sequences, {}) if one.name == "magnitude").sure
+
+
+@pytest.mark.slow
 def test_families_that_look_otherwise_far_away_are_seldom_claimed_to_be_known_there(store: ResultStore) -> None:
     rounds, claims, single = 40, 0, []
     for seed in range(rounds):

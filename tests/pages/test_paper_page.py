@@ -17,7 +17,7 @@ from numembed.paper import TABLE_2, PublishedScore, paper_study
 from numembed.results import ResultStore
 from numembed.settings import read_settings
 from numembed.study import USUAL_DESIGNS, design_key
-from numembed.tables import facts_of_line, figure_number
+from numembed.tables import facts_of_line, figure_number, own_line, own_results
 from tests.pages.elements import charts, opened, plain, protos, told
 from tests.pages.light import heavy_after
 from tests.test_claims import store_as_run
@@ -87,8 +87,10 @@ def test_our_value_the_papers_and_the_difference_stand_side_by_side(page: AppTes
     assert [row[0]["text"] for row in rows] == [line.model for line in PINNED]
     assert rows[0][3]["text"] == "+0.050" and rows[1][3]["text"] == "+0.000"
     assert f"the largest difference is +0.05, of {ours.model}" in words
+    assert "cannot be told before they are redrawn" in words and "No windows have been redrawn yet" in words
     assert "transformers" in words
-    own = judged([ours, *PINNED[1:]])
+    with ResultStore(read_settings().app_db) as results:
+        own = judged([own_line(result) for result in own_results(results)])
     assert all(verdict.sentence in words for verdict in own)
 
 
@@ -133,5 +135,9 @@ def test_redrawn_windows_say_whether_the_papers_value_lies_within(page: AppTest,
         key = design_key(paper_study(), model(row.name), USUAL_DESIGNS)
         results.put_designs(key, {"silhouette families": near})
     page.run()
+    words, more = told(page), {"inside": "no more", "outside": "more"}[where]
+    assert f"That is {more} than redrawing the windows explains." in words
+    for unknown in ("before they are redrawn", "No windows have been redrawn", "not computed yet"):
+        assert unknown not in words
     (shown,) = tables(page)["Our scores beside the paper's"]
     assert shown[4]["text"].endswith(f", the paper's is {where}") and " to " in shown[4]["text"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from numembed.analysis.significance import holm
 from numembed.errors import TooLarge
 from numembed.figures.leakage import clue_figure, shared_figure
 from numembed.paper import PAPER_FAMILIES
@@ -58,7 +61,7 @@ def test_a_number_that_tells_all_families_names_all_and_one_that_tells_none_gues
     clue = _clue(apart, "magnitude")
     assert (clue.named, clue.tried, clue.guessing, clue.overlap) == (20, 20, 5, 0) and clue.p <= 0.002
     assert clue.sentence == (
-        "Magnitude alone names the family in 20 of 20 cases; guessing, in 5. That is more than chance gives (p 0.001)."
+        "Magnitude alone names the family in 20 of 20 cases; guessing, in 5. That is more than chance gives (p 0.002)."
     )
     same = _set(**dict.fromkeys(rows, ((100, 100),) * 5))
     clue = _clue(same, "length")
@@ -87,6 +90,14 @@ def test_an_empty_set_and_one_too_large_give_an_answer_in_words() -> None:
     assert leakage(SequenceSet(())).pairs == ()
     with pytest.raises(TooLarge, match="Up to 500 sequences are compared"):
         leakage(make_sequences(["odd"], per_family=MOST_ROWS + 1, length=1))
+
+
+def test_all_clues_are_judged_together() -> None:
+    counts = np.random.default_rng(3).integers(0, 100, len(PAPER)).tolist()
+    clues = leakage(PAPER, token_counts=counts).clues
+    assert [clue.p_holm for clue in clues] == pytest.approx(holm([clue.p for clue in clues]))
+    weak = replace(clues[0], p=0.03, p_holm=0.09)
+    assert "Chance alone does as well often enough (p 0.090)" in weak.sentence
 
 
 @pytest.mark.slow
