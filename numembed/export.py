@@ -6,16 +6,15 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
 from numembed.analysis.projections import PROJECTIONS
-from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
-from numembed.evidence import NO_FLOORS, score_rows
+from numembed.evidence import NO_FLOORS, evidence_rows, pair_rows
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.floors import Floors
 from numembed.results import ModelResult, Projection, ResultStore, badged
@@ -26,8 +25,6 @@ if TYPE_CHECKING:  # pages need no run
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
-_COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "z", "p_within",
-            "low", "high", "best_baseline", "best_baseline_value", "random_weights", "note")  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:
@@ -42,10 +39,21 @@ def csv_cell(value: Any) -> Any:
     return "'" + value if starts in _FORMULA_STARTS and starts else value
 
 
-def scores_csv(scores: Sequence[Score], floors: Floors = NO_FLOORS) -> str:
-    """Return one line a score, with every digit and what it is to be held against."""
-    rows = score_rows(scores, floors)
-    return table_csv(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
+def scores_csv(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
+    """Return one line a score, with every digit and all its evidence."""
+    return rows_csv(evidence_rows(study, results, floors))
+
+
+def pairs_csv(study: Study, results: Sequence[ModelResult]) -> str:
+    """Return one line a pair of models, or "" where no windows were redrawn."""
+    rows = pair_rows(study, results)
+    return rows_csv(rows) if rows else ""
+
+
+def rows_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; a column for whatever any of them has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return table_csv(columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def table_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -98,12 +106,17 @@ def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStor
 
 
 def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStore) -> None:
-    """Write study.json, scores.csv and maps.html into ``folder``, and answers.json where the study asks further."""
-    scores = [score for result in outcome.results for score in result.scores]
+    """Write study.json, scores.csv and maps.html into ``folder``.
+
+    Also pairs.csv where windows were redrawn, and answers.json where the study asks further.
+    """
+    pairs = pairs_csv(study, outcome.results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "scores.csv").write_text(scores_csv(scores, outcome.floors), encoding="utf-8")
+        (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.floors), encoding="utf-8")
+        if pairs:
+            (folder / "pairs.csv").write_text(pairs, encoding="utf-8")
         if study.examine:
             (folder / "answers.json").write_text(answers_json(study, outcome.results, store), encoding="utf-8")
         if outcome.results:

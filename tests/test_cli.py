@@ -157,6 +157,24 @@ def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     assert again.out == answer.out
 
 
+def test_redrawn_designs_and_pairs_are_told_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
+    models = (tiny_model, f"{tiny_model} dim=8", "last_digits")
+    asked = ("run", "--models", *models, *SMALL, "--designs", 4)
+    answer = call(*asked, "--json", "--out", tmp_path)
+    *scores, pair = answer.rows
+    assert answer.code == 0 and len(scores) == 18
+    for row in scores:
+        assert row["designs"] == 4 and row["redrawn_low"] < row["value"] + 1 and row["redrawn_sd"] >= 0
+        assert {"low", "high", "redrawn_high", "p_holm", "p_within", "z", "chance_mean", "gain", "seed"} <= set(row)
+    assert scores[0]["p_holm"] >= scores[0]["p"] and scores[0]["random_weights"] is not None
+    assert {pair["first"], pair["second"]} == {"tiny", "tiny dim=8"} and pair["designs"] == 4
+    assert pair["p_holm"] == pair["p"] and pair["low"] < pair["difference"] < pair["high"] and pair["sentence"]
+    assert (tmp_path / "pairs.csv").read_text().splitlines()[1].startswith(pair["first"])
+    plain = call(*asked).out.splitlines()
+    assert plain[0].split()[-4:] == ["redrawn_low", "redrawn_high", "redrawn_sd", "designs"]
+    assert plain[-1] == pair["sentence"]
+
+
 def test_lists(call: Call) -> None:
     families, models, metrics = (call(name, "--json") for name in ("families", "models", "metrics"))
     assert [answer.code for answer in (families, models, metrics)] == [0, 0, 0]
