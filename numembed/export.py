@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,11 +98,16 @@ def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStor
     """Return what the study's further questions found about each model, with the study that they belong to."""
     from numembed.examinations.told import findings, told
 
-    answers = [
-        {"examination": name, "model": finding.result.model.name, "sentence": told(finding)[0], "found": finding.found}
-        for name in study.examine
-        for finding in findings(study, results, name, store)
-    ]
+    answers = []
+    for finding in (one for name in study.examine for one in findings(study, results, name, store)):
+        answer: dict[str, Any] = {
+            "examination": finding.name,
+            "model": finding.result.model.name,
+            "sentence": told(finding)[0],
+        }
+        if finding.name == "grouping" and finding.explanation is not None:
+            answer["explanation"] = finding.explanation.as_json()
+        answers.append(answer | {"found": finding.found})
     return json.dumps({"study": study.as_dict(), "answers": answers}, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -111,8 +117,7 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
     Also pairs.csv where windows were redrawn, and answers.json where the study asks further.
     """
     pairs = pairs_csv(study, outcome.results)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
         (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
         (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.floors), encoding="utf-8")
         if pairs:
@@ -121,6 +126,20 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
             (folder / "answers.json").write_text(answers_json(study, outcome.results, store), encoding="utf-8")
         if outcome.results:
             (folder / "maps.html").write_text(maps_html(study, outcome.results, store), encoding="utf-8")
+
+
+def write_leakage(folder: Path, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write study.json and what its sequences give away, leakage.csv, into ``folder``."""
+    with _writing(folder):
+        (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
+        (folder / "leakage.csv").write_text(rows_csv(rows), encoding="utf-8")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise BadChoice(
             f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."

@@ -104,7 +104,8 @@ def study_of(options: argparse.Namespace) -> Study:
         plain = Study.from_json(text).as_dict()
     named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed",
              "despite_checks", "designs", "matched")  # fmt: skip
-    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    asked = {name: getattr(options, name, None) for name in named}
+    given = {name: value for name, value in asked.items() if value is not None}
     return Study.from_dict(plain | given)
 
 
