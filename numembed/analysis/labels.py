@@ -34,6 +34,7 @@ def kmeans(
 
     With fewer distinct vectors than families there are only as many clusters.
     """
+    from sklearn import config_context
     from sklearn.cluster import KMeans
 
     count = _distinct(matrix, len(np.unique(labels)))
@@ -43,7 +44,9 @@ def kmeans(
     if rows.size <= _DOUBLE_UP_TO:  # scikit-learn is quicker where it need not widen the numbers for every distance
         rows = rows.astype(np.float64)
     # More than two threads add up the centres in any order, and the last digits would differ from run to run.
-    with _libraries().limit(limits=1, user_api="openmp"), warnings.catch_warnings():
+    one_thread = _libraries().limit(limits=1, user_api="openmp")
+    unchecked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with one_thread, unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rows)
     return np.asarray(found, dtype=np.int64)

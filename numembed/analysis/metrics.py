@@ -73,9 +73,14 @@ def ari(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    from sklearn.metrics import adjusted_rand_score
-
-    return float(adjusted_rand_score(labels, clusters))
+    both = _met(labels, clusters)
+    within, by_family, by_cluster = (
+        int((counts * (counts - 1)).sum()) for counts in (both, both.sum(axis=1), both.sum(axis=0))
+    )
+    n = len(labels)
+    every, expected = n * (n - 1), by_family * by_cluster  # whole numbers: exact
+    most = (by_family + by_cluster) * every - 2 * expected
+    return 1.0 if not most else 2 * (within * every - expected) / most
 
 
 @METRICS.register(
@@ -88,9 +93,44 @@ def ami(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    from sklearn.metrics import adjusted_mutual_info_score
+    both = _met(labels, clusters)
+    of_family, of_cluster = both.sum(axis=1), both.sum(axis=0)
+    if both.size * max(of_family.max(), of_cluster.max()) > _STRETCH_NUMBERS:
+        from sklearn.metrics import adjusted_mutual_info_score
 
-    return float(adjusted_mutual_info_score(labels, clusters))
+        return float(adjusted_mutual_info_score(labels, clusters))
+    shared = _entropy(of_family) + _entropy(of_cluster) - _entropy(both[both > 0])
+    chance = _chance_information(of_family, of_cluster)
+    most = (_entropy(of_family) + _entropy(of_cluster)) / 2 - chance
+    tiny = float(np.finfo(np.float64).eps)  # as scikit-learn has it
+    return (shared - chance) / (min(most, -tiny) if most < 0 else max(most, tiny))
+
+
+def _met(labels: Labels, clusters: Labels) -> NDArray[np.int64]:
+    """Return how many members each group (rows) has in each cluster (columns)."""
+    groups, own = np.unique(labels, return_inverse=True)
+    found, into = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(own * len(found) + into, minlength=len(groups) * len(found))
+    return np.asarray(counts.reshape(len(groups), len(found)), dtype=np.int64)
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _chance_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
+    """Return the mutual information that groupings of these sizes have on average; Vinh, Epps and Bailey 2010, (24)."""
+    n = int(rows.sum())
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    a, b = rows[:, None, None], columns[None, :, None]
+    met = np.arange(1, int(min(rows.max(), columns.max())) + 1)
+    possible = (met <= np.minimum(a, b)) & (met >= a + b - n)
+    rest = [np.where(possible, left, 0) for left in (a - met, b - met, n - a - b + met)]
+    chance = sum(log_factorial[whole] for whole in (a, b, n - a, n - b)) - log_factorial[n] - log_factorial[met]
+    chance = np.where(possible, chance - sum(log_factorial[left] for left in rest), -np.inf)
+    told = met / n * np.log(n * met / (a * b)) * np.exp(chance)
+    return float(told.sum())
 
 
 def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "euclidean") -> list[float]:
