@@ -13,13 +13,13 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
+from numembed.examinations.explanation import rows_of
 from numembed.explain import (
     LARGEST,
     Explanation,
     explain,
     matched_sentence,
     nearest_sentence,
-    rows_of,
     sentence_of,
     shares_sentence,
     tree_members,

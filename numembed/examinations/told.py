@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from numembed import explain
-from numembed.examinations import generalisation, grouping, landing, maps, maps_told, stress, stress_words
+from numembed.examinations import explanation, generalisation, grouping, landing, maps, maps_told, stress, stress_words
 from numembed.explain import Explanation, without_nan
 from numembed.results import ModelResult, ResultStore
 from numembed.study import Study, stored_examination, stored_explanation
@@ -69,7 +69,7 @@ def _grouping(finding: Finding, name: str) -> tuple[str, Rows]:
         return sentence, rows
     first = explain.sentence_of(name, finding.explanation)
     more = explain.shares_sentence(finding.explanation)
-    return f"{first} {more} {sentence}", explain.rows_of(finding.explanation, finding.study.sequences) + rows
+    return f"{first} {more} {sentence}", explanation.rows_of(finding.explanation, finding.study.sequences) + rows
 
 
 def _probe_rows(found: generalisation.Generalisation) -> Rows:
