@@ -142,43 +142,6 @@ def tree_members(found: Explanation) -> list[tuple[int, ...]]:
     return members
 
 
-def agreement_rows(found: Explanation) -> list[dict[str, Any]]:
-    """Return how well the KMeans clusters agree with each attribute, best first."""
-    ps = adjusted(found)
-    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in found.agreements]
-
-
-def share_rows(found: Explanation) -> list[dict[str, Any]]:
-    """Return what the variance is made of."""
-    return [{"part": "share", **asdict(one)} for one in found.shares]
-
-
-def neighbour_rows(found: Explanation, sequences: SequenceSet) -> list[dict[str, Any]]:
-    """Return the nearest other sequences of each, one row a pair."""
-    names = sequence_names(sequences)
-    return [
-        {"part": "neighbour", "sequence": names[row], "rank": rank + 1, "neighbour": names[other], "distance": gap}
-        for row, (others, gaps) in enumerate(zip(found.neighbours, found.distances, strict=True))
-        for rank, (other, gap) in enumerate(zip(others, gaps, strict=True))
-    ]
-
-
-def alike_rows(found: Explanation) -> list[dict[str, Any]]:
-    """Return how often the nearest neighbour, and the group that stands for a family, are of the same kind."""
-    matched = {"share": found.matched, "chance": found.matched_chance, "p": found.matched_p, "note": ""}
-    matched["least_p"] = found.matched_least_p
-    return [
-        {"part": "alike", "name": "nearest is of the same family", **asdict(found.same_family)},
-        {"part": "alike", "name": "nearest is of the same window", **asdict(found.same_window)},
-        {"part": "alike", "name": "lies in the group of its family", **matched},
-    ]
-
-
-def rows_of(found: Explanation, sequences: SequenceSet) -> list[dict[str, Any]]:
-    """Return all numbers but the heat map as rows; ``part`` says what each belongs to."""
-    return agreement_rows(found) + share_rows(found) + alike_rows(found) + neighbour_rows(found, sequences)
-
-
 def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:
     """Return a name (n,) for each sequence, such as "Primes, window 2"."""
     return tuple(

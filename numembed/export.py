@@ -6,16 +6,16 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
 from numembed.analysis.projections import PROJECTIONS
-from numembed.analysis.scores import Score
 from numembed.errors import BadChoice
-from numembed.evidence import NO_FLOORS, score_rows
+from numembed.evidence import NO_FLOORS, evidence_rows, pair_rows
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.floors import Floors
 from numembed.results import ModelResult, Projection, ResultStore, badged
@@ -26,9 +26,6 @@ if TYPE_CHECKING:  # pages need no run
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
-_COLUMNS = ("model", "metric", "labels", "value", "p", "chance_mean", "chance_low", "chance_high", "z", "p_within",
-            "least_p", "least_p_within", "low", "high", "best_baseline", "best_baseline_value", "random_weights",
-            "note")  # fmt: skip
 
 
 def csv_cell(value: Any) -> Any:
@@ -43,10 +40,21 @@ def csv_cell(value: Any) -> Any:
     return "'" + value if starts in _FORMULA_STARTS and starts else value
 
 
-def scores_csv(scores: Sequence[Score], floors: Floors = NO_FLOORS) -> str:
-    """Return one line a score, with every digit and what it is to be held against."""
-    rows = score_rows(scores, floors)
-    return table_csv(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
+def scores_csv(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
+    """Return one line a score, with every digit and all its evidence."""
+    return rows_csv(evidence_rows(study, results, floors))
+
+
+def pairs_csv(study: Study, results: Sequence[ModelResult]) -> str:
+    """Return one line a pair of models, or "" where no windows were redrawn."""
+    rows = pair_rows(study, results)
+    return rows_csv(rows) if rows else ""
+
+
+def rows_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; a column for whatever any of them has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return table_csv(columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def table_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -90,25 +98,48 @@ def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStor
     """Return what the study's further questions found about each model, with the study that they belong to."""
     from numembed.examinations.told import findings, told
 
-    answers = [
-        {"examination": name, "model": finding.result.model.name, "sentence": told(finding)[0], "found": finding.found}
-        for name in study.examine
-        for finding in findings(study, results, name, store)
-    ]
+    answers = []
+    for finding in (one for name in study.examine for one in findings(study, results, name, store)):
+        answer: dict[str, Any] = {
+            "examination": finding.name,
+            "model": finding.result.model.name,
+            "sentence": told(finding)[0],
+        }
+        if finding.name == "grouping" and finding.explanation is not None:
+            answer["explanation"] = finding.explanation.as_json()
+        answers.append(answer | {"found": finding.found})
     return json.dumps({"study": study.as_dict(), "answers": answers}, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStore) -> None:
-    """Write study.json, scores.csv and maps.html into ``folder``, and answers.json where the study asks further."""
-    scores = [score for result in outcome.results for score in result.scores]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    """Write study.json, scores.csv and maps.html into ``folder``.
+
+    Also pairs.csv where windows were redrawn, and answers.json where the study asks further.
+    """
+    pairs = pairs_csv(study, outcome.results)
+    with _writing(folder):
         (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "scores.csv").write_text(scores_csv(scores, outcome.floors), encoding="utf-8")
+        (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.floors), encoding="utf-8")
+        if pairs:
+            (folder / "pairs.csv").write_text(pairs, encoding="utf-8")
         if study.examine:
             (folder / "answers.json").write_text(answers_json(study, outcome.results, store), encoding="utf-8")
         if outcome.results:
             (folder / "maps.html").write_text(maps_html(study, outcome.results, store), encoding="utf-8")
+
+
+def write_leakage(folder: Path, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write study.json and what its sequences give away, leakage.csv, into ``folder``."""
+    with _writing(folder):
+        (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
+        (folder / "leakage.csv").write_text(rows_csv(rows), encoding="utf-8")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise BadChoice(
             f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."

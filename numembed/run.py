@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
@@ -37,6 +37,7 @@ from numembed.study import (
     pinned_before,
     redrawings,
     result_key,
+    stored_designs,
     stored_result,
 )
 
@@ -100,7 +101,7 @@ def run(
                 job.explanation(found[index])
                 job.projections(methods)
                 if methods == LATE:
-                    job.designs()
+                    found[index] = replace(found[index], designs=job.designs())
                     job.examinations(found[index])
                     job.twin()
                     report(index, "done", 1, 1, "")
@@ -153,11 +154,15 @@ class _ModelRun:
         )
         self.results.put(key, found.as_json())
 
-    def designs(self) -> None:
-        """Score the model on every redrawn design; the vectors of its texts are stored like all others."""
+    def designs(self) -> Mapping[str, tuple[float, ...]]:
+        """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
         study, key = self.study, design_key(self.study, self.spec, self.study.designs)
-        if not study.designs or self.results.designs(key):
-            return
+        if study.designs and not self.results.designs(key):
+            self.results.put_designs(key, self._redrawn())
+        return stored_designs(study, self.spec, self.results)
+
+    def _redrawn(self) -> dict[str, list[float]]:
+        study = self.study
         found: dict[str, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
             self.report(self.index, "redraw", done, study.designs, "")
@@ -167,7 +172,7 @@ class _ModelRun:
             values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
             for name, value in values.items():
                 found.setdefault(name, []).append(value)
-        self.results.put_designs(key, found)
+        return found
 
     def examinations(self, result: ModelResult) -> None:
         """Answer the further questions that the study asks about this model."""

@@ -177,6 +177,17 @@ def redrawings(study: Study, count: int) -> Iterator[SequenceSet]:
         yield matched(design, study.matched)
 
 
+def design_of(study: Study) -> str:
+    """Return which sequences a study scores, in a few words.
+
+    >>> design_of(Study(("even", "odd"), (model("last_digits"),), length=10))
+    'even, odd: 4 windows of 10 terms each, from term 0'
+    """
+    start = study.first_window * study.length
+    told = f"{', '.join(study.families)}: {study.per_family} windows of {study.length} terms each, from term {start:,}"
+    return f"{told}, made equal in {', '.join(study.matched)}" if study.matched else told
+
+
 def dimensions(n: int) -> tuple[int, ...]:
     """Return the dimensions in which n sequences are mapped: with many, flat maps only, as 3-D ones take minutes."""
     return DIMENSIONS if n <= FLAT_ABOVE else DIMENSIONS[:1]

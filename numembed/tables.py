@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.estimates import quantile
+from numembed.evidence import evidence_of
 from numembed.floors import SILHOUETTE
 from numembed.models.baselines import BASELINES, Matrix
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.models.rows import Row
-from numembed.paper import TABLE_2, PublishedScore, paper_study
+from numembed.paper import TABLE_2, PublishedScore, paper_study, published
 from numembed.results import ModelResult, ResultStore
 from numembed.study import Study, stored_result
 
@@ -24,6 +27,7 @@ KINDS = {  # how a chart calls the families of models
     "encoder": "encoder", "llm": "language model", "lora": "language model + LoRA", "souping": "souping",
     "slerp": "SLERP", "static": "static", "scratch": "made here",
 }  # fmt: skip
+_PRINTED = ("silhouette_families", "davies_bouldin_families", "silhouette_kmeans", "davies_bouldin_kmeans")
 _HEAVY = ("char_ngrams",)  # needs scikit-learn, which the web process never imports
 
 
@@ -115,6 +119,32 @@ def own_line(result: ModelResult) -> PublishedScore:
 def _redrawn_sd(result: ModelResult) -> float | None:
     values = [value for value in result.designs.get(SILHOUETTE, ()) if not math.isnan(value)]
     return statistics.stdev(values) if len(values) >= FEWEST_DESIGNS else None
+
+
+def model_rows(own: Sequence[ModelResult]) -> list[dict[str, Any]]:
+    """Return the paper's Table 2 beside what was run here, one row a model; None where one side has nothing.
+
+    ``inside`` says whether the paper's silhouette lies where other windows of our run would score.
+    """
+    ours = {own_line(result).model: result for result in own}
+    names = list(dict.fromkeys([line.model for line in TABLE_2] + list(ours)))
+    return [_model_row(name, published(name), ours.get(name)) for name in names]
+
+
+def _model_row(name: str, printed: PublishedScore | None, result: ModelResult | None) -> dict[str, Any]:
+    theirs = {f"paper_{field}": getattr(printed, field, None) for field in _PRINTED}
+    line, score = (None, None) if result is None else (own_line(result), result.score("silhouette", "families"))
+    row = {"part": "model", "model": name} | theirs | {field: getattr(line, field, None) for field in _PRINTED}
+    redrawn = evidence_of([result])[0] if result is not None else None
+    span = redrawn.redrawn if redrawn is not None else None
+    low, high = (None, None) if span is None or math.isnan(span.low) else (span.low, span.high)
+    return row | {
+        "difference": line.silhouette_families - printed.silhouette_families if printed and line else None,
+        "redrawn_low": low, "redrawn_high": high, "designs": redrawn.designs if redrawn else None,
+        "inside": low <= printed.silhouette_families <= high if printed and low is not None and high is not None
+        else None,
+        "p": score.p if score else None,
+    }  # fmt: skip
 
 
 @functools.cache

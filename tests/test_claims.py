@@ -35,6 +35,7 @@ from numembed.tables import (
     baseline_levels,
     facts_of_line,
     figure_number,
+    model_rows,
     own_line,
     own_results,
     size_of,
@@ -393,12 +394,31 @@ def test_gaps_of_own_runs_are_held_against_their_own_redrawn_windows() -> None:
 def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["paper", "--json"]) == 0
     rows = [json.loads(line, parse_constant=pytest.fail) for line in capsys.readouterr().out.splitlines()]
+    models = [row for row in rows if row["part"] == "model"]
+    assert [row["model"] for row in models] == [line.model for line in TABLE_2]
+    assert [row["paper_silhouette_families"] for row in models] == [line.silhouette_families for line in TABLE_2]
+    assert {row["silhouette_families"] for row in models} == {row["inside"] for row in models} == {None}
+    rows = [row for row in rows if row["part"] == "claim"]
     assert [row["name"] for row in rows] == list(JUDGE)
     assert [row["table_2"]["word"] for row in rows] == [verdict.word for verdict in judged(TABLE_2)]
     assert {row["here"]["word"] for row in rows} == {FEW}
     assert main(["paper"]) == 0
     told = capsys.readouterr().out
     assert all(claim.question in told and claim.quotation in told for claim in CLAIMS)
+
+
+@pytest.mark.parametrize(("away", "inside"), [(0.0, True), (0.5, False)])
+def test_our_value_stands_beside_the_papers(settings: Settings, away: float, inside: bool) -> None:
+    line = next(one for one in TABLE_2 if (row := facts_of_line(one)) is not None and model(row.name).resolved)
+    store_as_run(settings, line)
+    with ResultStore(settings.app_db) as results:
+        (own,) = own_results(results)
+    values = tuple(line.silhouette_families + away + shift for shift in (-0.01, 0.0, 0.01))
+    row = next(one for one in model_rows([replace(own, designs={"silhouette families": values})]) if one["designs"])
+    assert row["model"] == line.model and row["inside"] is inside and row["designs"] == 3
+    assert row["silhouette_families"] == line.silhouette_families == row["paper_silhouette_families"]
+    assert row["difference"] == 0 and row["redrawn_low"] < values[1] < row["redrawn_high"]
+    assert model_rows([own])[0].keys() == row.keys() and len(model_rows([own])) == len(TABLE_2)
 
 
 def test_the_claims_need_nothing_heavy(home: Path) -> None:

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,11 @@ from numembed.cli import main
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import CATALOGUE
 from numembed.paper import paper_study
+from numembed.results import ResultStore
 from numembed.sequences.families import FAMILIES
-from numembed.study import Study
+from numembed.sequences.leakage import leakage
+from numembed.settings import Settings
+from numembed.study import Study, stored_examination, stored_explanation
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +160,24 @@ def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     assert again.out == answer.out
 
 
+def test_redrawn_designs_and_pairs_are_told_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
+    models = (tiny_model, f"{tiny_model} dim=8", "last_digits")
+    asked = ("run", "--models", *models, *SMALL, "--designs", 4)
+    answer = call(*asked, "--json", "--out", tmp_path)
+    *scores, pair = answer.rows
+    assert answer.code == 0 and len(scores) == 18
+    for row in scores:
+        assert row["designs"] == 4 and row["redrawn_low"] < row["value"] + 1 and row["redrawn_sd"] >= 0
+        assert {"low", "high", "redrawn_high", "p_holm", "p_within", "z", "chance_mean", "gain", "seed"} <= set(row)
+    assert scores[0]["p_holm"] >= scores[0]["p"] and scores[0]["random_weights"] is not None
+    assert {pair["first"], pair["second"]} == {"tiny", "tiny dim=8"} and pair["designs"] == 4
+    assert pair["p_holm"] == pair["p"] and pair["low"] < pair["difference"] < pair["high"] and pair["sentence"]
+    assert (tmp_path / "pairs.csv").read_text().splitlines()[1].startswith(pair["first"])
+    plain = call(*asked).out.splitlines()
+    assert plain[0].split()[-4:] == ["redrawn_low", "redrawn_high", "redrawn_sd", "designs"]
+    assert plain[-1] == pair["sentence"]
+
+
 def test_lists(call: Call) -> None:
     families, models, metrics = (call(name, "--json") for name in ("families", "models", "metrics"))
     assert [answer.code for answer in (families, models, metrics)] == [0, 0, 0]
@@ -216,19 +237,69 @@ def test_a_run_from_the_store_imports_nothing_heavy(call: Call, tiny_model: Path
     assert imported == ["sympy"] or imported == []  # the families' own arithmetic
 
 
+PLACES = {"nearest", "neighbours", "order", "tree", "twin"}  # numbers of rows or families: the command line names them
+PAGES = {"explain": "grouping", "probe": "probes", "stress": "stress", "maps": "maps", "land": "landing"}
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number of nested JSON values, but for places in lists."""
+    if isinstance(value, dict):
+        value = [one for name, one in value.items() if name not in PLACES]
+    if isinstance(value, list):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["explain", "probe", "stress", "maps"])
-def test_every_number_of_a_page_is_in_the_command_line_and_in_the_export(call: Call, tmp_path: Path, verb: str) -> None:
-    asked = (verb, "--models", "last_digits", "--families", "even", "odd", "primes", "--length", "20")
+@pytest.mark.parametrize("verb", PAGES)
+def test_every_number_of_a_page_is_in_the_command_line_and_in_the_export(
+    call: Call, settings: Settings, tmp_path: Path, verb: str
+) -> None:
+    query = ("2, 4, 6",) if verb == "land" else ()
+    asked = (verb, *query, "--models", "last_digits", "--families", "even", "odd", "primes", "--length", "20")
     plain = call(*asked)
     assert plain.code == 0 and plain.out.startswith("Last digits (seed 0). ") and plain.err == ""
     answer = call(*asked, "--json", "--out", str(tmp_path))
     first, *rows = answer.rows
     assert first["sentence"] and first["sentence"] in plain.out
-    assert len(rows) >= 4 and all(row["model"] == "Last digits" and row["seed"] == 0 for row in rows)
-    kept = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
-    assert kept["answers"][0]["sentence"] == first["sentence"] and kept["study"]["seed"] == 0
-    assert kept["answers"][0]["found"]
+    assert all(row["model"] == "Last digits" and row["seed"] == 0 and row["designs"] == 0 for row in rows)
+    written = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
+    study, (kept,) = Study.from_dict(written["study"]), written["answers"]
+    assert kept["sentence"] == first["sentence"] and study.seed == 0
+    with ResultStore(settings.app_db) as results:
+        stored = stored_examination(study, study.models[0], PAGES[verb], results)
+        explanation = stored_explanation(study, study.models[0], results)
+    assert stored and kept["found"] == stored
+    shown = [stored]
+    if verb == "explain":
+        assert explanation is not None and kept["explanation"] == explanation.as_json()
+        shown.append(explanation.as_json())
+    numbers = set(_numbers(shown))
+    assert len(numbers) > 3 and numbers - set(_numbers(rows)) == set()
+
+
+def test_what_the_sequences_give_away_is_told_and_written(call: Call, tmp_path: Path) -> None:
+    asked = ("sequences", "--families", "even", "odd", "squares", "--length", 30, "--seed", 3)
+    first, *rows = call(*asked, "--json", "--out", tmp_path).rows
+    study = Study.from_json((tmp_path / "study.json").read_text())
+    found = leakage(study.sequences, token_counts=[0] * len(study.sequences), seed=3)
+    assert study.families == ("even", "odd", "squares") and found.sentences[0] in first["sentence"]
+    assert all(row["seed"] == 3 and row["design"].startswith("even, odd, squares") for row in rows)
+    by_part = {part: [row for row in rows if row["part"] == part] for part in ("family", "shared", "clue")}
+    assert [row["numbers"] for row in by_part["family"]] == found.shared.diagonal().tolist()
+    assert [row["repeated"] for row in by_part["family"]] == found.repeated.tolist()
+    assert [row["numbers"] for row in by_part["shared"]] == [found.shared[at] for at in ((0, 1), (0, 2), (1, 2))]
+    for row, clue in zip(by_part["clue"][:2], found.clues[:2], strict=True):
+        assert (row["named"], row["tried"], row["guessing"], row["p"], row["overlap"]) == (
+            clue.named, clue.tried, clue.guessing, clue.p, clue.overlap,
+        )  # fmt: skip
+        assert row["values"] == clue.values.tolist()
+    assert by_part["clue"][2]["name"] == "tokens" and min(by_part["clue"][2]["values"]) > 30
+    assert (tmp_path / "leakage.csv").read_text().count("\n") == len(rows) + 1
+    plain = call(*asked)
+    assert plain.code == 0 and first["sentence"] in plain.out and "guessing" in plain.out
 
 
 def test_a_text_of_ones_own_lands_somewhere(call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,8 +13,11 @@ import numpy as np
 import pytest
 
 from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
+from numembed.analysis.significance import holm
 from numembed.errors import BadChoice, Cancelled
-from numembed.evidence import compared, evidence_of
+from numembed.evidence import compared, evidence_of, evidence_rows, pairs_of
+from numembed.export import scores_csv
+from numembed.floors import Floors
 from numembed.models.catalogue import model
 from numembed.models.encoders import LoadedModel
 from numembed.models.spec import ModelSpec
@@ -50,7 +55,10 @@ def test_every_silhouette_carries_its_evidence(carry_out: Run) -> None:
     assert score.p_within is not None and score.p_within < 0.01
     assert score.low is not None and score.high is not None and score.low < score.value < score.high
     assert Score.from_json(score.as_json()) == score
-    assert all(other.z is None for other in result.scores if other is not score)
+    index = result.score("davies_bouldin", "families")
+    assert index.p is not None and index.p < 0.001 and index.z is not None and index.z < -2 and index.low is None
+    assert index.p_within is not None and index.p_within < 0.01 and Score.from_json(index.as_json()) == index
+    assert all(other.z is None for other in result.scores if other.labels == "kmeans")  # KMeans chose its own groups
 
 
 def test_many_sequences_have_no_slow_evidence() -> None:
@@ -143,6 +151,60 @@ def test_how_many_sequences_are_needed_does_not_depend_on_how_many_groups_kmeans
     fewer = [replace(one, clusters=np.repeat(np.arange(2), 12)) for one in table]
     (told,) = compared(table, families=6)
     assert "sequences per family might tell them apart" in told and compared(fewer, families=6) == (told,)
+
+
+def test_every_pair_is_judged_together_and_one_that_cannot_be_compared_says_why() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.02, 30)
+    shifted = [(noise + np.random.default_rng(i).normal(0, 0.01, 30) + i / 10).tolist() for i in range(3)]
+    table = [_result(name, i / 10, 0.1, shifted[i]) for i, name in enumerate("abc")]
+    pairs = pairs_of([*table, _result("count", 0.6, 0.1, shifted[0], baseline=True)], families=6)
+    assert [(one.first, one.second) for one in pairs] == [("c", "b"), ("c", "a"), ("b", "a")]
+    assert all(one.distinguishable and one.low < one.difference < one.high and one.designs == 30 for one in pairs)
+    assert [one.p_holm for one in pairs] == list(holm([one.p for one in pairs]))
+    few = pairs_of([table[2], _result("few", 0.0, 0.1, shifted[0][:5]), _result("none", -0.1, 0.1, [])], families=6)
+    assert [math.isnan(one.difference) and one.p_holm is None for one in few] == [True] * 3
+    assert few[0].sentence == (
+        "c and few cannot be compared: c has the scores of 30 and few has the scores of 5 redrawn designs; "
+        "redraw the windows of both as often."
+    )
+    assert len(compared([table[2], _result("few", 0.0, 0.1, shifted[0][:5])], families=6)) == 1
+    assert pairs_of([_result("a", 0, 0.5, []), _result("b", 0, 0.5, [])], families=6) == ()
+
+
+def test_a_pair_that_only_stands_out_alone_is_not_claimed() -> None:
+    table = [_result(str(i), 0, 0.5, np.random.default_rng(i).normal(0, 0.02, 30).tolist()) for i in range(12)]
+    alone = [one for one in pairs_of(table, families=6) if abs(one.low) + abs(one.high) == abs(one.low + one.high)]
+    assert alone and not any(one.distinguishable for one in alone)
+    assert all(one.sentence.endswith("when all 66 pairs are judged together.") for one in alone)
+
+
+def test_one_table_holds_the_evidence_of_every_score(carry_out: Run) -> None:
+    study = _study("digit_counts", "log_magnitude", designs=4)
+    outcome = carry_out(study)
+    rows = evidence_rows(study, outcome.results, outcome.floors)
+    assert len(rows) == 12 and all(list(row) == list(rows[0]) for row in rows)
+    for row, score in zip(rows, (score for one in outcome.results for score in one.scores), strict=True):
+        assert (row["model"], row["metric"], row["labels"], row["value"]) == (
+            score.model, score.metric, score.labels, score.value,
+        )  # fmt: skip
+        assert (row["seed"], row["designs"]) == (0, 4) and row["design"].startswith(
+            "even, odd, primes: 3 windows of 10"
+        )
+        assert row["redrawn_low"] < row["redrawn_high"] and row["redrawn_sd"] > 0 and row["best_baseline"]
+        assert (row["p"] is not None) == (score.labels == "families")
+        assert score.labels == "families" or row["note"].startswith(("KMeans chose", "adjusted for chance"))
+    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.floors))))
+    for line, row in zip(lines, rows, strict=True):
+        assert {name: "" if value is None else str(value) for name, value in row.items()} == line
+
+
+def test_a_gain_is_better_above_nothing_whatever_the_metric() -> None:
+    floors = Floors({"count": {"silhouette families": 0.6, "davies_bouldin families": 1.0}})
+    one = _result("a", 0.7, 0.1, [])
+    one = replace(one, scores=(*one.scores, Score("a", "davies_bouldin", "families", 0.8)))
+    assert [evidence_of([one], floors, f"{name} families")[0].gain for name in ("silhouette", "davies_bouldin")] == [
+        pytest.approx(0.1), pytest.approx(0.2),
+    ]  # fmt: skip
 
 
 def test_null_data_claim_no_difference() -> None:

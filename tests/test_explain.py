@@ -14,7 +14,8 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
-from numembed.explain import LARGEST, Explanation, explain, followed, rows_of, tree_members
+from numembed.examinations.explanation import rows_of
+from numembed.explain import LARGEST, Explanation, explain, followed, tree_members
 from numembed.explain_words import matched_sentence, nearest_sentence, sentence_of, shares_sentence, tree_sentence
 from numembed.figures.explain import (
     agreement_figure,
@@ -174,6 +175,18 @@ def test_every_number_has_a_row() -> None:
     rows = rows_of(found, SEQUENCES)
     parts = [row["part"] for row in rows]
     assert parts.count("agreement") == len(found.agreements) and parts.count("share") == 3
+    assert parts.count("confusion") == len(found.counts) * 4 and parts.count("sequence") == len(SEQUENCES)
+    assert parts.count("join") == 3 and {row["name"] for row in rows if row["part"] == "confusion"} == set(
+        found.cluster_names
+    )
+    assert sum(row["sequences"] for row in rows if row["part"] == "confusion") == len(SEQUENCES)
+    whole = [row for row in rows if row["part"] == "sequence"]
+    assert [row["silhouette"] for row in whole] == list(found.silhouettes)
+    assert whole[0]["nearest_family"] in ("Primes", "Fibonacci numbers", "Squares")
+    assert [tuple(row["cosines"]) for row in whole] == list(found.similarity)
+    assert next(row for row in whole if row["place"] == 1) is whole[found.order[0]]
+    *_, last = (row for row in rows if row["part"] == "join")
+    assert last["distance"] == found.tree[-1][2] and (last["one"] + last["other"]).count(",") == 2
     assert parts.count("alike") == 3 and parts.count("neighbour") == 5 * len(SEQUENCES)
     first = next(row for row in rows if row["part"] == "neighbour")
     assert first["sequence"] == "Even numbers, window 1" and first["neighbour"].startswith("Even numbers")

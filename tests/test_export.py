@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def test_scores_keep_every_digit_and_names_are_no_formulas() -> None:
         Score("=HYPERLINK(0)", "silhouette", "families", -0.09217342734336853, p=0.1908),
         Score('a,b\n"c"', "ari", "kmeans", float("nan"), note="needs at least 2 families"),
     ]
-    rows = list(csv.DictReader(io.StringIO(scores_csv(scores))))
+    study = Study(("even", "odd"), (model("last_digits"),))
+    results = [ModelResult(replace(study.models[0], name=one.model), 3, (one,), np.arange(6) % 2) for one in scores]
+    rows = list(csv.DictReader(io.StringIO(scores_csv(study, results))))
     assert float(rows[0]["value"]) == -0.09217342734336853
     assert rows[0]["model"] == "'=HYPERLINK(0)"
     assert rows[0]["note"] == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.evidence import best_baseline, evidence_of, score_rows
+from numembed.evidence import best_baseline, evidence_of, evidence_rows
 from numembed.export import scores_csv
 from numembed.floors import Floors, stored_floors
 from numembed.models import encoders
@@ -87,11 +87,12 @@ def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
 def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(settings: Settings) -> None:
     outcome = carry_out(paper_study("last_digits", "string_length"), settings)
     assert outcome.floors.twins == {}
-    scores = [score for result in outcome.results for score in result.scores]
-    lines = list(csv.DictReader(io.StringIO(scores_csv(scores, outcome.floors))))
+    study, scores = paper_study(), [score for result in outcome.results for score in result.scores]
+    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.floors))))
     assert lines[0]["best_baseline"] == "Last digits" and float(lines[0]["best_baseline_value"]) == scores[0].value
     assert lines[0]["random_weights"] == ""
-    assert [row["value"] for row in score_rows(scores)] == [score.as_json()["value"] for score in scores]
+    rows = evidence_rows(study, outcome.results)
+    assert [row["value"] for row in rows] == [score.as_json()["value"] for score in scores]
 
 
 def test_other_sequences_have_other_floors(settings: Settings) -> None:

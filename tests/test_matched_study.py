@@ -81,7 +81,7 @@ def test_a_run_scores_the_matched_sequences_and_redraws_them(settings: Settings)
         found = stored_result(Study.from_json(study.to_json()), study.models[0], results)
         assert found is not None and found.score("silhouette", "families").value == fair
         assert {len(values) for values in found.designs.values()} == {3}
-        assert "silhouette" in scores_csv(found.scores)
+        assert "silhouette" in scores_csv(study, [found])
 
 
 def test_what_cannot_be_matched_ends_the_job_with_its_sentence(settings: Settings) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from numembed.export import PLOTLY_CONFIG
+from numembed.export import PLOTLY_CONFIG, rows_csv
 from numembed.figures.leakage import clue_figure, shared_figure
-from numembed.sequences.leakage import MOST_ROWS, Leakage, leakage
+from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Leakage, leakage, rows_of
 from numembed.sequences.matching import MATCHINGS, matching_sentence
 from numembed.study import Study
 from ui.choice import cached_study
@@ -14,7 +14,6 @@ from ui.families import token_counts
 from ui.frame import theme
 from ui.words import md_text
 
-_COUNTED_CHARS = 300_000  # of all texts; the tokens of longer sets are not counted
 _METHOD = (
     "Counted are distinct numbers in the texts that the models read; shares are of the family with fewer of them. "
     "To see how far a single number such as the text length tells the families, each sequence is given the family of "
@@ -40,6 +39,10 @@ def give_away(study: Study) -> None:
     _strips(study, found)
     with st.expander("How this is computed, and what can be made equal", key="leakage_more"):
         st.markdown(_METHOD)
+        st.download_button(
+            "All numbers (CSV)", rows_csv(rows_of(found, study.sequences)), "numembed-leakage.csv", "text/csv",
+            key="save leakage", on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
         for entry in MATCHINGS:
             st.markdown(f"**{entry.title}.** {entry.summary} {entry.facts['meaning']}")
 
@@ -79,5 +82,5 @@ def _strips(study: Study, found: Leakage) -> None:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _leakage(study_json: str) -> Leakage:
     study = cached_study(study_json)
-    few = sum(map(len, study.sequences.texts)) <= _COUNTED_CHARS
+    few = sum(map(len, study.sequences.texts)) <= COUNTED_CHARS
     return leakage(study.sequences, token_counts=token_counts(study_json, MOST_ROWS) if few else None, seed=study.seed)

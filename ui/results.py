@@ -18,7 +18,7 @@ from numembed.sequences.families import family
 from numembed.sequences.matching import matching_sentence
 from numembed.study import Study
 from numembed.summary import headline
-from ui.evidence import show_evidence, too_few
+from ui.evidence import show_evidence, too_few, with_designs
 from ui.frame import result_store
 from ui.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.table import Cell, Column, number, selected_rows, table
@@ -161,11 +161,11 @@ def _downloads(study: Study, results: Sequence[ModelResult], floors: Floors) -> 
         with result_store() as store:
             return maps_html(study, results, store)
 
-    scores = [score for result in results for score in result.scores]
+    def scores() -> str:
+        return scores_csv(study, with_designs(study, results), floors)
+
     with st.container(horizontal=True):
-        st.download_button(
-            "Table (CSV)", scores_csv(scores, floors), "numembed-scores.csv", "text/csv", on_click="ignore"
-        )
+        st.download_button("Table (CSV)", scores, "numembed-scores.csv", "text/csv", on_click="ignore")
         st.download_button("Maps (HTML)", maps, "numembed-maps.html", "text/html", on_click="ignore")
         st.download_button(
             "Study (JSON)", study.to_json(), "numembed-study.json", "application/json", on_click="ignore"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from numembed.analysis.metrics import Labels, Matrix, rescaled
 from numembed.registry import Range, Registry
 
+_DOUBLE_UP_TO = 1 << 24  # numbers; twice as wide they take 128 MiB
 LABELLINGS: Registry[Callable[..., Labels]] = Registry("labelling")
 
 
@@ -32,15 +34,38 @@ def kmeans(
 
     With fewer distinct vectors than families there are only as many clusters.
     """
+    from sklearn import config_context
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    wanted = len(np.unique(labels))
-    count = min(wanted, len(matrix) and len(np.unique(matrix, axis=0)))
+    count = _distinct(matrix, len(np.unique(labels)))
     if count < 2:
         return np.zeros(len(matrix), dtype=np.int64)
+    rows = rescaled(matrix)
+    if rows.size <= _DOUBLE_UP_TO:  # scikit-learn is quicker where it need not widen the numbers for every distance
+        rows = rows.astype(np.float64)
     # More than two threads add up the centres in any order, and the last digits would differ from run to run.
-    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
+    one_thread = _libraries().limit(limits=1, user_api="openmp")
+    unchecked = config_context(assume_finite=True, skip_parameter_validation=True)
+    with one_thread, unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rescaled(matrix))
+        found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rows)
     return np.asarray(found, dtype=np.int64)
+
+
+def _distinct(matrix: Matrix, most: int) -> int:
+    """Return how many rows differ; counting ends at ``most``."""
+    seen: set[bytes] = set()
+    for row in matrix:
+        seen.add((row + 0.0).tobytes())  # −0 is 0
+        if len(seen) >= most:
+            break
+    return len(seen)
+
+
+@functools.cache
+def _libraries() -> Any:
+    """Return what holds scikit-learn's threads; looking for its libraries takes longer than grouping a few vectors."""
+    import sklearn.cluster  # noqa: F401  loads them
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()

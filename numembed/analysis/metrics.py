@@ -6,7 +6,7 @@ Facts: ``kind`` "separation" takes (matrix, labels), "agreement" takes (labels, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ Matrix = NDArray[np.float32]
 Labels = NDArray[np.int64]
 METRICS: Registry[Callable[..., float]] = Registry("metric")
 Distance = Literal["euclidean", "cosine"]
+ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
+_STRETCH_NUMBERS = 1 << 23  # distances looked at together
 _SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
 
 
@@ -31,15 +33,9 @@ _SAME = np.float32(1e-6)  # as a share: what single precision does not tell from
 def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> float:
     """How much closer each sequence lies to its own group than to the nearest other; from −1 to 1, higher is better.
 
-    Equal to scikit-learn's silhouette_score. Rousseeuw 1987; formula (1) of the paper.
+    Equal to scikit-learn's silhouette_score up to its rounding. Rousseeuw 1987; formula (1) of the paper.
     """
-    if undefined_reason(matrix, labels):
-        return math.nan
-    if distance == "cosine":
-        return float(_cosine_silhouettes(matrix, labels).mean())
-    from sklearn.metrics import silhouette_score
-
-    return float(silhouette_score(rescaled(matrix), labels))
+    return silhouettes(matrix, labels, distance=distance)[0]
 
 
 @METRICS.register(
@@ -58,9 +54,13 @@ def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
     """
     if undefined_reason(matrix, labels):
         return math.nan
-    from sklearn.metrics import davies_bouldin_score
-
-    return float(davies_bouldin_score(rescaled(matrix), labels))
+    groups, own = np.unique(labels, return_inverse=True)
+    rows, members = centred(matrix), np.eye(len(groups))[own]
+    centres = (members.T @ rows) / members.sum(axis=0)[:, None]
+    widths = (members.T @ np.linalg.norm(rows - centres[own], axis=1)) / members.sum(axis=0)
+    gaps = np.linalg.norm(centres[:, None] - centres, axis=2)
+    gaps[gaps <= ONE_CENTRE * np.abs(rows).max()] = math.inf
+    return float(((widths[:, None] + widths) / gaps).max(axis=1).mean())
 
 
 @METRICS.register(
@@ -73,9 +73,14 @@ def ari(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    from sklearn.metrics import adjusted_rand_score
-
-    return float(adjusted_rand_score(labels, clusters))
+    both = _met(labels, clusters)
+    within, by_family, by_cluster = (
+        int((counts * (counts - 1)).sum()) for counts in (both, both.sum(axis=1), both.sum(axis=0))
+    )
+    n = len(labels)
+    every, expected = n * (n - 1), by_family * by_cluster  # whole numbers: exact
+    most = (by_family + by_cluster) * every - 2 * expected
+    return 1.0 if not most else 2 * (within * every - expected) / most
 
 
 @METRICS.register(
@@ -88,9 +93,56 @@ def ami(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    from sklearn.metrics import adjusted_mutual_info_score
+    both = _met(labels, clusters)
+    of_family, of_cluster = both.sum(axis=1), both.sum(axis=0)
+    if both.size * max(of_family.max(), of_cluster.max()) > _STRETCH_NUMBERS:
+        from sklearn.metrics import adjusted_mutual_info_score
 
-    return float(adjusted_mutual_info_score(labels, clusters))
+        return float(adjusted_mutual_info_score(labels, clusters))
+    shared = _entropy(of_family) + _entropy(of_cluster) - _entropy(both[both > 0])
+    chance = _chance_information(of_family, of_cluster)
+    most = (_entropy(of_family) + _entropy(of_cluster)) / 2 - chance
+    tiny = float(np.finfo(np.float64).eps)  # as scikit-learn has it
+    return (shared - chance) / (min(most, -tiny) if most < 0 else max(most, tiny))
+
+
+def _met(labels: Labels, clusters: Labels) -> NDArray[np.int64]:
+    """Return how many members each group (rows) has in each cluster (columns)."""
+    groups, own = np.unique(labels, return_inverse=True)
+    found, into = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(own * len(found) + into, minlength=len(groups) * len(found))
+    return np.asarray(counts.reshape(len(groups), len(found)), dtype=np.int64)
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _chance_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
+    """Return the mutual information that groupings of these sizes have on average; Vinh, Epps and Bailey 2010, (24)."""
+    n = int(rows.sum())
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    a, b = rows[:, None, None], columns[None, :, None]
+    met = np.arange(1, int(min(rows.max(), columns.max())) + 1)
+    possible = (met <= np.minimum(a, b)) & (met >= a + b - n)
+    rest = [np.where(possible, left, 0) for left in (a - met, b - met, n - a - b + met)]
+    chance = sum(log_factorial[whole] for whole in (a, b, n - a, n - b)) - log_factorial[n] - log_factorial[met]
+    chance = np.where(possible, chance - sum(log_factorial[left] for left in rest), -np.inf)
+    told = met / n * np.log(n * met / (a * b)) * np.exp(chance)
+    return float(told.sum())
+
+
+def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "euclidean") -> list[float]:
+    """Return the silhouette of each labelling (n,) of the same vectors; their distances are computed once."""
+    undefined = [bool(undefined_reason(matrix, labels)) for labels in labellings]
+    known = [labels for labels, without in zip(labellings, undefined, strict=True) if not without]
+    if distance == "cosine":
+        values = [float(_cosine_silhouettes(matrix, labels).mean()) for labels in known]
+    else:
+        values = _euclidean_silhouettes(matrix, known) if known else []
+    found = iter(values)
+    return [math.nan if without else next(found) for without in undefined]
 
 
 def undefined_reason(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> str:
@@ -176,10 +228,52 @@ def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
     most = np.outer(halves, sizes) + np.bincount(own, halves)
     sums = np.where(most - dots > _SAME * most, most - dots, 0)  # less is the rounding of equal directions
     to_itself = ~matrix.any(axis=1)  # a zero row is at distance 1 of every other and, by this form, of itself
-    within = (sums[rows, own] - to_itself) / np.maximum(sizes[own] - 1, 1)
+    return _from_sums(sums, sums[rows, own] - to_itself, own, sizes)
+
+
+def _euclidean_silhouettes(matrix: Matrix, labellings: Sequence[Labels]) -> list[float]:
+    """Return the mean silhouette of each labelling, from the summed distances of every point to every group."""
+    owns = [np.unique(labels, return_inverse=True)[1] for labels in labellings]
+    members = np.hstack([np.eye(int(own.max()) + 1)[own] for own in owns])
+    sums, values, first = _summed_gaps(centred(matrix), members), [], 0
+    for own in owns:
+        sizes = np.bincount(own)
+        to_groups = sums[:, first : first + len(sizes)]
+        values.append(float(_from_sums(to_groups, to_groups[np.arange(len(own)), own], own, sizes).mean()))
+        first += len(sizes)
+    return values
+
+
+def _summed_gaps(rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the summed distances (n, k) of each of ``rows`` (n, d) to the ``members`` (n, k) of each group."""
+    n, squares = len(rows), np.einsum("ij,ij->i", rows, rows)
+    step, parts = max(1, _STRETCH_NUMBERS // n), []
+    for start in range(0, n, step):
+        stretch = slice(start, start + step)
+        gaps = rows[stretch] @ rows.T
+        gaps *= -2
+        gaps += squares[stretch, None]
+        gaps += squares
+        np.maximum(gaps, 0, out=gaps)
+        gaps[np.arange(len(gaps)), np.arange(start, start + len(gaps))] = 0
+        parts.append(np.sqrt(gaps, out=gaps) @ members)
+    return np.concatenate(parts)
+
+
+def _from_sums(
+    sums: NDArray[np.floating], inside: NDArray[np.floating], own: NDArray[np.intp], sizes: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return each point's silhouette (n,) from its summed distances (n, k) to all groups and (n,) inside its own."""
+    within = inside / np.maximum(sizes[own] - 1, 1)
     means = sums / sizes
-    means[rows, own] = np.inf
+    means[np.arange(len(own)), own] = np.inf
     nearest = means.min(axis=1)
     widest = np.maximum(within, nearest)
     values = np.divide(nearest - within, widest, out=np.zeros(len(own)), where=widest > 0)
     return np.where(sizes[own] > 1, values, 0.0)
+
+
+def centred(matrix: Matrix) -> NDArray[np.float64]:
+    """Return the rows around their mean in double precision, where differences lose no digits."""
+    rows = np.asarray(rescaled(matrix), dtype=np.float64)
+    return np.asarray(rows - rows.mean(axis=0))

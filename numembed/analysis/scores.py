@@ -17,10 +17,10 @@ from numembed.analysis.metrics import (
     ari,
     davies_bouldin,
     davies_bouldin_note,
-    silhouette,
+    silhouettes,
     undefined_reason,
 )
-from numembed.analysis.significance import PermutationTest, permutation_test, smallest_p
+from numembed.analysis.significance import Metric, permutation_test, smallest_p
 from numembed.progress import Progress, silent
 
 EVIDENCE_UP_TO = 5_000  # sequences; beyond, shuffling within windows and leaving each out take minutes
@@ -34,7 +34,7 @@ class Score:
     metric: str
     labels: str
     value: float
-    p: float | None = None  # of the permutation test
+    p: float | None = None  # of the permutation test, towards the better side
     chance_mean: float | None = None  # what shuffled families score
     chance_low: float | None = None  # 95 % of the shuffles lie between these two
     chance_high: float | None = None
@@ -62,10 +62,11 @@ def plain_scores(
 ) -> dict[str, float]:
     """Return the values of all scores by "metric labels", without any evidence; NaN where undefined."""
     clusters = kmeans(matrix, labels, seed=seed)
+    by_family, by_cluster = silhouettes(matrix, labels, clusters, distance=distance)
     return {
-        "silhouette families": silhouette(matrix, labels, distance=distance),
+        "silhouette families": by_family,
         "davies_bouldin families": davies_bouldin(matrix, labels),
-        "silhouette kmeans": silhouette(matrix, clusters, distance=distance),
+        "silhouette kmeans": by_cluster,
         "davies_bouldin kmeans": davies_bouldin(matrix, clusters),
         "ari kmeans": ari(labels, clusters),
         "ami kmeans": ami(labels, clusters),
@@ -75,23 +76,32 @@ def plain_scores(
 def _evidence(
     matrix: Matrix,
     labels: Labels,
-    test: PermutationTest,
+    metric: Metric,
     windows: Labels | None,
     *,
     distance: Distance,
     permutations: int | None,
     seed: int,
-) -> dict[str, float | None]:
-    """Return z, the p value within windows and the jackknife interval of a silhouette; None where undefined."""
-    if test.note or len(labels) > EVIDENCE_UP_TO:
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Return the fields of a score that hold its evidence: shuffles, also within windows, and jackknife."""
+    test = permutation_test(
+        matrix, labels, distance=distance, permutations=permutations, seed=seed, metric=metric, progress=progress
+    )
+    if test.note:
         return {}
-    interval = jackknife(matrix, labels, distance=distance)
-    found = {"z": test.z, "low": interval.low, "high": interval.high}
-    if windows is not None:
-        within = permutation_test(
-            matrix, labels, distance=distance, permutations=permutations, seed=seed, within=windows
-        )
-        found |= {"p_within": within.p, "least_p_within": smallest_p(labels, windows)}
+    found = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
+    found["least_p"] = smallest_p(labels)
+    if len(labels) <= EVIDENCE_UP_TO:
+        found["z"] = test.z
+        if metric == "silhouette":
+            interval = jackknife(matrix, labels, distance=distance)
+            found |= {"low": interval.low, "high": interval.high}
+        if windows is not None:
+            within = permutation_test(
+                matrix, labels, distance=distance, permutations=permutations, seed=seed, within=windows, metric=metric
+            )
+            found |= {"p_within": within.p, "least_p_within": smallest_p(labels, windows)}
     return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
@@ -112,26 +122,20 @@ def score_all(
     KMeans, Davies–Bouldin and the agreement use Euclidean distance always, the silhouette the given one.
     """
     clusters = kmeans(matrix, labels, seed=seed)
-    test = permutation_test(matrix, labels, distance=distance, permutations=permutations, seed=seed, progress=progress)
-    defined = not test.note
-    no_silhouette = undefined_reason(matrix, clusters, distance=distance)
+    asked: dict[str, Any] = {"distance": distance, "permutations": permutations, "seed": seed}
+    by_family, by_cluster = silhouettes(matrix, labels, clusters, distance=distance)
+    told = davies_bouldin_note(matrix, labels)
+    of_index = {} if len(labels) > EVIDENCE_UP_TO else _evidence(matrix, labels, "davies_bouldin", windows, **asked)
     no_agreement = agreement_undefined_reason(labels, clusters)
     return (
         Score(
-            model, "silhouette", "families", silhouette(matrix, labels, distance=distance),
-            p=test.p if defined else None,
-            chance_mean=test.null_mean if defined else None,
-            chance_low=test.null_low if defined else None,
-            chance_high=test.null_high if defined else None,
-            note=test.note,
-            least_p=smallest_p(labels) if defined else None,
-            **_evidence(matrix, labels, test, windows, distance=distance, permutations=permutations, seed=seed),
+            model, "silhouette", "families", by_family, note=undefined_reason(matrix, labels, distance=distance),
+            **_evidence(matrix, labels, "silhouette", windows, progress=progress, **asked),
         ),
+        Score(model, "davies_bouldin", "families", davies_bouldin(matrix, labels), note=told, **of_index),
         Score(
-            model, "davies_bouldin", "families", davies_bouldin(matrix, labels),
-            note=davies_bouldin_note(matrix, labels),
+            model, "silhouette", "kmeans", by_cluster, note=undefined_reason(matrix, clusters, distance=distance)
         ),
-        Score(model, "silhouette", "kmeans", silhouette(matrix, clusters, distance=distance), note=no_silhouette),
         Score(
             model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters),
             note=davies_bouldin_note(matrix, clusters),

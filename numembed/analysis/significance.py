@@ -5,13 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, rescaled, silhouette, undefined_reason
+from numembed.analysis.metrics import (
+    ONE_CENTRE,
+    Distance,
+    Labels,
+    Matrix,
+    centred,
+    cosine_parts,
+    davies_bouldin,
+    davies_bouldin_note,
+    rescaled,
+    silhouette,
+    undefined_reason,
+)
 from numembed.progress import Progress, silent
 
+Metric = Literal["silhouette", "davies_bouldin"]  # with a test of its own
 _BLOCK_NUMBERS = 1 << 16  # n × b of one block of b labellings: stays in the processor's cache
 _STRETCH_BYTES = 64 * 2**20  # of the distances computed at once
 _FAR, _TINY = np.float32(np.inf), np.float32(1e-30)
@@ -23,10 +38,10 @@ _NOTHING_TO_SHUFFLE = (
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """A silhouette held against the same vectors with shuffled families."""
+    """A score held against the same vectors with shuffled families."""
 
     observed: float
-    p: float  # share of shuffles, the observed one included, that score at least as high
+    p: float  # share of shuffles, the observed one included, that score at least as well
     null_mean: float
     null_low: float  # 2.5 % of the shuffles lie below
     null_high: float  # 2.5 % above
@@ -43,27 +58,42 @@ def permutation_test(
     permutations: int | None = None,
     seed: int = 0,
     within: Labels | None = None,
+    metric: Metric = "silhouette",
     progress: Progress = silent,
 ) -> PermutationTest:
-    """Return the right-tailed permutation test of the silhouette; NaN with a note where it is undefined.
+    """Return the permutation test of a score, towards its better side; NaN with a note where it is undefined.
+
+    A silhouette is better higher, a Davies–Bouldin index (of Euclidean distances, whatever ``distance``) lower. Where
+    two groups share one centre the latter leaves them out and has no test; shuffles that come near this give it a long
+    tail, so that its p tells more than its z.
 
     ``within`` (n,) names a group of each sequence, such as its window: families then change places only inside a
     group, and what the groups stand for, such as the size of the numbers, is the same in every shuffle.
     Phipson and Smyth 2010 (the observed labelling counts); Anderson and ter Braak 2003 (restricted shuffles).
     """
-    if reason := undefined_reason(matrix, labels, distance=distance):
+    if metric == "davies_bouldin":
+        distance = "euclidean"
+    reason = undefined_reason(matrix, labels, distance=distance)
+    if reason or (metric == "davies_bouldin" and (reason := davies_bouldin_note(matrix, labels))):
         return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
     rounds = permutations or default_permutations(len(labels))
     _, own = np.unique(labels, return_inverse=True)
     strata = np.zeros_like(own) if within is None else _groups_of(within, len(own))
     if not _any_change(own, strata):
-        observed = silhouette(matrix, labels, distance=distance)
+        observed = (
+            silhouette(matrix, labels, distance=distance) if metric == "silhouette" else davies_bouldin(matrix, labels)
+        )
         return PermutationTest(observed, math.nan, math.nan, math.nan, math.nan, 0, _NOTHING_TO_SHUFFLE)
     repeated = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
-    values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
+    if metric == "silhouette":
+        values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
+        as_good = values[1:] >= values[0] - _TIE
+    else:
+        values = permuted_davies_bouldin(matrix, repeated, progress=progress)
+        as_good = values[1:] <= values[0] * (1 + _TIE)
     observed, null = float(values[0]), values[1:]
     low, high = np.quantile(null, (0.025, 0.975))
-    p = (1 + int(np.count_nonzero(null >= observed - _TIE))) / (1 + rounds)
+    p = (1 + int(np.count_nonzero(as_good))) / (1 + rounds)
     mean, spread = float(null.mean()), float(null.std())
     z = (observed - mean) / spread if spread > _TIE else math.nan
     return PermutationTest(observed, p, mean, float(low), float(high), rounds, z=z)
@@ -184,6 +214,46 @@ def _block_silhouettes(
         values[np.isin(own, alone)] = 0
     means: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
     return means
+
+
+def permuted_davies_bouldin(
+    matrix: Matrix, labellings: NDArray[np.integer], *, progress: Progress = silent
+) -> NDArray[np.float64]:
+    """Return the Davies–Bouldin index (b,) of each of b shuffles (b, n) of the same labels, for the same vectors.
+
+    Fewer vectors than they have coordinates are first turned into as many: a rotation, which moves no distance.
+    """
+    groups, sizes = np.unique(labellings[0], return_counts=True)
+    rows = centred(matrix)
+    if len(rows) < rows.shape[1]:
+        rows = np.asarray(np.linalg.qr(rows.T, mode="r")).T
+    block, values = max(64, _BLOCK_NUMBERS // max(rows.shape)), np.empty(len(labellings))
+    for start in range(0, len(labellings), block):
+        part = labellings[start : start + block]
+        values[start : start + len(part)] = _block_davies_bouldin(rows, part, groups, sizes)
+        progress(start + len(part), len(labellings), "score")
+    return values
+
+
+def _block_davies_bouldin(
+    rows: NDArray[np.float64], own: NDArray[np.integer], groups: NDArray[np.integer], sizes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the Davies–Bouldin indices (b,) of labellings ``own`` (b, n): all groups' centres, then their widths."""
+    squares, centres, widths = np.einsum("ij,ij->i", rows, rows), [], []
+    for group, size in zip(groups, sizes.tolist(), strict=True):
+        member = np.asarray(own == group, dtype=np.float64)
+        centre = (member @ rows) / size
+        gaps = squares - 2 * (centre @ rows.T) + np.einsum("ij,ij->i", centre, centre)[:, None]
+        widths.append(np.einsum("ij,ij->i", member, np.sqrt(np.maximum(gaps, 0))) / size)
+        centres.append(centre)
+    worst, one_centre = np.zeros((len(groups), len(own))), ONE_CENTRE * np.abs(rows).max()
+    for one, other in combinations(range(len(groups)), 2):
+        apart = np.linalg.norm(centres[one] - centres[other], axis=1)
+        apart[apart <= one_centre] = np.inf
+        ratio = (widths[one] + widths[other]) / apart
+        np.maximum(worst[one], ratio, out=worst[one])
+        np.maximum(worst[other], ratio, out=worst[other])
+    return np.asarray(worst.mean(axis=0))
 
 
 def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[np.float32], int], NDArray[np.float32]]:

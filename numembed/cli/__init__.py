@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from numembed.cli import listing, merging
+from numembed.cli import giving_away, listing, merging
 from numembed.cli.running import examine, run_study
 from numembed.errors import NumembedError
 from numembed.paper import PAPER_FAMILIES
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         asked.set_defaults(examination=examination)
         if examination == "landing":
             asked.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
+    given = command("sequences", giving_away.sequences, "Say what gives the families away before any model reads them.")
+    _add_sequences(given)
+    given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
     merging.add_commands(command)
     command("families", listing.families, "List the families of sequences.")
     command("models", listing.models, "List the catalogue and the baselines.")
@@ -92,18 +95,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_study(asked: argparse.ArgumentParser) -> None:
     """Let a verb choose its study: a saved one or the paper's, and what to change in it."""
-    asked.add_argument("--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)")
+    _add_sequences(asked)
     asked.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
+    asked.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
+    asked.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    asked.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
+    asked.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
+
+
+def _add_sequences(asked: argparse.ArgumentParser) -> None:
+    """Let a verb choose its sequences: those of a saved study or the paper's, and what to change in them."""
+    asked.add_argument("--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)")
     asked.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
     asked.add_argument("--per-family", type=int, help="sequences per family")
     asked.add_argument("--length", type=int, help="terms per sequence")
     asked.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
     asked.add_argument("--separator", help="what stands between two terms")
-    asked.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
     asked.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
-    asked.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
     asked.add_argument(
         "--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="make equal between families"
     )
-    asked.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
-    asked.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")

@@ -11,7 +11,7 @@ import time
 
 from numembed.analysis.metrics import METRICS
 from numembed.claims import CLAIMS, judged
-from numembed.cli.printing import Row, print_lines, print_rows
+from numembed.cli.printing import Row, print_lines, print_rows, print_table
 from numembed.errors import BadChoice
 from numembed.jobs import JobTable
 from numembed.models.baselines import BASELINES
@@ -23,8 +23,11 @@ from numembed.results import ResultStore
 from numembed.sequences.families import FAMILIES, family
 from numembed.settings import Settings
 from numembed.store import VectorStore
-from numembed.tables import own_line, own_results
+from numembed.tables import model_rows, own_line, own_results
 from numembed.verdicts import OPEN
+
+_AGREEMENT = ("model", "silhouette_families", "paper_silhouette_families", "difference", "redrawn_low", "redrawn_high",
+              "inside", "p", "davies_bouldin_families", "paper_davies_bouldin_families")  # fmt: skip
 
 
 def families(options: argparse.Namespace, settings: Settings) -> int:
@@ -109,17 +112,25 @@ def store(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def paper(options: argparse.Namespace, settings: Settings) -> int:
-    """Print the paper's claims with their verdicts on its own table and on what was run here."""
+    """Print the paper's claims with their verdicts, and its scores beside what was run here."""
     with ResultStore(settings.app_db) as results:
-        ours = judged([own_line(result) for result in own_results(results)])
+        own = own_results(results)
+    ours = judged([own_line(result) for result in own])
     for claim, found, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
         if options.json:
-            facts = {name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")}
+            facts = {"part": "claim"} | {
+                name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")
+            }
             print_lines([facts | {"table_2": dataclasses.asdict(found), "here": dataclasses.asdict(here)}])
         else:
             print(f"{claim.question} The claim {found.word}." if found.word != OPEN else f"{claim.question} It {OPEN}.")
             print(f"  “{claim.quotation}” ({claim.section})\n  {found.sentence} {found.detail}".rstrip())
             print(f"  On the runs here: {here.word}. {here.sentence}\n")
+    rows = model_rows(own)
+    if options.json:
+        print_lines(rows)
+    else:
+        print_table([{name: row[name] for name in _AGREEMENT} for row in rows])
     return 0
 
 

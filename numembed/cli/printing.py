@@ -38,5 +38,7 @@ def print_table(rows: Sequence[Row]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
+    if isinstance(value, list | tuple):  # --json prints them
+        return f"{len(value)} values" if value else "–"
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return text if len(text) <= 90 else text[:89] + "…"

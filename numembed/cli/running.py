@@ -14,7 +14,7 @@ from typing import Any
 
 from numembed.cli.printing import print_lines, print_table
 from numembed.errors import BadChoice
-from numembed.evidence import score_rows
+from numembed.evidence import evidence_rows, pair_rows
 from numembed.examinations.told import Finding, findings, told
 from numembed.jobs import JobTable
 from numembed.models.encoders import LoadedModel
@@ -26,17 +26,22 @@ from numembed.settings import LIMITS, Settings
 from numembed.store import VectorStore
 from numembed.study import Study
 
+_SHOWN = ("model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights")
+_REDRAWN = ("redrawn_low", "redrawn_high", "redrawn_sd", "designs")
+
 
 def run_study(options: argparse.Namespace, settings: Settings) -> int:
     """Carry out a study and print its scores."""
     study = study_of(options)
     outcome, _ = _carried_out(study, options, settings)
-    scores = score_rows([score for result in outcome.results for score in result.scores], outcome.floors)
+    scores, pairs = evidence_rows(study, outcome.results, outcome.floors), pair_rows(study, outcome.results)
     if options.json:
-        print_lines(scores)
+        print_lines([*scores, *pairs])
     else:
-        columns = ("model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights")
-        print_table([{name: score.get(name) for name in columns} for score in scores])
+        redrawn = any(score["designs"] for score in scores)
+        print_table([{name: score[name] for name in (*_SHOWN, *(_REDRAWN if redrawn else ()))} for score in scores])
+        for pair in pairs:
+            print(pair["sentence"])
     return _exit_code(outcome)
 
 
@@ -99,7 +104,8 @@ def study_of(options: argparse.Namespace) -> Study:
         plain = Study.from_json(text).as_dict()
     named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed",
              "despite_checks", "designs", "matched")  # fmt: skip
-    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    asked = {name: getattr(options, name, None) for name in named}
+    given = {name: value for name, value in asked.items() if value is not None}
     return Study.from_dict(plain | given)
 
 

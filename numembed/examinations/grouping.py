@@ -187,7 +187,9 @@ def rows_of(found: Grouping) -> list[dict[str, Any]]:
         for way in found.ways
     ]
     steps = [{"part": "k", "name": f"KMeans, {step.k} groups", **asdict(step)} for step in found.steps]
-    return [without_nan(row) for row in (*ways, *steps)]
+    best = {"part": "best", "name": f"{found.best} groups" if found.best else "", "groups": found.best,
+            "p": found.best_p, "families": found.families, "seeds": found.seeds}  # fmt: skip
+    return [without_nan(row) for row in (*ways, *steps, best)]
 
 
 def title_of(way: Way) -> str:

@@ -177,6 +177,8 @@ def rows_of(name: str, one: Landed, study: Study) -> list[dict[str, Any]]:
         "members_farther_out": one.farther,
         "nearest": names[one.nearest[0]] if one.nearest else "",
         "nearest_distance": one.distances[0] if one.distances else math.nan,
+        "neighbours": [names[row] for row in one.nearest],
+        "distances": list(one.distances),
         "same_text": names[one.twin] if one.twin >= 0 else "",
         "note": one.note,
     }

@@ -118,6 +118,19 @@ class Maps:
         return next((one for one in self.maps if (one.method, one.dims) == (method, dims)), None)
 
 
+def rows_of(found: Maps) -> list[dict[str, Any]]:
+    """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
+    names = ("n", "dimension", "twins", "scatter", "chance_mean", "chance_low", "chance_high", "p")
+    space = {"part": "space", "silhouette": found.space} | {name: getattr(found, name) for name in names}
+    pictures = [("drawn", one) for one in found.drawn] + [("noise", one) for one in found.noise]
+    return [
+        space,
+        *({"part": "map", **asdict(one)} for one in found.maps),
+        *({"part": "seeds", **asdict(one)} for one in found.seeds),
+        *({"part": part, **asdict(one)} for part, one in pictures),
+    ]
+
+
 @EXAMINATIONS.register("Map honesty", asks="Does the map show what is there?")
 def maps(bench: Bench) -> dict[str, Any]:
     """How each map agrees with the vectors, with itself from other seeds, and with maps of pure noise."""

@@ -49,6 +49,8 @@ class Plain:
     note: str = ""
 
 
+_NUMBERS = ("value", "change", "low", "high", "p", "p_holm", "chance", "p_chance", "z_within", "p_within", "ari",
+            "drift", "ratio", "repeated")  # fmt: skip
 STILL = 0.005  # times as far as its nearest relative: a vector that has not moved
 
 
@@ -131,17 +133,21 @@ def rows_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for one in Stress.from_json(found).tried:
         entry = PERTURBATIONS[one.perturbation]
-        rows.append(
-            {
-                "perturbation": one.perturbation, "title": entry.title, "group": entry.facts["group"],
-                "variant": variant_of(one), "value": one.value, "change": one.change, "low": one.low, "high": one.high,
-                "p": one.p, "p_holm": one.p_holm, "chance": one.chance, "p_chance": one.p_chance,
-                "z_within": one.z_within, "p_within": one.p_within, "ari": one.ari, "drift": one.drift,
-                "ratio": one.ratio, "repeated": one.repeated, "note": one.note or (_SAME if one.same else ""),
-                "meaning": entry.facts["meaning"],
-            }
-        )  # fmt: skip
+        told = {
+            "perturbation": one.perturbation, "title": entry.title, "group": entry.facts["group"],
+            "variant": variant_of(one), "options": one.options,
+        }  # fmt: skip
+        numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
+        note = one.note or (_SAME if one.same else "")
+        rows.append(told | numbers | {"note": note, "meaning": entry.facts["meaning"]})
     return rows
+
+
+def plain_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything about the score before anything is changed as one flat row."""
+    stress = Stress.from_json(found)
+    first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
+    return first | {"distance": stress.distance} | asdict(stress.plain)
 
 
 @EXAMINATIONS.register("Stress tests", asks="What moves the score?")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numembed import explain, explain_words
-from numembed.examinations import generalisation, grouping, landing, maps, maps_told, stress, stress_words
+from numembed import explain_words
+from numembed.examinations import explanation, generalisation, grouping, landing, maps, maps_told, stress, stress_words
 from numembed.explain import Explanation, without_nan
 from numembed.results import ModelResult, ResultStore
 from numembed.study import Study, stored_examination, stored_explanation
@@ -52,15 +52,10 @@ def _told(finding: Finding) -> tuple[str, Rows]:
             return generalisation.verdict(name, seen), _probe_rows(seen)
         case "stress":
             changes = stress.Stress.from_json(found)
-            return stress_words.sentence_of(changes), stress.rows_of(found)
+            return stress_words.sentence_of(changes), [stress.plain_row(found), *stress.rows_of(found)]
         case "maps":
             looked = maps.Maps.from_json(found)
-            flat = [asdict(one) for one in looked.maps]
-            seeds = [
-                {"method": one.method, "stability": one.stability, "kept": one.kept, "noise": one.noise}
-                for one in looked.seeds
-            ]
-            return maps_told.answer(name, looked), [*flat, *seeds]
+            return maps_told.answer(name, looked), maps.rows_of(looked)
         case _:
             landed = landing.Landed.from_json(found)
             said = landing.sentence_of([(name, finding.result.model.is_baseline, landed)])
@@ -74,10 +69,18 @@ def _grouping(finding: Finding, name: str) -> tuple[str, Rows]:
         return sentence, rows
     first = explain_words.sentence_of(name, finding.explanation)
     more = explain_words.shares_sentence(finding.explanation)
-    return f"{first} {more} {sentence}", explain.rows_of(finding.explanation, finding.study.sequences) + rows
+    return f"{first} {more} {sentence}", explanation.rows_of(finding.explanation, finding.study.sequences) + rows
 
 
 def _probe_rows(found: generalisation.Generalisation) -> Rows:
     parts = [("near windows", found.near), *((f"from term {far.start:,}", far.probes) for far in found.far)]
     parts += [("unseen families", found.unseen), ("one attribute", found.single)]
-    return [{"part": part} | asdict(probe) for part, probes in parts for probe in probes]
+    rows: Rows = [{"part": "sequences", "families": found.families, "windows": found.windows}]
+    rows += [
+        {
+            "part": f"from term {far.start:,}", "start": far.start, "families": far.families,
+            "left_out": "; ".join(f"{title} ({reason})" for title, reason in far.left_out), "note": far.note,
+        }
+        for far in found.far
+    ]  # fmt: skip
+    return rows + [{"part": part} | asdict(probe) for part, probes in parts for probe in probes]

@@ -25,13 +25,12 @@ from numembed.models.devices import device_of, give_back_memory
 from numembed.models.loading import faults_told, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.rows import Row
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
-from numembed.models.tokens import refuse_endless
+from numembed.models.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.progress import Progress, silent
 from numembed.settings import Settings
 
 Matrix = NDArray[np.float32]
 
-BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 MOST_BATCH_TOKENS = 65_536  # on a graphics card
 _BYTES_PER_TOKEN_AND_WIDTH = 100  # what one token takes on the way through a layer, for each number of its vector
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
@@ -287,22 +286,6 @@ class LoadedModel:
         exchange.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
         device, facts = self._settings.device, facts_of(spec)
         return SentenceEncoder(spec, folder, device=device, facts=facts, exchange=exchange, progress=progress)
-
-
-def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list[list[int]]:
-    """Return indices in batches of similar length whose padded size stays within ``budget`` tokens.
-
-    >>> token_batches([5, 2, 9, 2], budget=10)
-    [[1, 3], [0], [2]]
-    """
-    batches: list[list[int]] = []
-    for index in np.argsort(lengths, kind="stable"):
-        width = max(int(lengths[index]), 1)
-        if batches and (len(batches[-1]) + 1) * width <= budget:
-            batches[-1].append(int(index))
-        else:
-            batches.append([int(index)])
-    return batches
 
 
 def _shared_key(spec: ModelSpec) -> str:

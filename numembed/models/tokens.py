@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import facts_of
 from numembed.models.checkpoints import known_folder
@@ -25,6 +27,7 @@ from numembed.models.loading import positions_of, read_json
 from numembed.models.spec import ModelSpec
 from numembed.settings import Settings, harmless
 
+BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
 _NO_LIMIT = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
 _NUMBER = re.compile(r"-?[0-9]+")
@@ -94,6 +97,22 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
 def _reads(file: str, changed_ns: int, prompt: str, texts: tuple[str, ...], seconds: float) -> None:
     """Return where the tokenizer in ``file`` is done with ``texts`` in time; remembered until the file changes."""
     _ask_elsewhere({"file": file, "prompt": prompt, "texts": list(texts), "max_tokens": None}, seconds)
+
+
+def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list[list[int]]:
+    """Return indices in batches of similar length whose padded size stays within ``budget`` tokens.
+
+    >>> token_batches([5, 2, 9, 2], budget=10)
+    [[1, 3], [0], [2]]
+    """
+    batches: list[list[int]] = []
+    for index in np.argsort(lengths, kind="stable"):
+        width = max(int(lengths[index]), 1)
+        if batches and (len(batches[-1]) + 1) * width <= budget:
+            batches[-1].append(int(index))
+        else:
+            batches.append([int(index)])
+    return batches
 
 
 def max_tokens(folder: Path, *, asked: int | None = None) -> int | None:

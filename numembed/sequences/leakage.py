@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, combinations
 from math import log10, nan
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numembed.errors import TooLarge
 from numembed.sequences.families import family
 from numembed.sequences.sets import SequenceSet, numbers_in
 
+COUNTED_CHARS = 300_000  # of all texts; the tokens of longer sets are not counted
 MOST_ROWS = 500  # sequences that are compared pair by pair
 MANY = 20  # numbers that two sequences share, from which a pair is counted
 SHUFFLES = 999
@@ -127,6 +129,40 @@ def _adjusted(clues: Sequence[Clue]) -> tuple[Clue, ...]:
     stepped = [min(1.0, (len(ordered) - rank) * clue.p) for rank, clue in enumerate(ordered)]
     found = dict(zip((clue.name for clue in ordered), accumulate(stepped, max), strict=True))
     return tuple(replace(clue, p_holm=found.get(clue.name, nan)) for clue in clues)
+
+
+def rows_of(found: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
+    """Return all numbers as rows; ``part`` says what each belongs to. Values stand in the order of the sequences."""
+    titles = [family(name).title for name in found.families]
+    shared: list[dict[str, Any]] = [
+        {
+            "part": "shared", "family": titles[one], "other": titles[other], "numbers": int(found.shared[one, other]),
+            "share": float(found.share[one, other]),
+        }
+        for one, other in combinations(range(len(titles)), 2)
+    ]  # fmt: skip
+    own = [
+        {"part": "family", "family": title, "numbers": int(found.shared[at, at]), "repeated": int(found.repeated[at])}
+        for at, title in enumerate(titles)
+    ]
+    clues = [
+        {
+            "part": "clue", "name": clue.name, "unit": clue.unit, "named": clue.named, "tried": clue.tried,
+            "guessing": clue.guessing, "p": clue.p, "p_holm": clue.p_holm, "overlap": clue.overlap,
+            "values": clue.values.tolist(),
+        }
+        for clue in found.clues
+    ]  # fmt: skip
+    pairs = [
+        {"part": "pair", "one": _place(sequences, one), "other": _place(sequences, other)} for one, other in found.pairs
+    ]
+    return [
+        {name: None if value != value else value for name, value in row.items()} for row in own + shared + clues + pairs
+    ]
+
+
+def _place(sequences: SequenceSet, row: int) -> str:
+    return f"{family(sequences.items[row].family).title}, window {int(sequences.windows[row]) + 1}"
 
 
 def _counted(

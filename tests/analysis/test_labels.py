@@ -47,3 +47,10 @@ def test_kmeans_has_at_most_as_many_clusters_as_distinct_vectors() -> None:
 
 def test_kmeans_with_one_family_is_one_group() -> None:
     assert kmeans(np.eye(4, dtype=np.float32), np.zeros(4, dtype=np.int64)).tolist() == [0] * 4
+
+
+def test_wide_and_double_numbers_give_the_groups_of_scikit_learn_on_single_ones() -> None:
+    for seed in range(25):
+        matrix = np.random.default_rng(seed).standard_normal((24, 64)).astype(np.float32)
+        theirs = KMeans(n_clusters=6, n_init=10, random_state=seed).fit_predict(matrix)
+        assert kmeans(matrix, np.arange(24) % 6, seed=seed).tolist() == theirs.tolist()

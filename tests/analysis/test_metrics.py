@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from numembed.analysis.metrics import (
     agreement_undefined_reason,
@@ -20,6 +21,7 @@ from numembed.analysis.metrics import (
     davies_bouldin,
     davies_bouldin_note,
     silhouette,
+    silhouettes,
     undefined_reason,
 )
 
@@ -100,7 +102,9 @@ def test_davies_bouldin_and_the_agreements_are_scikit_learns(n: int, d: int, k: 
     clusters = np.random.default_rng(3).permutation(labels)
     assert davies_bouldin(matrix, labels) == pytest.approx(sklearn_metrics.davies_bouldin_score(matrix, labels))
     assert ari(labels, clusters) == sklearn_metrics.adjusted_rand_score(labels, clusters)
-    assert ami(labels, clusters) == sklearn_metrics.adjusted_mutual_info_score(labels, clusters)
+    assert ami(labels, clusters) == pytest.approx(
+        sklearn_metrics.adjusted_mutual_info_score(labels, clusters), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 5.0, 100.0])
@@ -207,3 +211,26 @@ def test_no_small_input_crashes_or_leaves_the_bounds(data: st.DataObject, n: int
         assert math.isnan(davies_bouldin(matrix, labels))
     elif not davies_bouldin_note(matrix, labels):
         assert davies_bouldin(matrix, labels) == pytest.approx(formula_2(matrix, labels), rel=1e-4)
+
+
+def test_two_labellings_at_once_are_each_alone() -> None:
+    matrix = np.random.default_rng(0).standard_normal((40, 9)).astype(np.float32)
+    one, other, alone = np.arange(40) % 4, np.arange(40) // 10, np.zeros(40, dtype=np.int64)
+    for distance in ("euclidean", "cosine"):
+        found = silhouettes(matrix, one, alone, other, distance=distance)
+        alone_each = [silhouette(matrix, labels, distance=distance) for labels in (one, other)]
+        assert found[::2] == pytest.approx(alone_each, abs=1e-12)
+        assert math.isnan(found[1])
+
+
+@pytest.mark.parametrize("n", [4, 24, 300])
+def test_agreement_is_that_of_scikit_learn(n: int) -> None:
+    drawn = np.random.default_rng(n)
+    for k in range(2, 8):
+        for other in (2, 5):
+            one, two = drawn.integers(0, k, n), drawn.integers(0, other, n)
+            for labels, clusters in ((one, two), (one, one)):
+                if not agreement_undefined_reason(labels, clusters):
+                    assert ari(labels, clusters) == pytest.approx(adjusted_rand_score(labels, clusters), abs=1e-12)
+                    expected = adjusted_mutual_info_score(labels, clusters)
+                    assert ami(labels, clusters) == pytest.approx(expected, abs=1e-12)

@@ -64,12 +64,16 @@ def test_values_are_scikit_learns(distance: str) -> None:
     assert [found[place].value for place in EXPECTED] == pytest.approx(expected, abs=1e-6)
 
 
-def test_only_the_families_silhouette_is_tested_against_chance() -> None:
+def test_only_scores_with_the_families_are_tested_against_chance() -> None:
     found = _scores(np.random.default_rng(0).standard_normal((24, 8)), [i % 6 for i in range(24)])
     first = found.pop(("silhouette", "families"))
     assert first.p is not None and 0 < first.p <= 1
     assert first.chance_low is not None and first.chance_mean is not None and first.chance_high is not None
     assert -1 <= first.chance_low <= first.chance_mean <= first.chance_high <= 1
+    index = found.pop(("davies_bouldin", "families"))
+    assert index.p is not None and 0 < index.p <= 1
+    assert index.chance_low is not None and index.chance_mean is not None and index.chance_high is not None
+    assert 0 <= index.chance_low <= index.chance_mean <= index.chance_high
     assert all(score.p is None and score.chance_mean is None for score in found.values())
 
 

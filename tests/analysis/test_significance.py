@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 from numembed.analysis import significance
-from numembed.analysis.metrics import silhouette
+from numembed.analysis.metrics import davies_bouldin, silhouette
 from numembed.analysis.significance import (
     default_permutations,
     holm,
     permutation_test,
+    permuted_davies_bouldin,
     permuted_silhouettes,
     shuffled,
     smallest_p,
@@ -316,3 +317,36 @@ def test_the_smallest_p_is_that_of_families_far_apart_among_all_shuffles(
              if (groups[list(order)] == groups).all()]  # fmt: skip
     same = [((one[:, None] == one) == (own[:, None] == own)).all() for one in every]
     assert smallest_p(own, within) == pytest.approx(np.mean(same))
+
+
+@pytest.mark.parametrize(("n", "d"), [(24, 384), (24, 3), (60, 7), (7, 1)])
+def test_every_shuffled_index_is_that_of_scikit_learn(n: int, d: int) -> None:
+    matrix, labels = _noise(n, d), (np.arange(n) % 6).astype(np.int32)
+    shuffles = shuffled(labels, np.zeros(n, dtype=np.int64), 30)
+    ours = permuted_davies_bouldin(matrix, shuffles)
+    assert ours == pytest.approx([davies_bouldin_score(matrix, one) for one in shuffles], rel=1e-5)
+
+
+def test_a_low_index_is_the_good_one() -> None:
+    labels = np.repeat(np.arange(3), 4)
+    apart = (np.eye(8)[labels] * 5 + _noise(12, 8) * 0.1).astype(np.float32)
+    test = permutation_test(apart, labels, permutations=499, metric="davies_bouldin")
+    assert test.p == 1 / 500 and test.z < 0 and test.observed < test.null_low < test.null_mean < test.null_high
+    assert test.observed == pytest.approx(davies_bouldin(apart, labels))
+    spread = np.concatenate([np.eye(6)[:, :4], -np.eye(6)[:, :4]]).astype(np.float32)
+    shared = permutation_test(spread, np.arange(12) % 6, permutations=499, metric="davies_bouldin")
+    assert math.isnan(shared.p) and shared.note.startswith("two groups share one centre")
+    spread += _noise(12, 4) * np.float32(0.1)
+    assert permutation_test(spread, np.arange(12) % 6, permutations=499, metric="davies_bouldin").p > 0.5
+
+
+def test_p_of_the_index_is_uniform_on_noise() -> None:
+    labels, windows = np.arange(24) % 6, np.arange(24) // 6
+    for within in (None, windows):
+        ps = [
+            permutation_test(
+                _noise(24, 6, seed=seed), labels, permutations=99, seed=seed, within=within, metric="davies_bouldin"
+            ).p
+            for seed in range(200)
+        ]
+        assert kstest(np.array(ps) - 0.005, "uniform").pvalue > 0.01

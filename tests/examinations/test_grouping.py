@@ -157,7 +157,7 @@ def test_it_survives_its_json_and_is_drawn_in_both_themes() -> None:
     for theme in ("light", "dark"):
         figure = steps_figure(found, theme=theme)
         assert len(figure.data) == 3 and "#00000" not in figure.to_json()
-    assert [row["part"] for row in rows_of(found)] == ["way"] * len(CLUSTERERS) + ["k"] * len(found.steps)
+    assert [row["part"] for row in rows_of(found)] == ["way"] * len(CLUSTERERS) + ["k"] * len(found.steps) + ["best"]
 
 
 @pytest.mark.parametrize(("families", "per_family"), [(("even",), 1), (("even",), 4), (("even", "primes"), 1)])

@@ -20,8 +20,7 @@ from filelock import FileLock, Timeout
 from numembed.jobs import MAX_ATTEMPTS, Job, JobTable
 from numembed.models.catalogue import model
 from numembed.models.checkpoints import resolve
-from numembed.models.encoders import token_batches
-from numembed.models.tokens import count_tokens
+from numembed.models.tokens import count_tokens, token_batches
 from numembed.paper import PAPER_FAMILIES
 from numembed.settings import Settings
 from numembed.store import VectorStore

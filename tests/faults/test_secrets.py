@@ -210,7 +210,7 @@ def test_an_endpoint_is_chosen_by_name_and_its_address_stays_here(settings: Sett
     assert [result.dimension for result in outcome.results[:2]] == [4, servers.DIMENSION]
     rows = sqlite3.connect(settings.app_db).execute("SELECT payload FROM results WHERE key NOT LIKE 'pinned:%'")
     told = [row[0] for row in rows] + [study.to_json(), json.dumps(address_of(study))]
-    told += [scores_csv(result.scores) for result in outcome.results]
+    told += [scores_csv(study, outcome.results, outcome.floors)]
     told += [score.model + score.note for result in outcome.results for score in result.scores]
     assert len(told) > 9 and not planted("".join(told).encode()) and not any(server.url[7:-3] in text for text in told)
     assert address_of(study)["models"] == ["endpoint:lab dim=4", "endpoint:lab", "last_digits"]

@@ -18,8 +18,9 @@ from numembed.errors import ModelUnavailable, NonFiniteVectors
 from numembed.models import encoders
 from numembed.models.catalogue import CATALOGUE, model
 from numembed.models.checkpoints import resolve
-from numembed.models.encoders import BATCH_TOKENS, LoadedModel, SentenceEncoder, token_batches
+from numembed.models.encoders import LoadedModel, SentenceEncoder
 from numembed.models.spec import Loading, ModelSpec
+from numembed.models.tokens import BATCH_TOKENS, token_batches
 from tests import tiny
 from tests.offline import OFFLINE
 

@@ -303,3 +303,5 @@ def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, settings:
     assert any("Windows were redrawn 30 times" in caption.value for caption in app.caption)
     found = next(table for table in map(str, protos(app, "bidi_component")) if "Evidence behind each" in table)
     assert " to " in found and app.query_params["designs"] in (["30"], "30")
+    app.selectbox(key="evidence_score").set_value("ari kmeans").run()
+    assert not app.exception and any("Adjusted for chance already" in caption.value for caption in app.caption)
