@@ -183,24 +183,30 @@ def save_stage(
 
 
 def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple[SavedAdapter, Snapshot] | None:
-    """Return the last stage of a seed that is whole and can be gone on from, or is the end; None where there is none.
+    """Return the last stage of a seed that can be gone on from, or is the end; None where there is none.
 
-    Raises BadChoice where ``place`` holds another training.
+    It counts only where it and all stages before it are whole: one that is missing is trained anew. Raises BadChoice
+    where ``place`` holds another training.
     """
-    for step in reversed(recipe.saved_steps):
+    whole = [step for step in recipe.saved_steps if is_whole(adapter_folder(place, seed, step))]
+    for step in whole:
+        _check_same(place, adapter_folder(place, seed, step), base, recipe, seed)
+    unbroken = [step for step, wanted in zip(whole, recipe.saved_steps, strict=False) if step == wanted]
+    for step in reversed(unbroken):
         folder, state = adapter_folder(place, seed, step), _state_folder(place, seed, step)
-        if not is_whole(folder):
-            continue
-        if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
-            raise BadChoice(
-                f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
-                "Choose an empty folder, or the same recipe."
-            )
         if step == recipe.steps:
             return saved_adapter(folder), Snapshot({}, {})
         if is_whole(state):
             return saved_adapter(folder), Snapshot(_tensors(folder / WEIGHTS), _tensors(state / _STATE))
     return None
+
+
+def _check_same(place: Path, folder: Path, base: ModelSpec, recipe: Recipe, seed: int) -> None:
+    if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
+        raise BadChoice(
+            f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
+            "Choose an empty folder, or the same recipe."
+        )
 
 
 def adapters_in(place: Path, recipe: Recipe) -> tuple[SavedAdapter, ...]:

@@ -192,6 +192,19 @@ def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
         assert _numbers(again) == _numbers(found)
 
 
+@pytest.mark.parametrize("paths", [("lora", "multi_stage", "stages_linear"), ("lora",)])
+def test_an_earlier_stage_that_was_damaged_comes_back(
+    settings: Settings, tiny_model: Path, paths: tuple[str, ...]
+) -> None:
+    asked = small_ladder(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        place = Place(settings, vectors, results)
+        found = place.run(asked)
+        (torn,) = settings.home.rglob("step-00002/adapter_model.safetensors")
+        torn.write_bytes(b"torn")
+        assert place.run(asked).as_json() == found.as_json()
+
+
 def _numbers(found: LadderResult) -> list[object]:
     """Return all scores; paths of folders are not the same in two homes."""
     return [(arm.path, arm.at, arm.splits, arm.retention, arm.update) for arm in found.arms]

@@ -99,9 +99,12 @@ def test_what_is_there_is_not_trained_again(train: Trainer) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_stage_is_trained_anew(train: Trainer) -> None:
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_damaged_stage_is_trained_anew(train: Trainer, stage: int) -> None:
     first = train()
-    (first[2].folder / "adapter_model.safetensors").write_bytes(b"torn")
+    (first[stage].folder / "adapter_model.safetensors").write_bytes(b"torn")
+    assert train() == first
+    shutil.rmtree(first[stage].folder)
     assert train() == first
 
 
