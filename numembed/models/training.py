@@ -58,11 +58,13 @@ def train_adapters(
         raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose a model.")
     if not isinstance(base.weights, FolderWeights):
         raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")
+    if base.loading.random_seed is not None:
+        raise BadChoice(f"{base.name} has drawn weights, which hold nothing to adapt. Leave weights=random out.")
     spec = resolve(base, settings, progress=progress).stored
     folder = folder_of(spec, settings, progress=progress)
     device = device_of(settings.device)
     check_room(recipe, folder, place, device=device)
-    with reserved_place(place), faults_told(spec):
+    with reserved_place(place, progress), faults_told(spec):
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):
             progress(0, 1, "load")
             model = AdaptedModel(spec, recipe, folder, device)

@@ -16,14 +16,14 @@ import pytest
 from numembed.errors import BadChoice, Cancelled, ModelUnavailable, NumembedError, StoreFull, TooLarge, TrainingFailed
 from numembed.models.adapter_check import check_adapter
 from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, saved_adapter
-from numembed.models.catalogue import model
+from numembed.models.catalogue import BUNDLED, model
 from numembed.models.checkpoints import bundled_folder
 from numembed.models.folders import digest_of_folder
 from numembed.models.loading import load
 from numembed.models.lora import AdaptedModel, contrastive_loss, targets_in
 from numembed.models.merged_folders import fold_folder
 from numembed.models.publishing import is_whole
-from numembed.models.spec import LocalWeights, LoraWeights, ModelSpec
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.training import check_room, memory_needed, train_adapters
 from numembed.settings import Settings
 from numembed.splits import split_called, training_batch
@@ -301,10 +301,10 @@ def test_hostile_settings_are_refused_in_a_sentence(
         "base_model_name_or_path": "mirror/Tiny",
     }  # fmt: skip
     file.write_text(json.dumps(plain | harmless))
-    check_adapter(adapter, tiny_model, base_name="owner/tiny")
+    check_adapter(adapter, tiny_model, weights=HubWeights("owner/tiny", "c" * 40))
     file.write_text(json.dumps(plain | settings_of_it))
     with pytest.raises(BadChoice, match=told):
-        check_adapter(adapter, tiny_model, base_name="owner/tiny")
+        check_adapter(adapter, tiny_model, weights=HubWeights("owner/tiny", "c" * 40))
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_a_short_training_of_the_bundled_model_separates_reserved_windows(settin
     (adapter,) = train_adapters(model("all-MiniLM-L6-v2"), recipe, tmp_path / "run", settings=settings)
     assert adapter.readings[0].silhouette == pytest.approx(0.104, abs=0.002)  # the base, as it was measured before
     assert adapter.silhouette is not None and adapter.silhouette > 0.3  # 0.48 where this was written
-    check_adapter(adapter.folder, bundled_folder(), base_name="sentence-transformers/all-MiniLM-L6-v2")
+    check_adapter(adapter.folder, bundled_folder(), weights=BUNDLED)
 
 
 def _read(adapter: SavedAdapter) -> dict[str, Any]:
