@@ -86,6 +86,20 @@ def fold_folder(
     return merge_folders(FOLD, [adapted], out, base=base, card=card or fold_card(adapted), progress=progress)
 
 
+def rounded_away(adapted: AdaptedFolder, dtype: str) -> float:
+    """Return the share of an adapter's update, by its length, that is lost where the model is kept in ``dtype``.
+
+    In float32 it is 0.
+    """
+    kept = {"bfloat16": "BF16", "float16": "F16"}.get(dtype)
+    update = lost = 0.0
+    for name in adapted.changed if kept else ():
+        value = adapted[name].astype(np.float32)
+        update += _square(value, adapted.base[name].astype(np.float32))
+        lost += _square(_read_back(value, str(kept)), value)
+    return math.sqrt(lost / update) if update else 0.0
+
+
 def available_memory() -> int | None:
     """Return the bytes of memory that a process may still take, by the machine and its container; None if unknown."""
     found = []
