@@ -35,6 +35,7 @@ Report = Callable[[int, str, int, int, str], None]
 TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
 _TOLD_SECONDS = 1.0  # between two snapshots of a training
+_NOTES = {"waiting": "another program trains the same adapters"}
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 _log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ def _train(
         try:
             there = train_adapters(
                 base, recipe, place, settings=settings, listen=_listener(ladder, base, there, results),
-                progress=lambda done, total, stage: report(0, stage, done, total, ""),
+                progress=lambda done, total, stage: report(0, stage, done, total, _NOTES.get(stage, "")),
             )  # fmt: skip
         except TrainingFailed:
             there = adapters_in(place, recipe)
