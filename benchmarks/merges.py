@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,10 @@ import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.models.checkpoints import bundled_folder
+from numembed.models.merged_folders import merge_folders
 from numembed.models.merged_tensors import Merge, ingredients, merged_tensors
 from numembed.models.merging import Space, Tensor
-from numembed.models.tensor_files import TensorFolder
+from numembed.models.tensor_files import TensorFolder, write_file
 
 LARGEST_DIFFERENCE = 2e-6  # of float32 weights
 
@@ -67,12 +71,45 @@ CASES = (
 
 
 def merges() -> list[Figure]:
-    """Every method that both have, on the bundled model and three small updates of it, beside mergekit in float64."""
+    """Every method that both have, on the bundled model and three small updates of it, beside mergekit in float64.
+
+    mergekit by itself, and as ``SentenceTransformer.merge`` calls it.
+    """
     if importlib.util.find_spec("mergekit") is None:
         print("mergekit is not installed, so nothing is compared; the tests carry the values that it gave")
         return []
     base = {name: tensor for name, tensor in TensorFolder(bundled_folder()).items() if tensor.dtype == np.float32}
-    return [_figure(case, base, _updated(base, case.parts)) for case in CASES]
+    figures = [_figure(case, base, _updated(base, case.parts)) for case in CASES]
+    with tempfile.TemporaryDirectory() as place:
+        return [*figures, *_library(base, Path(place))]
+
+
+def _library(base: Mapping[str, Tensor], place: Path) -> Iterator[Figure]:
+    """Yield how far the folders that we write are from what ``SentenceTransformer.merge`` makes of the same two.
+
+    What is zero in the base stays so: for an arc from nothing we take the straight line, mergekit a right angle.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    changed = place / "changed"
+    shutil.copytree(bundled_folder(), changed)
+    stored = TensorFolder(bundled_folder())
+    values = {name: value for name, value in _updated(base, 1)[0].items() if base[name].any()}
+    shapes = [(name, one.dtype, one.shape) for name, one in stored.stored.items()]
+    write_file(changed / "model.safetensors", shapes, lambda name: values.get(name, stored[name]))
+    for method, parameters in (("slerp", {"t": 0.3}), ("linear", {"weight": [0.7, 0.3]})):
+        out = place / method
+        spent = cpu_seconds(
+            partial(merge_folders, Merge(method, options=(("t", 0.3),)), [bundled_folder(), changed], out)
+        )
+        theirs = SentenceTransformer.merge(
+            [str(bundled_folder()), str(changed)], method, parameters=parameters, dtype="float64", out_dtype="float32"
+        )
+        wanted, found = theirs.state_dict(), SentenceTransformer(str(out)).state_dict()
+        apart = max(float((wanted[name] - found[name]).abs().max()) for name in wanted)
+        print(f"SentenceTransformer.merge, {method}: {spent:.2f} s of CPU for our folder")
+        name = f"SentenceTransformer.merge, {method}, largest difference"
+        yield Figure(name, apart, LARGEST_DIFFERENCE, at_most=True)
 
 
 def _figure(case: Case, base: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> Figure:

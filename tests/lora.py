@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from numembed.models.lora import AdaptedModel
 from numembed.models.tensor_files import TensorFolder
 
 TARGETS = ("query", "value", "output.dense")
@@ -34,3 +37,19 @@ def write_adapter(
     plain = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": list(targets), "bias": "none"}
     (folder / "adapter_config.json").write_text(json.dumps(plain | {"fan_in_fan_out": False} | dict(config or {})))
     return folder
+
+
+def run_away(monkeypatch: pytest.MonkeyPatch, *, seed: int, step: int) -> None:
+    """Let the loss of one seed be no number at a step, as a learning rate that is too high does."""
+    begin, plain = AdaptedModel.begin, AdaptedModel.step
+    present = [seed]
+
+    def begun(model: AdaptedModel, number: int, *more: Any) -> None:
+        present[0] = number
+        begin(model, number, *more)
+
+    def stepped(model: AdaptedModel, batch: Any, at: int) -> float:
+        return math.nan if (present[0], at) == (seed, step) else plain(model, batch, at)
+
+    monkeypatch.setattr(AdaptedModel, "begin", begun)
+    monkeypatch.setattr(AdaptedModel, "step", stepped)

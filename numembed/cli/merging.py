@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numembed.cli.printing import print_lines, print_rows, print_table
 from numembed.cli.running import progress_bar, user_name
@@ -18,15 +18,19 @@ from numembed.ladder.ladder import USUAL_BASE, USUAL_POINTS, Ladder, LadderResul
 from numembed.ladder.paths import KINDS
 from numembed.ladder.recipes import recipe_for
 from numembed.ladder.told import main_split
-from numembed.models.adapters_saved import Recipe
+from numembed.models.adapters_saved import LOSSES, Recipe
 from numembed.models.catalogue import model
 from numembed.models.merging import MERGES
 from numembed.progress import Progress
 from numembed.settings import Settings
 from numembed.splits import Split, split_called
 
+if TYPE_CHECKING:
+    from numembed.models.merged_folders import Saved
+    from numembed.models.merged_tensors import Merge
+
 FOLD = "fold"  # beside the merges: an adapter into its base
-OPTIONS = ("t", "scale", "density", "fallback")  # of merges, that the command line takes
+OPTIONS = ("t", "scale", "density", "fallback", "seed", "base_weight")  # of merges, that the command line takes
 TRAININGS = ("others", "paper")
 _TABLE = ("arm", "spearman", "cka", "update_relative")
 _SCORES = ("silhouette", "p", "accuracy")
@@ -35,11 +39,11 @@ _SCORES = ("silhouette", "p", "accuracy")
 def adapt(options: argparse.Namespace, settings: Settings) -> int:
     """Train adapters, or find those that are trained, and print where they lie."""
     from numembed.ladder.run import adapters_folder
-    from numembed.models.checkpoints import resolve
+    from numembed.models.saving import base_named
     from numembed.models.training import train_adapters
 
     recipe = recipe_of(options)
-    base = resolve(model(options.base or USUAL_BASE), settings)
+    base = base_named(options.base or USUAL_BASE, settings)
     place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
     found = train_adapters(base, recipe, place, settings=settings, progress=_told("Training"))
     return print_rows(
@@ -56,22 +60,47 @@ def adapt(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def merge(options: argparse.Namespace, settings: Settings) -> int:
-    """Merge folders, or fold adapters into their base, and print what was written."""
-    from numembed.models.merged_tensors import Merge
-    from numembed.models.saving import save_folders
+    """Merge models, or fold an adapter into its base, and print what was written."""
+    from numembed.models.saving import base_named, save_merge
 
-    base = _base_folder(options.base, settings) if options.base else None
+    if options.method == FOLD:
+        saved = _folded(options, settings)
+    else:
+        base = base_named(options.base, settings) if options.base else None
+        saved = save_merge(
+            merge_of(options), options.parts, Path(options.out), base=base, settings=settings,
+            progress=_told("Merging"),
+        )  # fmt: skip
+    row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
+    return print_rows([row], options)
+
+
+def merge_of(options: argparse.Namespace) -> Merge:
+    """Return the merge that was asked for, with what was named on the command line."""
+    from numembed.models.merged_tensors import Merge
+
     chosen = {name: getattr(options, name) for name in OPTIONS}
-    asked = None if options.method == FOLD else Merge(
+    return Merge(
         options.method, options.space or "", "flat" if options.flat else "tensor", tuple(options.weights or ()),
         tuple((name, value) for name, value in chosen.items() if value is not None),
     )  # fmt: skip
-    saved = save_folders(
-        asked, [Path(part) for part in options.parts], Path(options.out), base=base,
-        scale=1.0 if options.scale is None else options.scale, progress=_told("Merging" if asked else "Folding"),
+
+
+def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
+    from numembed.models.saving import base_named, save_fold
+
+    others = [name for name in (*OPTIONS, "space", "flat", "weights") if name != "scale"]
+    named = {name: getattr(options, name) for name in others}
+    if given := [name for name, value in named.items() if value is not None and value is not False]:
+        raise BadChoice(
+            f"fold takes no --{given[0].replace('_', '-')}: it adds one adapter to its base, --scale times."
+        )
+    if not options.base or len(options.parts) != 1:
+        raise BadChoice("An adapter is folded into its base: give --base and one adapter with --parts.")
+    return save_fold(
+        options.parts[0], base_named(options.base, settings), Path(options.out), settings=settings,
+        scale=1.0 if options.scale is None else options.scale, progress=_told("Folding"),
     )  # fmt: skip
-    row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
-    return print_rows([row], options)
 
 
 def ladder(options: argparse.Namespace, settings: Settings) -> int:
@@ -138,6 +167,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     return recipe_for(
         model(options.base or USUAL_BASE), split,
         seeds=options.seeds or None, steps=options.steps, stages=options.stages, rank=options.rank,
+        alpha=options.alpha, targets=options.targets, loss=options.loss, learning_rate=options.learning_rate,
     )  # fmt: skip
 
 
@@ -160,7 +190,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged = command("merge", merge, "Merge model folders into one, or fold an adapter into its base.")
     methods = (FOLD, *MERGES.names)
     merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
-    merged.add_argument("--parts", nargs="+", required=True, metavar="FOLDER", help="models, or adapters of --base")
+    merged.add_argument("--parts", nargs="+", required=True, metavar="PART", help="models, or adapters of --base: "
+                        "folders, or names of what is on this machine")  # fmt: skip
     merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
     merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
     merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one a tensor")
@@ -169,6 +200,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged.add_argument("--scale", type=float, help="how much of the updates is added")
     merged.add_argument("--density", type=float, help="share of the values kept by TIES and DARE")
     merged.add_argument("--fallback", type=float, help="cosine above which SLERP takes the straight line; 1: never")
+    merged.add_argument("--seed", type=int, help="of the values that DARE drops by chance")
+    merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
     merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
     climbed = command("ladder", ladder, "Train adapters, merge them in every way, and score everything between.")
     climbed.add_argument("--ladder", metavar="FILE", help="a saved ladder; the other choices then do not count")
@@ -186,12 +219,10 @@ def _add_recipe(asked: argparse.ArgumentParser) -> None:
     asked.add_argument("--steps", type=int, metavar="N")
     asked.add_argument("--stages", type=int, metavar="N", help="how often each adapter is saved on the way")
     asked.add_argument("--rank", type=int, metavar="R", help="of the adapters")
-
-
-def _base_folder(reference: str, settings: Settings) -> Path:
-    from numembed.models.checkpoints import folder_of, resolve
-
-    return folder_of(resolve(model(reference), settings), settings)
+    asked.add_argument("--alpha", type=float, metavar="A", help="their update counts A / R times; A is 2 R without")
+    asked.add_argument("--targets", nargs="+", metavar="NAME", help="ends of the names of what is adapted, as query")
+    asked.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
+    asked.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
 
 
 def _known(found: LadderResult) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from numembed.models.adapters_saved import Recipe
+from numembed.models.adapters_saved import Loss, Recipe
 from numembed.models.scratch import usual_recipe
 from numembed.models.spec import ModelSpec
 from numembed.splits import Split
@@ -21,6 +21,10 @@ def recipe_for(
     steps: int | None = None,
     stages: int | None = None,
     rank: int | None = None,
+    alpha: float | None = None,
+    targets: Sequence[str] | None = None,
+    loss: Loss | None = None,
+    learning_rate: float | None = None,
 ) -> Recipe:
     """Return the usual recipe of ``base`` on ``split``, with what is named in its place and the rest fitted to that.
 
@@ -31,7 +35,9 @@ def recipe_for(
     steps = usual.steps if steps is None else steps
     rank = usual.rank if rank is None else rank
     return replace(
-        usual, split=split, steps=steps, rank=rank, alpha=_ALPHA_PER_RANK * rank,
+        usual, split=split, steps=steps, rank=rank, alpha=_ALPHA_PER_RANK * rank if alpha is None else alpha,
+        targets=usual.targets if targets is None else tuple(targets), loss=usual.loss if loss is None else loss,
+        learning_rate=usual.learning_rate if learning_rate is None else learning_rate,
         seeds=usual.seeds if seeds is None else tuple(seeds),
         stages=max(1, min(usual.stages, steps)) if stages is None else stages,
         looks=max(1, min(usual.looks, steps)), warmup=min(usual.warmup, max(0, steps // 10)),

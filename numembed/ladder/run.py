@@ -6,19 +6,20 @@ import hashlib
 import importlib.metadata
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
-from numembed.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull
+from numembed.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull, TrainingFailed
 from numembed.ladder.arms import Scorer
 from numembed.ladder.compare import comparisons_of
 from numembed.ladder.found import Arm, TrainedAdapter
 from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
-from numembed.ladder.paths import KINDS
+from numembed.ladder.paths import KINDS, possible
 from numembed.ladder.told import verdict
 from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, adapters_in
+from numembed.models.merged_folders import rounded_away
 from numembed.models.spec import ModelSpec, canonical_json
 from numembed.pinning import pin
 from numembed.results import ResultStore
@@ -34,6 +35,7 @@ Report = Callable[[int, str, int, int, str], None]
 TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
 _TOLD_SECONDS = 1.0  # between two snapshots of a training
+_NOTES = {"waiting": "another program trains the same adapters"}
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,9 @@ def run_ladder(
 ) -> LadderResult:
     """Carry out ``ladder`` and return what was found; what earlier runs have left is not done again.
 
-    Merged models are made in memory, never on disk. An arm that cannot be scored is left out and the others go on.
+    Merged models are made in memory, never on disk. An arm that cannot be scored is left out and the others go on, and
+    so is a seed whose training fails: the result is then the ladder of the other seeds, and says so.
+
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
     base = pin(ladder.base, results, settings, progress=lambda done, total, stage: report(0, stage, done, total, ""))
@@ -74,18 +78,34 @@ def run_ladder(
     trained = _train(ladder, base, place, results, loaded, settings, report)
     place_of = _Place(report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
-    scorer = Scorer(ladder, base, adapters, vectors, results, loaded, settings, place_of.tell)
+    climbed = _of_seeds(ladder, {seed for seed, _ in adapters})
+    scorer = Scorer(climbed, base, adapters, vectors, results, loaded, settings, place_of.tell)
     families = {name: tuple(item.family for item in one.items) for name, one in scorer.texts.splits.items()}
-    result = LadderResult(ladder, base.as_dict(), tuple(map(_described, trained)), families=families)
+    result = LadderResult(climbed, base.as_dict(), tuple(map(_described, trained)), families=families)
     for row, name in enumerate(ladder.paths, start=1):
         for arms in _arms(scorer, name, place_of.at_row(row)):
             result = replace(result, arms=(*result.arms, *arms))
             results.put(ladder_key(ladder), result.as_json())
         place_of.end()
     result = _looked_at(scorer, result, place_of.at_row(len(ladder.paths) + 1))
+    if climbed != ladder:
+        results.put(ladder_key(climbed), result.as_json())  # as which its models are saved
+        result = replace(result, sentences=(_left_out(ladder, climbed), *result.sentences))
     results.put(ladder_key(ladder), result.as_json())
     place_of.end()
     return result
+
+
+def _of_seeds(ladder: Ladder, seeds: set[int]) -> Ladder:
+    """Return ``ladder`` with those of its seeds alone, and the paths for which they are enough."""
+    recipe = replace(ladder.recipe, seeds=tuple(seed for seed in ladder.recipe.seeds if seed in seeds))
+    return replace(ladder, recipe=recipe, paths=tuple(name for name in ladder.paths if name in possible(recipe)))
+
+
+def _left_out(ladder: Ladder, climbed: Ladder) -> str:
+    lost = [str(seed) for seed in ladder.recipe.seeds if seed not in climbed.recipe.seeds]
+    many = f"Seeds {', '.join(lost)} are" if len(lost) > 1 else f"Seed {lost[0]} is"
+    return f"{many} left out: the numbers of that training were not finite any more. A lower learning rate may help."
 
 
 class _Place:
@@ -140,7 +160,20 @@ def _looked_at(scorer: Scorer, result: LadderResult, place: _Place) -> LadderRes
     result = replace(result, maps=tuple(scorer.maps(result)))
     place.at("score", 3, 4)
     result = replace(result, comparisons=comparisons_of(result))
-    return replace(result, sentences=verdict(result), complete=True)
+    sentences = (*verdict(result), *_rounding(scorer, result))
+    return replace(result, sentences=sentences, complete=True)
+
+
+def _rounding(scorer: Scorer, result: LadderResult) -> tuple[str, ...]:
+    """Return what the number format of the base does to the adapters, where it does anything."""
+    last = [(seed, result.ladder.recipe.steps) for seed in result.ladder.recipe.seeds]
+    shares = [rounded_away(scorer.weights.adapted[one], scorer.base.dtype) for one in last]
+    if not any(shares):
+        return ()
+    return (
+        f"The base is kept in {scorer.base.dtype}, which rounds {max(shares):.0%} of the adapters' update away; with "
+        "dtype=float32 behind its name nothing is lost.",
+    )
 
 
 def _still_there(known: LadderResult, place: Folder) -> bool:
@@ -161,32 +194,46 @@ def _train(
     settings: Settings,
     report: Report,
 ) -> tuple[SavedAdapter, ...]:
-    """Return the adapters of all seeds and stages; how their training goes is stored while it goes on."""
-    wanted = {(seed, step) for seed in ladder.recipe.seeds for step in ladder.recipe.saved_steps}
-    there = adapters_in(place, ladder.recipe)
-    if {(one.seed, one.step) for one in there} != wanted:
+    """Return the adapters of all stages, of every seed whose training ended; how it goes is stored while it goes on."""
+    recipe = ladder.recipe
+    there = adapters_in(place, recipe)
+    if _ended(recipe, there) != set(recipe.seeds):
         from numembed.models.training import train_adapters
 
         loaded.free()  # one model in memory
-        there = train_adapters(
-            base, ladder.recipe, place, settings=settings, listen=_listener(ladder, base, results),
-            progress=lambda done, total, stage: report(0, stage, done, total, ""),
-        )  # fmt: skip
+        try:
+            there = train_adapters(
+                base, recipe, place, settings=settings, listen=_listener(ladder, base, there, results),
+                progress=lambda done, total, stage: report(0, stage, done, total, _NOTES.get(stage, "")),
+            )  # fmt: skip
+        except TrainingFailed:
+            there = adapters_in(place, recipe)
+            if not _ended(recipe, there):
+                raise
     report(0, "done", 1, 1, "")
-    return there
+    return tuple(one for one in there if one.seed in _ended(recipe, there))
 
 
-def _listener(ladder: Ladder, base: ModelSpec, results: ResultStore) -> Callable[[Reading], None]:
-    """Return what hears the readings of a training and stores them for whoever watches."""
+def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
+    """Return the seeds of which every stage is there."""
+    found = {(one.seed, one.step) for one in there}
+    return {seed for seed in recipe.seeds if all((seed, step) in found for step in recipe.saved_steps)}
+
+
+def _listener(
+    ladder: Ladder, base: ModelSpec, there: Sequence[SavedAdapter], results: ResultStore
+) -> Callable[[Reading], None]:
+    """Return what hears the readings of a training and stores them, behind those of saved stages, for who watches."""
     present = stored_ladder(ladder, results) or LadderResult(ladder, base.as_dict())
-    readings: list[Reading] = []
+    readings = {(one.seed, one.step): one for adapter in there for one in adapter.readings}
     told = 0.0
 
     def listen(reading: Reading) -> None:
-        nonlocal told
-        readings.append(reading)
+        nonlocal told, readings
+        readings = {at: one for at, one in readings.items() if at[0] != reading.seed or at[1] < reading.step}
+        readings[reading.seed, reading.step] = reading
         if time.monotonic() - told > _TOLD_SECONDS:
-            results.put(ladder_key(ladder), replace(present, training=tuple(readings)).as_json())
+            results.put(ladder_key(ladder), replace(present, training=tuple(readings.values())).as_json())
             told = time.monotonic()
 
     return listen

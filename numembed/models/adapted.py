@@ -162,8 +162,7 @@ class Exchange:
         match weights:
             case LoraWeights(base, adapter, scale):
                 folder = adapter_folder(adapter, self._settings, progress=progress)
-                name = base.repo if isinstance(base, HubWeights) else ""
-                return attached(self._folder_of(base, progress), folder, scale, base_name=name)
+                return attached(self._folder_of(base, progress), folder, scale, weights=base)
             case HubWeights() | LocalWeights() | ScratchWeights():
                 return TensorFolder(self._folder_of(weights, progress))
             case _:

@@ -1,4 +1,4 @@
-"""Whether an adapter made elsewhere belongs to a base: told from its settings and both headers, before any weight."""
+"""Whether an adapter belongs to a base: told from its settings and both headers, and by its recipe where it has one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 from numembed.errors import BadChoice
 from numembed.models.adapters import AdaptedFolder, read_adapter
-from numembed.models.adapters_saved import CONFIG, MOST_RANK
+from numembed.models.adapters_saved import CONFIG, MOST_RANK, RECIPE
+from numembed.models.folders import digest_of_folder
 from numembed.models.loading import read_json
+from numembed.models.spec import FolderWeights, HubWeights
 from numembed.models.tensor_files import FLOATS, Stored, TensorFolder, known_as
 
 _KNOWN = (  # settings whose value is judged by whoever folds the adapter, or does not touch the vectors
@@ -26,25 +28,25 @@ _FACTOR = re.compile(r"(?:base_model\.model\.)*(.+)\.lora_(embedding_)?([AB])(?:
 _CHOOSE = "Choose the model that it was trained on, or another adapter."
 
 
-def attached(base: Path, adapter: Path, scale: float = 1.0, *, base_name: str = "") -> AdaptedFolder:
+def attached(base: Path, adapter: Path, scale: float = 1.0, *, weights: FolderWeights | None = None) -> AdaptedFolder:
     """Return the model folder ``base`` with an adapter folded in, once it was found to belong there.
 
-    Raises what :func:`check_adapter` and AdaptedFolder raise, before any weight of the base is read.
+    Raises what :func:`check_adapter` and AdaptedFolder raise, before any weight of the base is folded.
     """
-    check_adapter(adapter, base, base_name=base_name)
+    check_adapter(adapter, base, weights=weights)
     return AdaptedFolder(base, adapter, scale)
 
 
-def check_adapter(adapter: Path, base: Path, *, base_name: str = "") -> None:
-    """Return where the PEFT folder ``adapter`` fits the model folder ``base``; no weight of either is read.
+def check_adapter(adapter: Path, base: Path, *, weights: FolderWeights | None = None) -> None:
+    """Return where the PEFT folder ``adapter`` fits the model folder ``base``, told by names, shapes and digests.
 
-    ``base_name`` is the base's repository where it has one. Raises BadChoice for an adapter of another base, of
+    ``weights`` is what the base is called, where that is known. Raises BadChoice for an adapter of another base, of
     another kind or with settings nobody here knows, ModelUnavailable where there is no adapter or a file is damaged.
     """
     stored = read_adapter(adapter)
     config = read_json(adapter / CONFIG)
     _check_settings(config)
-    _check_name(config, base_name)
+    _check_name(config, weights.repo if isinstance(weights, HubWeights) else "")
     tensors = TensorFolder(base).stored
     pairs: dict[str, dict[str, Stored]] = {}
     for key, one in stored.items():
@@ -55,6 +57,7 @@ def check_adapter(adapter: Path, base: Path, *, base_name: str = "") -> None:
     for module, pair in pairs.items():
         _check_pair(module, pair, tensors, bool(config.get("fan_in_fan_out")))
     _check_targets(config, pairs)
+    _check_trained_on(adapter, base, weights)
 
 
 def _check_settings(config: Mapping[str, Any]) -> None:
@@ -118,3 +121,22 @@ def _check_targets(config: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
                 f"The adapter is incomplete: its settings name {str(target)[:80]!r}, of which its file has no factors. "
                 "Fetch or save it again."
             )
+
+
+def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) -> None:
+    """Refuse an adapter of our own whose recipe names other weights; where their folder lies does not matter."""
+    told = read_json(adapter / RECIPE).get("base")
+    trained = told.get("weights") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(trained, dict):
+        return  # made elsewhere
+    if trained.get("digest"):
+        same = trained["digest"] == (getattr(weights, "digest", "") or digest_of_folder(base))
+    elif isinstance(weights, HubWeights) and weights.repo == trained.get("repo"):
+        same = trained.get("revision") == weights.revision
+    else:
+        return  # a mirror or a copy: the same files under another name
+    if not same:
+        raise BadChoice(
+            f"The adapter was trained on {str(told.get('name'))[:80]!r}, whose files were others than those of "
+            f"{base.name[:80]!r} are. {_CHOOSE}"
+        )

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from numembed.models.loading import read_json
 from numembed.models.publishing import is_whole, published
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.models.tensor_files import Tensor, read_header, write_file
+from numembed.progress import Progress, silent
 from numembed.sequences.families import whole_number
 from numembed.splits import Split, split_called
 
@@ -26,6 +27,7 @@ RECIPE = "recipe.json"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
 MOST_RANK = 256
 _STATE = "state.safetensors"
+_ASK_SECONDS = 0.5  # while another process trains
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 
 Loss = Literal["contrastive", "in_batch"]
@@ -183,24 +185,30 @@ def save_stage(
 
 
 def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple[SavedAdapter, Snapshot] | None:
-    """Return the last stage of a seed that is whole and can be gone on from, or is the end; None where there is none.
+    """Return the last stage of a seed that can be gone on from, or is the end; None where there is none.
 
-    Raises BadChoice where ``place`` holds another training.
+    It counts only where it and all stages before it are whole: one that is missing is trained anew. Raises BadChoice
+    where ``place`` holds another training.
     """
-    for step in reversed(recipe.saved_steps):
+    whole = [step for step in recipe.saved_steps if is_whole(adapter_folder(place, seed, step))]
+    for step in whole:
+        _check_same(place, adapter_folder(place, seed, step), base, recipe, seed)
+    unbroken = [step for step, wanted in zip(whole, recipe.saved_steps, strict=False) if step == wanted]
+    for step in reversed(unbroken):
         folder, state = adapter_folder(place, seed, step), _state_folder(place, seed, step)
-        if not is_whole(folder):
-            continue
-        if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
-            raise BadChoice(
-                f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
-                "Choose an empty folder, or the same recipe."
-            )
         if step == recipe.steps:
             return saved_adapter(folder), Snapshot({}, {})
         if is_whole(state):
             return saved_adapter(folder), Snapshot(_tensors(folder / WEIGHTS), _tensors(state / _STATE))
     return None
+
+
+def _check_same(place: Path, folder: Path, base: ModelSpec, recipe: Recipe, seed: int) -> None:
+    if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
+        raise BadChoice(
+            f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
+            "Choose an empty folder, or the same recipe."
+        )
 
 
 def adapters_in(place: Path, recipe: Recipe) -> tuple[SavedAdapter, ...]:
@@ -210,16 +218,30 @@ def adapters_in(place: Path, recipe: Recipe) -> tuple[SavedAdapter, ...]:
 
 
 @contextmanager
-def reserved_place(place: Path) -> Iterator[None]:
-    """Keep two trainings from writing to the same folder; raises BadChoice where another one does."""
+def reserved_place(place: Path, progress: Progress = silent) -> Iterator[None]:
+    """Wait until no other training writes to the folder ``place``, and keep others from it in the block.
+
+    ``progress`` hears of the stage "waiting" and may raise Cancelled. Raises BadChoice where nothing can be written.
+    """
     from filelock import FileLock, Timeout
 
-    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / ".training.lock")
     try:
-        with FileLock(place / ".training.lock").acquire(timeout=0):
-            yield
-    except Timeout:
-        raise BadChoice(f"Another training is writing to {place.name[:80]!r}. Wait for it.") from None
+        place.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        while not lock.is_locked:
+            progress(0, 1, "waiting")
+            with suppress(Timeout):
+                lock.acquire(timeout=_ASK_SECONDS)
+    except OSError as error:
+        raise BadChoice(
+            f"The adapters cannot be saved to {str(place)[:120]!r} ({error.strerror}). Name another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _spread(steps: int, count: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from numembed.errors import StoreFull, TooLarge
+from numembed.models.adapter_check import attached
 from numembed.models.adapters import AdaptedFolder
 from numembed.models.hub_files import is_kept
 from numembed.models.loading import read_json
@@ -32,6 +33,7 @@ from numembed.progress import Progress, silent
 
 SavedType = Literal["float32", "same"]
 ModelFolder = TensorFolder | AdaptedFolder
+FOLD = Merge("wise_ft", options=(("t", 1.0),))  # of one model: the model itself
 _SPARE_BYTES = 64 << 20  # of memory and disk, for everything but the weights
 
 
@@ -78,11 +80,24 @@ def fold_folder(
 ) -> Saved:
     """Write ``base`` with a LoRA adapter folded in to the folder ``out``, as :func:`merge_folders` writes.
 
-    Raises BadChoice for an adapter that does not fit.
+    Raises what :func:`numembed.models.adapter_check.attached` raises for an adapter that does not fit.
     """
-    adapted, plain = AdaptedFolder(base, adapter, scale), TensorFolder(base)
-    merge = Merge("wise_ft", options=(("t", 1.0),))
-    return merge_folders(merge, [adapted], out, base=plain, card=card or _fold_card(adapted), progress=progress)
+    adapted = attached(base, adapter, scale)
+    return merge_folders(FOLD, [adapted], out, base=base, card=card or fold_card(adapted), progress=progress)
+
+
+def rounded_away(adapted: AdaptedFolder, dtype: str) -> float:
+    """Return the share of an adapter's update, by its length, that is lost where the model is kept in ``dtype``.
+
+    In float32 it is 0.
+    """
+    kept = {"bfloat16": "BF16", "float16": "F16"}.get(dtype)
+    update = lost = 0.0
+    for name in adapted.changed if kept else ():
+        value = adapted[name].astype(np.float32)
+        update += _square(value, adapted.base[name].astype(np.float32))
+        lost += _square(_read_back(value, str(kept)), value)
+    return math.sqrt(lost / update) if update else 0.0
 
 
 def available_memory() -> int | None:
@@ -240,7 +255,8 @@ def _card(merge: Merge, parts: Sequence[ModelFolder], base: ModelFolder | None) 
     return _with_recipe(f"# A merge: {MERGES[merge.method].title}", recipe)
 
 
-def _fold_card(adapted: AdaptedFolder) -> str:
+def fold_card(adapted: AdaptedFolder) -> str:
+    """Return the README of a model with an adapter folded in."""
     return _with_recipe("# A model with its LoRA adapter folded in", {"model": _told(adapted)})
 
 

@@ -24,7 +24,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
 
     A process that dies or fails inside leaves nothing at ``place``; what a dead one left beside it, the next sweeps.
     ``digests`` may hold sha256 sums that are known already, by the file's path inside the folder. Raises BadChoice
-    where ``place`` exists or another process is writing it, StoreFull where the disk is full.
+    where ``place`` exists, cannot be written or is being written by another process, StoreFull where the disk is full.
     """
     from filelock import FileLock, Timeout
 
@@ -50,7 +50,9 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
         raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait for it.") from None
     except OSError as error:
         if error.errno not in _FULL:
-            raise
+            raise BadChoice(
+                f"{place.name[:80]!r} could not be saved ({error.strerror}). Name another folder."
+            ) from error
         raise StoreFull(
             f"The disk is full: {place.name[:80]!r} could not be saved, and nothing of it was kept. Make room and try "
             "again."

@@ -52,22 +52,22 @@ def train_adapters(
     What a stopped training of the same recipe has left there is gone on from. ``progress`` counts the steps of all
     seeds; ``listen`` hears every loss, and the validation silhouette where it is measured. Raises BadChoice, TooLarge
     or StoreFull before it begins, TrainingFailed where the loss is no number, Cancelled through ``progress``: whole
-    stages stay.
+    stages stay. A seed that fails does not keep the others from being trained; it is told when they are.
     """
     if isinstance(base.weights, BaselineWeights | RemoteWeights):
         raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose a model.")
     if not isinstance(base.weights, FolderWeights):
         raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")
+    if base.loading.random_seed is not None:
+        raise BadChoice(f"{base.name} has drawn weights, which hold nothing to adapt. Leave weights=random out.")
     spec = resolve(base, settings, progress=progress).stored
     folder = folder_of(spec, settings, progress=progress)
     device = device_of(settings.device)
     check_room(recipe, folder, place, device=device)
-    with reserved_place(place), faults_told(spec):
+    with reserved_place(place, progress), faults_told(spec):
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):
             progress(0, 1, "load")
-            model = AdaptedModel(spec, recipe, folder, device)
-            for number, seed in enumerate(recipe.seeds):
-                _train_seed(model, place, seed, number * recipe.steps, progress, listen)
+            _train_seeds(AdaptedModel(spec, recipe, folder, device), place, progress, listen)
         return adapters_in(place, recipe)
 
 
@@ -106,6 +106,27 @@ def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
     return found is not None and found[0].step == recipe.steps
 
 
+def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: Listener) -> None:
+    """Train every seed from its last stage to its end; raise TrainingFailed once all have been tried."""
+    seeds, failed = model.recipe.seeds, {}
+    for number, seed in enumerate(seeds):
+        try:
+            _train_seed(model, place, seed, number * model.recipe.steps, progress, listen)
+        except _BaseNotFinite:  # no other seed can do better
+            raise
+        except TrainingFailed as told:
+            failed[seed] = str(told)
+    if failed:
+        first, *more = failed.items()
+        others = f" The same happened to seed {', '.join(str(seed) for seed, _ in more)}." if more else ""
+        whole = " The other seeds were trained to their end." if len(failed) < len(seeds) else ""
+        raise TrainingFailed(first[1] + others + whole)
+
+
+class _BaseNotFinite(TrainingFailed):
+    """The model itself answers with NaN, before any step."""
+
+
 def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress: Progress, listen: Listener) -> None:
     """Train one seed from its last stage to its end."""
     recipe, spec = model.recipe, model.spec
@@ -141,7 +162,7 @@ def _finite(value: float, spec: ModelSpec, seed: int, step: int, saved: int) -> 
     if math.isfinite(value):
         return value
     kept = f"The stage after step {saved:,} is kept." if saved else "Nothing of this seed was saved."
-    raise TrainingFailed(
+    raise (TrainingFailed if step else _BaseNotFinite)(
         f"Training {spec.name} was stopped: at step {step:,} of seed {seed} its numbers were not finite any more. "
         f"{kept} Choose a lower learning rate; where it fails at once, the model itself may be damaged."
     )

@@ -15,11 +15,12 @@ import pytest
 
 from numembed import worker
 from numembed.embedding import embed
-from numembed.errors import BadChoice, Cancelled
+from numembed.errors import BadChoice, Cancelled, TrainingFailed
 from numembed.jobs import LADDER, STUDY, JobTable
 from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.ladder.looks import Texts
 from numembed.ladder.run import Report, ladder_rows, run_ladder
+from numembed.ladder.saving import Saving, save_arm
 from numembed.models.catalogue import model
 from numembed.models.encoders import LoadedModel
 from numembed.models.spec import MergedWeights
@@ -29,6 +30,7 @@ from numembed.store import VectorStore
 from numembed.study import Study
 from numembed.worker import run_job
 from tests.ladder.bases import RECIPE, small_ladder
+from tests.lora import run_away
 from tests.test_cli import Call, call
 
 __all__ = ["call"]
@@ -190,6 +192,83 @@ def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
         done = [arm.model.key for arm in again.path("lora-0")[:3]]
         assert not set(done) & set(asked), "what was scored before the cancel was loaded again"
         assert _numbers(again) == _numbers(found)
+
+
+@pytest.mark.parametrize("paths", [("lora", "multi_stage", "stages_linear"), ("lora",)])
+def test_an_earlier_stage_that_was_damaged_comes_back(
+    settings: Settings, tiny_model: Path, paths: tuple[str, ...]
+) -> None:
+    asked = small_ladder(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        place = Place(settings, vectors, results)
+        found = place.run(asked)
+        (torn,) = settings.home.rglob("step-00002/adapter_model.safetensors")
+        torn.write_bytes(b"torn")
+        assert place.run(asked).as_json() == found.as_json()
+
+
+def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
+    settings: Settings, found: LadderResult, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        place = Place(settings, vectors, results)
+        run_away(monkeypatch, seed=1, step=3)
+        told: list[tuple[int, str]] = []
+        left = place.run(asked, report=lambda row, stage, *_: told.append((row, stage)))
+        assert left.complete and left.ladder.recipe.seeds == (0,) and left.ladder.paths == ("base", "lora")
+        assert left.sentences[0].startswith("Seed 1 is left out: the numbers of that training were not finite")
+        alone = [one for one in _numbers(found) if one[0] in ("base", "lora-0")]
+        assert _numbers(left) == alone
+        assert [row for row, stage in told if stage == "done"] == list(range(len(ladder_rows(asked))))
+        again = place.run(asked, loaded=Untouched(settings))
+        assert again.as_json() == left.as_json(), "it was trained again"
+        saving = Saving("kept", left.ladder, "lora-0", 1.0)
+        assert (save_arm(saving, results=results, settings=settings) / "model.safetensors").is_file()
+        run_away(monkeypatch, seed=0, step=1)
+        with pytest.raises(TrainingFailed, match="step 1 of seed 0"):
+            place.run(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
+
+
+def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
+    settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numembed.ladder.run._TOLD_SECONDS", -1.0)
+    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        seen: list[list[int]] = []
+
+        def stop_at(last: int) -> Report:
+            def report(row: int, stage: str, done: int, total: int, note: str) -> None:
+                known = stored_ladder(asked, results)
+                if row == 0 and stage == "train" and known is not None:
+                    seen.append([one.step for one in known.training])
+                if (row, stage, done) == (0, "train", last):
+                    raise Cancelled("Stopped.")
+
+            return report
+
+        place = Place(settings, vectors, results)
+        with pytest.raises(Cancelled):
+            place.run(asked, report=stop_at(3))
+        assert seen[-1] == [0, 1, 2, 3]
+        seen.clear()
+        place.run(asked, report=stop_at(-1))
+        assert seen[-1] == [0, 1, 2, 3, 4] and [0, 1, 2, 3] in seen
+
+
+def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Settings, tiny_model: Path) -> None:
+    half = model(f"{tiny_model} dtype=bfloat16")
+    asked = replace(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",)), base=half)
+    loaded = LoadedModel(settings)
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        found = Place(settings, vectors, results).run(asked, loaded=loaded)
+    (adapted,) = (arm.model for arm in found.path("lora-0") if arm.at == 1)
+    exchange = loaded.get(adapted).exchange  # type: ignore[union-attr]
+    assert exchange is not None
+    exchange.show(adapted.weights)
+    assert exchange.lost > 0.01
+    assert f"kept in bfloat16, which rounds {exchange.lost:.0%} of the adapters' update away" in found.sentences[-1]
 
 
 def _numbers(found: LadderResult) -> list[object]:

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,20 @@ import pytest
 
 from numembed.errors import BadChoice, Cancelled, ModelUnavailable, NumembedError, StoreFull, TooLarge, TrainingFailed
 from numembed.models.adapter_check import check_adapter
-from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, saved_adapter
-from numembed.models.catalogue import model
+from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, reserved_place, saved_adapter
+from numembed.models.catalogue import BUNDLED, model
 from numembed.models.checkpoints import bundled_folder
 from numembed.models.folders import digest_of_folder
 from numembed.models.loading import load
 from numembed.models.lora import AdaptedModel, contrastive_loss, targets_in
 from numembed.models.merged_folders import fold_folder
 from numembed.models.publishing import is_whole
-from numembed.models.spec import LocalWeights, LoraWeights, ModelSpec
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.training import check_room, memory_needed, train_adapters
 from numembed.settings import Settings
 from numembed.splits import split_called, training_batch
 from tests import architectures, tiny
+from tests.lora import run_away
 
 RECIPE = Recipe(steps=6, stages=3, looks=1, batch=12, seeds=(0, 1))
 TEXTS = ["1, 2, 3", "2, 4, 6, 8, 10", "The bakery opens before sunrise."]
@@ -99,9 +101,12 @@ def test_what_is_there_is_not_trained_again(train: Trainer) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_stage_is_trained_anew(train: Trainer) -> None:
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_damaged_stage_is_trained_anew(train: Trainer, stage: int) -> None:
     first = train()
-    (first[2].folder / "adapter_model.safetensors").write_bytes(b"torn")
+    (first[stage].folder / "adapter_model.safetensors").write_bytes(b"torn")
+    assert train() == first
+    shutil.rmtree(first[stage].folder)
     assert train() == first
 
 
@@ -115,12 +120,46 @@ def test_another_recipe_or_base_does_not_go_on_from_it(train: Trainer, tmp_path:
 
 def test_numbers_that_run_away_stop_it_and_the_last_good_stage_stays(train: Trainer, tmp_path: Path) -> None:
     wild = replace(RECIPE, learning_rate=1e3, warmup=0, falling=False, steps=4, stages=2)  # the fourth loss is NaN
-    with pytest.raises(TrainingFailed, match=r"at step [34] of seed 0.*The stage after step 2 is kept"):
+    told = r"at step [34] of seed 0.*The stage after step 2 is kept.*The same happened to seed 1\.$"
+    with pytest.raises(TrainingFailed, match=told):
         train(wild)
     (folder,) = (tmp_path / "run" / "seed-0").iterdir()
     kept = saved_adapter(folder)
     assert is_whole(folder) and kept.step == 2 and math.isfinite(kept.silhouette or math.nan)
-    assert not (tmp_path / "run" / "seed-1").exists()
+
+
+def test_a_seed_that_runs_away_keeps_no_other_from_its_end(train: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = train(place="plain")
+    run_away(monkeypatch, seed=0, step=3)
+    with pytest.raises(TrainingFailed, match=r"at step 3 of seed 0.*The other seeds were trained to their end"):
+        train(place="run")
+    monkeypatch.undo()
+    heard: list[Reading] = []
+    again = train(place="run", listen=heard.append)
+    assert [one.weights.digest for one in again] == [one.weights.digest for one in plain]
+    assert [(one.seed, one.step) for one in heard] == [(0, step) for step in range(3, 7)]
+
+
+def test_a_training_waits_for_another_one_of_the_same_folder(train: Trainer, tmp_path: Path) -> None:
+    told: list[str] = []
+    with ExitStack() as other:
+        other.enter_context(reserved_place(tmp_path / "run"))
+
+        def progress(done: int, total: int, note: str) -> None:
+            if told.count("waiting") == 2:
+                other.close()
+            told.append(note)
+
+        assert train(replace(RECIPE, steps=1, stages=1, seeds=(0,)), progress=progress)
+    waited = told.index("waiting")
+    assert told[waited : waited + 3] == ["waiting"] * 3 and "train" in told[waited + 3 :]
+    with reserved_place(tmp_path / "run"), pytest.raises(Cancelled):
+        train(replace(RECIPE, steps=1, stages=1, seeds=(0,)), progress=_cancel_while_waiting)
+
+
+def _cancel_while_waiting(done: int, total: int, note: str) -> None:
+    if note == "waiting":
+        raise Cancelled("Stopped.")
 
 
 def test_a_broken_base_saves_nothing(train: Trainer, nan_model: Path, tmp_path: Path) -> None:
@@ -298,10 +337,10 @@ def test_hostile_settings_are_refused_in_a_sentence(
         "base_model_name_or_path": "mirror/Tiny",
     }  # fmt: skip
     file.write_text(json.dumps(plain | harmless))
-    check_adapter(adapter, tiny_model, base_name="owner/tiny")
+    check_adapter(adapter, tiny_model, weights=HubWeights("owner/tiny", "c" * 40))
     file.write_text(json.dumps(plain | settings_of_it))
     with pytest.raises(BadChoice, match=told):
-        check_adapter(adapter, tiny_model, base_name="owner/tiny")
+        check_adapter(adapter, tiny_model, weights=HubWeights("owner/tiny", "c" * 40))
 
 
 @pytest.mark.slow
@@ -313,7 +352,7 @@ def test_a_short_training_of_the_bundled_model_separates_reserved_windows(settin
     (adapter,) = train_adapters(model("all-MiniLM-L6-v2"), recipe, tmp_path / "run", settings=settings)
     assert adapter.readings[0].silhouette == pytest.approx(0.104, abs=0.002)  # the base, as it was measured before
     assert adapter.silhouette is not None and adapter.silhouette > 0.3  # 0.48 where this was written
-    check_adapter(adapter.folder, bundled_folder(), base_name="sentence-transformers/all-MiniLM-L6-v2")
+    check_adapter(adapter.folder, bundled_folder(), weights=BUNDLED)
 
 
 def _read(adapter: SavedAdapter) -> dict[str, Any]:
