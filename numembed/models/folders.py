@@ -132,7 +132,8 @@ def _files_of_parts(folder: Path) -> list[Path]:
     parts |= {file.parent / str(part) for file in folder.rglob("*config.json")
               if isinstance(chosen := read_json(file).get("types"), dict) for part in chosen}  # fmt: skip
     below = {file for part in parts - {folder} for file in part.rglob("*")}
-    return sorted(file for file in below | set(folder.glob("*")) if not file.is_dir())
+    found = below | set(folder.glob("*"))
+    return sorted(file for file in found if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
