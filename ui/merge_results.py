@@ -163,8 +163,10 @@ def _compared(found: LadderResult, split: str) -> None:
         st.markdown("\n".join(f"- {md_text(one.sentence)}" for one in listed))
         st.markdown(
             "Both paths are read off at the same few levels of retention that both reach, between two scored places on "
-            "a straight line. The interval is the wider of two: over the seeds (from three on), and over the "
-            "sequences, each left out in turn. p values are adjusted for all comparisons on the same sequences (Holm "
+            "a straight line; where a path comes by a level more than once, the mean counts. The interval holds two "
+            "errors: of the seeds (from three on, and not where all are held against one model), and of the "
+            "sequences, each left out in turn; it is the square root of the sum of the squares of their own "
+            "intervals. p values are adjusted for all comparisons on the same sequences (Holm "
             "1979). “Linear, length kept” and “Soup, length kept” are controls: the straight line, stretched to the "
             "length that SLERP would keep."
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from numembed.errors import BadChoice, TooLarge
-from numembed.ladder.compare import compare_at_equal_retention, comparisons_of, estimated
+from numembed.ladder.compare import Arms, compare_at_equal_retention, comparisons_of, estimated
 from numembed.ladder.found import TrainedAdapter
 from numembed.ladder.ladder import Ladder, LadderResult, is_ladder
 from numembed.ladder.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
@@ -26,7 +27,7 @@ from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
 from numembed.models.tensor_files import TensorFolder
 from numembed.models.weight_angles import angles, updates
 from numembed.study import Study
-from tests.ladder.bases import RECIPE, made_path, small_ladder
+from tests.ladder.bases import RECIPE, made_path, noisy_path, small_ladder
 from tests.lora import write_adapter
 from tests.offline import OFFLINE
 
@@ -259,15 +260,89 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
     assert said <= 4
 
 
-def test_the_interval_takes_the_wider_of_seeds_and_sequences() -> None:
-    quiet = [np.full(24, 0.1) + 1e-4 * np.arange(24)] * 3
-    alike = estimated([0.1, 0.1, 0.1], quiet)
-    apart = estimated([0.0, 0.1, 0.2], quiet)
-    assert alike[0] == pytest.approx(apart[0]) and apart[2] - apart[1] > 2 * (alike[2] - alike[1])
-    pairs = estimated([0.0, 0.1, 0.2], quiet, pairs=True)
-    assert pairs[2] - pairs[1] == pytest.approx(2 * (apart[2] - apart[1]))
+def _false_alarms(
+    sides: Callable[[np.random.Generator], tuple[list[Arms], list[Arms]]], names: tuple[str, str]
+) -> float:
+    """Return how often a difference is seen between two sides that only chance tells apart."""
+    rng, rounds = np.random.default_rng(5), 400
+    found = [compare_at_equal_retention(*sides(rng), split="paper", names=names) for _ in range(rounds)]
+    return sum(one.p <= 0.05 for one in found) / rounds
+
+
+@pytest.mark.parametrize("of_seeds", [0.0, 0.1, 0.2, 0.4, 2.0])
+def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) -> None:
+    """Each side has an effect of each seed (as large as the mean over sequences is unsure at 0.2) and sequence."""
+
+    def sides(rng: np.random.Generator) -> tuple[list[Arms], list[Arms]]:
+        made = []
+        for _ in range(2):
+            own = rng.standard_normal(24)  # the same sequences for every seed
+            made.append([noisy_path("a", LONG, own, seed=of_seeds * rng.standard_normal()) for _ in range(3)])
+        return made[0], made[1]
+
+    assert _false_alarms(sides, ("slerp_base", "lora")) <= 0.06
+
+
+def test_a_path_that_turns_back_is_not_favoured() -> None:
+    """It comes by every level twice, and each of its arms has noise of its own: the better one would win by chance."""
+
+    rng, apart = np.random.default_rng(6), []
+    for _ in range(200):
+        there = noisy_path("a", (0.9, 0.85, 0.8, 0.85, 0.9), rng.standard_normal((5, 24)))
+        line = noisy_path("b", (0.9, 0.8), rng.standard_normal((2, 24)))
+        apart.append(compare_at_equal_retention([there], [line], split="paper").difference)
+    assert abs(np.mean(apart)) < 3 * np.std(apart) / math.sqrt(len(apart))
+
+
+def test_one_partner_for_all_seeds_says_nothing_of_other_seeds() -> None:
+    own = np.linspace(0, 0.3, 24)
+    seeds = [noisy_path("lora", LONG, own, seed=one) for one in (0.0, 0.2, 0.4)]
+    alike = [noisy_path("lora", LONG, own, seed=0.2)] * 3
+    soup = [noisy_path("soup", LONG, own[::-1])]
+    found, same = (
+        compare_at_equal_retention(soup, one, split="paper", names=("soup", "lora")) for one in (seeds, alike)
+    )
+    assert found.over == same.over == "24 sequences" and "other seeds may differ" in found.sentence
+    assert (found.low, found.high, found.p) == pytest.approx((same.low, same.high, same.p)), (
+        "their spread is not an error"
+    )
+    assert compare_at_equal_retention(seeds, alike, split="paper").over == "3 seeds and 24 sequences"
+
+
+def test_where_a_path_comes_by_twice_the_mean_counts() -> None:
+    own = np.zeros((3, 24)) + np.array([[0.0], [0.1], [0.4]])
+    turning, line = noisy_path("a", (0.8, 0.9, 0.8), own), noisy_path("b", (0.8, 0.8), own[:1])
+    found = compare_at_equal_retention([turning], [line], split="paper")
+    assert found.difference == pytest.approx(0.2)
+
+
+def test_the_interval_holds_the_errors_of_seeds_and_sequences_together() -> None:
+    quiet = [np.full(24, 0.1) + 1e-3 * np.arange(24)] * 3
+    gaps = [0.0, 0.1, 0.2]
+    sequences = estimated([0.1] * 3, quiet)
+    seeds = estimated(gaps, [np.full(24, 0.1)] * 3)
+    both, pairs, shared = (
+        estimated(gaps, quiet, pairs=of == "pairs", seeds=of != "shared") for of in ("", "pairs", "shared")
+    )
+    assert _wide(both) == pytest.approx(math.hypot(_wide(sequences), _wide(seeds))) and both[3] > seeds[3]
+    assert _wide(pairs) == pytest.approx(math.hypot(_wide(sequences), 2 * _wide(seeds)))
+    assert shared == pytest.approx(sequences)
+    assert estimated(gaps, quiet, bend=0.01)[2] == pytest.approx(both[2] + 0.01)
     assert all(map(math.isnan, estimated([], [])))
-    assert math.isnan(estimated([0.1], [np.full(24, np.nan)])[1])
+
+
+def test_p_is_where_the_interval_would_end_at_nothing() -> None:
+    from scipy.special import stdtr
+
+    left_out = np.linspace(0.09, 0.11, 24)
+    mean, low, high, p = estimated([0.1], [left_out])
+    error = 23 * left_out.std(ddof=1) / math.sqrt(24)
+    assert p == pytest.approx(2 * stdtr(23, -mean / error)) and (p <= 0.05) == (low > 0 or high < 0)
+    assert estimated([0.1], [np.full(24, 0.1)], bend=0.2)[3] == 1
+
+
+def _wide(found: tuple[float, float, float, float]) -> float:
+    return (found[2] - found[1]) / 2
 
 
 def _result(tiny_model: Path) -> LadderResult:
