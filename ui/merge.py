@@ -212,7 +212,7 @@ def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> LadderResu
 
 
 def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
-    listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences")
+    listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences", "redrawn")
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
     return (*(len((plain or {}).get(name, ())) for name in listed), int(bool((plain or {}).get("complete"))), digests)
 

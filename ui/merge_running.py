@@ -10,6 +10,7 @@ from numembed.jobs import Job, ModelProgress
 from numembed.ladder.ladder import Ladder
 from ui.frame import job_table, theme
 from ui.merge import found_so_far
+from ui.merge_designs import with_designs
 from ui.running import poll_seconds, stop
 from ui.words import about, md_text
 
@@ -18,11 +19,12 @@ _WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps
 
 
 def watch_ladder(ladder: Ladder) -> Job | None:
-    """Draw the newest run of ``ladder`` while it is active, or how it ended; return it."""
+    """Draw the newest run of ``ladder``, or of its redrawn windows, while it is active, or how it ended; return it."""
     if notice := st.session_state.pop("notice", ""):
         st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
-        job = jobs.latest(ladder)
+        listed = [job for one in (ladder, with_designs(ladder)) if (job := jobs.latest(one))]
+    job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
     if job is not None and job.active:
         st.fragment(_live, run_every=poll_seconds())(job.id, ladder)
     elif job is not None and job.state == "failed":

@@ -45,7 +45,8 @@ def plane_figure(
     """Return separability on ``split`` against retention, a line for each row of ``names``; the base is a star.
 
     A line is the mean over seeds, its cross at the named place spans them; with ``each`` every seed has a thin line
-    too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences.
+    too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences, and thin ones over
+    redrawn windows.
     """
     traces, ends = [], []
     for name in (one for one in names if one in found.ladder.paths and one != "base"):
@@ -56,11 +57,14 @@ def plane_figure(
             told = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
             traces.append(_line(line, name, f"kept %{{x:.2f}} · {_short(measure)} %{{y:.2f}}"))
             traces += _sure(found, name, told, split, measure) if sure and name in MAIN else []
+            traces += _redrawn(found, name, line, split) if sure and name in MAIN and measure == "silhouette" else []
             traces.append(_cross(told, name))
             ends.append((name, told))
     base = next((arm for arm in found.arms if arm.path == "base"), None)
     if base is not None:
         traces.append(_star(base, split, measure, theme))
+        alone = spots(found, "base", lambda arm: 1.0, lambda arm: MEASURES[measure].value(arm, split))
+        traces += _redrawn(found, "base", alone, split) if sure and measure == "silhouette" else []
     layout = merge_layout(theme, height) | {
         "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
         "xaxis": axis(theme, "kept of the base: order of sentence similarities (1 = all)") | {"zeroline": False},
@@ -200,6 +204,24 @@ def _sure(found: LadderResult, name: str, spot: Spot, split: str, measure: str) 
     return [{
         "type": "scatter", "mode": "markers", "legendgroup": name, "showlegend": False, "x": [spot.x[0]],
         "y": [spot.y[0]], "error_x": kept, "error_y": apart, "marker": {"size": 9, "color": CLEAR}, "hoverinfo": "skip",
+    }]  # fmt: skip
+
+
+def _redrawn(found: LadderResult, name: str, line: Sequence[Spot], split: str) -> list[dict[str, Any]]:
+    """Return the bar of a row's named place over redrawn windows: their mean, and where 95 % of further ones score."""
+    known = next((one for one in found.redrawn if (one.name, one.split) == (name, split)), None)
+    spot = next((one for one in line if known and one.at == known.at), None)
+    if known is None or spot is None or not math.isfinite(known.low):
+        return []
+    told = f"{KINDS[name].title}{_at(name, known.at)}<br>{known.designs} redrawn choices of windows"
+    return [{
+        "type": "scatter", "mode": "markers", "legendgroup": name, "showlegend": False, "x": [spot.x[0]],
+        "y": [known.mean], "marker": {"size": 9, "symbol": "diamond-open", "color": color_of(name)},
+        "error_y": {
+            "type": "data", "symmetric": False, "array": [known.high - known.mean],
+            "arrayminus": [known.mean - known.low], "color": color_of(name), "thickness": 1, "width": 7,
+        },
+        "hovertemplate": f"{told}: %{{y:.2f}} ({known.low:.2f} to {known.high:.2f})<extra></extra>",
     }]  # fmt: skip
 
 
