@@ -33,7 +33,12 @@ SPLITS = {
     "later": "later windows of the paper's families",
     "new": "families that training never saw",
 }
-MORE = (("slerp_task", "linear"),)  # beside each path and its control
+MORE = (  # beside each path and its control
+    ("slerp_task", "linear"), ("slerp", "norm_matched_weights"), ("slerp_base", "norm_matched_base"),
+    ("karcher", "soup_norm_weights"), ("karcher_task", "soup_norm"),
+)  # fmt: skip
+_ALIKE = 1e-3  # within which two single models retain equally much
+_SMALL = 1 / 3  # of the paths' ranges of retention: where they have less in common, that is said
 _LEVELS = 5  # of retention
 _FEWEST_SEEDS = 3  # below, nothing is said of other seeds
 _HALVINGS = 40  # of the range in which a p value lies
@@ -60,6 +65,8 @@ class _Curve:
     def at(self, level: float) -> _Read:
         """Return what the path has at this retention; where it comes by more than once, the mean of all times."""
         found, last = [], len(self.retention) - 1
+        if not last:
+            return _Read(float(self.separability[0]), self.without[0], 0.0)
         for i in range(max(1, last)):
             j = min(i + 1, last)
             low, high = sorted((self.retention[i], self.retention[j]))
@@ -166,16 +173,29 @@ def _chance(errors: Sequence[tuple[float, int]], distance: float) -> float:
 def comparisons_of(result: LadderResult) -> tuple[Comparison, ...]:
     """Return every path against its control on every split, p values adjusted for their number on that split."""
     wanted = [(row.name, row.control) for row in KINDS.values() if row.control]
-    there = [(a, b) for a, b in (*wanted, *MORE) if result.of(a) and result.of(b)]
+    there = {(a, b): held for a, b in (*wanted, *MORE) if all(held := _held(result, a, b))}
     found: list[Comparison] = []
     for split in result.ladder.splits:
-        plain = [compare_at_equal_retention(result.of(a), result.of(b), split=split, names=(a, b)) for a, b in there]
+        plain = [compare_at_equal_retention(*held, split=split, names=names) for names, held in there.items()]
         adjusted = holm([None if math.isnan(one.p) else one.p for one in plain])
-        for (a, b), one, p in zip(there, plain, adjusted, strict=True):
-            curves = [[_curve(arms, split) for arms in result.of(name)] for name in (a, b)]
+        for ((a, b), held), one, p in zip(there.items(), plain, adjusted, strict=True):
+            curves = [[_curve(arms, split) for arms in paths] for paths in held]
             one = replace(one, p_holm=math.nan if p is None else p)
             found.append(replace(one, sentence=_sentence(one, [_title(a), _title(b)], curves)))
     return tuple(found)
+
+
+def _held(result: LadderResult, a: str, b: str) -> tuple[tuple[Arms, ...], tuple[Arms, ...]]:
+    """Return the paths of two rows; of rows drawn for the same seeds those whose partner was scored, side by side."""
+    if KINDS[a].of != KINDS[b].of:
+        return result.of(a), result.of(b)
+    one, other = (
+        {path.id.removeprefix(name): arms for path in result.ladder.drawn
+         if path.name == name and (arms := result.path(path.id))}
+        for name in (a, b)
+    )  # fmt: skip
+    both = [seeds for seeds in one if seeds in other]
+    return tuple(one[seeds] for seeds in both), tuple(other[seeds] for seeds in both)
 
 
 def _curve(arms: Arms, split: str) -> _Curve:
@@ -199,9 +219,15 @@ def _paired(a: Sequence[_Curve], b: Sequence[_Curve]) -> list[tuple[_Curve, _Cur
 
 
 def _levels(one: _Curve, other: _Curve) -> list[float]:
-    """Return the retentions at which both can be read off; none where they never meet."""
+    """Return the retentions at which both can be read off; none where they never meet.
+
+    Two single models are held against each other where they retain equally much but for 0.001.
+    """
     if not len(one.retention) or not len(other.retention):
         return []
+    if len(one.retention) == len(other.retention) == 1:
+        middle = float(one.retention[0] + other.retention[0]) / 2
+        return [middle] if abs(one.retention[0] - other.retention[0]) < _ALIKE else []
     low = float(max(one.retention.min(), other.retention.min()))
     high = float(min(one.retention.max(), other.retention.max()))
     if low > high:
@@ -222,7 +248,36 @@ def _told_of(name: str, count: int) -> str:
 
 
 def _sentence(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
-    """Return what may be said of a comparison."""
+    """Return what may be said of a comparison, and how little of the paths it is about where that is so."""
+    return f"{_said(one, told, curves)}{_small_part(one, curves)}"
+
+
+def _small_part(one: Comparison, curves: Sequence[Sequence[_Curve]]) -> str:
+    """Return a sentence where the paths retain equally much on a small part of their ways alone; "" elsewhere."""
+    swept = [pair for pair in _paired(*curves) if all(len(curve.retention) > 1 for curve in pair)]
+    if math.isnan(one.difference) or not swept:
+        return ""
+    shares = [_common(*pair) for pair in swept]
+    if float(np.mean([share for share, _, _ in shares])) >= _SMALL:
+        return ""
+    low, high = (float(np.mean([part[place] for part in shares if part[0] > 0] or [math.nan])) for place in (1, 2))
+    where = "" if math.isnan(low) else f", on average from {low:.3f} to {high:.3f}"
+    rows = [KINDS.get(name) for name in (one.a, one.b)]
+    ends = all(row is not None and row.of in ("pair", "stages") and row.sweeps == "t" for row in rows)
+    shared = " They start and end at the same two models, near which that is." if ends else ""
+    ranges = " and ".join(map(_range, curves))
+    return f" They retain equally much on a small part of their ways ({ranges}) only{where}: it says little.{shared}"
+
+
+def _common(one: _Curve, other: _Curve) -> tuple[float, float, float]:
+    """Return which part of all retentions that two paths reach they have in common: its share, lowest and highest."""
+    both = (one.retention, other.retention)
+    low, high = max(float(each.min()) for each in both), min(float(each.max()) for each in both)
+    reach = max(float(each.max()) for each in both) - min(float(each.min()) for each in both)
+    return (max(0.0, high - low) / reach if reach > ROUNDING else 1.0), low, high
+
+
+def _said(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
     where = SPLITS.get(one.split, one.split)
     if math.isnan(one.difference):
         ranges = " and ".join(map(_range, curves))

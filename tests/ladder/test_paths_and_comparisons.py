@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from numembed.errors import BadChoice, TooLarge
-from numembed.ladder.compare import Arms, compare_at_equal_retention, comparisons_of, estimated
-from numembed.ladder.found import TrainedAdapter
+from numembed.ladder.compare import MORE, Arms, compare_at_equal_retention, comparisons_of, estimated
+from numembed.ladder.found import Arm, TrainedAdapter
 from numembed.ladder.ladder import Ladder, LadderResult, is_ladder
 from numembed.ladder.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
 from numembed.ladder.told import verdict
@@ -28,9 +28,11 @@ from numembed.models.tensor_files import TensorFolder
 from numembed.models.weight_angles import angles, updates
 from numembed.study import Study
 from tests.ladder.bases import RECIPE, made_path, noisy_path, small_ladder
+from tests.ladder.made import made_ladder, made_result
 from tests.lora import write_adapter
 from tests.offline import OFFLINE
 
+LINES = ("linear", "stages_linear")  # what arcs are held against
 LONG = (0.95, 0.9, 0.8, 0.7)
 
 
@@ -71,13 +73,42 @@ def test_every_row_has_its_control_and_its_merge() -> None:
         assert not row.control or row.control in KINDS
         assert not row.method or row.method in MERGES.names
     norm = {row.name for row in KINDS.values() if row.kind == "norm_matched"}
-    assert norm and any(row.control in norm for row in KINDS.values() if row.kind == "slerp")
+    held = {(row.name, row.control) for row in KINDS.values()} | set(MORE)
+    merges = [row for row in KINDS.values() if row.method and row.name not in norm and row.name not in LINES]
+    assert all(row.control for row in merges), "each merge is held against a control"
+    for row in merges:
+        if row.kind in ("slerp", "karcher"):  # what keeps the length is held against a line that keeps it too
+            (stretched,) = {b for a, b in held if a == row.name and b in norm}
+            control = KINDS[stretched]
+            assert (control.of, control.sweeps, control.space) == (row.of, row.sweeps, row.space)
+            assert stretched in USUAL
+
+
+@pytest.mark.parametrize(
+    ("arc", "line", "plain"),
+    [
+        ("slerp", "norm_matched_weights", "linear"), ("slerp_base", "norm_matched_base", "linear"),
+        ("karcher", "soup_norm_weights", "soup"),
+    ],
+)  # fmt: skip
+def test_controls_in_the_weights_are_as_long_as_the_arc(arc: str, line: str, plain: str) -> None:
+    """Between models that stand far apart the plain line is shorter; the control leaves the arc nothing but its way."""
+    gram = np.array([[1.0, 0.4], [0.4, 1.0]])  # 66 degrees
+
+    def length(method: str) -> float:
+        given = {"weights": np.array([0.5, 0.5])} if MERGES[method].facts.get("weighted") else {"t": 0.5}
+        shares = MERGES[method].function(gram, **given)
+        return math.sqrt(float(shares @ gram @ shares))
+
+    assert length(KINDS[line].method) == pytest.approx(length(KINDS[arc].method), rel=1e-6)
+    assert length(plain) < 0.9 * length(KINDS[line].method)
+    assert KINDS[line].space == "weights" and (arc, line) in MORE
 
 
 def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
     alone = replace(RECIPE, seeds=(3,), stages=1)
-    assert set(possible(alone)) == {"base", "lora", "slerp_base"}
-    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base")
+    assert set(possible(alone)) == {"base", "lora", "slerp_base", "norm_matched_base"}
+    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base", "norm_matched_base")
     with pytest.raises(BadChoice, match="needs more seeds or stages"):
         Ladder(recipe=alone, paths=("slerp",))
 
@@ -205,6 +236,50 @@ def test_angles_and_layers_are_those_of_the_models(
 
 
 # --- what is said
+
+
+def _line(low: float, high: float, path: str = "a") -> tuple[Arm, ...]:
+    own = np.linspace(0, 0.1, 24)
+    return noisy_path(path, tuple(np.linspace(high, low, 5)), own)
+
+
+def test_paths_that_have_little_retention_in_common_say_so() -> None:
+    narrow = compare_at_equal_retention(
+        [_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
+    )
+    assert narrow.sentence.endswith(
+        " They retain equally much on a small part of their ways (0.80 to 0.82 and 0.80 to 0.95) only, on average from "
+        "0.800 to 0.820: it says little. They start and end at the same two models, near which that is."
+    )
+    wide = compare_at_equal_retention(
+        [_line(0.8, 0.9)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
+    )
+    single = compare_at_equal_retention(
+        [_line(0.9, 0.9)[:1]], [_line(0.8, 0.95)], split="paper", names=("karcher", "soup")
+    )
+    assert all("small part" not in one.sentence for one in (wide, single))
+    others = compare_at_equal_retention([_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("soup", "lora"))
+    assert "small part" in others.sentence and "same two models" not in others.sentence
+
+
+def test_two_single_models_are_compared_where_they_retain_equally_much() -> None:
+    one, near, off = (noisy_path("a", (kept,), np.linspace(0, 0.1, 24)) for kept in (0.9, 0.9004, 0.902))
+    found = compare_at_equal_retention([one], [near], split="paper", names=("karcher", "soup_norm_weights"))
+    assert found.difference == pytest.approx(0.0004) and found.retention == pytest.approx((0.9002, 0.9002))
+    assert "never retain equally much" in compare_at_equal_retention([one], [off], split="paper").sentence
+
+
+def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes_its_place() -> None:
+    found = made_result(made_ladder(paths=("linear", "slerp")))
+    whole = next(one for one in comparisons_of(found) if one.split == "paper" and one.a == "slerp")
+    lacking = replace(found, arms=tuple(arm for arm in found.arms if arm.path != "linear-0-1"))
+    without = tuple(arm for arm in lacking.arms if arm.path != "slerp-0-1")
+    kept = next(one for one in comparisons_of(lacking) if one.split == "paper" and one.a == "slerp")
+    both = next(
+        one for one in comparisons_of(replace(lacking, arms=without)) if one.split == "paper" and one.a == "slerp"
+    )
+    assert (kept.difference, kept.retention, kept.over) == (both.difference, both.retention, both.over)
+    assert whole.over.startswith("3 pairs of seeds") and kept.over == "24 sequences"
 
 
 def test_a_path_held_against_itself_differs_by_nothing() -> None:
@@ -389,9 +464,28 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
         ),
     )
     assert "language model" not in " ".join(verdict(found))
-    assert (
-        "is worse: its loss on the next token of new families' texts went from 1.50 to 3.00 nats" in verdict(decoder)[1]
+    assert verdict(decoder)[1] == (
+        "As a language model the base is worse with these adapters: its loss on the next token of new families' texts "
+        "went from 1.50 to 3.00 nats, 3.00 to 3.00 over the seeds; other seeds may differ."
     )
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ((3.0,), "is worse with this adapter: "),
+        ((1.0, 1.2), "is better with these adapters: "),
+        ((1.0, 3.0), "is not surely changed by these adapters: "),
+        ((2.9, 3.0, 3.1), "the adapted base is worse (by 1.50 ± 0.25 nats over 3 seeds, on these texts): "),
+        ((1.51, 1.6, 3.0), "is not surely changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
+    ],
+)
+def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
+    found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
+    at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
+    arms = (replace(arm, retention=replace(arm.retention, lm_loss=at[arm.path])) for arm in found.arms)
+    (said,) = (one for one in verdict(replace(found, arms=tuple(arms))) if one.startswith("As a language model"))
+    assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)
 
 
 def test_steps_of_the_recipe_reach_the_paths() -> None:
