@@ -37,7 +37,7 @@ def redrawn_windows(found: LadderResult) -> None:
             help="One choice of windows is one sample. The named places are scored on others: how far a score moves "
             "with them is its error bar.",
         )  # fmt: skip
-        texts, characters = _reading(ladder)
+        texts, characters = redrawn_reading(ladder)
         models = len(named_places(ladder))
         with result_store() as results:
             seconds = cost_of(found.ladder.base, characters=characters * models, settings=settings(),
@@ -51,6 +51,7 @@ def redrawn_windows(found: LadderResult) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def _reading(ladder: Ladder) -> tuple[int, int]:
+def redrawn_reading(ladder: Ladder) -> tuple[int, int]:
+    """Return how many texts every named place reads on redrawn windows, and their characters."""
     texts = redrawn_texts(ladder).texts
     return len(texts), sum(map(len, texts))

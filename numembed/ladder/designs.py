@@ -20,7 +20,7 @@ from numembed.splits import PAPER, Split
 
 USUAL_DESIGNS = 10
 PAIRS = (("lora", "base"), ("slerp", "linear"), ("slerp_task", "norm_matched"))  # what is said of them
-_SHORT = {"lora": "the adapters", "base": "the base"}
+_SHORT = {"lora": "the adapters", "base": "the base", "linear": "the soup of two seeds"}
 
 
 def redrawn_split(split: Split) -> str:

@@ -24,7 +24,7 @@ from numembed.ladder.designs import (
     summed_up,
 )  # fmt: skip
 from numembed.ladder.found import Arm, Redrawn, TrainedAdapter
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.ladder.ladder import REDRAWING, Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.ladder.paths import KINDS
 from numembed.ladder.told import verdict
 from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, adapters_in
@@ -41,7 +41,6 @@ Report = Callable[[int, str, int, int, str], None]
 """``report(row, stage, done, total, note)``; the rows are :func:`ladder_rows`. May raise Cancelled."""
 
 TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last of a plain ladder
-REDRAWING = "Redrawn windows"
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
 _TOLD_SECONDS = 1.0  # between two snapshots of a training
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")

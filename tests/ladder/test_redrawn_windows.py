@@ -88,7 +88,7 @@ def test_what_windows_have_in_common_cancels_in_the_sentences() -> None:
         "Over 10 redrawn choices of windows (the paper's 24 sequences, elsewhere), the adapters separate better than "
         "the base by 0.2"
     )
-    assert "SLERP half-way and Linear half-way differ by 0.0" in arc and "no difference seen" in arc
+    assert "SLERP half-way and the soup of two seeds differ by 0.0" in arc and "no difference seen" in arc
     assert all("for these adapters. They keep " in one for one in (gain, arc))
     base = next(one for one in found.redrawn if one.name == "base")
     margin = float(gain.split(" ± ")[1].split(" ")[0])
