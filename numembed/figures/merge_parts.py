@@ -51,6 +51,7 @@ MEASURES: Mapping[str, Measure] = {
     "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
+    "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
     "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
     "update": Measure("Length of the update, share of the base", lambda arm, split: arm.update_relative, "", False),
 }  # fmt: skip

@@ -32,7 +32,7 @@ from numembed.values import as_plain, from_plain
 if TYPE_CHECKING:
     from numembed.models.encoders import LoadedModel
 
-_VERSION = "2"  # grows when other numbers come out of the same vectors
+_VERSION = "3"  # grows when other numbers come out of the same vectors
 Tell = Callable[[], None]  # that work goes on; may raise Cancelled
 
 

@@ -40,6 +40,7 @@ class Retention:
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
     low: float = math.nan  # 95 % jackknife interval of ``spearman``, over the sentences
     high: float = math.nan
+    graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
 
 
 _KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too

@@ -97,6 +97,9 @@ def test_the_base_retains_itself_and_more_adapter_retains_less(found: LadderResu
     ((base,),) = found.of("base")
     assert base.retention.spearman == pytest.approx(1) and base.retention.cka == pytest.approx(1, abs=1e-4)
     assert base.update == 0
+    graded = [arm.retention.graded for arm in found.arms]
+    assert np.isfinite(graded).all() and len(set(graded)) > 1 and max(map(abs, graded)) <= 1
+    assert base.as_row()["graded"] == base.retention.graded != 0
     for arms in found.of("lora"):
         kept = [arm.retention.spearman for arm in arms]
         assert kept == sorted(kept, reverse=True) and kept[0] == pytest.approx(1) and kept[-1] < 1 - 1e-4
