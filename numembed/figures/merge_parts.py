@@ -112,6 +112,17 @@ def axis(theme: str, title: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def pale(color: str, opacity: float = 0.15) -> str:
+    """Return a colour of the palette that lets through what lies behind."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def placed(name: str, at: float) -> str:
+    """Return where on a row of KINDS something stands, to follow its title."""
+    return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
+
+
 def _spread(values: Iterable[float]) -> tuple[float, float, float]:
     listed = [value for value in values if math.isfinite(value)]
     return (sum(listed) / len(listed), min(listed), max(listed)) if listed else (math.nan,) * 3
