@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from numembed.errors import NumembedError
-from numembed.jobs import LADDER, SAVING, STUDY, Job
+from numembed.jobs import LADDER, STUDY, Job
 from numembed.store import StoredModel
 from numembed.study import Study
+from ui.asked import ASKED, title_of
 from ui.choice import put_choice
 from ui.frame import job_table, vector_store
 from ui.running import start, stop
@@ -32,13 +33,6 @@ _RUNS = (
     Column("By"),
     Column("What went wrong", kind="wide"),
 )
-_ASKED = {  # what a run with a further question is called, and the page that asks and answers it
-    "grouping": ("Other ways of grouping {}", "pages/explain.py"),
-    "landing": ("Where a text lands in {}", "pages/explain.py"),
-    "probes": ("What {} generalises", "pages/generalise.py"),
-    "stress": ("Stress tests of {}", "pages/robustness.py"),
-    "maps": ("How true the maps of {} are", "pages/maps.py"),
-}
 _ALL = ""  # no model's name
 _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kind="number"))
 
@@ -116,31 +110,13 @@ def _held(models: Sequence[StoredModel]) -> list[Cell]:
 
 def _row(job: Job) -> list[Cell]:
     return [
-        Cell(_title(job)),
+        Cell(title_of(job)),
         Cell(moment(job.asked_at), job.asked_at),
         Cell(_STATES[job.state]),
         Cell(duration(job.seconds), job.seconds),
         Cell(job.asked_by),
         Cell(job.error),
     ]
-
-
-def _title(job: Job) -> str:
-    try:
-        if job.kind == LADDER:
-            return job.ladder.title
-        if job.kind == SAVING:
-            saving = job.saving
-            return f"{saving.title}, from the {saving.ladder.title[:1].lower()}{saving.ladder.title[1:]}"
-        study = job.study
-    except NumembedError:
-        return "a run of another version"
-    models = ", ".join(spec.name for spec in study.models[:2])
-    more = f" and {len(study.models) - 2} more" if len(study.models) > 2 else ""
-    what = _ASKED[study.examine[0]][0].format(models + more) if study.examine else models + more
-    redrawn = f" · {study.designs} times redrawn" if study.designs else ""
-    of = f"{plural(len(study.families), 'family', 'families')} × {study.per_family} × {study.length}"
-    return f"{what} · {of}{redrawn}"
 
 
 def _actions(job: Job) -> None:
@@ -170,7 +146,7 @@ def _to_its_page(study: Study) -> None:
     if not study.examine:
         st.switch_page("pages/compare.py")
     st.session_state["explained"] = study.models[0].name
-    st.switch_page(_ASKED[study.examine[0]][1])
+    st.switch_page(ASKED[study.examine[0]][1])
 
 
 def _to_merge(ladder: Ladder) -> None:
@@ -179,8 +155,8 @@ def _to_merge(ladder: Ladder) -> None:
     if open_ladder(ladder):
         st.switch_page("pages/merge.py")
     st.warning(
-        "This ladder was asked for on the command line, with more than the Merge page offers. What it found is in the "
-        "files that the command wrote.",
+        "This ladder was asked for on the command line, with choices that the Merge page does not offer, such as fewer "
+        "paths. What it found is in the files that the command wrote.",
         icon=":material/info:",
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from numembed.ladder.ladder import (
     LadderResult,
     ladder_key,
 )
+from numembed.ladder.paths import KINDS, USUAL, possible
 from numembed.ladder.recipes import recipe_for
 from numembed.models.adapters_saved import MOST_RANK, Recipe
 from numembed.models.catalogue import CATALOGUE, model, reference_of
@@ -42,6 +45,7 @@ _ABOUT = {
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
 _TRAINING_COSTS = 3  # a step goes through the model forwards, and twice that backwards
+Field = str | int | list[str]  # what a widget holds
 _SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
 _NUMBERS = {  # of the address and the widgets: fewest and most
     "seeds": (1, 8), "steps": (1, 5_000), "stages": (1, 8), "rank": (1, MOST_RANK),
@@ -57,6 +61,7 @@ _TOLD = {
 }  # fmt: skip
 
 
+FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored where they are asked for
 _OF_BASE = ("steps", "rank")  # what is usual depends on the base
 
 
@@ -83,20 +88,36 @@ def choose() -> Ladder | None:
                     label, low, high, value=st.session_state[f"merge_{name}"], key=f"merge_{name}", step=1,
                     help=help_text, persist_state="session",
                 )  # fmt: skip
+            st.multiselect(
+                "Further paths", FURTHER, key="merge_further", persist_state="session",
+                format_func=lambda name: KINDS[name].title, placeholder="None beside the usual ones",
+                help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
+            )  # fmt: skip
             splits_shown(split_called(str(training)))
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
     try:
         chosen, split = _checked(model(str(base or ""))), split_called(str(training))
         recipe = recipe_for(chosen, split, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
-        return Ladder(base=chosen, recipe=recipe, points=points)
+        return _ladder(chosen, recipe, points, st.session_state["merge_further"])
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
 
 
+def _ladder(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]) -> Ladder:
+    """Return the ladder over the usual paths and further ones; raises BadChoice where these need more seeds."""
+    usual = [name for name in possible(recipe) if name in USUAL]
+    return Ladder(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
+
+
 def open_ladder(ladder: Ladder) -> bool:
-    """Put ``ladder`` into the page's widgets; False, and nothing changed, where they cannot say all of it."""
+    """Put ``ladder`` into the page's widgets, but for its redrawn windows, which the page shows where they are there.
+
+    False, and nothing changed, where they cannot say all of it.
+    """
+    ladder = replace(ladder, designs=0)
+    further = [name for name in ladder.paths if name in FURTHER]
     recipe = ladder.recipe
     training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
     numbers = {"seeds": len(recipe.seeds), "points": ladder.points}
@@ -105,11 +126,12 @@ def open_ladder(ladder: Ladder) -> bool:
         ladder.base, split_called(training), seeds=range(len(recipe.seeds)), steps=recipe.steps, stages=recipe.stages,
         rank=recipe.rank,
     )  # fmt: skip
-    if ladder != Ladder(base=ladder.base, recipe=same, points=ladder.points):
+    if ladder != _ladder(ladder.base, same, ladder.points, further):
         return False
     if any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items()):
         return False
-    for name, value in {"base": reference_of(ladder.base), "training": training, **numbers}.items():
+    chosen = {"base": reference_of(ladder.base), "training": training, "further": further, **numbers}
+    for name, value in chosen.items():
         st.session_state[f"merge_{name}"] = value
     return True
 
@@ -122,14 +144,15 @@ def _take_what_is_usual() -> None:
             st.session_state[f"merge_{name}"] = usual[name]
 
 
-def _usual(base: str) -> dict[str, str | int]:
+def _usual(base: str) -> dict[str, Field]:
     try:
         recipe = usual_recipe(model(base))
     except NumembedError:  # the page says so when it makes the ladder
         recipe = Recipe()
     numbers = {"seeds": len(recipe.seeds), "points": USUAL_POINTS}
     numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
-    return {"base": USUAL_BASE, "training": "others"} | {name: numbers[name] for name in _NUMBERS}
+    usual: dict[str, Field] = {"base": USUAL_BASE, "training": "others", "further": []}
+    return usual | {name: numbers[name] for name in _NUMBERS}
 
 
 def _seed_widgets() -> None:
@@ -144,12 +167,14 @@ def _seed_widgets() -> None:
             st.session_state[f"merge_{name}"] = _of_address(name, st.query_params.get(name, ""), usual)
 
 
-def _of_address(name: str, text: str, usual: str | int) -> str | int:
+def _of_address(name: str, text: str, usual: Field) -> Field:
     """Return what the address says of a widget where it may be that, else what is usual."""
     if name in _NUMBERS:
         low, high = _NUMBERS[name]
         known = text.isascii() and text.isdigit() and len(text) < 6
         return int(text) if known and low <= int(text) <= high else usual
+    if name == "further":
+        return [one for one in FURTHER if one in text.split(",")]
     if name == "training":
         return text if text in _TRAININGS else usual
     return text[: LIMITS.reference_chars] or usual
@@ -161,9 +186,13 @@ def _write_address() -> None:
     st.session_state["merge_base_before"] = base = str(st.session_state["merge_base"] or "")
     every = _usual(base)
     chosen = {name: st.session_state[f"merge_{name}"] for name in every}
-    wanted = {name: str(chosen[name]) for name, usual in every.items() if chosen[name] != usual}
+    wanted = {name: _in_address(chosen[name]) for name, usual in every.items() if chosen[name] != usual}
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
+
+
+def _in_address(value: Field) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _checked(base: ModelSpec) -> ModelSpec:
@@ -179,10 +208,9 @@ def price(ladder: Ladder, found: LadderResult | None) -> None:
         st.caption(f"All {len(found.arms):,} models of it stand below.")
         return
     recipe = ladder.recipe
-    texts, characters = _reading(recipe.split)
-    per_step = recipe.batch * (recipe.split.shortest + recipe.split.longest) / 2 * 6  # characters, about
+    texts, characters = reading(recipe.split)
     steps = recipe.steps * len(recipe.seeds)
-    whole = characters * ladder.arms + round(_TRAINING_COSTS * per_step * steps)
+    whole = characters * ladder.arms + training_characters(recipe)
     with result_store() as results:
         cost = cost_of(ladder.base, characters=whole, settings=settings(), results=results)
     seconds = None
@@ -212,13 +240,19 @@ def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> LadderResu
 
 
 def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
-    listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences")
+    listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences", "redrawn")
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
     return (*(len((plain or {}).get(name, ())) for name in listed), int(bool((plain or {}).get("complete"))), digests)
 
 
+def training_characters(recipe: Recipe) -> int:
+    """Return about as many characters as take as long to encode as all training takes."""
+    per_step = recipe.batch * (recipe.split.shortest + recipe.split.longest) / 2 * 6  # characters, about
+    return round(_TRAINING_COSTS * per_step * recipe.steps * len(recipe.seeds))
+
+
 @functools.lru_cache(maxsize=16)
-def _reading(split: Split) -> tuple[int, int]:
+def reading(split: Split) -> tuple[int, int]:
     """Return how many texts every arm reads, and their characters."""
     texts = [text for one in split.evaluations.values() for text in one.texts] + list(sentences().texts)
     return len(texts), sum(map(len, texts))

@@ -23,7 +23,14 @@ def chart(
 ) -> None:
     """Draw the figure that ``draw`` makes for a theme; ``choices`` are what decides it beside what was found."""
     look = theme()
-    key = (found.ladder.key, *(one.digest for one in found.adapters), len(found.arms), len(found.maps), found.complete)
+    key = (
+        found.ladder.key,
+        *(one.digest for one in found.adapters),
+        len(found.arms),
+        len(found.maps),
+        found.complete,
+        found.redrawn_sentences,
+    )
     figure = _drawn((name, look, *choices, *key), lambda: draw(look))
     st.plotly_chart(figure, theme=None, key=name, config=dict(config), alt=alt)
 

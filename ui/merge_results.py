@@ -17,6 +17,7 @@ from numembed.ladder.told import SPLITS, main_split
 from numembed.models.adapters_saved import Recipe
 from ui.merge import SPLIT_TITLES
 from ui.merge_charts import chart
+from ui.merge_designs import redrawn_windows
 from ui.merge_maps import morph
 from ui.merge_weights import dominance, straight
 from ui.table import Cell, Column, number, table
@@ -103,7 +104,8 @@ def _plane(found: LadderResult, split: str) -> None:
         ) if more else "main"  # fmt: skip
         each = st.toggle("Each seed", key="merge_each", persist_state="session", help="A thin line for every seed.")
         sure = st.toggle("How sure", key="merge_sure", persist_state="session",
-                         help="Pale bars: 95 % intervals for other sentences (across) and sequences (up).")  # fmt: skip
+                         help="Pale bars: 95 % intervals for other sentences (across) and sequences (up). Thin "
+                         "bars: where other choices of windows score, once they are redrawn.")  # fmt: skip
     names = (*MAIN, *more) if shown == "all" else MAIN
     chart(
         found, "plane", lambda look: plane_figure(found, split, names=names, each=each, sure=sure, theme=look),
@@ -111,13 +113,17 @@ def _plane(found: LadderResult, split: str) -> None:
         choices=(split, names, each, sure),
     )  # fmt: skip
     st.markdown(md_text(_ends_told(found, split)))
+    redrawn_windows(found)
     with st.expander("How this is computed", key="plane_more"):
         st.markdown(
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
             "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
             "over pairs of them, at one t or scale; the cross at its named place goes from the lowest to the highest. "
             "With “How sure”, pale bars behind it are 95 % intervals of the two numbers for other sentences and other "
-            "sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Two paths share "
+            "sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Once windows are "
+            "redrawn, a thin bar with a diamond beside them shows, for half-way places and adapters taken once, the "
+            "mean of the seeds on other windows, which begin anywhere up to term 1,000, and where 95 % of further "
+            "choices of windows score (Student’s t). Two paths share "
             "both, so their difference is surer than the bars: see the comparisons. Right and up is better. Compare "
             "lines where they stand above each other, never at the same t."
         )
@@ -163,8 +169,10 @@ def _compared(found: LadderResult, split: str) -> None:
         st.markdown("\n".join(f"- {md_text(one.sentence)}" for one in listed))
         st.markdown(
             "Both paths are read off at the same few levels of retention that both reach, between two scored places on "
-            "a straight line. The interval is the wider of two: over the seeds (from three on), and over the "
-            "sequences, each left out in turn. p values are adjusted for all comparisons on the same sequences (Holm "
+            "a straight line; where a path comes by a level more than once, the mean counts. The interval holds two "
+            "errors: of the seeds (from three on, and not where all are held against one model), and of the "
+            "sequences, each left out in turn; it is the square root of the sum of the squares of their own "
+            "intervals. p values are adjusted for all comparisons on the same sequences (Holm "
             "1979). “Linear, length kept” and “Soup, length kept” are controls: the straight line, stretched to the "
             "length that SLERP would keep."
         )

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import streamlit as st
 
 from numembed.export import PLOTLY_CONFIG
 from numembed.figures.merge import training_figure
 from numembed.jobs import Job, ModelProgress
-from numembed.ladder.ladder import Ladder
+from numembed.ladder.designs import named_places
+from numembed.ladder.ladder import REDRAWING, Ladder
+from ui.asked import waiting_told
 from ui.frame import job_table, theme
-from ui.merge import found_so_far
+from ui.merge import found_so_far, reading, training_characters
+from ui.merge_designs import redrawn_reading, with_designs
 from ui.running import poll_seconds, stop
 from ui.words import about, md_text
 
-_TRAINING_SHARE = 0.4  # of the bar
+_LOOKS_ARMS = 4  # models that take as long to score as angles and maps take
 _WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps", "score": "comparing"}
 
 
 def watch_ladder(ladder: Ladder) -> Job | None:
-    """Draw the newest run of ``ladder`` while it is active, or how it ended; return it."""
+    """Draw the newest run of ``ladder``, or of its redrawn windows, while it is active, or how it ended; return it."""
     if notice := st.session_state.pop("notice", ""):
         st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
-        job = jobs.latest(ladder)
+        listed = [job for one in (ladder, with_designs(ladder)) if (job := jobs.latest(one))]
+    job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
     if job is not None and job.active:
         st.fragment(_live, run_every=poll_seconds())(job.id, ladder)
     elif job is not None and job.state == "failed":
@@ -37,14 +44,15 @@ def watch_ladder(ladder: Ladder) -> Job | None:
 
 def _live(job_id: str, ladder: Ladder) -> None:
     with job_table() as jobs:
-        job = jobs.get(job_id)
+        job, listed = jobs.get(job_id), jobs.recent()
     done = sum(step.stage == "done" for step in job.progress)
     before = st.session_state.get("climbed", (job_id, done))
     st.session_state["climbed"] = (job_id, done)
     if not job.active or before != (job_id, done):
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
-        st.progress(_share(job.progress), text=_told(job))
+        share, left = share_and_left(job.progress, parts_of(job.ladder))
+        st.progress(share, text=_told(job, left, listed))
         found = found_so_far(ladder) if not done else None
         if found is not None and found.training:
             last = found.training[-1]
@@ -58,23 +66,50 @@ def _live(job_id: str, ladder: Ladder) -> None:
         )  # fmt: skip
 
 
-def _share(progress: tuple[ModelProgress, ...]) -> float:
-    """Return how far the whole ladder is, from 0 to 1: training, then the paths, each by its own part."""
-    if not progress:
+def parts_of(ladder: Ladder) -> tuple[int, ...]:
+    """Return how much work each row of a ladder's progress is: characters that take as long to encode, about."""
+    _, characters = reading(ladder.recipe.split)
+    arms = Counter[str]()
+    for path in ladder.drawn:
+        arms[path.name] += len(path.values)
+    parts = [training_characters(ladder.recipe), *(characters * arms[name] for name in ladder.paths)]
+    parts.append(characters * _LOOKS_ARMS)
+    if ladder.designs:
+        parts.append(redrawn_reading(ladder)[1] * len(named_places(ladder)))
+    return tuple(parts)
+
+
+def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> tuple[float, float | None]:
+    """Return how far a whole ladder is, from 0 to 1, and the seconds that all of the rest takes at the present pace.
+
+    What was there before, as of a ladder whose windows alone are redrawn, is not counted.
+    """
+    if len(progress) != len(parts):
+        return 0.0, None
+    if len(parts) > 1 and all(one.stage == "done" for one in progress[:-1]) and progress[-1].model == REDRAWING:
+        progress, parts = progress[-1:], parts[-1:]
+    rest = [part * (1 - _done(one)) for one, part in zip(progress, parts, strict=True)]
+    left = None
+    for one, its_rest in zip(progress, rest, strict=True):
+        if one.stage not in ("waiting", "done") and one.seconds_left is not None and its_rest > 0:
+            left = one.seconds_left / its_rest * sum(rest)
+    return 1 - sum(rest) / sum(parts), left
+
+
+def _done(one: ModelProgress) -> float:
+    if one.stage in ("waiting", "load", "download"):
         return 0.0
-    parts = [1.0 if one.stage == "done" else one.done / one.total if one.total else 0.0 for one in progress]
-    rest = sum(parts[1:]) / max(1, len(parts) - 1)
-    return min(1.0, _TRAINING_SHARE * parts[0] + (1 - _TRAINING_SHARE) * rest)
+    return 1.0 if one.stage == "done" else min(1.0, one.done / one.total) if one.total else 0.0
 
 
-def _told(job: Job) -> str:
+def _told(job: Job, left: float | None, listed: Sequence[Job]) -> str:
     working = [one for one in job.progress if one.stage not in ("waiting", "done")]
     if job.state == "queued" or not working:
-        return "Starting. The first run after a start loads its libraries for some seconds."
+        return waiting_told(job, listed)
     step = working[-1]
     parts = [f"**{md_text(step.model, most=60)}**", _WORDS.get(step.stage, "")]
     if step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
-    if step.seconds_left is not None and step.seconds_left >= 1:
-        parts.append(f"{about(step.seconds_left)} left of this part")
+    if left is not None and left >= 1:
+        parts.append(f"{about(left)} left in all")
     return " · ".join(filter(None, parts))

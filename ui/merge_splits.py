@@ -8,7 +8,7 @@ import streamlit as st
 
 from numembed.ladder.compare import SPLITS
 from numembed.sequences.families import family
-from numembed.splits import Overlap, Split, overlaps
+from numembed.splits import OTHERS, PAPER, Overlap, Split, overlaps
 from ui.table import Cell, Column, table
 from ui.words import md_text
 
@@ -16,6 +16,7 @@ TITLES = {
     "paper": "Paper’s 24", "later": "Paper’s families, later", "reserved": "Training families, reserved",
     "new": "New families", "sentences": "Ordinary sentences",
 }  # fmt: skip
+LONGEST_RUNS = {OTHERS: 6, PAPER: 16}  # numbers of an evaluation text that training on other families shows in a row
 _WHAT = SPLITS | {"sentences": "no numbers: what is kept of the base is read off them"}
 _COLUMNS = (
     Column("Judged by", kind="line"),
@@ -34,8 +35,9 @@ def splits_shown(split: Split) -> None:
     table(_COLUMNS, [_row(found[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
     st.caption(
         "One number belongs to many families (9 is odd and a square), so training meets single numbers of most "
-        "evaluations. No evaluation text and no reserved term is ever shown in its order: a choice that would show "
-        "one is refused."
+        f"evaluations, and a few in a row, {LONGEST_RUNS[split.training]} at most, where another family has the same "
+        "run. No evaluation text is ever shown whole, and none of its terms in the order of its own family: a choice "
+        "that would show one is refused."
     )
 
 

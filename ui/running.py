@@ -11,6 +11,7 @@ from numembed.errors import NumembedError
 from numembed.jobs import Asked, Job, ModelProgress
 from numembed.progress import STAGES
 from numembed.study import Study, pinned_before
+from ui.asked import waiting_told
 from ui.frame import job_table, result_store, visitor
 from ui.words import about, md_text, size
 
@@ -80,7 +81,7 @@ def _start_anyway(study: Study) -> None:
 
 def _bars(job_id: str) -> None:
     with job_table() as jobs:
-        job = jobs.get(job_id)
+        job, listed = jobs.get(job_id), jobs.recent()
     finished = sum(step.stage in _ANSWERED for step in job.progress)
     if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
         st.session_state["answered"] = (job_id, finished)
@@ -88,7 +89,7 @@ def _bars(job_id: str) -> None:
     st.session_state["answered"] = (job_id, finished)
     with st.container(border=True, key="running"):
         if job.state == "queued" or not job.progress:
-            st.progress(0.0, text="Starting. The first run after a start loads its libraries for some seconds.")
+            st.progress(0.0, text=waiting_told(job, listed))
         places = st.columns(2 if len(job.progress) > 3 else 1)
         for i, step in enumerate(job.progress):
             places[i * len(places) // len(job.progress)].progress(_share(step), text=_told(step))

@@ -51,7 +51,12 @@ def similarity_agreement(one: Matrix, other: Matrix) -> float:
         raise ValueError(f"vectors of the same texts come in pairs, got {len(one)} and {len(other)}")
     if len(one) < 3:
         return math.nan
-    ranks = [_ranks(np.round(similarities(matrix), 9)) for matrix in (one, other)]
+    return _ranked_alike(*(np.round(similarities(matrix), 9) for matrix in (one, other)))
+
+
+def _ranked_alike(one: Doubles, other: Doubles) -> float:
+    """Return Spearman's correlation of two rows of numbers; NaN where one is all equal."""
+    ranks = [_ranks(values) for values in (one, other)]
     centred = [each - each.mean() for each in ranks]
     length = math.sqrt(float((centred[0] ** 2).sum()) * float((centred[1] ** 2).sum()))
     return float(centred[0] @ centred[1]) / length if length > _ROUNDING else math.nan
@@ -154,6 +159,21 @@ def paraphrase_margin(matrix: Matrix, pairs: Sequence[tuple[int, int]]) -> float
         return math.nan
     cosines = similarities(matrix)
     return float(cosines[marked].mean() - cosines[~marked].mean())
+
+
+def grades_agreement(matrix: Matrix, graded: Sequence[tuple[int, int, float]]) -> float:
+    """Return Spearman's correlation between the cosines of graded pairs (rows and grade) and their grades.
+
+    1 where the model puts the pairs into the order of their grades. NaN for fewer than three
+    pairs and where all grades or all cosines are equal.
+    """
+    if len(graded) < 3:
+        return math.nan
+    rows = np.asarray(matrix, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.where(norms > 0, norms, 1)
+    cosines = np.array([float(unit[i] @ unit[j]) for i, j, _ in graded])
+    return _ranked_alike(np.round(cosines, 9), np.array([grade for *_, grade in graded], dtype=np.float64))
 
 
 def shift_shares(before: Matrix, after: Matrix, directions: Sequence[int]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from numembed.cli.printing import print_lines, print_rows, print_table
 from numembed.cli.running import progress_bar, user_name
 from numembed.errors import BadChoice, NumembedError
 from numembed.jobs import JobTable
+from numembed.ladder.found import Redrawn
 from numembed.ladder.ladder import USUAL_BASE, USUAL_POINTS, Ladder, LadderResult
 from numembed.ladder.paths import KINDS
 from numembed.ladder.recipes import recipe_for
@@ -24,6 +25,7 @@ from numembed.models.merging import MERGES
 from numembed.progress import Progress
 from numembed.settings import Settings
 from numembed.splits import Split, split_called
+from numembed.values import as_plain
 
 if TYPE_CHECKING:
     from numembed.models.merged_folders import Saved
@@ -131,12 +133,16 @@ def ladder(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print_lines([arm.as_row() for arm in found.arms])
         print_lines([{"comparison": vars(one) | {"retention": list(one.retention)}} for one in _known(found)])
-        print_lines([{"verdict": sentence} for sentence in found.sentences])
+        print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in found.redrawn])
+        print_lines([{"verdict": sentence} for sentence in (*found.sentences, *found.redrawn_sentences)])
         return 0
     split = main_split(found)
     columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
     print_table([{name: row.get(name) for name in columns} for row in (arm.as_row() for arm in found.arms)])
-    print("\n" + "\n".join(found.sentences))
+    if found.redrawn:
+        print(f"\nOn {found.redrawn[0].designs} redrawn choices of windows, with where 95 % of further ones score:")
+        print_table([_redrawn_row(one) for one in found.redrawn])
+    print("\n" + "\n".join((*found.sentences, *found.redrawn_sentences)))
     return 0
 
 
@@ -179,7 +185,10 @@ def ladder_of(options: argparse.Namespace) -> Ladder:
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no ladder {options.ladder[:120]!r}. Give a saved file.") from None
     points = USUAL_POINTS if options.points is None else options.points
-    return Ladder(model(options.base or USUAL_BASE), recipe_of(options), tuple(options.paths or ()), points)
+    return Ladder(
+        model(options.base or USUAL_BASE), recipe_of(options), tuple(options.paths or ()), points,
+        designs=options.designs or 0,
+    )  # fmt: skip
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -207,6 +216,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     climbed.add_argument("--ladder", metavar="FILE", help="a saved ladder; the other choices then do not count")
     _add_recipe(climbed)
     climbed.add_argument("--points", type=int, metavar="N", help=f"the fewest points of a path ({USUAL_POINTS})")
+    climbed.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
     climbed.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
     climbed.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
 
@@ -227,6 +237,10 @@ def _add_recipe(asked: argparse.ArgumentParser) -> None:
 
 def _known(found: LadderResult) -> list[Any]:
     return [one for one in found.comparisons if not math.isnan(one.difference)]
+
+
+def _redrawn_row(one: Redrawn) -> dict[str, Any]:
+    return {"path": one.name, "at": one.at, "split": one.split, "mean": one.mean, "low": one.low, "high": one.high}
 
 
 def _told(name: str) -> Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,9 +16,12 @@ from numembed.figures.merge_parts import (
     axis,
     color_of,
     merge_layout,
+    pale,
+    placed,
     spots,
     symbol_of,
 )  # fmt: skip
+from numembed.figures.merge_sure import redrawn_bar, sure_bars
 from numembed.ladder.found import Arm, Comparison, Separation
 from numembed.ladder.ladder import LadderResult
 from numembed.ladder.paths import KINDS
@@ -45,7 +48,8 @@ def plane_figure(
     """Return separability on ``split`` against retention, a line for each row of ``names``; the base is a star.
 
     A line is the mean over seeds, its cross at the named place spans them; with ``each`` every seed has a thin line
-    too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences.
+    too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences, and thin ones over
+    redrawn windows.
     """
     traces, ends = [], []
     for name in (one for one in names if one in found.ladder.paths and one != "base"):
@@ -55,12 +59,15 @@ def plane_figure(
         if line:
             told = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
             traces.append(_line(line, name, f"kept %{{x:.2f}} · {_short(measure)} %{{y:.2f}}"))
-            traces += _sure(found, name, told, split, measure) if sure and name in MAIN else []
+            traces += sure_bars(found, name, told, split, measure) if sure and name in MAIN else []
+            traces += redrawn_bar(found, name, line, split) if sure and name in MAIN and measure == "silhouette" else []
             traces.append(_cross(told, name))
             ends.append((name, told))
     base = next((arm for arm in found.arms if arm.path == "base"), None)
     if base is not None:
         traces.append(_star(base, split, measure, theme))
+        alone = spots(found, "base", lambda arm: 1.0, lambda arm: MEASURES[measure].value(arm, split))
+        traces += redrawn_bar(found, "base", alone, split) if sure and measure == "silhouette" else []
     layout = merge_layout(theme, height) | {
         "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
         "xaxis": axis(theme, "kept of the base: order of sentence similarities (1 = all)") | {"zeroline": False},
@@ -152,7 +159,7 @@ def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.
 
 def _line(line: Sequence[Spot], name: str, told: str) -> dict[str, Any]:
     color = color_of(name)
-    where = [f"{KINDS[name].title}{_at(name, spot.at)}" for spot in line]
+    where = [f"{KINDS[name].title}{placed(name, spot.at)}" for spot in line]
     return {
         "type": "scatter", "mode": "lines+markers" if len(line) > 1 else "markers", "name": KINDS[name].title,
         "legendgroup": name, "x": [spot.x[0] for spot in line], "y": [spot.y[0] for spot in line],
@@ -186,39 +193,6 @@ def _cross(spot: Spot, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sure(found: LadderResult, name: str, spot: Spot, split: str, measure: str) -> list[dict[str, Any]]:
-    """Return the pale bars behind a cross: the intervals over the sentences and over the sequences, means over seeds.
-
-    The second one is there for the silhouette, whose interval every arm has.
-    """
-    kept = _bar(found, name, spot, spot.x[0], (lambda arm: arm.retention.low, lambda arm: arm.retention.high))
-    apart = _bar(
-        found, name, spot, spot.y[0], (lambda arm: arm.splits[split].low, lambda arm: arm.splits[split].high)
-    ) if measure == "silhouette" else {}  # fmt: skip
-    if not kept and not apart:
-        return []
-    return [{
-        "type": "scatter", "mode": "markers", "legendgroup": name, "showlegend": False, "x": [spot.x[0]],
-        "y": [spot.y[0]], "error_x": kept, "error_y": apart, "marker": {"size": 9, "color": CLEAR}, "hoverinfo": "skip",
-    }]  # fmt: skip
-
-
-def _bar(
-    found: LadderResult, name: str, spot: Spot, middle: float, ends: Sequence[Callable[[Arm], float]]
-) -> dict[str, Any]:
-    """Return an error bar from the one end to the other, the means over seeds; nothing where an end is not known."""
-    low, high = (
-        next((one.x[0] for one in spots(found, name, end, lambda arm: 0.0) if one.at == spot.at), math.nan)
-        for end in ends
-    )
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return {}
-    return {
-        "type": "data", "symmetric": False, "array": [max(0.0, high - middle)],
-        "arrayminus": [max(0.0, middle - low)], "color": _pale(color_of(name), 0.25), "thickness": 9, "width": 0,
-    }  # fmt: skip
-
-
 def _star(base: Arm, split: str, measure: str, theme: str) -> dict[str, Any]:
     said: Separation | None = base.splits.get(split)
     span = f" ({said.low:.2f} to {said.high:.2f})" if said and measure == "silhouette" and said.low == said.low else ""
@@ -236,7 +210,7 @@ def _band(line: Sequence[Spot], name: str) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines", "legendgroup": name, "showlegend": False, "hoverinfo": "skip",
         "x": xs + xs[::-1], "y": [spot.y[2] for spot in line] + [spot.y[1] for spot in line][::-1],
-        "fill": "toself", "fillcolor": _pale(color_of(name)), "line": {"width": 0},
+        "fill": "toself", "fillcolor": pale(color_of(name)), "line": {"width": 0},
     }  # fmt: skip
 
 
@@ -283,15 +257,6 @@ def _level(y: float, words: str, theme: str) -> dict[str, Any]:
     name = {"text": words, "xref": "paper", "x": 1, "xanchor": "right", "y": y, "yanchor": "bottom", "showarrow": False,
             "font": {"size": 12, "color": THEMES[theme]["text"]}}  # fmt: skip
     return {"shapes": [line], "annotations": [name]}
-
-
-def _pale(color: str, opacity: float = 0.15) -> str:
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity:g})"
-
-
-def _at(name: str, at: float) -> str:
-    return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
 
 
 def _short(measure: str) -> str:

@@ -51,6 +51,7 @@ MEASURES: Mapping[str, Measure] = {
     "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
+    "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
     "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
     "update": Measure("Length of the update, share of the base", lambda arm, split: arm.update_relative, "", False),
 }  # fmt: skip
@@ -109,6 +110,17 @@ def axis(theme: str, title: str) -> dict[str, Any]:
         "title": {"text": title, "font": {"size": 13}, "standoff": 8}, "automargin": True,
         "gridcolor": THEMES[theme]["line"], "zerolinecolor": GREY, "fixedrange": True,
     }  # fmt: skip
+
+
+def pale(color: str, opacity: float = 0.15) -> str:
+    """Return a colour of the palette that lets through what lies behind."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def placed(name: str, at: float) -> str:
+    """Return where on a row of KINDS something stands, to follow its title."""
+    return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
 
 
 def _spread(values: Iterable[float]) -> tuple[float, float, float]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.metrics import Distance, silhouette
 from numembed.embedding import Matrix, embed, refuse_failed
+from numembed.ladder.designs import redrawn_split
 from numembed.ladder.found import Arm, Dominance, Frame, Retention, Separation, Straight
 from numembed.ladder.ladder import Ladder, LadderResult
 from numembed.ladder.looks import MAPPED, Texts, frames, largest_gap, retention, separation, shift
@@ -22,6 +24,7 @@ from numembed.models.checkpoints import folder_of
 from numembed.models.language import language_loss, predicts_tokens
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.results import ResultStore, examination_key
+from numembed.sequences.sets import SequenceSet
 from numembed.settings import Settings
 from numembed.store import VectorStore
 from numembed.values import as_plain, from_plain
@@ -29,7 +32,7 @@ from numembed.values import as_plain, from_plain
 if TYPE_CHECKING:
     from numembed.models.encoders import LoadedModel
 
-_VERSION = "2"  # grows when other numbers come out of the same vectors
+_VERSION = "3"  # grows when other numbers come out of the same vectors
 Tell = Callable[[], None]  # that work goes on; may raise Cancelled
 
 
@@ -81,11 +84,26 @@ class Scorer:
         kept, update, length = from_plain(Retention, found["retention"]), found["update"], found["length"]
         return Arm(path.id, title, at, named.as_dict(), splits, kept, update, update / length if length else 0.0)
 
-    def matrix(self, spec: ModelSpec) -> Matrix:
-        """Return the vectors of all texts, (n, d): what is stored is read, the rest stored in one piece."""
+    def on_designs(self, path: Path, at: float, designs: SequenceSet) -> tuple[float, ...]:
+        """Return the silhouette of one arm on each of the ladder's redrawn designs, which stand behind one another."""
+        spec, split = self.spec(path, at), self.texts.splits[redrawn_split(self.ladder.recipe.split)]
+        key = examination_key(
+            "ladder designs", spec, designs, version=_VERSION, distance=self.ladder.distance, rows=len(split)
+        )
+        found = self.results.get(key)
+        if found is None:
+            matrix, distance = self.matrix(spec, designs), cast(Distance, self.ladder.distance)
+            each = [matrix[begin : begin + len(split)] for begin in range(0, len(designs), len(split))]
+            found = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
+            self.results.put(key, found)
+        return from_plain(tuple[float, ...], found["values"])
+
+    def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
+        """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
         store = _OneWrite(self.vectors)
+        asked = self.texts.all if sequences is None else sequences
         found = embed(
-            spec, self.texts.all, store=cast(VectorStore, store), loaded=self.loaded,
+            spec, asked, store=cast(VectorStore, store), loaded=self.loaded,
             judge=refuse_failed if spec == self.base else _let_pass,
             progress=lambda done, total, stage: self.tell(),
         )  # fmt: skip

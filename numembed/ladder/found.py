@@ -40,6 +40,7 @@ class Retention:
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
     low: float = math.nan  # 95 % jackknife interval of ``spearman``, over the sentences
     high: float = math.nan
+    graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
 
 
 _KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too
@@ -173,6 +174,33 @@ class Comparison:
     def distinguishable(self) -> bool:
         """True where the interval leaves out 0, also after the adjustment."""
         return self.p_holm <= 0.05 and not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """How the named place of a row of KINDS scores on redrawn windows: how much of a score is their choice."""
+
+    name: str  # the row
+    at: float  # t or the scale
+    split: str  # the evaluation whose families they are
+    values: tuple[tuple[float, ...], ...]  # (paths, designs) silhouettes of the families
+    low: float  # where 95 % of further designs score, the paths' mean; NaN for fewer than three designs
+    high: float
+
+    @property
+    def designs(self) -> int:
+        """How often the windows were redrawn."""
+        return len(self.values[0]) if self.values else 0
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """The mean of the paths on each design."""
+        return tuple(sum(column) / len(column) for column in zip(*self.values, strict=True))
+
+    @property
+    def mean(self) -> float:
+        """The mean over all designs."""
+        return sum(self.means) / self.designs if self.designs else math.nan
 
 
 def _shown(value: float | None) -> float | None:

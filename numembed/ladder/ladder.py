@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from numembed.errors import BadChoice, TooLarge
-from numembed.ladder.found import Arm, Comparison, Dominance, Frame, Straight, TrainedAdapter
+from numembed.ladder.found import Arm, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
 from numembed.ladder.paths import KINDS, USUAL, Path, paths_of, possible
 from numembed.models.adapters_saved import Reading, Recipe
 from numembed.models.catalogue import model, reference_of
@@ -23,7 +23,8 @@ from numembed.values import as_plain, from_plain
 USUAL_BASE = "all-MiniLM-L6-v2"
 FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
 SENTENCES = "sentences"  # beside the split's evaluations
-_VERSION = "2"  # grows when other numbers come out of the same vectors
+REDRAWING = "Redrawn windows"  # the row of progress
+_VERSION = "3"  # grows when other numbers come out of the same vectors
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Ladder:
     points: int = USUAL_POINTS  # the fewest values of a swept path
     seed: int = 0  # of KMeans and shuffled families; the adapters' own stand in the recipe
     distance: str = "euclidean"
+    designs: int = 0  # how often the windows are redrawn, for the named places of its paths
 
     def __post_init__(self) -> None:
         plain = replace(self.base, dimensions=None, precision="float32")
@@ -56,6 +58,8 @@ class Ladder:
             raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
         if self.distance not in DISTANCES:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
+        if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
 
     @cached_property
     def drawn(self) -> tuple[Path, ...]:
@@ -80,7 +84,7 @@ class Ladder:
     @property
     def title(self) -> str:
         """What a list of runs calls it."""
-        return f"Merging ladder on {self.base.name}"
+        return f"Merging ladder on {self.base.name}" + (f", {self.designs} times redrawn" if self.designs else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ladder as JSON values."""
@@ -91,6 +95,7 @@ class Ladder:
             "points": self.points,
             "seed": self.seed,
             "distance": self.distance,
+            "designs": self.designs,
         }
 
     def to_json(self) -> str:
@@ -100,10 +105,10 @@ class Ladder:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Ladder:
         """Return the ladder that :meth:`as_dict` described; what is left out takes its default."""
-        known = ("base", "recipe", "paths", "points", "seed", "distance")
+        known = ("base", "recipe", "paths", "points", "seed", "distance", "designs")
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A ladder has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
-        given = {name: plain[name] for name in ("points", "seed", "distance") if name in plain}
+        given = {name: plain[name] for name in ("points", "seed", "distance", "designs") if name in plain}
         try:
             if "base" in plain:
                 given["base"] = model(plain["base"])
@@ -136,7 +141,7 @@ def is_ladder(text: str) -> bool:
 
 @dataclass(frozen=True)
 class LadderResult:
-    """What was found so far; ``complete`` once every path is there."""
+    """What was found so far; ``complete`` once every path is there. What windows redrawn later add is with it."""
 
     ladder: Ladder
     base: dict[str, Any]  # the pinned ModelSpec
@@ -150,6 +155,8 @@ class LadderResult:
     sentences: tuple[str, ...] = ()  # the verdict
     training: tuple[Reading, ...] = ()  # of a training that runs: its readings so far
     complete: bool = False
+    redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
+    redrawn_sentences: tuple[str, ...] = ()
 
     def path(self, path_id: str) -> tuple[Arm, ...]:
         """Return the arms of one path in the order of t or scale."""
@@ -172,8 +179,9 @@ class LadderResult:
 
 
 def ladder_key(ladder: Ladder) -> str:
-    """Return the key under which what was found of a ladder is kept."""
-    decides = {"kind": "ladder", "ladder": ladder.as_dict(), "formulas": FORMULAS, "version": _VERSION}
+    """Return the key under which what was found of a ladder is kept, redrawn windows or not."""
+    plain = replace(ladder, designs=0).as_dict()
+    decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION}
     return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
 
 

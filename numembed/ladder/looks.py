@@ -16,7 +16,14 @@ from numembed.analysis.intervals import leave_one_out
 from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
 from numembed.analysis.probes import balanced, folds_of, held_out_sorter
 from numembed.analysis.projections import project
-from numembed.analysis.retention import agreement_interval, cka, paraphrase_margin, shift_shares, similarity_agreement
+from numembed.analysis.retention import (
+    agreement_interval,
+    cka,
+    grades_agreement,
+    paraphrase_margin,
+    shift_shares,
+    similarity_agreement,
+)  # fmt: skip
 from numembed.analysis.scores import score_all
 from numembed.ladder.found import Frame, Retention, Separation, ShiftShare
 from numembed.ladder.ladder import Ladder
@@ -85,9 +92,9 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
 
 def retention(matrix: Matrix, base: Matrix, *, lm_loss: float | None = None) -> Retention:
     """Return how much vectors of the ordinary sentences have kept of the base's."""
-    margin = paraphrase_margin(matrix, sentences().paraphrases)
+    margin, graded = paraphrase_margin(matrix, sentences().paraphrases), grades_agreement(matrix, sentences().graded)
     low, high = agreement_interval(base, matrix)
-    return Retention(similarity_agreement(base, matrix), cka(base, matrix), margin, lm_loss, low, high)
+    return Retention(similarity_agreement(base, matrix), cka(base, matrix), margin, lm_loss, low, high, graded)
 
 
 def shift(base: Matrix, adapted: Matrix, scale: float) -> ShiftShare:

@@ -134,6 +134,7 @@ def _scores(found: LadderResult, arm: Arm) -> str:
         f" ({_number(kept.low)} to {_number(kept.high)}).",
         f"- Debiased linear CKA with the base's vectors of the sentences: {_number(kept.cka)}.",
         f"- Paraphrases are more alike than other sentences by {_number(kept.margin)}.",
+        f"- The likeness of graded pairs follows their grades (Spearman) at {_number(kept.graded)}.",
         *([] if loss is None else [f"- Language-model loss on numbers: {_number(loss)} nats a token."]),
         f"- Its weights differ from the base's by {arm.update_relative:.3%} of their length.",
     ]

@@ -72,6 +72,16 @@ KINDS: Mapping[str, PathKind] = {
             "norm_matched", "pair", "t", "norm_matched", "task_vectors", control="linear",
         ),
         PathKind(
+            "norm_matched_weights", "Linear in the weights, length kept",
+            "The straight line between the models of two seeds, each tensor stretched to the length between theirs.",
+            "norm_matched", "pair", "t", "norm_matched", "weights", control="linear",
+        ),
+        PathKind(
+            "norm_matched_base", "Linear to the base, length kept",
+            "The straight line from the base to one seed's model, each tensor stretched to the length between theirs.",
+            "norm_matched", "seed", "t", "norm_matched", "weights", control="lora",
+        ),
+        PathKind(
             "slerp_flat", "SLERP of updates, one angle", "As SLERP of updates, with one angle for the whole model.",
             "slerp", "pair", "t", "slerp", "task_vectors", "flat", control="norm_matched",
         ),
@@ -86,6 +96,11 @@ KINDS: Mapping[str, PathKind] = {
         PathKind(
             "soup_norm", "Soup, length kept", "The mean of all updates, stretched to their mean length.",
             "norm_matched", "seeds", "", "norm_matched_soup", "task_vectors", control="soup",
+        ),
+        PathKind(
+            "soup_norm_weights", "Soup in the weights, length kept",
+            "The mean of all seeds' models, each tensor stretched to the mean of their lengths.",
+            "norm_matched", "seeds", "", "norm_matched_soup", "weights", control="soup",
         ),
         PathKind(
             "multi_stage", "SLERP across stages", "The arc through one seed's saved stages, in the weights.",
@@ -119,7 +134,8 @@ KINDS: Mapping[str, PathKind] = {
 }  # fmt: skip
 USUAL = (
     *("base", "lora", "soup", "slerp_base", "linear", "slerp", "slerp_task", "norm_matched"),
-    *("karcher", "karcher_task", "soup_norm", "multi_stage", "stages_linear", "model_stock"),
+    *("norm_matched_weights", "norm_matched_base"),  # lengths of whole tensors, not of what changed of them
+    *("karcher", "karcher_task", "soup_norm", "soup_norm_weights", "multi_stage", "stages_linear", "model_stock"),
 )
 
 

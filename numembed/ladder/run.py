@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path as Folder
@@ -14,8 +15,16 @@ from typing import TYPE_CHECKING
 from numembed.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull, TrainingFailed
 from numembed.ladder.arms import Scorer
 from numembed.ladder.compare import comparisons_of
-from numembed.ladder.found import Arm, TrainedAdapter
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.ladder.designs import (
+    first_designs,
+    named_places,
+    redrawn_split,
+    redrawn_texts,
+    redrawn_told,
+    summed_up,
+)  # fmt: skip
+from numembed.ladder.found import Arm, Redrawn, TrainedAdapter
+from numembed.ladder.ladder import REDRAWING, Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.ladder.paths import KINDS, possible
 from numembed.ladder.told import verdict
 from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, adapters_in
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
 Report = Callable[[int, str, int, int, str], None]
 """``report(row, stage, done, total, note)``; the rows are :func:`ladder_rows`. May raise Cancelled."""
 
-TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last
+TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last of a plain ladder
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
 _TOLD_SECONDS = 1.0  # between two snapshots of a training
 _NOTES = {"waiting": "another program trains the same adapters"}
@@ -42,7 +51,8 @@ _log = logging.getLogger(__name__)
 
 def ladder_rows(ladder: Ladder) -> tuple[str, ...]:
     """Return the names of what a run of ``ladder`` reports on, in order."""
-    return (TRAINING, *(KINDS[name].title for name in ladder.paths), LOOKS)
+    plain = (TRAINING, *(KINDS[name].title for name in ladder.paths), LOOKS)
+    return (*plain, REDRAWING) if ladder.designs else plain
 
 
 def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
@@ -65,21 +75,35 @@ def run_ladder(
     """Carry out ``ladder`` and return what was found; what earlier runs have left is not done again.
 
     Merged models are made in memory, never on disk. An arm that cannot be scored is left out and the others go on, and
-    so is a seed whose training fails: the result is then the ladder of the other seeds, and says so.
+    so is a seed whose training fails: the result is then the ladder of the other seeds, and says so. Its windows are
+    redrawn after that, where ``ladder`` asks for it.
 
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
+    asked = replace(ladder, designs=0)
     base = pin(ladder.base, results, settings, progress=lambda done, total, stage: report(0, stage, done, total, ""))
-    place, known = adapters_folder(ladder.recipe, base, settings), stored_ladder(ladder, results)
-    if known is not None and known.complete and known.base == base.as_dict() and _still_there(known, place):
-        for row in range(len(ladder_rows(ladder))):
-            report(row, "done", 1, 1, "")
-        return known
-    trained = _train(ladder, base, place, results, loaded, settings, report)
+    place, known = adapters_folder(ladder.recipe, base, settings), stored_ladder(asked, results)
+    there = known is not None and known.complete and known.base == base.as_dict() and _still_there(known, place)
+    if known is not None and there:
+        trained = adapters_in(place, known.ladder.recipe)
+    else:
+        trained = _train(asked, base, place, results, loaded, settings, report)
     place_of = _Place(report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
-    climbed = _of_seeds(ladder, {seed for seed, _ in adapters})
+    climbed = _of_seeds(asked, {seed for seed, _ in adapters})
     scorer = Scorer(climbed, base, adapters, vectors, results, loaded, settings, place_of.tell)
+    if known is not None and there:
+        for row in range(len(ladder_rows(asked))):
+            report(row, "done", 1, 1, "")
+        result = known
+    else:
+        result = _climbed(asked, scorer, trained, place_of)
+    return _with_redrawn(ladder, result, scorer, place_of) if ladder.designs else result
+
+
+def _climbed(ladder: Ladder, scorer: Scorer, trained: tuple[SavedAdapter, ...], place_of: _Place) -> LadderResult:
+    """Return the whole result of a ladder whose adapters are trained; what is there so far is stored path by path."""
+    climbed, base, results = scorer.ladder, scorer.base, scorer.results
     families = {name: tuple(item.family for item in one.items) for name, one in scorer.texts.splits.items()}
     result = LadderResult(climbed, base.as_dict(), tuple(map(_described, trained)), families=families)
     for row, name in enumerate(ladder.paths, start=1):
@@ -106,6 +130,37 @@ def _left_out(ladder: Ladder, climbed: Ladder) -> str:
     lost = [str(seed) for seed in ladder.recipe.seeds if seed not in climbed.recipe.seeds]
     many = f"Seeds {', '.join(lost)} are" if len(lost) > 1 else f"Seed {lost[0]} is"
     return f"{many} left out: the numbers of that training were not finite any more. A lower learning rate may help."
+
+
+def _with_redrawn(ladder: Ladder, result: LadderResult, scorer: Scorer, place_of: _Place) -> LadderResult:
+    """Return the result with its named places scored on redrawn windows, stored where more of them than before."""
+    place_of.at_row(len(ladder_rows(ladder)) - 1)
+    known = [one.designs for one in result.redrawn]
+    if not known or min(known) < ladder.designs:
+        result = replace(result, redrawn=tuple(_redrawn(ladder, scorer, place_of)))
+        result = replace(result, redrawn_sentences=redrawn_told(result))
+        scorer.results.put(ladder_key(ladder), result.as_json())
+    result = replace(result, redrawn=first_designs(result.redrawn, ladder.designs))
+    place_of.end()
+    return replace(result, redrawn_sentences=redrawn_told(result))
+
+
+def _redrawn(ladder: Ladder, scorer: Scorer, place: _Place) -> Iterator[Redrawn]:
+    """Yield the scores of each row's named place on redrawn windows; a model that cannot be scored is left out."""
+    climbed = replace(scorer.ladder, designs=ladder.designs)
+    designs, places, split = redrawn_texts(climbed), named_places(climbed), redrawn_split(climbed.recipe.split)
+    done: dict[str, list[tuple[float, ...]]] = {}
+    for number, (path, at) in enumerate(places):
+        place.at("redraw", number, len(places))
+        try:
+            done.setdefault(path.name, []).append(scorer.on_designs(path, at, designs))
+        except _ENDING:
+            raise
+        except NumembedError:
+            _log.info("no redrawn windows for %s at %s", path.id, at, exc_info=True)
+    for (name, at), count in Counter((path.name, at) for path, at in places).items():
+        if len(done.get(name, ())) == count:  # other seeds' would be another mean
+            yield summed_up(name, at, split, done[name])
 
 
 class _Place:

@@ -63,12 +63,20 @@ def _language(result: LadderResult) -> str:
     after = [arm.retention.lm_loss for arm in adapted if arm.retention.lm_loss is not None]
     if before is None or not after:
         return ""
-    how = "worse" if min(after) > before else "better" if max(after) < before else "no clearer"
+    gaps = [loss - before for loss in after]
+    mean, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
     between = f", {number(min(after), 2)} to {number(max(after), 2)} over the seeds" if len(after) > 1 else ""
-    return (
-        f"As a language model the adapted base is {how}: its loss on the next token of new families' texts went from "
-        f"{number(before, 2)} to {number(float(np.mean(after)), 2)} nats{between}."
+    went = (
+        f"its loss on the next token of new families' texts went from {number(before, 2)} to "
+        f"{number(float(np.mean(after)), 2)} nats{between}"
     )
+    if math.isnan(low):
+        these = "this adapter" if len(after) == 1 else "these adapters"
+        how = "worse with" if min(gaps) > 0 else "better with" if max(gaps) < 0 else "not surely changed by"
+        return f"As a language model the base is {how} {these}: {went}; other seeds may differ."
+    how = "worse" if low > 0 else "better" if high < 0 else "not surely changed"
+    by = f"by {number(abs(mean), 2)} ± {number((high - low) / 2, 2)} nats over {len(after)} seeds, on these texts"
+    return f"As a language model the adapted base is {how} ({by}): {went}."
 
 
 def _straight(result: LadderResult) -> str:

@@ -12,6 +12,7 @@ from numembed.analysis.retention import (
     agreement_interval,
     agreements_without,
     cka,
+    grades_agreement,
     paraphrase_margin,
     shift_shares,
     similarities,
@@ -89,6 +90,19 @@ def test_agreement_with_a_turned_and_scaled_self_is_one_and_symmetric(seed: int,
     one, other = _drawn(12, 6, seed), _drawn(12, 6, seed + 1)
     assert similarity_agreement(one, (one @ _turn(6, seed) * scale).astype(np.float32)) > 0.999
     assert similarity_agreement(one, other) == pytest.approx(similarity_agreement(other, one))
+
+
+def test_graded_pairs_agree_where_the_order_of_their_cosines_is_that_of_the_grades() -> None:
+    angles = np.radians([0, 80, 0, 40, 0, 10])
+    matrix = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    rows = [(0, 1), (2, 3), (4, 5)]
+    for grades, agreement in (((0, 3, 5), 1.0), ((5, 3, 0), -1.0), ((3, 0, 5), 0.5)):
+        graded = [(*pair, float(grade)) for pair, grade in zip(rows, grades, strict=True)]
+        assert grades_agreement(matrix, graded) == pytest.approx(agreement)
+    assert math.isnan(grades_agreement(matrix, [(0, 1, 2.0)] * 2))
+    assert math.isnan(grades_agreement(matrix, [(*pair, 2.0) for pair in rows])), "all grades are equal"
+    zero = np.zeros((6, 2), dtype=np.float32)
+    assert math.isnan(grades_agreement(zero, [(*pair, float(place)) for place, pair in enumerate(rows)]))
 
 
 def test_the_margin_is_the_difference_of_two_means() -> None:

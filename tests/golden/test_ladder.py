@@ -39,6 +39,7 @@ def _silhouettes(arm: Arm) -> list[float]:
     return [arm.splits[name].silhouette for name in ("reserved", "later", "paper", "new")] + [arm.retention.spearman]
 
 
+GRADED = 0.942  # Spearman of the base's likeness of graded pairs with their grades
 GOLDEN = {  # silhouettes of reserved, later, paper and new, then how alike sentences are still (Spearman with the base)
     ("base", 1.0): (-0.0255, 0.1042, -0.0922, -0.0881, 1.0),
     ("lora-0", 1.0): (-0.0222, 0.1520, -0.1063, -0.0867, 0.9598),
@@ -53,6 +54,11 @@ GOLDEN = {  # silhouettes of reserved, later, paper and new, then how alike sent
 def test_the_arms_score_as_measured(found: LadderResult, path: str, at: float) -> None:
     tolerance = 0.002 if path == "base" else 0.025  # training rounds otherwise on another processor
     assert _silhouettes(_arm(found, path, at)) == pytest.approx(GOLDEN[path, at], abs=tolerance)
+
+
+def test_graded_pairs_are_graded_as_their_author_did(found: LadderResult) -> None:
+    base, adapted = (_arm(found, path, 1.0).retention.graded for path in ("base", "lora-0"))
+    assert base == pytest.approx(GRADED, abs=0.005) and 0.5 < adapted < 1
 
 
 def test_slerp_in_the_weights_is_the_straight_line(found: LadderResult) -> None:

@@ -77,3 +77,15 @@ def made_path(
         at = number / max(1, len(retentions) - 1)
         arms.append(Arm(path, path, at, {}, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
     return tuple(arms)
+
+
+def noisy_path(path: str, retentions: Sequence[float], own: np.ndarray, *, seed: float = 0.0) -> tuple[Arm, ...]:
+    """Return arms whose score is a mean over sequences: one and the same line of retention, what ``seed`` adds to all
+    of them, and ``own`` (n,) or (m, n), what each sequence adds."""
+    arms = []
+    for kept, one in zip(retentions, np.broadcast_to(own, (len(retentions), own.shape[-1])), strict=True):
+        values = 1 - kept + seed + one
+        without = (values.sum() - values) / (len(values) - 1)
+        found = Separation(float(values.mean()), *[math.nan] * 11, tuple(without.tolist()))
+        arms.append(Arm(path, path, kept, {}, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
+    return tuple(arms)

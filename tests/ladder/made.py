@@ -96,7 +96,8 @@ def _arm(
         spec=spec.as_dict(),
         splits={name: _separation(dose, seed, place, random) for place, name in enumerate(ladder.splits)},
         retention=Retention(
-            kept, 1 - 0.2 * dose**1.5, 0.42 - 0.06 * dose, None, kept - 0.05 * dose, min(1.0, kept + 0.04 * dose)
+            kept, 1 - 0.2 * dose**1.5, 0.42 - 0.06 * dose, None, kept - 0.05 * dose, min(1.0, kept + 0.04 * dose),
+            0.85 - 0.1 * dose,
         ),
         update=4.1 * dose,
         update_relative=0.014 * dose,

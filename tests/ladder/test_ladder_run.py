@@ -17,6 +17,7 @@ from numembed import worker
 from numembed.embedding import embed
 from numembed.errors import BadChoice, Cancelled, TrainingFailed
 from numembed.jobs import LADDER, STUDY, JobTable
+from numembed.ladder.designs import named_places, redrawn_texts
 from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.ladder.looks import Texts
 from numembed.ladder.run import Report, ladder_rows, run_ladder
@@ -98,6 +99,9 @@ def test_the_base_retains_itself_and_more_adapter_retains_less(found: LadderResu
     ((base,),) = found.of("base")
     assert base.retention.spearman == pytest.approx(1) and base.retention.cka == pytest.approx(1, abs=1e-4)
     assert base.update == 0
+    graded = [arm.retention.graded for arm in found.arms]
+    assert np.isfinite(graded).all() and len(set(graded)) > 1 and max(map(abs, graded)) <= 1
+    assert base.as_row()["graded"] == base.retention.graded != 0
     for arms in found.of("lora"):
         kept = [arm.retention.spearman for arm in arms]
         assert kept == sorted(kept, reverse=True) and kept[0] == pytest.approx(1) and kept[-1] < 1 - 1e-4
@@ -168,6 +172,49 @@ def test_arms_are_found_again_by_what_they_are(found: LadderResult, place: Place
     assert [arm.path for arm in fewer.arms] == ["base"] + ["soup"] * 5 + ["slerp-0-1"] * 3
     kept = {(arm.path, arm.at): arm for arm in found.arms}
     assert all(arm == kept[arm.path, arm.at] for arm in fewer.arms)
+
+
+def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
+    found: LadderResult, place: Place, ladder: Ladder
+) -> None:
+    told: list[tuple[int, str]] = []
+    again = place.run(replace(ladder, designs=4), report=lambda row, stage, *_: told.append((row, stage)))
+    last = len(ladder_rows(ladder))
+    assert (last, "redraw") in told and told[-1] == (last, "done") and {row for row, _ in told} == {*range(last + 1)}
+    assert replace(again, redrawn=(), redrawn_sentences=()).as_json() == found.as_json()
+    assert [one.name for one in again.redrawn] == list(ladder.paths) and len(again.redrawn_sentences) == 3
+    for one in again.redrawn:
+        assert one.designs == 4 and one.low < one.mean < one.high and len(one.values) == len(found.of(one.name))
+    assert len({one.means for one in again.redrawn}) > 4
+    texts = redrawn_texts(replace(ladder, designs=4))
+    for path, at in named_places(ladder):
+        spec = next(arm.model for arm in found.path(path.id) if arm.at == at)
+        assert embed(spec, texts, store=place.vectors, loaded=Untouched(place.settings)).work is None
+    untouched = Untouched(place.settings)
+    assert place.run(replace(ladder, designs=4), loaded=untouched).as_json() == again.as_json()
+    assert place.run(ladder, loaded=untouched).redrawn == again.redrawn
+    fewer = place.run(replace(ladder, designs=3), loaded=untouched)
+    assert [one.designs for one in fewer.redrawn] == [3] * len(ladder.paths)
+    assert place.run(ladder, loaded=untouched).redrawn == again.redrawn, "what is stored stays"
+    place.results.put(ladder_key(ladder), found.as_json())
+
+
+def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(found: LadderResult, place: Place, ladder: Ladder) -> None:
+    def stop(row: int, stage: str, done: int, total: int, note: str) -> None:
+        if (stage, done) == ("redraw", 2):
+            raise Cancelled("Stopped.")
+
+    asked = replace(ladder, designs=5, paths=("lora", "linear"))
+    with pytest.raises(Cancelled):
+        place.run(asked, report=stop)
+    kept = stored_ladder(asked, place.results)
+    assert kept is not None and kept.complete and not kept.redrawn
+    loaded: list[str] = []
+    counting = LoadedModel(place.settings)
+    plain = counting.get
+    counting.get = lambda spec, *more: (loaded.append(spec.key), plain(spec, *more))[1]  # type: ignore[method-assign]
+    assert place.run(asked, loaded=counting).redrawn
+    assert len(set(loaded)) == len(named_places(asked)) - 2, "two were scored before the cancel"
 
 
 def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
@@ -355,17 +402,25 @@ def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, t
     options = (*_OPTIONS, "--base", tiny_model, "--paths", "linear", "slerp")
     answer = call("ladder", *options, "--out", tmp_path / "out")
     assert answer.code == 0 and answer.err == ""
-    assert "Linear, seeds 0 and 1, t = 0.5" in answer.out and "SLERP and Linear differ by" in answer.out
+    assert (
+        "redrawn" not in answer.out
+        and "Linear, seeds 0 and 1, t = 0.5" in answer.out
+        and "SLERP and Linear differ by" in answer.out
+    )
     again = call("ladder", "--ladder", tmp_path / "out" / "ladder.json", "--json")
     arms = [row for row in again.rows if "arm" in row]
     assert len(arms) == 1 + 2 * 3 and arms[0]["spearman"] == pytest.approx(1)
     assert any("verdict" in row for row in again.rows) and any("comparison" in row for row in again.rows)
+    redrawn = call("ladder", *options, "--designs", 3)
+    assert "On 3 redrawn choices of windows" in redrawn.out and "Over 3 redrawn choices of windows" in redrawn.out
+    listed = [row["redrawn"] for row in call("ladder", *options, "--designs", 3, "--json").rows if "redrawn" in row]
+    assert [one["name"] for one in listed] == ["base", "linear", "slerp"] and listed[0]["low"] < listed[0]["mean"]
     lines = (tmp_path / "out" / "arms.csv").read_text().splitlines()
     assert len(lines) == 1 + len(arms) and lines[0].startswith("path,arm,at,spearman,spearman low,spearman high,cka")
     everything = json.loads((tmp_path / "out" / "found.json").read_text())
     assert LadderResult.from_json(everything).complete
     listed = call("runs", "--json").rows
-    assert [row["state"] for row in listed] == ["done", "done"] and "ladder" in listed[0]["study"]
+    assert [row["state"] for row in listed] == ["done"] * 4 and "ladder" in listed[0]["study"]
 
 
 def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, tiny_model: Path) -> None:

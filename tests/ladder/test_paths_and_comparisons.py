@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 from numembed.errors import BadChoice, TooLarge
-from numembed.ladder.compare import compare_at_equal_retention, comparisons_of, estimated
-from numembed.ladder.found import TrainedAdapter
+from numembed.ladder.compare import MORE, Arms, compare_at_equal_retention, comparisons_of, estimated
+from numembed.ladder.found import Arm, TrainedAdapter
 from numembed.ladder.ladder import Ladder, LadderResult, is_ladder
 from numembed.ladder.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
 from numembed.ladder.told import verdict
@@ -26,10 +27,12 @@ from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
 from numembed.models.tensor_files import TensorFolder
 from numembed.models.weight_angles import angles, updates
 from numembed.study import Study
-from tests.ladder.bases import RECIPE, made_path, small_ladder
+from tests.ladder.bases import RECIPE, made_path, noisy_path, small_ladder
+from tests.ladder.made import made_ladder, made_result
 from tests.lora import write_adapter
 from tests.offline import OFFLINE
 
+LINES = ("linear", "stages_linear")  # what arcs are held against
 LONG = (0.95, 0.9, 0.8, 0.7)
 
 
@@ -70,13 +73,42 @@ def test_every_row_has_its_control_and_its_merge() -> None:
         assert not row.control or row.control in KINDS
         assert not row.method or row.method in MERGES.names
     norm = {row.name for row in KINDS.values() if row.kind == "norm_matched"}
-    assert norm and any(row.control in norm for row in KINDS.values() if row.kind == "slerp")
+    held = {(row.name, row.control) for row in KINDS.values()} | set(MORE)
+    merges = [row for row in KINDS.values() if row.method and row.name not in norm and row.name not in LINES]
+    assert all(row.control for row in merges), "each merge is held against a control"
+    for row in merges:
+        if row.kind in ("slerp", "karcher"):  # what keeps the length is held against a line that keeps it too
+            (stretched,) = {b for a, b in held if a == row.name and b in norm}
+            control = KINDS[stretched]
+            assert (control.of, control.sweeps, control.space) == (row.of, row.sweeps, row.space)
+            assert stretched in USUAL
+
+
+@pytest.mark.parametrize(
+    ("arc", "line", "plain"),
+    [
+        ("slerp", "norm_matched_weights", "linear"), ("slerp_base", "norm_matched_base", "linear"),
+        ("karcher", "soup_norm_weights", "soup"),
+    ],
+)  # fmt: skip
+def test_controls_in_the_weights_are_as_long_as_the_arc(arc: str, line: str, plain: str) -> None:
+    """Between models that stand far apart the plain line is shorter; the control leaves the arc nothing but its way."""
+    gram = np.array([[1.0, 0.4], [0.4, 1.0]])  # 66 degrees
+
+    def length(method: str) -> float:
+        given = {"weights": np.array([0.5, 0.5])} if MERGES[method].facts.get("weighted") else {"t": 0.5}
+        shares = MERGES[method].function(gram, **given)
+        return math.sqrt(float(shares @ gram @ shares))
+
+    assert length(KINDS[line].method) == pytest.approx(length(KINDS[arc].method), rel=1e-6)
+    assert length(plain) < 0.9 * length(KINDS[line].method)
+    assert KINDS[line].space == "weights" and (arc, line) in MORE
 
 
 def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
     alone = replace(RECIPE, seeds=(3,), stages=1)
-    assert set(possible(alone)) == {"base", "lora", "slerp_base"}
-    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base")
+    assert set(possible(alone)) == {"base", "lora", "slerp_base", "norm_matched_base"}
+    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base", "norm_matched_base")
     with pytest.raises(BadChoice, match="needs more seeds or stages"):
         Ladder(recipe=alone, paths=("slerp",))
 
@@ -206,6 +238,50 @@ def test_angles_and_layers_are_those_of_the_models(
 # --- what is said
 
 
+def _line(low: float, high: float, path: str = "a") -> tuple[Arm, ...]:
+    own = np.linspace(0, 0.1, 24)
+    return noisy_path(path, tuple(np.linspace(high, low, 5)), own)
+
+
+def test_paths_that_have_little_retention_in_common_say_so() -> None:
+    narrow = compare_at_equal_retention(
+        [_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
+    )
+    assert narrow.sentence.endswith(
+        " They retain equally much on a small part of their ways (0.80 to 0.82 and 0.80 to 0.95) only, on average from "
+        "0.800 to 0.820: it says little. They start and end at the same two models, near which that is."
+    )
+    wide = compare_at_equal_retention(
+        [_line(0.8, 0.9)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
+    )
+    single = compare_at_equal_retention(
+        [_line(0.9, 0.9)[:1]], [_line(0.8, 0.95)], split="paper", names=("karcher", "soup")
+    )
+    assert all("small part" not in one.sentence for one in (wide, single))
+    others = compare_at_equal_retention([_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("soup", "lora"))
+    assert "small part" in others.sentence and "same two models" not in others.sentence
+
+
+def test_two_single_models_are_compared_where_they_retain_equally_much() -> None:
+    one, near, off = (noisy_path("a", (kept,), np.linspace(0, 0.1, 24)) for kept in (0.9, 0.9004, 0.902))
+    found = compare_at_equal_retention([one], [near], split="paper", names=("karcher", "soup_norm_weights"))
+    assert found.difference == pytest.approx(0.0004) and found.retention == pytest.approx((0.9002, 0.9002))
+    assert "never retain equally much" in compare_at_equal_retention([one], [off], split="paper").sentence
+
+
+def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes_its_place() -> None:
+    found = made_result(made_ladder(paths=("linear", "slerp")))
+    whole = next(one for one in comparisons_of(found) if one.split == "paper" and one.a == "slerp")
+    lacking = replace(found, arms=tuple(arm for arm in found.arms if arm.path != "linear-0-1"))
+    without = tuple(arm for arm in lacking.arms if arm.path != "slerp-0-1")
+    kept = next(one for one in comparisons_of(lacking) if one.split == "paper" and one.a == "slerp")
+    both = next(
+        one for one in comparisons_of(replace(lacking, arms=without)) if one.split == "paper" and one.a == "slerp"
+    )
+    assert (kept.difference, kept.retention, kept.over) == (both.difference, both.retention, both.over)
+    assert whole.over.startswith("3 pairs of seeds") and kept.over == "24 sequences"
+
+
 def test_a_path_held_against_itself_differs_by_nothing() -> None:
     path = made_path("slerp", LONG, (0.2, 0.5, 1, 1.5))
     found = compare_at_equal_retention([path] * 3, [path] * 3, split="paper", names=("slerp", "linear"))
@@ -259,15 +335,89 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
     assert said <= 4
 
 
-def test_the_interval_takes_the_wider_of_seeds_and_sequences() -> None:
-    quiet = [np.full(24, 0.1) + 1e-4 * np.arange(24)] * 3
-    alike = estimated([0.1, 0.1, 0.1], quiet)
-    apart = estimated([0.0, 0.1, 0.2], quiet)
-    assert alike[0] == pytest.approx(apart[0]) and apart[2] - apart[1] > 2 * (alike[2] - alike[1])
-    pairs = estimated([0.0, 0.1, 0.2], quiet, pairs=True)
-    assert pairs[2] - pairs[1] == pytest.approx(2 * (apart[2] - apart[1]))
+def _false_alarms(
+    sides: Callable[[np.random.Generator], tuple[list[Arms], list[Arms]]], names: tuple[str, str]
+) -> float:
+    """Return how often a difference is seen between two sides that only chance tells apart."""
+    rng, rounds = np.random.default_rng(5), 400
+    found = [compare_at_equal_retention(*sides(rng), split="paper", names=names) for _ in range(rounds)]
+    return sum(one.p <= 0.05 for one in found) / rounds
+
+
+@pytest.mark.parametrize("of_seeds", [0.0, 0.1, 0.2, 0.4, 2.0])
+def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) -> None:
+    """Each side has an effect of each seed (as large as the mean over sequences is unsure at 0.2) and sequence."""
+
+    def sides(rng: np.random.Generator) -> tuple[list[Arms], list[Arms]]:
+        made = []
+        for _ in range(2):
+            own = rng.standard_normal(24)  # the same sequences for every seed
+            made.append([noisy_path("a", LONG, own, seed=of_seeds * rng.standard_normal()) for _ in range(3)])
+        return made[0], made[1]
+
+    assert _false_alarms(sides, ("slerp_base", "lora")) <= 0.06
+
+
+def test_a_path_that_turns_back_is_not_favoured() -> None:
+    """It comes by every level twice, and each of its arms has noise of its own: the better one would win by chance."""
+
+    rng, apart = np.random.default_rng(6), []
+    for _ in range(200):
+        there = noisy_path("a", (0.9, 0.85, 0.8, 0.85, 0.9), rng.standard_normal((5, 24)))
+        line = noisy_path("b", (0.9, 0.8), rng.standard_normal((2, 24)))
+        apart.append(compare_at_equal_retention([there], [line], split="paper").difference)
+    assert abs(np.mean(apart)) < 3 * np.std(apart) / math.sqrt(len(apart))
+
+
+def test_one_partner_for_all_seeds_says_nothing_of_other_seeds() -> None:
+    own = np.linspace(0, 0.3, 24)
+    seeds = [noisy_path("lora", LONG, own, seed=one) for one in (0.0, 0.2, 0.4)]
+    alike = [noisy_path("lora", LONG, own, seed=0.2)] * 3
+    soup = [noisy_path("soup", LONG, own[::-1])]
+    found, same = (
+        compare_at_equal_retention(soup, one, split="paper", names=("soup", "lora")) for one in (seeds, alike)
+    )
+    assert found.over == same.over == "24 sequences" and "other seeds may differ" in found.sentence
+    assert (found.low, found.high, found.p) == pytest.approx((same.low, same.high, same.p)), (
+        "their spread is not an error"
+    )
+    assert compare_at_equal_retention(seeds, alike, split="paper").over == "3 seeds and 24 sequences"
+
+
+def test_where_a_path_comes_by_twice_the_mean_counts() -> None:
+    own = np.zeros((3, 24)) + np.array([[0.0], [0.1], [0.4]])
+    turning, line = noisy_path("a", (0.8, 0.9, 0.8), own), noisy_path("b", (0.8, 0.8), own[:1])
+    found = compare_at_equal_retention([turning], [line], split="paper")
+    assert found.difference == pytest.approx(0.2)
+
+
+def test_the_interval_holds_the_errors_of_seeds_and_sequences_together() -> None:
+    quiet = [np.full(24, 0.1) + 1e-3 * np.arange(24)] * 3
+    gaps = [0.0, 0.1, 0.2]
+    sequences = estimated([0.1] * 3, quiet)
+    seeds = estimated(gaps, [np.full(24, 0.1)] * 3)
+    both, pairs, shared = (
+        estimated(gaps, quiet, pairs=of == "pairs", seeds=of != "shared") for of in ("", "pairs", "shared")
+    )
+    assert _wide(both) == pytest.approx(math.hypot(_wide(sequences), _wide(seeds))) and both[3] > seeds[3]
+    assert _wide(pairs) == pytest.approx(math.hypot(_wide(sequences), 2 * _wide(seeds)))
+    assert shared == pytest.approx(sequences)
+    assert estimated(gaps, quiet, bend=0.01)[2] == pytest.approx(both[2] + 0.01)
     assert all(map(math.isnan, estimated([], [])))
-    assert math.isnan(estimated([0.1], [np.full(24, np.nan)])[1])
+
+
+def test_p_is_where_the_interval_would_end_at_nothing() -> None:
+    from scipy.special import stdtr
+
+    left_out = np.linspace(0.09, 0.11, 24)
+    mean, low, high, p = estimated([0.1], [left_out])
+    error = 23 * left_out.std(ddof=1) / math.sqrt(24)
+    assert p == pytest.approx(2 * stdtr(23, -mean / error)) and (p <= 0.05) == (low > 0 or high < 0)
+    assert estimated([0.1], [np.full(24, 0.1)], bend=0.2)[3] == 1
+
+
+def _wide(found: tuple[float, float, float, float]) -> float:
+    return (found[2] - found[1]) / 2
 
 
 def _result(tiny_model: Path) -> LadderResult:
@@ -314,9 +464,28 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
         ),
     )
     assert "language model" not in " ".join(verdict(found))
-    assert (
-        "is worse: its loss on the next token of new families' texts went from 1.50 to 3.00 nats" in verdict(decoder)[1]
+    assert verdict(decoder)[1] == (
+        "As a language model the base is worse with these adapters: its loss on the next token of new families' texts "
+        "went from 1.50 to 3.00 nats, 3.00 to 3.00 over the seeds; other seeds may differ."
     )
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ((3.0,), "is worse with this adapter: "),
+        ((1.0, 1.2), "is better with these adapters: "),
+        ((1.0, 3.0), "is not surely changed by these adapters: "),
+        ((2.9, 3.0, 3.1), "the adapted base is worse (by 1.50 ± 0.25 nats over 3 seeds, on these texts): "),
+        ((1.51, 1.6, 3.0), "is not surely changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
+    ],
+)
+def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
+    found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
+    at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
+    arms = (replace(arm, retention=replace(arm.retention, lm_loss=at[arm.path])) for arm in found.arms)
+    (said,) = (one for one in verdict(replace(found, arms=tuple(arms))) if one.startswith("As a language model"))
+    assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)
 
 
 def test_steps_of_the_recipe_reach_the_paths() -> None:

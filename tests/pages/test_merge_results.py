@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from numembed.jobs import JobTable
+from numembed.ladder.designs import named_places
 from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
 from numembed.ladder.paths import KINDS
 from numembed.results import ResultStore
 from numembed.settings import Settings
 from tests.ladder.bases import stored_on
 from tests.ladder.made import SENTENCE, made_result
+from tests.ladder.test_redrawn_windows import with_redrawn
 from tests.pages.elements import charts, opened, plain, told, walk, work_off
 from tests.pages.light import heavy_after
 
@@ -62,6 +65,28 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
     for split in ("later", "reserved", "new"):
         app.segmented_control(key="merge_split_paper-later-reserved-new").set_value(split).run()
         assert not app.exception and not app.error
+
+
+@pytest.mark.slow
+def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settings: Settings) -> None:
+    keep(settings, made_result(Ladder()))
+    opened(app, PAGE)
+    models = len(named_places(Ladder()))
+    assert f"Paper’s 24, 10 times elsewhere: {models} models × 240 texts" in told(app)
+    app.button(key="merge_redraw").click().run()
+    assert not app.exception and not app.error and app.button(key="cancel").label == "Cancel"
+    with JobTable(settings.app_db) as jobs:
+        assert [job.ladder for job in jobs.recent()] == [Ladder(designs=10)]
+    found = with_redrawn(made_result(Ladder()))
+    keep(settings, found)
+    app.run()
+    assert "merge_redraw" not in [button.key for button in app.button]
+    assert all(sentence in plain(told(app)) for sentence in found.redrawn_sentences)
+    plane = next(chart for chart in charts(app) if "against retention" in chart.alt)
+    assert "redrawn" not in plane.spec
+    app.toggle(key="merge_sure").set_value(True).run()
+    plane = next(chart for chart in charts(app) if "against retention" in chart.alt)
+    assert "10 redrawn choices of windows" in plane.spec
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,14 @@ from numembed.models.catalogue import model
 from numembed.models.scratch import usual_recipe
 from numembed.models.spec import LocalWeights
 from numembed.results import ResultStore
+from numembed.sequences.families import family
 from numembed.settings import Settings
+from numembed.splits import split_called
 from tests.pages.elements import charts, opened, plain, protos, told, walk, work_off
+from ui.asked import waiting_told
+from ui.merge import FURTHER
+from ui.merge_running import parts_of, share_and_left
+from ui.merge_splits import LONGEST_RUNS
 
 PAGE = "pages/merge.py"
 STEPS = Ladder().recipe.steps
@@ -48,7 +55,29 @@ def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: 
 def test_what_is_judged_by_stands_beside_the_choice_with_what_it_shares_with_training(app: AppTest) -> None:
     shown = next(str(element.proto) for element in walk(opened(app, PAGE).main) if "overlaps" in str(element.proto))
     assert all(words in shown for words in ("New families", "Ordinary sentences", "541", "100%"))
-    assert "is ever shown in its order" in told(app)
+    assert "a few in a row, 6 at most, where another family has the same run" in told(app)
+    assert "No evaluation text is ever shown whole" in told(app)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["others", "paper"])
+def test_the_longest_runs_that_training_shows_are_as_the_page_says(name: str) -> None:
+    split, longest = split_called(name), 0
+    for training in split.training:
+        terms = family(training).terms(split.first, split.furthest + split.longest)
+        shown = _joined([term for low, high in split.spans for term in (*terms[low:high], -1)])
+        for item in (item for found in split.evaluations.values() for item in found.items):
+            begin = 0
+            while begin + longest < min(len(item.terms), begin + split.longest):
+                if _joined(item.terms[begin : begin + longest + 1]) in shown:
+                    longest += 1
+                else:
+                    begin += 1
+    assert longest == LONGEST_RUNS[split.training]
+
+
+def _joined(terms: Sequence[int]) -> str:
+    return f",{','.join(map(str, terms))},"
 
 
 def test_a_click_asks_for_one_ladder_and_a_second_one_joins_it(app: AppTest, settings: Settings) -> None:
@@ -77,6 +106,32 @@ def test_what_is_chosen_is_what_is_asked_for(
     assert asked.base.weights == LocalWeights(str(tiny_model)) and asked.points == 3
     assert (recipe.seeds, recipe.steps, recipe.stages, recipe.rank, recipe.alpha) == ((0, 1), 5, 1, 4, 8.0)
     assert "primes" in recipe.split.training
+
+
+def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_need_more_seeds(
+    app: AppTest, settings: Settings
+) -> None:
+    app.session_state["wanted"] = (PAGE, {"further": ["ties,nowhere,lora,dare"]})
+    app.run()
+    further = app.multiselect(key="merge_further")
+    assert further.value == ["ties", "dare"] and set(further.options) == {KINDS[name].title for name in FURTHER}
+    assert {"ties", "dare", "task_arithmetic", "slerp_flat", "multi_stage_task"} == set(FURTHER)
+    assert dict(app.query_params) == {"further": "ties,dare"}
+    app.button(key="climb").click().run()
+    (asked,) = jobs_of(settings)
+    assert set(asked.paths) == {*Ladder().paths, "ties", "dare"} and asked.arms > Ladder().arms
+    app.switch_page("pages/runs.py").run()
+    app.switch_page(PAGE).run()
+    assert app.multiselect(key="merge_further").value == ["ties", "dare"] and not app.exception
+    app.number_input(key="merge_seeds").set_value(1).run()
+    assert not app.exception and "needs more seeds or stages" in app.error[0].value
+    app.number_input(key="merge_seeds").set_value(3).run()
+    app.multiselect(key="merge_further").set_value([]).run()
+    assert not app.error and "further" not in app.query_params
+    with JobTable(settings.app_db) as jobs:
+        assert jobs.latest(Ladder()) is None
+    app.button(key="climb").click().run()
+    assert Ladder() in jobs_of(settings), "none beside the usual ones is the usual ladder"
 
 
 @pytest.mark.slow
@@ -148,9 +203,49 @@ def test_while_training_runs_its_curves_are_there_and_one_bar(app: AppTest, sett
     opened(app, PAGE)
     assert not app.error and not app.subheader
     (bar,) = protos(app, "progress")
-    assert bar.value == pytest.approx(10, abs=1) and "30 of 120" in bar.text and "about 42 s left" in bar.text
+    parts = parts_of(ladder)
+    assert bar.value == pytest.approx(25 * parts[0] / sum(parts), abs=1) and "30 of 120" in bar.text
+    assert "left in all" in bar.text and "of this part" not in bar.text
     (chart,) = charts(app)
     assert "step 3 of seed 0" in chart.alt
+
+
+def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
+    rows = ("Training", "Base", "LoRA", "Angles and maps")
+    parts = (300, 100, 500, 100)
+
+    def at(*stages: tuple[str, int, int, float | None]) -> list[ModelProgress]:
+        return [ModelProgress(row, stage, done, total, "", left)
+                for row, (stage, done, total, left) in zip(rows, stages, strict=True)]  # fmt: skip
+
+    waiting = ("waiting", 0, 0, None)
+    assert share_and_left(at(("train", 1, 2, 15.0), *[waiting] * 3), parts) == (pytest.approx(0.15), pytest.approx(85))
+    done = ("done", 1, 1, None)
+    assert share_and_left(at(done, done, ("encode", 4, 5, 3.0), waiting), parts) == (
+        pytest.approx(0.8), pytest.approx(6)
+    )  # fmt: skip
+    assert share_and_left(at(*[done] * 4), parts) == (1, None)
+    assert share_and_left([], parts) == (0, None)
+    redrawn = [*at(*[done] * 4), ModelProgress("Redrawn windows", "redraw", 3, 12, "", 9.0)]
+    assert share_and_left(redrawn, (*parts, 60)) == (pytest.approx(0.25), pytest.approx(9))
+    usual = Ladder(designs=10)
+    assert len(parts_of(usual)) == len(ladder_rows(usual)) and all(part > 0 for part in parts_of(usual))
+
+
+def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Settings) -> None:
+    with JobTable(settings.app_db) as jobs:
+        jobs.submit(Ladder(points=3), asked_by="test")
+        assert jobs.claim() is not None
+        jobs.submit(Ladder(points=5), asked_by="test")
+    opened(app, PAGE).button(key="climb").click().run()
+    (bar,) = protos(app, "progress")
+    assert plain(bar.text) == "Waiting for its turn. Before it: “Merging ladder on all-MiniLM-L6-v2” and 1 more run."
+    with JobTable(settings.app_db) as jobs:
+        listed = jobs.recent()
+        assert waiting_told(listed[-1], listed).startswith("Starting.")
+        mine, other, _ = listed
+        assert "and" not in waiting_told(other, listed) and waiting_told(mine, listed) == bar.text
+        assert waiting_told(mine, [mine]).startswith("Starting."), "nothing runs before it"
 
 
 @pytest.mark.slow

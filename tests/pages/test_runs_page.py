@@ -69,7 +69,7 @@ def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_m
     assert not app.exception and not app.warning
     assert not [button for button in app.button if button.key == "again"], "it is no study"
     app.button(key="open").click().run()
-    assert not app.exception and "more than the Merge page offers" in app.warning[0].value
+    assert not app.exception and "choices that the Merge page does not offer" in app.warning[0].value
     app.button(key="stop").click().run()
     app.session_state["run_chosen"] = job
     app.run()
@@ -93,6 +93,25 @@ def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, settings: Se
     chosen = {name: app.number_input(key=f"merge_{name}").value for name in ("seeds", "steps", "stages", "rank")}
     assert chosen == {"seeds": 2, "steps": 5, "stages": 1, "rank": 4}
     assert app.button(key="cancel").label == "Cancel", "its run goes on"
+
+
+def test_a_ladder_with_further_paths_and_redrawn_windows_opens_there_again(
+    app: AppTest, settings: Settings, tiny_model: Path
+) -> None:
+    base = model(str(tiny_model))
+    recipe = recipe_for(base, split_called("others"), seeds=(0, 1), steps=5, stages=2, rank=4)
+    usual = Ladder(base, recipe, points=3)
+    asked = Ladder(base, recipe, (*usual.paths, "ties", "slerp_flat"), points=3, designs=10)
+    with JobTable(settings.app_db) as jobs:
+        job = jobs.submit(asked, asked_by="test")
+    opened(app, PAGE)
+    app.session_state["run_chosen"] = job
+    app.run()
+    app.button(key="open").click().run()
+    assert not app.exception and not app.error and not app.warning
+    assert app.multiselect(key="merge_further").value == ["slerp_flat", "ties"]
+    assert app.query_params["further"] == "slerp_flat,ties"
+    assert app.button(key="cancel").label == "Cancel", "its windows are being redrawn"
 
 
 def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: AppTest, settings: Settings) -> None:
