@@ -1,7 +1,8 @@
-"""A text of one's own, on the Explain page: where it lands in every model of the Compare choice."""
+"""A text of one's own, on the Explain page: where it lands in every model that has read the same sequences."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,9 +12,13 @@ from numembed.analysis.attributes import family_title
 from numembed.errors import NumembedError
 from numembed.examinations.landing import Landed, Query, outlying, read_query, read_sentence, sentence_of
 from numembed.explain import sequence_names
+from numembed.jobs import STUDY
+from numembed.models.spec import ModelSpec
 from numembed.results import ModelResult
+from numembed.settings import LIMITS
 from numembed.study import Study, stored_examination, stored_results
-from ui.frame import result_store
+from ui.choice import cached_study
+from ui.frame import job_table, result_store
 from ui.running import start, watch
 from ui.table import Cell, Column, number, table
 from ui.words import md_text, plural
@@ -27,6 +32,7 @@ _COLUMNS = (
     Column("Distance", "To that sequence.", "number", digits=3),
 )
 _SHOWN = 300  # characters of the text as it is read
+_EARLIER = 100  # runs whose models are looked for
 
 
 def free_query(study: Study, *, waits: bool = False) -> None:
@@ -34,7 +40,7 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     heading = st.empty()
     heading.subheader("Where does a sequence of your own land?", anchor=False)
     with result_store() as store:
-        models = [found for found in stored_results(study, store) if found is not None]
+        models = [found for found in stored_results(_with_earlier_models(study), store) if found is not None]
     with st.form("land", border=False):
         st.text_input(
             "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"
@@ -43,7 +49,8 @@ def free_query(study: Study, *, waits: bool = False) -> None:
             "See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models)
         )  # fmt: skip
     st.caption(
-        f"Only this one text is encoded, by {plural(len(models), 'model')} with results here; baselines included."
+        f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
+        "and models of earlier runs included."
     )
     if (typed := st.session_state.get("landed")) is None:
         return
@@ -60,6 +67,24 @@ def free_query(study: Study, *, waits: bool = False) -> None:
         head, _, rest = told.partition(". ")
         heading.subheader(md_text(head.removesuffix(".")), anchor=False)
         _show(study, query, found, rest)
+
+
+def _with_earlier_models(study: Study) -> Study:
+    """Return the study with the models of earlier runs behind its own, as many as a study takes."""
+    with job_table() as jobs:
+        texts = [job.study_json for job in jobs.recent(_EARLIER) if job.kind == STUDY and job.state == "done"]
+    models = {spec.name: spec for spec in study.models}
+    for spec in (spec for text in texts for spec in _models_of(text)):
+        models.setdefault(spec.name, spec)
+    return cached_study(replace(study, models=tuple(models.values())[: LIMITS.models]).to_json())
+
+
+@functools.lru_cache(maxsize=_EARLIER)
+def _models_of(study_json: str) -> tuple[ModelSpec, ...]:
+    try:
+        return Study.from_json(study_json).models
+    except NumembedError:  # a run of another version
+        return ()
 
 
 def _ask(study: Study, models: Sequence[ModelResult]) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from numembed.jobs import JobTable
+from numembed.models.catalogue import model
 from numembed.settings import Settings
-from tests.pages.elements import charts, plain, told, walk, work_off
+from numembed.study import Study
+from tests.pages.elements import charts, plain, protos, told, walk, work_off
 from tests.pages.light import heavy_after
 
 CHARTS = 4  # of the page as it opens
@@ -142,3 +147,17 @@ def test_the_page_imports_nothing_heavy(page: AppTest, settings: Settings) -> No
     page.button(key="ask grouping").click().run()
     land(page, settings, "1 3 5")
     assert heavy_after(STEPS, more=("scipy",)) == []
+
+
+@pytest.mark.slow
+def test_a_text_lands_in_the_models_of_earlier_runs_too(page: AppTest, settings: Settings) -> None:
+    """Where they have read the same sequences, and nowhere else."""
+    earlier = {"digit_counts": 12, "log_magnitude": 13}
+    with JobTable(settings.app_db) as jobs:
+        for name, length in earlier.items():
+            jobs.submit(Study(("even", "odd", "primes"), (model(name),), length=length), asked_by="another")
+    work_off(settings)
+    page.run()
+    rows = [json.loads(one.json) for one in protos(land(page, settings, "1, 3, 5"), "bidi_component")]
+    (landed,) = (one["rows"] for one in rows if one["label"].startswith("Where the text lands"))
+    assert all(name in landed for name in ("Last digits", "String length", "Digits")) and "Log magnitude" not in landed
