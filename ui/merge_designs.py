@@ -10,7 +10,7 @@ import streamlit as st
 from numembed.cost import cost_of
 from numembed.ladder.designs import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
 from numembed.ladder.ladder import Ladder, LadderResult
-from ui.frame import result_store, settings
+from ui.frame import job_table, result_store, settings
 from ui.merge_splits import TITLES
 from ui.running import start
 from ui.words import about, md_text, plural
@@ -30,6 +30,10 @@ def redrawn_windows(found: LadderResult) -> None:
             st.markdown(md_text(sentence))
         return
     ladder = with_designs(found.ladder)
+    with job_table() as jobs:
+        job = jobs.latest(ladder)
+    if job is not None and job.active:  # its progress stands above
+        return
     with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):
         st.button(
             "How sure: redraw the windows", key="merge_redraw", on_click=start, args=(ladder,),

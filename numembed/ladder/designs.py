@@ -59,19 +59,24 @@ def first_designs(found: Sequence[Redrawn], count: int) -> tuple[Redrawn, ...]:
 def redrawn_told(result: LadderResult) -> tuple[str, ...]:
     """Return what may be said of two models on the same redrawn windows, in one sentence for each pair."""
     found = {one.name: one for one in result.redrawn}
-    return tuple(_sentence(found[a], found[b], result) for a, b in PAIRS if a in found and b in found)
+    pairs = [(found[a], found[b]) for a, b in PAIRS if a in found and b in found]
+    return tuple(_sentence(a, b, result, first=not at) for at, (a, b) in enumerate(pairs))
 
 
-def _sentence(a: Redrawn, b: Redrawn, result: LadderResult) -> str:
+def _sentence(a: Redrawn, b: Redrawn, result: LadderResult, *, first: bool) -> str:
     names = [_named(one) for one in (a, b)]
-    where = f"Over {a.designs} redrawn choices of windows ({SPLITS[a.split]}, elsewhere)"
+    where = (
+        f"Over {a.designs} redrawn choices of windows ({SPLITS[a.split]}, elsewhere)" if first else "On the same ones"
+    )
     if a.designs < FEWEST:
         return f"{where}, {names[0]} and {names[1]} score {number(a.mean)} and {number(b.mean)}; too few to say more."
     gap = paired_difference(a.means, b.means)
     kept = [_kept(result, one) for one in (a, b)]
     keeping = f" They keep {kept[0]:.2f} and {kept[1]:.2f} of the base." if all(map(math.isfinite, kept)) else ""
     margin = f"{number(abs(gap.mean))} ± {half(gap.low, gap.high)}"
-    if not gap.distinguishable:
+    if max(abs(gap.mean), (gap.high - gap.low) / 2) < 5e-4:  # 0.000 ± 0.000 would read like an error
+        said = f"{names[0]} and {names[1]} differ by less than 0.001"
+    elif not gap.distinguishable:
         said = f"{names[0]} and {names[1]} differ by {margin}: no difference seen"
     else:
         better, other = names if gap.mean > 0 else names[::-1]

@@ -117,3 +117,16 @@ def test_they_come_back_from_json_and_stand_in_the_plane_where_one_asks_how_sure
     for choices in ({"split": "later", "sure": True}, {"split": "paper"}):
         traces = plane_figure(found, **choices).data  # type: ignore[arg-type]
         assert not any("redrawn" in (trace.hovertemplate or "") for trace in traces)
+
+
+def test_a_difference_too_small_to_write_down_is_no_finding() -> None:
+    found = with_redrawn(made_result())
+    known = {one.name: one for one in found.redrawn}
+    nearly = tuple(tuple(value + 2e-4 + at * 1e-6 for at, value in enumerate(row)) for row in known["linear"].values)
+    told = redrawn_told(replace(found, redrawn=(known["linear"], replace(known["slerp"], values=nearly))))
+    assert (
+        told[0]
+        .split("elsewhere), ")[1]
+        .startswith("SLERP half-way and the soup of two seeds differ by less than 0.001")
+    )
+    assert found.redrawn_sentences[1].startswith("On the same ones, ")
