@@ -1,7 +1,7 @@
 """How a model splits texts into tokens, told by its tokenizer alone: no torch, milliseconds.
 
 A tokenizer of an unlisted model can be made so that it never ends. It is therefore asked in a process of its own, which
-is killed after a while (``python -m numembed.models.tokens`` reads the question from standard input).
+is killed after a while.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from numembed.errors import ModelUnavailable
+from numembed.models import token_counts
 from numembed.models.catalogue import facts_of
 from numembed.models.checkpoints import known_folder
 from numembed.models.folders import kinds_of
@@ -30,8 +30,6 @@ from numembed.settings import Settings, harmless
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
 _NO_LIMIT = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
-_NUMBER = re.compile(r"-?[0-9]+")
-_DIGIT = re.compile(r"[0-9]")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def count_tokens(
         "added": spec.loading.add_bos + spec.loading.add_eos,
     }  # fmt: skip
     try:
-        answer = _answer(question) if facts_of(spec) else _ask_elsewhere(question, patience_seconds)
+        answer = token_counts.answer(question) if facts_of(spec) else _ask_elsewhere(question, patience_seconds)
     except (subprocess.SubprocessError, ValueError):
         return None
     return TokenCount(**{name: _frozen(value) for name, value in answer.items()}) if answer else None
@@ -138,64 +136,12 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def _ask_elsewhere(question: dict[str, Any], seconds: float) -> Any:
     done = subprocess.run(
-        [sys.executable, "-m", "numembed.models.tokens"],
+        [sys.executable, "-P", token_counts.__file__],
         input=json.dumps(question), capture_output=True, text=True, timeout=seconds, check=True,
         env=harmless(os.environ),
     )  # fmt: skip
     return json.loads(done.stdout)
 
 
-def _answer(question: dict[str, Any]) -> dict[str, Any] | None:
-    tokenizer = _tokenizer(question["file"])
-    if tokenizer is None:
-        return None
-    prompt, limit = question["prompt"], question["max_tokens"]
-    encoded = tokenizer.encode_batch([prompt + text for text in question["texts"]])
-    counts, numbers, read, with_digits, digits = [], [], [], 0, 0
-    for text, one in zip(question["texts"], encoded, strict=True):
-        special = sum(one.special_tokens_mask)
-        missing = max(0, question.get("added", 0) - special)
-        ends = [end - len(prompt) for _, end in one.offsets]
-        content = [place for place, mark in enumerate(one.special_tokens_mask) if not mark]
-        counts.append(len(one.ids) + missing)
-        found = [match.end() for match in _NUMBER.finditer(text)]
-        kept = len(content) if limit is None else max(0, limit - special - missing)
-        reach = len(text) if kept >= len(content) else ends[content[kept - 1]] if kept else 0
-        numbers.append(len(found))
-        read.append(sum(end <= reach for end in found))
-        holding = [len(_DIGIT.findall(text[max(0, start - len(prompt)) : max(0, end - len(prompt))]))
-                   for (start, end) in one.offsets]  # fmt: skip
-        with_digits += sum(count > 0 for count in holding)
-        digits += sum(holding)
-    shown = list(zip(question["texts"], encoded, strict=True))[: question.get("pieces_of", 0)]
-    return {
-        "counts": counts, "max_tokens": limit, "numbers": numbers, "numbers_read": read,
-        "digits_per_token": digits / with_digits if with_digits else 0.0,
-        "tokens_per_number": with_digits / sum(numbers) if sum(numbers) else 0.0,
-        "pieces": [_pieces(prompt + text, one) for text, one in shown],
-    }  # fmt: skip
-
-
-def _pieces(text: str, one: Any) -> list[str]:
-    marks = zip(one.offsets, one.tokens, one.special_tokens_mask, strict=True)
-    return [token if special else text[start:end] or token for (start, end), token, special in marks]
-
-
-def _tokenizer(file: str) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(file)
-    except Exception:  # it raises nothing more precise; running the model will say what is wrong
-        return None
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_answer(json.load(sys.stdin))))
