@@ -231,12 +231,12 @@ def _scores(row: Row, spec: ModelSpec) -> None:
     """Draw the paper's four numbers beside our own of the same sequences."""
     study = cached_study(json.dumps(paper_study().as_dict() | {"despite_checks": True}))
     line = published(row.paper_name)
-    paper = list(vars(line).values())[1:] if line else [None] * 4
+    pairs = [(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")]
+    paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in pairs]
     with result_store() as results:
         found = stored_result(study, spec, results)
     ours: Sequence[float | None] = [None] * 4
     if found is not None:
-        pairs = [(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")]
         ours = [found.score(*pair).value for pair in pairs]
     failed = found is not None and found.check is not None and not found.check.ok
     here = "⚠ here, check failed" if failed else "here" if found is not None else "not run here yet"

@@ -42,7 +42,7 @@ if "sent" not in sys.modules:
     sys.modules["sent"] = DeltaGenerator._enqueue
 
 def slowly(place, kind, told, *more, **named):
-    if (kind, told.label) == SLOW and "slow" not in st.session_state:
+    if (kind, getattr(told, "label", "")) == SLOW and "slow" not in st.session_state:
         st.session_state["slow"] = True
         time.sleep(3)  # a busy machine, after the field's value was taken and before the browser hears of it
     return sys.modules["sent"](place, kind, told, *more, **named)
