@@ -131,7 +131,7 @@ def _files_of_parts(folder: Path) -> list[Path]:
     parts = {folder / str(module.get("path", "")) for module in _modules(folder)}
     parts |= {file.parent / str(part) for file in folder.rglob("*config.json")
               if isinstance(chosen := read_json(file).get("types"), dict) for part in chosen}  # fmt: skip
-    below = {file for part in parts - {folder} for file in part.rglob("*")}
+    below = {file for part in parts - {folder} if _lies_in(part, folder) for file in part.rglob("*")}
     found = below | set(folder.glob("*"))
     return sorted(file for file in found if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
 

@@ -20,6 +20,7 @@ from numembed.errors import ModelUnavailable
 from numembed.models.catalogue import model
 from numembed.models.checkpoints import folder_of, known_folder, resolve
 from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.models.folders import checked_folder
 from numembed.models.spec import LocalWeights
 from tests import architectures, tiny
 from tests.offline import OFFLINE
@@ -233,6 +234,16 @@ def test_what_lies_beside_a_model_and_is_no_part_of_it_neither_refuses_nor_break
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     assert (_load(folder).encode(["1, 2"]) == vectors).all()
+
+
+def test_no_list_of_parts_leads_out_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "pytorch_model.bin").write_bytes(b"x")
+    for part in ("../outside", str(outside), "a\x00b"):
+        types = {part: "sentence_transformers.models.Transformer"}
+        (folder / "router_config.json").write_text(json.dumps({"types": types}))
+        assert checked_folder(folder) == folder, "what lies outside was looked at"
 
 
 def _header(size: int, text: bytes = b"") -> bytes:
