@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.measure import Figure, cpu_seconds, interleaved
 from numembed.analysis.metrics import Distance, Matrix
 from numembed.analysis.metrics import silhouette as our_silhouette
-from numembed.analysis.significance import permutation_test, permuted_silhouettes
+from numembed.analysis.permuted import permuted_silhouettes
+from numembed.analysis.significance import permutation_test
 
 
 def permutation() -> list[Figure]:

@@ -225,7 +225,7 @@ def test_the_rank_correlation_is_scipys() -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("n", [5, 6, 7])
+@pytest.mark.parametrize("n", [5, 6, pytest.param(7, marks=pytest.mark.slow)])
 def test_the_p_of_few_pairs_is_that_of_all_orders(n: int, ties: bool) -> None:
     from scipy.stats import permutation_test, spearmanr
 

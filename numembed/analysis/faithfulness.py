@@ -21,8 +21,9 @@ from numembed.analysis.metrics import (
     silhouette,
     undefined_reason,
 )
+from numembed.analysis.permuted import permuted_silhouettes
 from numembed.analysis.projections import Points
-from numembed.analysis.significance import permuted_silhouettes, shuffled
+from numembed.analysis.significance import shuffled
 
 Distances = NDArray[np.float64]
 _MOST = 3_000  # rows compared; two distance matrices of 72 MB

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
-from numembed.analysis.significance import row_distances
+from numembed.analysis.permuted import row_distances
 from numembed.settings import LIMITS
 
 Doubles = NDArray[np.float64]

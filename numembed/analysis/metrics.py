@@ -19,7 +19,8 @@ Labels = NDArray[np.int64]
 METRICS: Registry[Callable[..., float]] = Registry("metric")
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
-_STRETCH_NUMBERS = 1 << 23  # distances looked at together
+_STRETCH_NUMBERS = 1 << 20  # distances looked at together: stay in the processor's cache
+_MOST_TABLE = 1 << 23  # numbers of the table that counts what clusters share by chance
 _SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
 
 
@@ -57,7 +58,9 @@ def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
     groups, own = np.unique(labels, return_inverse=True)
     rows, members = centred(matrix), np.eye(len(groups))[own]
     centres = (members.T @ rows) / members.sum(axis=0)[:, None]
-    widths = (members.T @ np.linalg.norm(rows - centres[own], axis=1)) / members.sum(axis=0)
+    offsets = centres[own]
+    offsets -= rows
+    widths = (members.T @ np.sqrt(np.einsum("ij,ij->i", offsets, offsets))) / members.sum(axis=0)
     gaps = np.linalg.norm(centres[:, None] - centres, axis=2)
     gaps[gaps <= ONE_CENTRE * np.abs(rows).max()] = math.inf
     return float(((widths[:, None] + widths) / gaps).max(axis=1).mean())
@@ -95,7 +98,7 @@ def ami(labels: Labels, clusters: Labels) -> float:
         return math.nan
     both = _met(labels, clusters)
     of_family, of_cluster = both.sum(axis=1), both.sum(axis=0)
-    if both.size * max(of_family.max(), of_cluster.max()) > _STRETCH_NUMBERS:
+    if both.size * max(of_family.max(), of_cluster.max()) > _MOST_TABLE:
         from sklearn.metrics import adjusted_mutual_info_score
 
         return float(adjusted_mutual_info_score(labels, clusters))
@@ -247,17 +250,19 @@ def _euclidean_silhouettes(matrix: Matrix, labellings: Sequence[Labels]) -> list
 def _summed_gaps(rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the summed distances (n, k) of each of ``rows`` (n, d) to the ``members`` (n, k) of each group."""
     n, squares = len(rows), np.einsum("ij,ij->i", rows, rows)
-    step, parts = max(1, _STRETCH_NUMBERS // n), []
+    step, sums = max(1, _STRETCH_NUMBERS // n), np.zeros(members.shape)
     for start in range(0, n, step):
-        stretch = slice(start, start + step)
-        gaps = rows[stretch] @ rows.T
+        stop = min(start + step, n)
+        gaps = rows[start:stop] @ rows[start:].T  # those to earlier rows are known already
         gaps *= -2
-        gaps += squares[stretch, None]
-        gaps += squares
+        gaps += squares[start:stop, None]
+        gaps += squares[start:]
         np.maximum(gaps, 0, out=gaps)
-        gaps[np.arange(len(gaps)), np.arange(start, start + len(gaps))] = 0
-        parts.append(np.sqrt(gaps, out=gaps) @ members)
-    return np.concatenate(parts)
+        np.fill_diagonal(gaps, 0)
+        np.sqrt(gaps, out=gaps)
+        sums[start:stop] += gaps @ members[start:]
+        sums[stop:] += gaps[:, stop - start :].T @ members[start:stop]
+    return sums
 
 
 def _from_sums(
@@ -275,5 +280,6 @@ def _from_sums(
 
 def centred(matrix: Matrix) -> NDArray[np.float64]:
     """Return the rows around their mean in double precision, where differences lose no digits."""
-    rows = np.asarray(rescaled(matrix), dtype=np.float64)
-    return np.asarray(rows - rows.mean(axis=0))
+    rows = np.array(rescaled(matrix), dtype=np.float64)
+    rows -= rows.mean(axis=0)
+    return rows

@@ -81,6 +81,7 @@ def test_named_places_are_half_way_and_the_adapters_taken_once() -> None:
     assert all(at in path.values for path, at in named_places(Ladder(points=4)))
 
 
+@pytest.mark.slow
 def test_what_windows_have_in_common_cancels_in_the_sentences() -> None:
     found = with_redrawn(made_result())
     gain, arc = found.redrawn_sentences
@@ -104,6 +105,7 @@ def test_fewer_designs_are_the_first_ones() -> None:
     assert cut[1].low != found.redrawn[1].low and first_designs(found.redrawn, 10) == found.redrawn
 
 
+@pytest.mark.slow
 def test_they_come_back_from_json_and_stand_in_the_plane_where_one_asks_how_sure() -> None:
     found = with_redrawn(made_result())
     again = LadderResult.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False)))
@@ -119,6 +121,7 @@ def test_they_come_back_from_json_and_stand_in_the_plane_where_one_asks_how_sure
         assert not any("redrawn" in (trace.hovertemplate or "") for trace in traces)
 
 
+@pytest.mark.slow
 def test_a_difference_too_small_to_write_down_is_no_finding() -> None:
     found = with_redrawn(made_result())
     known = {one.name: one for one in found.redrawn}

@@ -114,6 +114,7 @@ def test_each_kin_in_turn_has_its_own_vectors_and_the_base_is_loaded_once(
     assert len(calls) == 2  # and the fresh one of the last line
 
 
+@pytest.mark.slow
 def test_an_adapter_that_gives_no_numbers_spoils_nothing_that_comes_after(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 

@@ -146,12 +146,14 @@ def test_bert_padded_on_its_left_is_found_out(folder: Folder, tmp_path: Path) ->
     assert _apart(encoder.encode(TEXTS), _by_hand(ARCHITECTURES["bert-mean"])) > OTHER and not encoder.check.ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_vectors_have_length_one_where_the_folder_says_so(folder: Folder, name: str) -> None:
     lengths = np.linalg.norm(_ours(folder(name)).encode(TEXTS), axis=1)
     assert np.allclose(lengths, 1, atol=SAME) == ARCHITECTURES[name].normalize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_first_token_feels_the_last_one_only_where_attention_goes_both_ways(folder: Folder, name: str) -> None:
     encoder = _ours(folder(name))

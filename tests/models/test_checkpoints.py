@@ -188,6 +188,7 @@ def test_pickles_beside_safetensors_are_never_read(tiny_model: Path, tmp_path: P
     assert _local(folder).key == _local(tiny_model).key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/a\x00b", "/\ud800", "/" + "x" * 300, "/dev/null", "/proc/self/fd/0"])
 def test_a_strange_path_is_a_sentence(settings: Settings, path: str) -> None:
     _refused(ModelSpec("m", LocalWeights(path)), OFFLINE, "There is no folder")
@@ -230,6 +231,7 @@ def test_a_folder_below_an_allowed_one_is_fine(root: Settings, tiny_model: Path,
         assert folder_of(spec, root).samefile(inside) and known_folder(spec.weights, root) is not None
 
 
+@pytest.mark.slow
 def test_a_folder_elsewhere_is_refused_however_it_is_named(root: Settings, tiny_model: Path, tmp_path: Path) -> None:
     outside = _copy(tiny_model, tmp_path / "allowed-not" / "model")
     (tmp_path / "allowed" / "link").symlink_to(outside)

@@ -162,6 +162,7 @@ def test_a_real_model_gives_its_memory_back(tmp_path: Path) -> None:
     assert drawn < max(told["full"]) + size, "random weights stood beside the learnt ones"  # they touch every page
 
 
+@pytest.mark.slow
 def test_another_prompt_is_no_reason_to_load_again(folders: tuple[Path, ...], alive: list[int]) -> None:
     loaded, spec, texts = LoadedModel(OFFLINE), _spec(folders[0]), ["1, 2, 3", "5, 8, 13, 21", "7"]
     first, seconds = loaded.get(spec), loaded.load_seconds
@@ -176,6 +177,7 @@ def test_another_prompt_is_no_reason_to_load_again(folders: tuple[Path, ...], al
     assert np.array_equal(first.encode(texts), found[""].encode(texts))  # which keeps its own prompt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"max_tokens": 20}, {"dtype": "bfloat16"}, {"loading": Loading(random_seed=0)}])
 def test_all_else_that_changes_with_the_prompt_is_loaded(
     folders: tuple[Path, ...], alive: list[int], change: dict[str, Any]

@@ -112,6 +112,7 @@ def test_a_tokenizer_is_watched_from_the_first_text_on(tmp_path: Path) -> None:
         LoadedModel(OFFLINE).get(spec)
 
 
+@pytest.mark.slow
 def test_the_limit_that_is_told_is_the_encoders(tmp_path: Path) -> None:
     for folder in (tiny.write_model(tmp_path / "bert"), architectures.build("xlm-roberta", tmp_path / "roberta")):
         (folder / "sentence_bert_config.json").write_text("{}")

@@ -110,6 +110,7 @@ def test_a_damaged_stage_is_trained_anew(train: Trainer, stage: int) -> None:
     assert train() == first
 
 
+@pytest.mark.slow
 def test_another_recipe_or_base_does_not_go_on_from_it(train: Trainer, tmp_path: Path) -> None:
     train()
     with pytest.raises(BadChoice, match="holds another training"):
@@ -128,6 +129,7 @@ def test_numbers_that_run_away_stop_it_and_the_last_good_stage_stays(train: Trai
     assert is_whole(folder) and kept.step == 2 and math.isfinite(kept.silhouette or math.nan)
 
 
+@pytest.mark.slow
 def test_a_seed_that_runs_away_keeps_no_other_from_its_end(train: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = train(place="plain")
     run_away(monkeypatch, seed=0, step=3)
@@ -140,6 +142,7 @@ def test_a_seed_that_runs_away_keeps_no_other_from_its_end(train: Trainer, monke
     assert [(one.seed, one.step) for one in heard] == [(0, step) for step in range(3, 7)]
 
 
+@pytest.mark.slow
 def test_a_training_waits_for_another_one_of_the_same_folder(train: Trainer, tmp_path: Path) -> None:
     told: list[str] = []
     with ExitStack() as other:
