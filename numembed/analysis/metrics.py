@@ -201,8 +201,8 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     """
     matrix = rescaled(matrix)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
-    unit = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
-    centred = unit - unit.mean(axis=0)
+    centred = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
+    centred -= centred.mean(axis=0)
     halves = np.einsum("ij,ij->i", centred, centred) / 2
     return centred, np.where(norms[:, 0] > 0, halves, halves + np.float32(0.5))
 
