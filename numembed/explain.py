@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.agreement import Agreement, Share, permanova, ranked_agreement
+from numembed.analysis.agreement import LEVEL, Agreement, Share, permanova, ranked_agreement
 from numembed.analysis.attributes import attributes_and_reasons, family_title
 from numembed.analysis.clusterers import confusion, name_clusters
 from numembed.analysis.metrics import Distance, Labels, Matrix
@@ -28,7 +28,6 @@ from numembed.sequences.sets import SequenceSet
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
-LEVEL = 0.05
 _SHUFFLES = 999
 _LISTS = {"agreements": Agreement, "shares": Share}
 

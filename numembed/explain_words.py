@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numembed.analysis.agreement import Agreement
+from numembed.analysis.agreement import LEVEL, Agreement
 from numembed.analysis.attributes import ATTRIBUTES, family_title
 from numembed.analysis.estimates import signed
 from numembed.analysis.significance import holm
-from numembed.explain import LEVEL, Explanation, followed, tree_members
+from numembed.explain import Explanation, followed, tree_members
 from numembed.sequences.sets import SequenceSet
 
 _FEW = "there are too few sequences to tell whether that is more than by chance"

@@ -29,7 +29,7 @@ from numembed.sequences.sets import SequenceSet
 
 Points = NDArray[np.float32]
 
-FORMULAS = "3"  # grows whenever numembed/analysis gives other numbers for the same vectors
+FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
 APP_SCHEMA = (
     """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
     CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,

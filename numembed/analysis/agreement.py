@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from numembed.analysis.metrics import Labels, Matrix, all_equal, rescaled
 from numembed.analysis.significance import smallest_p
 
+LEVEL = 0.05  # of tests that are judged together
 _BLOCK_NUMBERS = 1 << 20  # of one block of shuffles: stays within some ten megabytes
 _TIE = 1e-9  # as a share: sums that differ by less are equal but for rounding
 _RANK = 1e-9  # as a share of the largest eigenvalue: less is nothing
@@ -27,7 +28,7 @@ class Agreement:
     ami: float  # adjusted mutual information: 1 one tells the other, 0 chance
     p: float  # share of shuffled clusters, the observed ones included, whose ARI is at least as high
     classes: int  # of the attribute
-    chance_high: float = math.nan  # 95 % of the shuffles have a lower ARI
+    limit: float = math.nan  # to exceed for p ≤ 0.05, all attributes judged together (Holm); NaN: nothing can
     note: str = ""
     least_p: float = 0.0  # share of shuffles that agree best of all: above 0.05 nothing can be told
 
@@ -56,24 +57,48 @@ def ranked_agreement(
     reasons = {name: _undefined(clusters, labels) for name, labels in attributes.items()}
     codes = {name: _codes(labels) for name, labels in attributes.items() if not reasons[name]}
     squares = _shuffled_squares(_codes(clusters), codes, permutations, seed)
+    values = {
+        name: _ari(squares[name], _squares(clusters), _squares(attributes[name]), len(clusters)) for name in codes
+    }
+    limits = _limits(values)
     found = [
         Agreement(name, math.nan, math.nan, math.nan, len(np.unique(labels)), note=reasons[name])
         if reasons[name]
-        else _agreement(name, clusters, labels, squares[name])
+        else _agreement(name, clusters, labels, squares[name], values[name], limits[name])
         for name, labels in attributes.items()
     ]
     return tuple(sorted(found, key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
 
 
-def _agreement(name: str, clusters: Labels, labels: Labels, squares: NDArray[np.int64]) -> Agreement:
+def _agreement(
+    name: str,
+    clusters: Labels,
+    labels: Labels,
+    squares: NDArray[np.int64],
+    values: NDArray[np.float64],
+    limit: float,
+) -> Agreement:
     from sklearn.metrics import adjusted_mutual_info_score
 
-    values = _ari(squares, _squares(clusters), _squares(labels), len(labels))
-    p = int(np.count_nonzero(squares >= squares[0])) / len(squares)
-    high = float(np.quantile(values[1:], 0.95)) if len(values) > 1 else math.nan
+    p, least = (int(np.count_nonzero(squares >= one)) / len(squares) for one in (squares[0], squares.max()))
     ami = float(adjusted_mutual_info_score(labels, clusters))
-    least = int(np.count_nonzero(squares == squares.max())) / len(squares)
-    return Agreement(name, float(values[0]), ami, p, len(np.unique(labels)), high, least_p=least)
+    return Agreement(name, float(values[0]), ami, p, len(np.unique(labels)), limit, least_p=least)
+
+
+def _limits(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Return for each attribute the value that the observed one, the first, has to exceed to be more than chance.
+
+    Holm asks the clearest of m for p ≤ 0.05 / m, the next for 0.05 / (m − 1), up to the first that fails; what that one
+    would have needed all others would have needed, too. Observed above the limit and adjusted p ≤ 0.05 are the same.
+    """
+    ps = {name: float(np.mean(row >= row[0])) for name, row in values.items()}
+    limits, left = {}, len(ps)
+    for name in sorted(ps, key=ps.__getitem__):
+        may_reach = math.floor(LEVEL / left * len(values[name]) + _TIE)  # the observed one among them
+        highest = np.sort(values[name][1:])[::-1]
+        limits[name] = float(highest[may_reach - 1]) if 0 < may_reach <= len(highest) else math.nan
+        left -= left * ps[name] <= LEVEL
+    return limits
 
 
 def pairwise_ari(labellings: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.agreement import Agreement, ranked_agreement
+from numembed.analysis.agreement import LEVEL, Agreement, ranked_agreement
 from numembed.analysis.attributes import ATTRIBUTES, attributes_and_reasons
 from numembed.analysis.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.estimates import signed
@@ -18,7 +18,7 @@ from numembed.analysis.neighbours import refuse_larger
 from numembed.analysis.shapeless import LARGEST, TWINS, StandingOut, standing_out
 from numembed.analysis.significance import holm
 from numembed.examinations.bench import EXAMINATIONS, Bench
-from numembed.explain import LEVEL, with_nan, without_nan
+from numembed.explain import with_nan, without_nan
 from numembed.models.tokens import count_tokens
 from numembed.study import Study
 

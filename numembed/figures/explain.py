@@ -23,7 +23,7 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
     rows, sure = found.agreements[::-1], followed(found)
     names = [ATTRIBUTES[row.attribute].title for row in rows]
-    kinds = (("more than chance, all judged together", PALETTE[0], True), ("may be chance", "#9AA0A6", False))
+    kinds = (("more than chance", PALETTE[0], True), ("may be chance", "#9AA0A6", False))
     bars = [
         {
             "type": "bar", "orientation": "h", "y": names, "name": title, "marker": {"color": color},
@@ -33,9 +33,9 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
         for title, color, wanted in kinds
     ]  # fmt: skip
     chance = {
-        "type": "scatter", "mode": "markers", "y": names, "x": [row.chance_high for row in rows],
+        "type": "scatter", "mode": "markers", "y": names, "x": [row.limit for row in rows],
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
-        "name": "95 % of its own shuffles stay left of this", "hoverinfo": "skip",
+        "name": "chance ends here", "hoverinfo": "skip",
     }  # fmt: skip
     layout = _layout(theme, 90 + 30 * len(rows)) | {
         "xaxis": _axis(theme, "agreement with KMeans (ARI)"),

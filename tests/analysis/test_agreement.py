@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numembed.analysis.agreement import pairwise_ari, permanova, ranked_agreemen
 from numembed.analysis.attributes import ATTRIBUTES, attributes
 from numembed.analysis.clusterers import kmeans, name_clusters
 from numembed.analysis.metrics import Labels, Matrix
+from numembed.analysis.significance import holm
 from numembed.embedding import embed
 from numembed.models.encoders import LoadedModel
 from numembed.paper import PAPER_FAMILIES, paper_study
@@ -91,7 +93,7 @@ def test_p_counts_the_shuffled_clusters_that_agree_as_well() -> None:
     shuffled = np.random.default_rng(5).permuted(np.broadcast_to(clusters, (199, 20)).copy(), axis=1)
     null = np.array([adjusted_rand_score(labels, one) for one in shuffled])
     assert found.p == (1 + np.count_nonzero(null >= found.ari - 1e-12)) / 200
-    assert found.chance_high == pytest.approx(np.quantile(null, 0.95))
+    assert found.limit == pytest.approx(np.sort(null)[-10])  # nine shuffles and the observed one are 5 % of 200
 
 
 def test_p_does_not_depend_on_the_block_size_or_on_other_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +102,22 @@ def test_p_does_not_depend_on_the_block_size_or_on_other_attributes(monkeypatch:
     monkeypatch.setattr(agreement, "_BLOCK_NUMBERS", 1)
     assert ranked_agreement(clusters, RICH_ATTRIBUTES, permutations=99) == whole
     alone = ranked_agreement(clusters, {"growth": RICH_ATTRIBUTES["growth"]}, permutations=99)[0]
-    assert alone in whole
+    same = next(one for one in whole if one.attribute == "growth")
+    assert alone == replace(same, limit=alone.limit) and math.isnan(same.limit)  # of 99 shuffles none is one of 9 × 20
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("permutations", [99, 250, 999])
+def test_above_its_limit_is_what_the_adjusted_p_calls_more_than_chance(seed: int, permutations: int) -> None:
+    drawn = np.random.default_rng(seed)
+    clusters, told = drawn.integers(0, 3, 30), {}
+    for name, mixed in enumerate((0, 4, 8, 12, 15, 17, 20, 30)):
+        told[str(name)] = clusters.copy()
+        told[str(name)][:mixed] = drawn.integers(0, 3, mixed)
+    found = ranked_agreement(clusters, told, permutations=permutations, seed=seed)
+    sure = [p is not None and p <= 0.05 for p in holm([one.p for one in found])]
+    assert [one.ari > one.limit for one in found] == sure
+    assert sum(sure) == 0 if permutations == 99 else 0 < sum(sure) < 8
 
 
 @pytest.mark.slow
