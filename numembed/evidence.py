@@ -41,7 +41,7 @@ class Evidence:
     metric: str
     labels: str
     value: float
-    chance_mean: float | None  # of shuffled families, with the band that holds 95 % of them
+    chance_mean: float | None  # of shuffled families, with the band that holds 95% of them
     chance_low: float | None
     chance_high: float | None
     z: float | None  # standard deviations above what shuffled families score
@@ -81,7 +81,7 @@ class Pair:
     first: str
     second: str
     difference: float
-    low: float  # 95 %
+    low: float  # 95%
     high: float
     p: float  # two-sided
     p_holm: float | None  # across all pairs

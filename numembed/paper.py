@@ -20,7 +20,7 @@ class PublishedScore:
     davies_bouldin_families: float
     silhouette_kmeans: float
     davies_bouldin_kmeans: float
-    chance_low: float | None = None  # 95 % of shuffled families score between these; of what was run here only
+    chance_low: float | None = None  # 95% of shuffled families score between these; of what was run here only
     chance_high: float | None = None
     redrawn_sd: float | None = None  # of the silhouette over redrawn windows; where they were redrawn here
 

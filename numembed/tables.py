@@ -33,7 +33,7 @@ _HEAVY = ("char_ngrams",)  # needs scikit-learn, which the web process never imp
 
 @dataclass(frozen=True)
 class Level:
-    """A silhouette and a Davies–Bouldin index to hold others against, with the 95 % band, NaN without one."""
+    """A silhouette and a Davies–Bouldin index to hold others against, with the 95% band, NaN without one."""
 
     name: str
     silhouette: float

@@ -35,7 +35,7 @@ class Verdict:
     word: str
     sentence: str
     value: float | None = None
-    low: float | None = None  # 95\u00a0% interval; None where there is none
+    low: float | None = None  # 95% interval; None where there is none
     high: float | None = None
     p: float | None = None
     detail: str = ""
@@ -139,7 +139,7 @@ def best_model(table: Table) -> Verdict:
     )
     sentence = (
         f"Its silhouette is {abs(lead):.3f} {'above' if lead > 0 else 'below'} that of {rival.model}, "
-        f"95\u00a0% interval {signed(lead - margin)} to {signed(lead + margin)}. {end}"
+        f"95% interval {signed(lead - margin)} to {signed(lead + margin)}. {end}"
     )
     return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
 
@@ -222,7 +222,7 @@ def above_half(table: Table) -> Verdict:
     below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
     word = _word(int(below) - int(top - margin > 0.5))
     ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be told."}
-    interval = f"95\u00a0% interval {signed(top - margin)} to {signed(top + margin)}"
+    interval = f"95% interval {signed(top - margin)} to {signed(top + margin)}"
     detail = f"The task allows more: {floor.name.lower()}, ten counts, score {plain(floor.silhouette)}."
     sentence = f"The highest is {best.model} with {plain(top)}, {interval}. {ends[word]}"
     return Verdict(word, sentence, top, top - margin, top + margin, detail=detail)

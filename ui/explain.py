@@ -74,7 +74,7 @@ def followed(result: ModelResult, found: Explanation) -> None:
             "As many KMeans groups as families, 10 restarts. Each attribute sorts the sequences into classes; the "
             "adjusted Rand index (Hubert and Arabie 1985) compares the two sortings, and p is the share of 999 "
             "shuffles that agree at least as well. Sentence, colours and marks go by p adjusted for all attributes "
-            "(Holm 1979): a bar beyond its mark is more than chance, all judged together at 5 %."
+            "(Holm 1979): a bar beyond its mark is more than chance, all judged together at 5%."
         )
 
 

@@ -30,9 +30,9 @@ _COLUMNS = (
     Column("What"),
     Column("Named rightly", "Each class counts equally.", "number", better="high"),
     Column("Cases", "Named rightly, of how many.", "line"),
-    Column("95 % interval", "Sequences of one family are right or wrong together, so this is wide.", "line"),
+    Column("95% interval", "Sequences of one family are right or wrong together, so this is wide.", "line"),
     Column("By chance", "What guessing or shuffled classes get.", "number"),
-    Column("95 % of shuffles", kind="line"),
+    Column("95% of shuffles", kind="line"),
     Column("p", "How often shuffled labels do at least as well.", "number", digits=3),
     Column("p, adjusted", "For all tests of this question (Holm).", "number", digits=3),
     Column("Best simple count", kind="line"),
@@ -40,14 +40,14 @@ _COLUMNS = (
     Column("Remark", kind="wide"),
 )
 _READ = (
-    "Grey: where 95 % of shuffled labels fall. A filled circle is better than chance, an open one is not. Diamond: "
+    "Grey: where 95% of shuffled labels fall. A filled circle is better than chance, an open one is not. Diamond: "
     "the best that a simple count of digits, steps or characters gets with the same classifier."
 )
 _INTERVAL = (
     "The interval is Clopper and Pearson's for as many independent answers as these are worth: sequences of one "
     "family are right or wrong together, and the differences between families say how much (Korn and Graubard "
     "1998). Wilson's interval over single sequences is too narrow here: in synthetic sets it held the true value in "
-    "80 % at worst, this one in 91 % at worst. Whether a result is chance is told by the shuffles and not by the "
+    "80% at worst, this one in 91% at worst. Whether a result is chance is told by the shuffles and not by the "
     "interval."
 )
 
@@ -64,7 +64,7 @@ def near(found: Generalisation) -> None:
             "Each window of all families is held out once, and the classifiers learn from the others (beyond 12 "
             "windows, neighbouring ones are held out together). Nearest centroid and nearest neighbour use the "
             "study's distance. The linear probe is a regularised linear discriminant on standardised numbers, its "
-            "ridge 1 % of the mean variance for every model (Friedman 1989). For p the families change places "
+            "ridge 1% of the mean variance for every model (Friedman 1989). For p the families change places "
             "inside each window, and all is learnt anew. p values in sentences are adjusted for the three "
             f"classifiers (Holm 1979). {_INTERVAL}"
         )

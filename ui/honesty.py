@@ -142,8 +142,8 @@ _METHOD = """
 - **No false, no lost neighbours** are trustworthiness and continuity (Venna and Kaski 2001), and **shared neighbours** is
   the overlap of the {count} nearest (Lee and Verleysen 2009). Above 3,000 sequences, 3,000 drawn at random are compared.
 - **The score** is the silhouette of the families (Rousseeuw 1987): in the vectors with the distance of the study, in the
-  map with Euclidean distance, as the eye reads it. 95 % of shuffles of the families lie in the grey areas.
-- **Red** is said where the families score above 0.25 and above 95 % of shuffles in the map, 0.25 more than in the
+  map with Euclidean distance, as the eye reads it. 95% of shuffles of the families lie in the grey areas.
+- **Red** is said where the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
   vectors, and there no more than chance; or where KMeans reads groups off the map that are clearer than in 99 even
   scatters of points and 0.25 clearer than in the vectors, where they are no clearer than in noise.
 - **Six seeds**: t-SNE from a random start (Compare's begins with PCA, which hides what luck does) and UMAP. The maps are

@@ -27,7 +27,7 @@ _COMPARED = (
     Column("First"),
     Column("Second"),
     Column("Difference", "Of the silhouette, first minus second, where both keep equally much.", "number", digits=3),
-    Column("95 % interval", kind="line"),
+    Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
     Column("p, adjusted", "For all comparisons on these sequences (Holm).", "number", digits=3),
     Column("Kept, from – to", "The retention at which both were read off.", "line"),
@@ -104,7 +104,7 @@ def _plane(found: LadderResult, split: str) -> None:
         ) if more else "main"  # fmt: skip
         each = st.toggle("Each seed", key="merge_each", persist_state="session", help="A thin line for every seed.")
         sure = st.toggle("How sure", key="merge_sure", persist_state="session",
-                         help="Pale bars: 95 % intervals for other sentences (across) and sequences (up). Thin "
+                         help="Pale bars: 95% intervals for other sentences (across) and sequences (up). Thin "
                          "bars: where other choices of windows score, once they are redrawn.")  # fmt: skip
     names = (*MAIN, *more) if shown == "all" else MAIN
     chart(
@@ -119,10 +119,10 @@ def _plane(found: LadderResult, split: str) -> None:
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
             "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
             "over pairs of them, at one t or scale; the cross at its named place goes from the lowest to the highest. "
-            "With “How sure”, pale bars behind it are 95 % intervals of the two numbers for other sentences and other "
+            "With “How sure”, pale bars behind it are 95% intervals of the two numbers for other sentences and other "
             "sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Once windows are "
             "redrawn, a thin bar with a diamond beside them shows, for half-way places and adapters taken once, the "
-            "mean of the seeds on other windows, which begin anywhere up to term 1,000, and where 95 % of further "
+            "mean of the seeds on other windows, which begin anywhere up to term 1,000, and where 95% of further "
             "choices of windows score (Student’s t). Two paths share "
             "both, so their difference is surer than the bars: see the comparisons. Right and up is better. Compare "
             "lines where they stand above each other, never at the same t."
@@ -159,7 +159,7 @@ def _compared(found: LadderResult, split: str) -> None:
             f"Differences at equal retention: {told}.", choices=(split,),
         )  # fmt: skip
         st.caption(
-            "Right of 0 the first is better. Lines: 95 % intervals. Filled: a difference is seen, also after adjusting "
+            "Right of 0 the first is better. Lines: 95% intervals. Filled: a difference is seen, also after adjusting "
             "for all comparisons."
         )
     for sentence in _sentences(listed):

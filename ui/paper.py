@@ -47,7 +47,7 @@ _OURS = (
     Column("Here", "Our run.", "number", "Silhouette with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Silhouette with the families", 3),
     Column("Difference", "Ours less the paper's.", "number", "Silhouette with the families", 3),
-    Column("Our interval", "Where 95 % of other choices of windows score.", "line", "Silhouette with the families"),
+    Column("Our interval", "Where 95% of other choices of windows score.", "line", "Silhouette with the families"),
     Column("p", "How often shuffled families score at least as high.", "number", "Silhouette with the families", 3),
     Column("Here", "Our run.", "number", "Davies–Bouldin with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Davies–Bouldin with the families", 3),
@@ -257,7 +257,7 @@ def _links() -> None:
 def _why_different(own: Sequence[ModelResult], shared: Sequence[PublishedScore]) -> None:
     st.markdown(
         "Our numbers come from the store: the same 24 sequences, six families with four windows of 50 terms, Euclidean "
-        "distance, KMeans with 10 restarts. An interval says where 95 % of other choices of windows score. "
+        "distance, KMeans with 10 restarts. An interval says where 95% of other choices of windows score. "
         f"{how_judged(own)} The paper does not say which terms its windows hold, nor name a prompt or a version."
     )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)

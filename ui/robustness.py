@@ -31,8 +31,8 @@ _COLUMNS = (
     Column("Of"),
     Column("Silhouette", "After the change; for the KMeans seed that of the clusters.", "number"),
     Column("Difference", "To the plain score.", "number"),
-    Column("from", "The 95 % interval of the difference begins here.", "number", group="95 % interval"),
-    Column("to", "The 95 % interval of the difference ends here.", "number", group="95 % interval"),
+    Column("from", "The 95% interval of the difference begins here.", "number", group="95% interval"),
+    Column("to", "The 95% interval of the difference ends here.", "number", group="95% interval"),
     Column("p (Holm)", "Of the difference, adjusted for all changes together.", "number", digits=3),
     Column("p chance", "How often shuffled families score at least as well after the change.", "number", digits=3),
     Column("p within", "The same, families shuffled inside each window only.", "number", digits=3),
@@ -44,7 +44,7 @@ _HOW = """\
 that of the clusters. **Its interval** comes from the paired jackknife (Tukey 1958): each sequence is left out of both
 sets at once, and the pseudo-values of the difference give a standard error and Student's t. **Judged together:** with
 so many variants some would stand out by luck, so the first sentence and the strong colours follow Holm's rule (1979):
-the chance of even one false claim is at most 5 %. **Shares** of the score are shares of what it has above shuffled
+the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above shuffled
 families. Where texts of a set become equal, every model gives them equal vectors: such variants are never claimed.
 
 The jackknife holds the windows as they are; how the changes come out with other windows is asked below. The tests use
@@ -57,7 +57,7 @@ valid however these depend on each other (Rüschendorf 1982)."""
 _HOW_DRIFT = """\
 The distance ({distance}) between the vector of a sequence and that of the same sequence after the change,
 divided by the mean distance from a sequence to the nearest one of its own family: at 1, a change carries a sequence as
-far as another window of its family lies. The dot is the mean over the sequences, the line holds the middle 80 % of
+far as another window of its family lies. The dot is the mean over the sequences, the line holds the middle 80% of
 them, and of several variants the one that moves most is drawn. """
 _KEY = "Strong colours: beyond doubt, all changes judged together."
 _HATCHED = "Hatched: texts became equal, which moves the score of any model."

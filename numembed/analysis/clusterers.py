@@ -223,7 +223,7 @@ def name_clusters(clusters: Labels, sequences: SequenceSet) -> tuple[str, ...]:
     """Return a name for each cluster, in the order of their labels, such as "large 3-digit odd numbers, window 4".
 
     Of what can be said of a sequence (:func:`numembed.analysis.attributes.traits`) a name takes up to three things
-    that at least 80 % of the cluster's sequences have together, and fewer, by 30 % of all, outside; those that set the
+    that at least 80% of the cluster's sequences have together, and fewer, by 30% of all, outside; those that set the
     cluster apart most. Where nothing does, "mixed"; equal names are numbered.
     """
     found = traits(sequences)

@@ -37,12 +37,12 @@ def normalised(matrix: Matrix, how: str) -> Matrix:
 
 
 def paired_jackknife(change: float, before: Doubles, after: Doubles) -> Difference:
-    """Return a change of a score with its 95 % interval and p, from both scores without each sequence in turn, (n,).
+    """Return a change of a score with its 95% interval and p, from both scores without each sequence in turn, (n,).
 
     Row i is left out of both sets at once, so that what they have in common cancels. The standard error is that of
     the n pseudo-values n·c − (n − 1)·c₋ᵢ of the change c, the interval c ± t(n − 1) standard errors, p two-sided by
     Student's t; changes below the rounding of single precision count as none. It errs on the side of caution: of
-    two synthetic sets of 6 × 4 drawn alike, near or far apart, p was at most 0.05 in 0 to 2 % of cases and never below
+    two synthetic sets of 6 × 4 drawn alike, near or far apart, p was at most 0.05 in 0 to 2% of cases and never below
     0.001. As for one score it may be too narrow where sequences of one window have much in common: then redraw the
     windows. NaN with a note where a score is undefined or n is below 3. Tukey 1958.
     """

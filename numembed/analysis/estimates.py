@@ -1,4 +1,4 @@
-"""Numbers of a few models with their 95 % intervals: rank correlation and difference of means. Without scipy."""
+"""Numbers of a few models with their 95% intervals: rank correlation and difference of means. Without scipy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, infinite where there is none, and its two-sided p."""
+    """A number with its 95% interval, infinite where there is none, and its two-sided p."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ class Estimate:
         if math.isinf(self.low) or math.isinf(self.high):
             return f"{signed(self.value)}; groups as small as these give no interval"
         p = "p below 0.001" if self.p < 0.001 else f"p\u00a0{self.p:.2g}"
-        return f"{signed(self.value)}, 95\u00a0% interval {signed(self.low)} to {signed(self.high)}, {p}"
+        return f"{signed(self.value)}, 95% interval {signed(self.low)} to {signed(self.high)}, {p}"
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
@@ -79,7 +79,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """Return how much higher the mean of ``first`` is, with the permutation test and the interval that inverts it.
 
     Exact up to MOST_DEALS ways to deal the values out into groups of these sizes. Each way turns, at one shift of
-    ``first``, from less extreme than the true one to more; the interval leaves 2.5 % of the turns at either end.
+    ``first``, from less extreme than the true one to more; the interval leaves 2.5% of the turns at either end.
     """
     size, n = len(first), len(first) + len(second)
     values, deals = np.array([*first, *second], dtype=np.float64), _deals(n, size)
@@ -97,7 +97,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
 
 
 def quantile(comparisons: int = 1) -> float:
-    """Return how many standard deviations 95 % lie within, widened by Bonferroni's rule for so many comparisons.
+    """Return how many standard deviations 95% lie within, widened by Bonferroni's rule for so many comparisons.
 
     >>> round(quantile(), 2), round(quantile(91), 2)
     (1.96, 3.46)

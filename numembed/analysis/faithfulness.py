@@ -108,7 +108,7 @@ def map_faithfulness(
 ) -> dict[str, Any]:
     """Return how far one map (n, 2 or 3) may be believed, as JSON values: None where a number is undefined.
 
-    Chance in the map is what 999 shuffles of the families score in it (199 above 500 sequences): 95 % lie between
+    Chance in the map is what 999 shuffles of the families score in it (199 above 500 sequences): 95% lie between
     its two ends. ``chance_high`` is the upper end of the permutation test in the space, where it is known;
     ``warning`` is "" for an honest map.
     """
@@ -206,7 +206,7 @@ def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float
     """Return a sentence where a map shows groups that its space does not have, or "".
 
     ``null`` holds scores in maps without groups: those of noise twins with the same labels and method, or of shuffled
-    families in this map; ``of`` names them. It speaks where the score in the map is above 0.25 and 95 % of those, and
+    families in this map; ``of`` names them. It speaks where the score in the map is above 0.25 and 95% of those, and
     above the score in the space by 0.25, which itself is not above ``chance_high``: best the upper end of its
     permutation test, so that weak but real groups are not denied.
     """
@@ -219,7 +219,7 @@ def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float
         return ""
     return (
         f"This map shows groups that the vectors do not: the silhouette of the families is {_signed(shown)} in the map "
-        f"and {_signed(space)} in the vectors, and 95 % of {of} reach no more than {_signed(noise)}. "
+        f"and {_signed(space)} in the vectors, and 95% of {of} reach no more than {_signed(noise)}. "
         "Do not read groups off this map."
     )
 

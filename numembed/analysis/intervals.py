@@ -33,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the scores of one model lie above those of another on the same designs, with a 95 % interval."""
+    """How far the scores of one model lie above those of another on the same designs, with a 95% interval."""
 
     mean: float
     low: float
@@ -64,13 +64,13 @@ def jackknife(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean
     Each sequence is left out once. The standard error is that of the n pseudo-values n·s − (n − 1)·s₋ᵢ, the interval
     is s ± t(n − 1) standard errors, inside −1 to 1. It lies around the score s and not around the mean of the
     pseudo-values, which aims at the score of endlessly many sequences: of synthetic sets of 6 × 4 to 6 × 16 such
-    intervals held the expected score in 30 to 99 % of cases only. Around s, 95 % hold it in 96 to 100 %: close where
+    intervals held the expected score in 30 to 99% of cases only. Around s, 95% hold it in 96 to 100%: close where
     the groups lie apart, too wide where they overlap.
 
     It under-covers where sequences are not drawn independently of each other: what all families of a window share,
     such as the size of the numbers, is not drawn anew when one is left out. Of synthetic sets of 12 × 8 with families
-    far apart and much in common in each window, it held the expected score in 72 to 76 %. Then redraw the windows and
-    use :func:`redrawing_interval`. For 2 × 2 it holds in 93 to 95 %. NaN with a note above 5,000 sequences.
+    far apart and much in common in each window, it held the expected score in 72 to 76%. Then redraw the windows and
+    use :func:`redrawing_interval`. For 2 × 2 it holds in 93 to 95%. NaN with a note above 5,000 sequences.
     Tukey 1958; Efron and Tibshirani 1993, chapter 11.
     """
     n, method = len(labels), "jackknife over sequences, Student's t"
@@ -171,7 +171,7 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Return how far scores ``a`` lie above scores ``b`` of the same designs, with a 95 % t interval of the mean.
+    """Return how far scores ``a`` lie above scores ``b`` of the same designs, with a 95% t interval of the mean.
 
     What the designs have in common cancels in the pairs. Which of two is better depends on the metric. NaN with a note
     for fewer than 3 designs. "Not distinguishable" is no proof that they are equal. Student 1908.

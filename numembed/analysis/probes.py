@@ -40,10 +40,10 @@ class Accuracy:
     value: float  # mean over the classes of the share that was named rightly
     right: int
     total: int  # sequences that were counted
-    low: float  # 95 % interval of the value
+    low: float  # 95% interval of the value
     high: float
     chance: float  # mean of the shuffles
-    null_low: float  # 95 % of the shuffles lie from here
+    null_low: float  # 95% of the shuffles lie from here
     null_high: float  # to here
     p: float  # share of shuffles, the true labels included, that do at least as well
     least_p: float  # the p of a classifier that is always right
@@ -211,8 +211,8 @@ def grouped_interval(right: Truths, weights: Doubles, groups: Labels, *, level: 
     Clopper and Pearson's interval for as many independent answers as these are worth: the variance between groups
     says how many, with Student's t for the few groups (Korn and Graubard 1998). Counting dependent sequences one by
     one, as Wilson's interval does, is too narrow: of synthetic sets of 6 families × 4 windows with 16 dimensions and
-    family and window effects of many sizes, Wilson's held the accuracy that fresh windows have in 80 to 100 %, and
-    this one in 91 to 100 %, mostly above 95 %. NaN where there are fewer than two groups.
+    family and window effects of many sizes, Wilson's held the accuracy that fresh windows have in 80 to 100%, and
+    this one in 91 to 100%, mostly above 95%. NaN where there are fewer than two groups.
     """
     from scipy.special import betaincinv, stdtrit
 

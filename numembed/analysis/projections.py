@@ -131,7 +131,7 @@ def _opentsne(matrix: Matrix, seed: int, perplexity: float, start: str) -> Point
     """Return the map in two stages: a coarse grid brings every point near its place, finer forces settle it.
 
     The grid costs a quarter of the tree, and only the last iterations decide how good a map is: together a third
-    of scikit-learn's time at 10,000 points, with a divergence within 5 % of its.
+    of scikit-learn's time at 10,000 points, with a divergence within 5% of its.
     """
     from openTSNE import TSNE
 

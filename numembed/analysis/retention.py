@@ -67,7 +67,7 @@ def agreement_interval(one: Matrix, other: Matrix, *, level: float = 0.95) -> tu
 
     A jackknife: each text is left out in turn with all its pairs, and the rest ranked anew. The standard error is taken
     on Fisher's scale, atanh, where Spearman's correlation is about as uncertain everywhere. Of 120 texts drawn from
-    1,500, such intervals held the value of all of them in 95 to 99 %. NaN below four texts and where it is undefined.
+    1,500, such intervals held the value of all of them in 95 to 99%. NaN below four texts and where it is undefined.
     """
     if len(one) != len(other):
         raise ValueError(f"vectors of the same texts come in pairs, got {len(one)} and {len(other)}")

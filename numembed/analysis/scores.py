@@ -36,12 +36,12 @@ class Score:
     value: float
     p: float | None = None  # of the permutation test, towards the better side
     chance_mean: float | None = None  # what shuffled families score
-    chance_low: float | None = None  # 95 % of the shuffles lie between these two
+    chance_low: float | None = None  # 95% of the shuffles lie between these two
     chance_high: float | None = None
     note: str = ""
     z: float | None = None  # how many standard deviations above what shuffled families score
     p_within: float | None = None  # families shuffled inside each window only, which holds the size of the numbers
-    low: float | None = None  # jackknife over sequences, 95 %
+    low: float | None = None  # jackknife over sequences, 95%
     high: float | None = None
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
     least_p_within: float | None = None  # the same where families are shuffled inside each window only

@@ -40,8 +40,8 @@ class PermutationTest:
     observed: float
     p: float  # share of shuffles, the observed one included, that score at least as well
     null_mean: float
-    null_low: float  # 2.5 % of the shuffles lie below
-    null_high: float  # 2.5 % above
+    null_low: float  # 2.5% of the shuffles lie below
+    null_high: float  # 2.5% above
     permutations: int
     note: str = ""
     z: float = math.nan  # (observed − null_mean) / standard deviation of the shuffles; NaN where they are all equal
@@ -144,7 +144,7 @@ def _any_change(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
 def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
     """Return the p values adjusted for their number, in the same order; None stays None and does not count.
 
-    All that stay at or below 0.05 may be believed together: the chance of even one false one is at most 5 %,
+    All that stay at or below 0.05 may be believed together: the chance of even one false one is at most 5%,
     however the tests depend on each other. Holm 1979.
 
     >>> holm([0.01, 0.04, None, 0.03])

@@ -140,7 +140,7 @@ def ladder(options: argparse.Namespace, settings: Settings) -> int:
     columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
     print_table([{name: row.get(name) for name in columns} for row in (arm.as_row() for arm in found.arms)])
     if found.redrawn:
-        print(f"\nOn {found.redrawn[0].designs} redrawn choices of windows, with where 95 % of further ones score:")
+        print(f"\nOn {found.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
         print_table([_redrawn_row(one) for one in found.redrawn])
     print("\n" + "\n".join((*found.sentences, *found.redrawn_sentences)))
     return 0

@@ -51,10 +51,10 @@ class Probe:
     value: float  # balanced accuracy
     right: int
     total: int
-    low: float  # 95 % interval of the value, by families
+    low: float  # 95% interval of the value, by families
     high: float
     chance: float
-    null_low: float  # 95 % of the shuffles
+    null_low: float  # 95% of the shuffles
     null_high: float
     p: float
     p_holm: float  # adjusted for all tests of its question
@@ -209,9 +209,9 @@ def percent(value: float) -> str:
     """Return a share as people read it.
 
     >>> percent(5 / 24), percent(math.nan)
-    ('21\\xa0%', '–')
+    ('21%', '–')
     """
-    return "–" if math.isnan(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    return "–" if math.isnan(value) else f"{100 * value:.0f}%"
 
 
 def p_words(p: float) -> str:

@@ -46,7 +46,7 @@ class MapTruth:
     overlap: float
     neighbours: int  # how many of each sequence were compared
     silhouette: float  # of the families, in the map
-    chance_low: float  # 95 % of shuffled families lie between these two in the map
+    chance_low: float  # 95% of shuffled families lie between these two in the map
     chance_high: float
     noise_trustworthiness: float  # means of the maps of noise
     noise_continuity: float

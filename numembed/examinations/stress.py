@@ -36,7 +36,7 @@ class Plain:
     """The score before anything is changed; None where undefined. Means over the designs where there are several."""
 
     value: float | None
-    low: float | None  # 95 %: jackknife over sequences, or of the mean over designs
+    low: float | None  # 95%: jackknife over sequences, or of the mean over designs
     high: float | None
     chance: float | None  # what shuffled families score on average
     p: float | None  # against shuffled families, right-tailed
@@ -62,7 +62,7 @@ class Tried:
     options: dict[str, Any]
     value: float | None = None  # the score after the change
     change: float | None = None  # value − plain value; None where the families are others
-    low: float | None = None  # 95 % interval of the change
+    low: float | None = None  # 95% interval of the change
     high: float | None = None
     p: float | None = None  # of the change, two-sided
     p_holm: float | None = None  # adjusted for all variants
@@ -123,8 +123,7 @@ def variant_of(tried: Tried) -> str:
     ('at term 2,000', 'base 2')
     """
     for name, value in tried.options.items():
-        words = _VARIANTS.get(name, "base {}" if isinstance(value, int) else "{}").format(value)
-        return words.replace("%", "\u00a0%")
+        return _VARIANTS.get(name, "base {}" if isinstance(value, int) else "{}").format(value)
     return ""
 
 

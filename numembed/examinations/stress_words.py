@@ -67,7 +67,7 @@ def most_extreme(tried: Iterable[Tried]) -> Tried | None:
 def leader(found: Stress) -> Tried | None:
     """Return what changes the score most, of those that may be believed together; of a score at chance, raises it most.
 
-    At most 5 % by Holm's rule. Where texts of a set become equal, they get equal vectors whatever the model, so such
+    At most 5% by Holm's rule. Where texts of a set become equal, they get equal vectors whatever the model, so such
     variants are left aside.
     """
     above = above_chance(found.plain)
@@ -163,7 +163,7 @@ def _effect(found: Stress, one: Tried) -> str:
         return f"{doing(one)} destroys all of the score, at least {_percent(least)} of it{_claim(one, -1)}."
     verb = "destroys" if share >= _MOST else "costs"
     claim = _claim(one, -1) if share >= _MOST else ""
-    interval = f" (95\u00a0% interval {_percent(least)} to {_percent(most)})" if least < most else ""
+    interval = f" (95% interval {_percent(least)} to {_percent(most)})" if least < most else ""
     return f"{doing(one)} {verb} {_percent(share)} of the score{interval}{claim}."
 
 
@@ -175,7 +175,7 @@ def _ends(found: Stress, one: Tried) -> tuple[float, float]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * max(0.0, min(share, 1.0)):.0f}\u00a0%"
+    return f"{100 * max(0.0, min(share, 1.0)):.0f}%"
 
 
 def _alone(found: Stress, one: Tried) -> str:
@@ -206,7 +206,7 @@ def _told(found: Stress, one: Tried) -> str:
 def _numbers(one: Tried) -> str:
     interval = ""
     if one.low is not None and one.high is not None:
-        interval = f" (95\u00a0% interval {signed(one.low)} to {signed(one.high)})"
+        interval = f" (95% interval {signed(one.low)} to {signed(one.high)})"
     return f"change of {signed(round(one.change or 0.0, 2) + 0.0)}{interval}"
 
 

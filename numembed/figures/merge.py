@@ -103,7 +103,7 @@ def sweep_figure(
 
 
 def comparisons_figure(listed: Sequence[Comparison], *, theme: str = "light") -> go.Figure:
-    """Return for each comparison the mean difference at equal retention with its 95 % interval, the first on top."""
+    """Return for each comparison the mean difference at equal retention with its 95% interval, the first on top."""
     known = [one for one in listed if math.isfinite(one.difference)][::-1]
     names = [f"{KINDS[one.a].title}<br>– {KINDS[one.b].title}" for one in known]
     marks = {

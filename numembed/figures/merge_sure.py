@@ -31,7 +31,7 @@ def sure_bars(found: LadderResult, name: str, spot: Spot, split: str, measure: s
 
 
 def redrawn_bar(found: LadderResult, name: str, line: Sequence[Spot], split: str) -> list[dict[str, Any]]:
-    """Return the bar of a row's named place over redrawn windows: their mean, and where 95 % of further ones score."""
+    """Return the bar of a row's named place over redrawn windows: their mean, and where 95% of further ones score."""
     known = next((one for one in found.redrawn if (one.name, one.split) == (name, split)), None)
     spot = next((one for one in line if known and one.at == known.at), None)
     if known is None or spot is None or not math.isfinite(known.low):

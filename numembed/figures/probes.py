@@ -47,7 +47,7 @@ def accuracy_figure(rows: Sequence[Row], *, theme: str = "light", chance: str = 
 
 def _band(shown: Sequence[Row], theme: str) -> dict[str, Any]:
     return {
-        "type": "bar", "orientation": "h", "y": list(range(len(shown))), "name": "95 % of shuffles",
+        "type": "bar", "orientation": "h", "y": list(range(len(shown))), "name": "95% of shuffles",
         "width": min(0.62, 0.2 + 0.14 * len(shown)),
         "base": [probe.null_low for _, probe in shown], "hoverinfo": "skip",
         "x": [max(0.006, probe.null_high - probe.null_low) for _, probe in shown],

@@ -22,7 +22,7 @@ _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def tornado_figure(found: Stress, *, theme: str = "light") -> go.Figure:
-    """Return a bar for each perturbation, the largest change of the score on top, with its 95 % interval.
+    """Return a bar for each perturbation, the largest change of the score on top, with its 95% interval.
 
     The bar is the variant with the largest change, of those beyond doubt where there are such; dots are the others.
     Bars whose change may be chance, all of them judged together, are pale; hatched ones stand for texts that became
@@ -52,7 +52,7 @@ def tornado_figure(found: Stress, *, theme: str = "light") -> go.Figure:
 def drift_figure(found: Stress, *, theme: str = "light") -> go.Figure:
     """Return how many times as far as its nearest relative each perturbation moves a vector, the farthest on top.
 
-    The dot is the mean over the sequences, the line holds the middle 80 % of them. Variants that move nothing are left
+    The dot is the mean over the sequences, the line holds the middle 80% of them. Variants that move nothing are left
     out.
     """
     rows = found.farthest

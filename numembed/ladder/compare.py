@@ -131,7 +131,7 @@ def compare_at_equal_retention(
 def estimated(
     gaps: Sequence[float], without: Sequence[Doubles], *, bend: float = 0.0, pairs: bool = False, seeds: bool = True
 ) -> tuple[float, float, float, float]:
-    """Return a mean difference, its 95 % interval and p, from one difference a seed and each without every sequence.
+    """Return a mean difference, its 95% interval and p, from one difference a seed and each without every sequence.
 
     Two errors make the interval: that of the mean over three or more ``seeds`` (unless they share a partner), and the
     jackknife over sequences, both left out of either model at once. Of ``pairs`` each seed is in two, so that their

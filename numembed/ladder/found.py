@@ -25,7 +25,7 @@ class Separation:
     p_within: float  # shuffled inside each window only
     z: float
     chance: float  # mean silhouette of shuffled families
-    low: float  # 95 % jackknife interval of the silhouette
+    low: float  # 95% jackknife interval of the silhouette
     high: float
     without: tuple[float, ...]  # (n,) the silhouette without each sequence in turn
 
@@ -38,7 +38,7 @@ class Retention:
     cka: float  # debiased linear CKA with the base's vectors
     margin: float  # how much more alike paraphrases are than other sentences
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
-    low: float = math.nan  # 95 % jackknife interval of ``spearman``, over the sentences
+    low: float = math.nan  # 95% jackknife interval of ``spearman``, over the sentences
     high: float = math.nan
     graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
 
@@ -163,7 +163,7 @@ class Comparison:
     split: str
     retention: tuple[float, ...]  # the levels at which both were looked up
     difference: float  # mean over these levels; NaN where the two never retain equally much
-    low: float  # 95 % interval
+    low: float  # 95% interval
     high: float
     p: float
     p_holm: float  # adjusted for all comparisons on this split
@@ -184,7 +184,7 @@ class Redrawn:
     at: float  # t or the scale
     split: str  # the evaluation whose families they are
     values: tuple[tuple[float, ...], ...]  # (paths, designs) silhouettes of the families
-    low: float  # where 95 % of further designs score, the paths' mean; NaN for fewer than three designs
+    low: float  # where 95% of further designs score, the paths' mean; NaN for fewer than three designs
     high: float
 
     @property

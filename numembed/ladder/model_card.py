@@ -138,7 +138,7 @@ def _scores(found: LadderResult, arm: Arm) -> str:
         *([] if loss is None else [f"- Language-model loss on numbers: {_number(loss)} nats a token."]),
         f"- Its weights differ from the base's by {arm.update_relative:.3%} of their length.",
     ]
-    return "\n".join(lines) + "\n\nLow and high: 95 % interval over the sequences.\n\n" + "\n".join(spoken)
+    return "\n".join(lines) + "\n\nLow and high: 95% interval over the sequences.\n\n" + "\n".join(spoken)
 
 
 def _silhouette(found: Separation | None) -> float:

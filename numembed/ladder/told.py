@@ -19,7 +19,7 @@ def main_split(result: LadderResult) -> str:
 
 
 def gain(result: LadderResult, split: str) -> tuple[float, float, float, float]:
-    """Return how much adapting raised the silhouette of ``split``: mean over the seeds, 95 % interval, p."""
+    """Return how much adapting raised the silhouette of ``split``: mean over the seeds, 95% interval, p."""
     base, adapted = result.of("base"), _full(result)
     if not base or not adapted:
         return estimated([], [])

@@ -1,7 +1,7 @@
 """LoRA adapters as PEFT saves them, folded into their base: W + scale · (alpha / r) · B A, in float32.
 
 Several adapters are added by folding one after the other: base + Σ delta. (PEFT's own way of joining them, ``linear``,
-averages the factors A and B apart, which is another matrix: it was 85 % off.)
+averages the factors A and B apart, which is another matrix: it was 85% off.)
 """
 
 from __future__ import annotations

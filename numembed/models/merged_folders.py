@@ -60,7 +60,7 @@ def merge_folders(
     """Write the merged model to the folder ``out``, which appears whole or not at all, and return what was written.
 
     Settings, tokenizer and modules are the first part's, ``card`` is its README. The weights are saved as float32: the
-    type of half-precision parts ("same") would take some 8 % of a small update away; :class:`Saved` says how much.
+    type of half-precision parts ("same") would take some 8% of a small update away; :class:`Saved` says how much.
     Raises BadChoice for models that do not fit together, TooLarge and StoreFull before anything is written, with the
     figure; Cancelled through ``progress``.
     """

@@ -93,7 +93,7 @@ def test_p_counts_the_shuffled_clusters_that_agree_as_well() -> None:
     shuffled = np.random.default_rng(5).permuted(np.broadcast_to(clusters, (199, 20)).copy(), axis=1)
     null = np.array([adjusted_rand_score(labels, one) for one in shuffled])
     assert found.p == (1 + np.count_nonzero(null >= found.ari - 1e-12)) / 200
-    assert found.limit == pytest.approx(np.sort(null)[-10])  # nine shuffles and the observed one are 5 % of 200
+    assert found.limit == pytest.approx(np.sort(null)[-10])  # nine shuffles and the observed one are 5% of 200
 
 
 def test_p_does_not_depend_on_the_block_size_or_on_other_attributes(monkeypatch: pytest.MonkeyPatch) -> None:

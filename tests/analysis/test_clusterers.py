@@ -115,7 +115,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def refuse_untrue_names(clusters: Labels, sequences: SequenceSet, names: tuple[str, ...]) -> None:
-    """Each name is told once and is true of 80 % of its cluster, and of clearly fewer of the others."""
+    """Each name is told once and is true of 80% of its cluster, and of clearly fewer of the others."""
     groups = np.unique(clusters)
     assert len(names) == len(set(names)) == len(groups)
     for group, name in zip(groups.tolist(), names, strict=True):

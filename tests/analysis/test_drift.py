@@ -72,7 +72,7 @@ def test_what_does_not_change_is_no_change_and_what_cannot_be_told_says_why() ->
 def test_changes_that_are_chance_are_rarely_called_more(apart: float) -> None:
     pairs = [(_cloud(2 * seed, apart=apart, d=6), _cloud(2 * seed + 1, apart=apart, d=6)) for seed in range(150)]
     found = [_change(before, after, LABELS)[1] for before, after in pairs]
-    assert sum(one.distinguishable for one in found) <= 10  # 5 % would be 7 or 8
+    assert sum(one.distinguishable for one in found) <= 10  # 5% would be 7 or 8
     assert sum(one.p <= 0.001 for one in found) <= 1
 
 

@@ -219,7 +219,7 @@ def _said(space: float, shown: float, null: list[float], **more: float) -> str:
 def test_the_warning_says_the_three_numbers_and_no_more() -> None:
     assert _said(-0.014, 0.42, [-0.2, -0.1, -0.05]) == (
         "This map shows groups that the vectors do not: the silhouette of the families is 0.42 in the map and −0.01 in "
-        "the vectors, and 95 % of the maps of pure noise drawn beside it reach no more than −0.06. Do not read groups "
+        "the vectors, and 95% of the maps of pure noise drawn beside it reach no more than −0.06. Do not read groups "
         "off this map."
     )
 
@@ -317,7 +317,7 @@ def test_maps_of_noise_are_not_accused_of_showing_families() -> None:
         n, d = (6, 12, 24, 48)[seed % 4], (2, 16, 384)[seed % 3]
         matrix = noise_twin(n, d, seed)
         said += bool(map_faithfulness(matrix, project(matrix, "pca")[0], _labels(n, (2, 3, 6)[seed % 3]))["warning"])
-    assert said <= 3  # the rule is stricter than 95 %, most of all from 12 sequences on
+    assert said <= 3  # the rule is stricter than 95%, most of all from 12 sequences on
 
 
 def test_four_sequences_are_too_few_for_an_accusation() -> None:

@@ -129,12 +129,12 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
         ": the model reads last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
     )
     assert re.match(
-        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d\u00a0% of it: the model reads",
+        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d% of it: the model reads",
         headline(found),
     )
     low = removed.low or 0
     unsure = replace(removed, high=-0.2)
-    assert "destroys 91\u00a0% of the score (95\u00a0% interval 2" in told(found, unsure) and low < -0.7
+    assert "destroys 91% of the score (95% interval 2" in told(found, unsure) and low < -0.7
     shuffled = _one(found, "order_shuffled")
     assert (shuffled.change, shuffled.drift) == (0.0, 0.0)
     assert told(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
@@ -145,7 +145,7 @@ def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, 
     found = Stress.from_json(answers["first_differences"])
     first = leader(found)
     assert first is not None and first.perturbation == "order_shuffled"
-    assert re.match(r"Shuffling the order destroys (7|8|9)\d\u00a0% of the score \(95\u00a0% interval", headline(found))
+    assert re.match(r"Shuffling the order destroys (7|8|9)\d% of the score \(95% interval", headline(found))
     assert "%): it lies in how one number follows another" in headline(found)
     few, many = (_one(found, "corrupted", share=share) for share in (0.02, 0.5))
     assert few.change is not None and many.change is not None and many.change < few.change < 0
@@ -217,9 +217,7 @@ def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) 
 
 def test_variants_are_named_in_a_few_words() -> None:
     named = [variant_of(Tried(name, options)) for name, options in EVERY]
-    assert {"space", "[]", "base 16", "2\u00a0%", "at term 500", "5 terms", "seed 19", "“query: ”", "int8"} <= set(
-        named
-    )
+    assert {"space", "[]", "base 16", "2%", "at term 500", "5 terms", "seed 19", "“query: ”", "int8"} <= set(named)
     assert all(name == "" or options for name, (_, options) in zip(named, EVERY, strict=True))
 
 
