@@ -193,11 +193,11 @@ bootstrap would: doubled points lie at distance 0 and raise a silhouette by them
 The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
 
 **p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
-10,000 (fewer above 5,000 sequences). Above 500 sequences the shuffles are steps of labels around rings, which gives all
-of them at the price of few (Besag and Clifford 1989). *Within windows* families are shuffled inside each window only,
-which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is Holm's
-adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so shuffles of
-them are no chance level: their scores have none.
+10,000, or fewer where they take long. From 501 to 5,000 sequences the shuffles are steps of labels around rings, which
+gives all of them at the price of few (Besag and Clifford 1989). *Within windows* families are shuffled inside each
+window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
+Holm's adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so
+shuffles of them are no chance level: their scores have none.
 
 **Pairs.** Student's t of the differences over the same redrawn windows: what the windows have in common cancels.
 

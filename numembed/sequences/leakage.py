@@ -44,6 +44,7 @@ class Clue:
     guessing: float  # how many of them guessing names
     p: float  # share of shuffles of the families within each window that name at least as many
     p_holm: float = nan  # adjusted for all clues, for the sentences speak of all
+    least_p: float = 0.0  # the least that p could be, all clues judged together: above 0.05 nothing can be told
 
     @property
     def sentence(self) -> str:
@@ -56,6 +57,8 @@ class Clue:
         p = self.p if self.p_holm != self.p_holm else self.p_holm
         if p <= 0.05:
             return f"{found} That is more than chance gives (p {_p(p)})."
+        if self.least_p > 0.05:
+            return f"{found} There are too few sequences to tell that from chance (p {_p(p)})."
         return f"{found} Chance alone does as well often enough (p {_p(p)})."
 
 
@@ -128,7 +131,9 @@ def _adjusted(clues: Sequence[Clue]) -> tuple[Clue, ...]:
     ordered = sorted((clue for clue in clues if clue.tried), key=lambda clue: clue.p)
     stepped = [min(1.0, (len(ordered) - rank) * clue.p) for rank, clue in enumerate(ordered)]
     found = dict(zip((clue.name for clue in ordered), accumulate(stepped, max), strict=True))
-    return tuple(replace(clue, p_holm=found.get(clue.name, nan)) for clue in clues)
+    return tuple(
+        replace(clue, p_holm=found.get(clue.name, nan), least_p=min(1.0, len(ordered) * clue.least_p)) for clue in clues
+    )
 
 
 def rows_of(found: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
@@ -148,8 +153,8 @@ def rows_of(found: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
     clues = [
         {
             "part": "clue", "name": clue.name, "unit": clue.unit, "named": clue.named, "tried": clue.tried,
-            "guessing": clue.guessing, "p": clue.p, "p_holm": clue.p_holm, "overlap": clue.overlap,
-            "values": clue.values.tolist(),
+            "guessing": clue.guessing, "p": clue.p, "p_holm": clue.p_holm, "least_p": clue.least_p,
+            "overlap": clue.overlap, "values": clue.values.tolist(),
         }
         for clue in found.clues
     ]  # fmt: skip
@@ -206,12 +211,13 @@ def _clue(sequences: SequenceSet, name: str, title: str, unit: str, plain: Seque
     named = float(weights[labels[rows] == labels[nearest]].sum())
     rng = np.random.default_rng(seed)
     shuffles = max(99, min(SHUFFLES, _MOST_COMPARISONS // max(1, len(rows))))
-    reached = 0
+    every = [named]
     for _ in range(shuffles):
         mixed = _shuffled(labels, sequences.windows, rng)
-        reached += float(weights[mixed[rows] == mixed[nearest]].sum()) >= named - 1e-9
-    p = (1 + reached) / (1 + shuffles)
-    return Clue(name, title, unit, values, _overlap(values, labels), named, len(tried), guessing, p)
+        every.append(float(weights[mixed[rows] == mixed[nearest]].sum()))
+    p, least = (float(np.mean(np.array(every) >= value - 1e-9)) for value in (named, max(every)))
+    least = least if max(every) > min(every) else 0.0  # where the number is the same everywhere, its sense is clear
+    return Clue(name, title, unit, values, _overlap(values, labels), named, len(tried), guessing, p, least_p=least)
 
 
 def _nearest(values: Numbers, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:

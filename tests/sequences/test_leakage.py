@@ -100,6 +100,15 @@ def test_all_clues_are_judged_together() -> None:
     assert "Chance alone does as well often enough (p 0.090)" in weak.sentence
 
 
+def test_too_few_sequences_are_said_to_be_too_few() -> None:
+    """Two families in two windows: half of all shuffles name as many, whatever the numbers are."""
+    few = make_sequences(["odd", "factorials"], per_family=2)
+    for clue in leakage(few).clues:
+        assert clue.least_p > 0.05 and "There are too few sequences to tell that from chance" in clue.sentence
+    for clue in leakage(PAPER).clues:
+        assert clue.least_p <= 0.05 and "too few" not in clue.sentence
+
+
 @pytest.mark.slow
 def test_p_is_uniform_where_the_number_means_nothing() -> None:
     rng = np.random.default_rng(0)
