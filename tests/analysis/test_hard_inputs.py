@@ -58,7 +58,7 @@ def test_no_score_depends_on_the_unit(scale: float) -> None:
 @pytest.mark.parametrize("scale", [1e-38, 1e12, 1e37])
 def test_maps_of_vectors_of_any_size(name: str, scale: float) -> None:
     """t-SNE ended the process at 1e37."""
-    points, _ = project((noise(24) * scale).astype(np.float32), name)
+    points, _ = project((noise(24) * scale).astype(np.float32), name, cache_folder=COMPILED)
     assert np.isfinite(points).all() and len(np.unique(points, axis=0)) == 24
 
 
@@ -86,7 +86,7 @@ def test_umap_of_repeated_vectors_repeats(n: int, distinct: int, dims: int) -> N
     """Their spectral start makes the solver restart at random, which umap leaves unseeded."""
     matrix = noise(distinct, 8)[np.arange(n) % distinct]
     first = project(matrix, "umap", dims=dims, cache_folder=COMPILED)[0]
-    assert all(np.array_equal(first, project(matrix, "umap", dims=dims)[0]) for _ in range(3))
+    assert all(np.array_equal(first, project(matrix, "umap", dims=dims, cache_folder=COMPILED)[0]) for _ in range(3))
 
 
 def test_umap_leaves_scipy_as_it_was() -> None:
@@ -100,7 +100,7 @@ def test_umap_leaves_scipy_as_it_was() -> None:
 @pytest.mark.parametrize("name", PROJECTIONS.names)
 @pytest.mark.parametrize("dims", [2, 3])
 def test_equal_vectors_have_a_flat_map_that_says_so(name: str, dims: int) -> None:
-    points, used = project(np.full((5, 8), 0.1, dtype=np.float32), name, dims=dims)
+    points, used = project(np.full((5, 8), 0.1, dtype=np.float32), name, dims=dims, cache_folder=COMPILED)
     assert points.shape == (5, dims) and not points.any() and used["note"] == "all vectors are equal"
 
 
