@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,46 +57,41 @@ def ranked_agreement(
     reasons = {name: _undefined(clusters, labels) for name, labels in attributes.items()}
     codes = {name: _codes(labels) for name, labels in attributes.items() if not reasons[name]}
     squares = _shuffled_squares(_codes(clusters), codes, permutations, seed)
-    values = {
-        name: _ari(squares[name], _squares(clusters), _squares(attributes[name]), len(clusters)) for name in codes
-    }
-    limits = _limits(values)
-    found = [
-        Agreement(name, math.nan, math.nan, math.nan, len(np.unique(labels)), note=reasons[name])
+    found = {
+        name: Agreement(name, math.nan, math.nan, math.nan, len(np.unique(labels)), note=reasons[name])
         if reasons[name]
-        else _agreement(name, clusters, labels, squares[name], values[name], limits[name])
+        else _agreement(name, clusters, labels, squares[name])
         for name, labels in attributes.items()
-    ]
-    return tuple(sorted(found, key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
+    }
+    own = _squares(clusters)
+    for name, highest in _limits({name: found[name].p for name in squares}, squares).items():
+        limit = float(_ari(np.asarray(highest), own, _squares(attributes[name]), len(clusters)))
+        found[name] = replace(found[name], limit=limit)
+    return tuple(sorted(found.values(), key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
 
 
-def _agreement(
-    name: str,
-    clusters: Labels,
-    labels: Labels,
-    squares: NDArray[np.int64],
-    values: NDArray[np.float64],
-    limit: float,
-) -> Agreement:
+def _agreement(name: str, clusters: Labels, labels: Labels, squares: NDArray[np.int64]) -> Agreement:
     from sklearn.metrics import adjusted_mutual_info_score
 
+    ari = float(_ari(squares[0], _squares(clusters), _squares(labels), len(labels)))
     p, least = (int(np.count_nonzero(squares >= one)) / len(squares) for one in (squares[0], squares.max()))
     ami = float(adjusted_mutual_info_score(labels, clusters))
-    return Agreement(name, float(values[0]), ami, p, len(np.unique(labels)), limit, least_p=least)
+    return Agreement(name, ari, ami, p, len(np.unique(labels)), least_p=least)
 
 
-def _limits(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+def _limits(ps: Mapping[str, float], values: Mapping[str, NDArray[np.int64]]) -> dict[str, np.int64]:
     """Return for each attribute the value that the observed one, the first, has to exceed to be more than chance.
 
     Holm asks the clearest of m for p ≤ 0.05 / m, the next for 0.05 / (m − 1), up to the first that fails; what that one
     would have needed all others would have needed, too. Observed above the limit and adjusted p ≤ 0.05 are the same.
+    Without an entry where no value could be enough.
     """
-    ps = {name: float(np.mean(row >= row[0])) for name, row in values.items()}
     limits, left = {}, len(ps)
     for name in sorted(ps, key=ps.__getitem__):
         may_reach = math.floor(LEVEL / left * len(values[name]) + _TIE)  # the observed one among them
         highest = np.sort(values[name][1:])[::-1]
-        limits[name] = float(highest[may_reach - 1]) if 0 < may_reach <= len(highest) else math.nan
+        if 0 < may_reach <= len(highest):
+            limits[name] = highest[may_reach - 1]
         left -= left * ps[name] <= LEVEL
     return limits
 

@@ -76,7 +76,7 @@ def ari(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    both = _met(labels, clusters)
+    both = counts_of(labels, clusters)
     within, by_family, by_cluster = (
         int((counts * (counts - 1)).sum()) for counts in (both, both.sum(axis=1), both.sum(axis=0))
     )
@@ -96,7 +96,7 @@ def ami(labels: Labels, clusters: Labels) -> float:
     """
     if agreement_undefined_reason(labels, clusters):
         return math.nan
-    both = _met(labels, clusters)
+    both = counts_of(labels, clusters)
     of_family, of_cluster = both.sum(axis=1), both.sum(axis=0)
     if both.size * max(of_family.max(), of_cluster.max()) > _MOST_TABLE:
         from sklearn.metrics import adjusted_mutual_info_score
@@ -109,8 +109,8 @@ def ami(labels: Labels, clusters: Labels) -> float:
     return (shared - chance) / (min(most, -tiny) if most < 0 else max(most, tiny))
 
 
-def _met(labels: Labels, clusters: Labels) -> NDArray[np.int64]:
-    """Return how many members each group (rows) has in each cluster (columns)."""
+def counts_of(labels: NDArray[np.integer], clusters: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return how many members each group (rows) has in each cluster (columns), both in the order of their labels."""
     groups, own = np.unique(labels, return_inverse=True)
     found, into = np.unique(clusters, return_inverse=True)
     counts = np.bincount(own * len(found) + into, minlength=len(groups) * len(found))

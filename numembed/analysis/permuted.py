@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -87,14 +87,26 @@ def _block_davies_bouldin(
     for group, size in zip(groups, sizes.tolist(), strict=True):
         member = np.asarray(own == group, dtype=np.float64)
         centre = (member @ rows) / size
-        gaps = squares - 2 * (centre @ rows.T) + np.einsum("ij,ij->i", centre, centre)[:, None]
-        widths.append(np.einsum("ij,ij->i", member, np.sqrt(np.maximum(gaps, 0))) / size)
+        apart = squares - 2 * (centre @ rows.T) + np.einsum("ij,ij->i", centre, centre)[:, None]
+        widths.append(np.einsum("ij,ij->i", member, np.sqrt(np.maximum(apart, 0))) / size)
         centres.append(centre)
-    worst, one_centre = np.zeros((len(groups), len(own))), ONE_CENTRE * np.abs(rows).max()
-    for one, other in combinations(range(len(groups)), 2):
-        apart = np.linalg.norm(centres[one] - centres[other], axis=1)
-        apart[apart <= one_centre] = np.inf
-        ratio = (widths[one] + widths[other]) / apart
+    gaps = {
+        (one, other): np.linalg.norm(centres[one] - centres[other], axis=1)
+        for one, other in combinations(range(len(groups)), 2)
+    }
+    return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))
+
+
+def worst_pairs(
+    widths: Sequence[NDArray[np.float64]], gaps: Mapping[tuple[int, int], NDArray[np.float64]], one_centre: float
+) -> NDArray[np.float64]:
+    """Return Davies–Bouldin indices from the width of each group and the gap of each two centres, arrays of one shape.
+
+    Centres no farther apart than ``one_centre`` are one, and their pair is left out.
+    """
+    worst = np.zeros((len(widths), *widths[0].shape))
+    for (one, other), gap in gaps.items():
+        ratio = (widths[one] + widths[other]) / np.where(gap <= one_centre, np.inf, gap)
         np.maximum(worst[one], ratio, out=worst[one])
         np.maximum(worst[other], ratio, out=worst[other])
     return np.asarray(worst.mean(axis=0))

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import ONE_CENTRE
+from numembed.analysis.metrics import ONE_CENTRE, counts_of
+from numembed.analysis.permuted import worst_pairs
 from numembed.progress import Progress, silent
 
 Doubles = NDArray[np.float64]
@@ -45,8 +47,7 @@ class Ring:
 
 def same_make_up(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
     """Return whether all groups of ``strata`` (n,) hold as many sequences of each family of ``own`` (n,)."""
-    counts = np.zeros((int(strata.max()) + 1, int(own.max()) + 1), dtype=np.int64)
-    np.add.at(counts, (strata, own), 1)
+    counts = counts_of(strata, own)
     return bool((counts == counts[0]).all())
 
 
@@ -78,28 +79,22 @@ def _first(own: NDArray[np.integer], order: NDArray[np.intp], drawn: np.random.G
     steps = [int(step) for step in np.unravel_index(drawn.integers(1, order.size), order.shape)]
     counted = np.ones(order.shape, dtype=np.bool_)
     counted.flat[0] = counted[tuple(-step for step in steps)] = False
-    return Ring(order, _carry(own[order], steps), counted)
+    hub = np.roll(own[order], [-step for step in steps], axis=tuple(range(order.ndim)))
+    return Ring(order, hub, counted)
 
 
-def _carry(labels: NDArray[np.integer], steps: Sequence[int]) -> NDArray[np.integer]:
-    return np.roll(labels, [-step for step in steps], axis=tuple(range(labels.ndim)))
-
-
-def carried(ring: Ring) -> Iterator[NDArray[np.integer]]:
-    """Yield the labels (n,) of each shuffle of a ring, in the order of its scores."""
-    for steps in np.argwhere(ring.counted):
-        labels = np.empty(ring.order.size, dtype=ring.labels.dtype)
-        labels[ring.order] = _carry(ring.labels, steps.tolist())
-        yield labels
-
-
-def ring_silhouettes(distances: NDArray[np.float32], ring: Ring, *, progress: Progress = silent) -> Doubles:
-    """Return the silhouettes of all shuffles of a ring from the distances (n, n) of the sequences, 0 to themselves."""
-    sizes, total = np.bincount(ring.labels.ravel()), np.zeros(ring.order.shape)
+def ring_silhouettes(distances: NDArray[np.float32], found: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
+    """Return the silhouettes of all shuffles of some rings from the distances (n, n), 0 to themselves."""
     equal = distances <= _SAME * distances.mean()
     outlier = distances.max() > _OUTLYING * np.median(distances[:: len(distances) // _A_FEW + 1])
-    single = not outlier and equal.sum(axis=1).max() < sizes.min()  # no group may lie on one point
+    smallest = np.bincount(found[0].labels.ravel()).min()
+    single = not outlier and equal.sum(axis=1).max() < smallest  # no group may lie on one point
     table = distances if single else np.where(equal, 0, distances.astype(np.float64))
+    return np.concatenate([_silhouettes(table, ring, progress) for ring, progress in _each(found, progress)])
+
+
+def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
+    sizes, total = np.bincount(ring.labels.ravel()), np.zeros(ring.order.shape)
     least, shares = table.dtype.type(_ROUNDING * table.mean()), _shares(ring, table.dtype)
     for _, rows, own in _stretches(table, ring, progress):
         inside, nearest = np.zeros_like(rows), np.full_like(rows, _FAR)
@@ -120,15 +115,19 @@ def ring_silhouettes(distances: NDArray[np.float32], ring: Ring, *, progress: Pr
     return np.asarray(total[ring.counted] / ring.order.size)
 
 
-def ring_davies_bouldin(rows: Doubles, ring: Ring, *, progress: Progress = silent) -> Doubles:
-    """Return the Davies–Bouldin indices of all shuffles of a ring, of vectors (n, d) around their mean."""
-    sizes, lengths = np.bincount(ring.labels.ravel()), np.einsum("ij,ij->i", rows, rows)
-    shares = _shares(ring, rows.dtype)
+def ring_davies_bouldin(rows: Doubles, found: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
+    """Return the Davies–Bouldin indices of all shuffles of some rings, of vectors (n, d) around their mean."""
+    dots = rows @ rows.T
+    return np.concatenate([_davies_bouldin(rows, dots, ring, progress) for ring, progress in _each(found, progress)])
+
+
+def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress) -> Doubles:
+    sizes, lengths, shares = np.bincount(ring.labels.ravel()), np.diagonal(dots), _shares(ring, rows.dtype)
     squares, gaps = _centres(rows, ring, shares)
     widths = [np.zeros(ring.order.shape) for _ in sizes]
-    for places, dots, own in _stretches(rows @ rows.T, ring, progress):
+    for places, some, own in _stretches(dots, ring, progress):
         apart = np.repeat(lengths[places], ring.order.size).reshape(own.shape)
-        for group, means in enumerate(_means(dots, shares)):
+        for group, means in enumerate(_means(some, shares)):
             means *= -2
             means += squares[group]
             means *= own == group
@@ -136,13 +135,17 @@ def ring_davies_bouldin(rows: Doubles, ring: Ring, *, progress: Progress = silen
         np.sqrt(np.maximum(apart, 0, out=apart), out=apart)
         for group, size in enumerate(sizes):
             widths[group] += np.einsum("i...,i...->...", apart, (own == group).astype(np.float64)) / size
-    worst = np.zeros((len(sizes), *ring.order.shape))
-    for (one, other), gap in gaps.items():
-        gap[gap <= ONE_CENTRE * np.abs(rows).max()] = np.inf
-        ratio = (widths[one] + widths[other]) / gap
-        np.maximum(worst[one], ratio, out=worst[one])
-        np.maximum(worst[other], ratio, out=worst[other])
-    return np.asarray(worst.mean(axis=0)[ring.counted])
+    return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))[ring.counted]
+
+
+def _each(found: Sequence[Ring], progress: Progress) -> Iterator[tuple[Ring, Progress]]:
+    """Yield each ring with what tells its progress as a part of all rings'."""
+    for before, ring in enumerate(found):
+        yield ring, partial(_further, progress, before * ring.order.size, len(found) * ring.order.size)
+
+
+def _further(progress: Progress, before: int, whole: int, done: int, total: int, note: str) -> None:
+    progress(before + done, whole, note)
 
 
 def _centres(rows: Doubles, ring: Ring, shares: list[Spectrum]) -> tuple[list[Doubles], dict[tuple[int, int], Doubles]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -16,13 +16,14 @@ from numembed.analysis.metrics import (
     Labels,
     Matrix,
     centred,
+    counts_of,
     davies_bouldin,
     davies_bouldin_note,
     silhouette,
     undefined_reason,
 )
 from numembed.analysis.permuted import TIE, distances_of, permuted_davies_bouldin, permuted_silhouettes
-from numembed.analysis.rings import Ring, ring_davies_bouldin, ring_silhouettes, rings, same_make_up
+from numembed.analysis.rings import ring_davies_bouldin, ring_silhouettes, rings, same_make_up
 from numembed.progress import Progress, silent
 from numembed.settings import LIMITS
 
@@ -77,15 +78,19 @@ def permutation_test(
         return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
     n, own = len(labels), np.unique(labels, return_inverse=True)[1]
     strata = np.zeros_like(own) if within is None else _groups_of(within, n)
-    observed = (
-        silhouette(matrix, labels, distance=distance) if metric == "silhouette" else davies_bouldin(matrix, labels)
-    )
+    score = partial(silhouette, distance=distance) if metric == "silhouette" else davies_bouldin
     if not _any_change(own, strata):
+        observed = score(matrix, labels)
         return PermutationTest(observed, math.nan, math.nan, math.nan, math.nan, 0, _NOTHING_TO_SHUFFLE)
     even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
     rounds = permutations or default_permutations(n, metric, even=even)
     if even:
-        null = _around(matrix, rings(own, strata, rounds, seed=seed), metric, distance, progress)
+        found = rings(own, strata, rounds, seed=seed)
+        observed = score(matrix, labels)
+        if metric == "silhouette":
+            null = ring_silhouettes(distances_of(matrix, distance), found, progress=progress)
+        else:
+            null = ring_davies_bouldin(centred(matrix), found, progress=progress)
     else:
         repeated = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
         if metric == "silhouette":
@@ -99,22 +104,6 @@ def permutation_test(
     mean, spread = float(null.mean()), float(null.std())
     z = (observed - mean) / spread if spread > TIE else math.nan
     return PermutationTest(observed, p, mean, float(low), float(high), len(null), z=z)
-
-
-def _around(
-    matrix: Matrix, found: Sequence[Ring], metric: Metric, distance: Distance, progress: Progress
-) -> NDArray[np.float64]:
-    """Return the scores of all shuffles of some rings."""
-    score: Callable[..., NDArray[np.float64]] = ring_silhouettes if metric == "silhouette" else ring_davies_bouldin
-    table = distances_of(matrix, distance) if metric == "silhouette" else centred(matrix)
-    n, parts = len(matrix), []
-    for count, ring in enumerate(found):
-        parts.append(score(table, ring, progress=partial(_further, progress, count * n, len(found) * n)))
-    return np.concatenate(parts)
-
-
-def _further(progress: Progress, before: int, whole: int, done: int, total: int, note: str) -> None:
-    progress(before + done, whole, note)
 
 
 def shuffled(
@@ -171,8 +160,7 @@ def smallest_p(labels: Labels, within: Labels | None = None) -> float:
     """
     _, own = np.unique(labels, return_inverse=True)
     strata = np.zeros_like(own) if within is None else _groups_of(within, len(own))
-    counts = np.zeros((int(strata.max(initial=0)) + 1, int(own.max(initial=0)) + 1), dtype=np.int64)
-    np.add.at(counts, (strata, own), 1)
+    counts = counts_of(strata, own)
     alike = np.unique(counts, axis=1, return_counts=True)[1]  # families with as many sequences in every group
     ways = sum(_log_factorial(row.sum()) - sum(map(_log_factorial, row)) for row in counts)
     return round(math.exp(min(0.0, sum(map(_log_factorial, alike)) - ways)), 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import product
 from typing import Literal
 
@@ -17,7 +18,7 @@ from sklearn.metrics import davies_bouldin_score, silhouette_score
 from numembed.analysis import rings as module
 from numembed.analysis.metrics import centred, silhouette
 from numembed.analysis.permuted import distances_of
-from numembed.analysis.rings import carried, ring_davies_bouldin, ring_silhouettes, rings, same_make_up
+from numembed.analysis.rings import Ring, ring_davies_bouldin, ring_silhouettes, rings, same_make_up
 from numembed.analysis.significance import permutation_test
 from numembed.errors import Cancelled
 
@@ -37,6 +38,14 @@ def _design(windows: int, families: int, where: str = "within") -> tuple[np.ndar
     """Return labels and groups of make_sequences, family by family; free: one group around all."""
     labels, groups = np.repeat(np.arange(families), windows), np.tile(np.arange(windows), families)
     return labels, groups if where == "within" else np.zeros_like(groups)
+
+
+def carried(ring: Ring) -> Iterator[np.ndarray]:
+    """Yield the labels (n,) of each shuffle of a ring, in the order of its scores."""
+    for steps in np.argwhere(ring.counted):
+        labels = np.empty(ring.order.size, dtype=ring.labels.dtype)
+        labels[ring.order] = np.roll(ring.labels, -steps, axis=tuple(range(len(steps))))
+        yield labels
 
 
 def _degenerate(kind: str, n: int) -> np.ndarray:
@@ -64,11 +73,11 @@ def test_each_score_is_that_of_scikit_learn(where: str, kind: str, windows: int,
     apart = cdist(exact, exact)  # 0 between equal points, unlike scikit-learn's own
     for ring in rings(labels, groups, len(labels), seed=4):
         shuffles = list(carried(ring))
-        values = ring_silhouettes(distances_of(matrix, "euclidean"), ring)
+        values = ring_silhouettes(distances_of(matrix, "euclidean"), [ring])
         assert len(values) == len(shuffles)
         expected = np.array([silhouette_score(apart, one, metric="precomputed") for one in shuffles])
         assert values == pytest.approx(expected, abs=2e-6)
-        indices = ring_davies_bouldin(centred(matrix), ring)
+        indices = ring_davies_bouldin(centred(matrix), [ring])
         expected = np.array([davies_bouldin_score(exact, one) for one in shuffles])
         told = expected < 1e6  # above, two centres lie on each other but for rounding
         assert indices[told] == pytest.approx(expected[told], rel=1e-4)
@@ -81,10 +90,10 @@ def test_groups_of_one_score_nothing_and_any_make_up_goes() -> None:
         matrix = _noise(14, 3)
         for ring in rings(labels, groups, 30):
             expected = [silhouette_score(matrix, one) for one in carried(ring)]
-            assert ring_silhouettes(distances_of(matrix, "euclidean"), ring) == pytest.approx(expected, abs=1e-6)
+            assert ring_silhouettes(distances_of(matrix, "euclidean"), [ring]) == pytest.approx(expected, abs=1e-6)
     alone = np.array([0, 0, 0, 1, 1, 1, 2])
     (ring, *_) = rings(alone, np.zeros(7, dtype=np.int64), 5)
-    values = ring_silhouettes(distances_of(matrix[:7], "euclidean"), ring)
+    values = ring_silhouettes(distances_of(matrix[:7], "euclidean"), [ring])
     assert values == pytest.approx([silhouette_score(matrix[:7], one) for one in carried(ring)], abs=1e-6)
 
 
@@ -227,9 +236,9 @@ def test_p_does_not_depend_on_the_stretches(monkeypatch: pytest.MonkeyPatch) -> 
         (ring,) = rings(labels, windows if within else 0 * windows, 50)
         score = ring_silhouettes if metric == "silhouette" else ring_davies_bouldin
         table = distances_of(_noise(60, 8), "euclidean") if metric == "silhouette" else centred(_noise(60, 8))
-        whole = score(table, ring)
+        whole = score(table, [ring])
         monkeypatch.setattr(module, "_STRETCH_NUMBERS", 1)
-        assert score(table, ring) == pytest.approx(whole, rel=1e-5, abs=1e-7)
+        assert score(table, [ring]) == pytest.approx(whole, rel=1e-5, abs=1e-7)
         monkeypatch.undo()
 
 
