@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.pages_manager import PagesManager
 
 from tests.pages.elements import ROOT
+from tests.pages.visit import Visit
 
 
 @pytest.fixture
-def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    """The app on an empty store, not run yet; nobody works off its jobs but the test."""
+def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit]:
+    """The first visit of a server with an empty store, not run yet; nobody works off its jobs but the test."""
     monkeypatch.setattr("numembed.worker.start_supervisor", lambda settings: None)
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", None)  # as on a server that has run nothing yet
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()
     st.cache_data.clear()
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    yield Visit()
     st.cache_resource.clear()
     st.cache_data.clear()

@@ -14,6 +14,7 @@ from numembed.settings import Settings
 from numembed.worker import run_job
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted(f"pages/{page.name}" for page in (ROOT / "pages").glob("*.py"))
 
 
 def opened(app: AppTest, page: str) -> AppTest:

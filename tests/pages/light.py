@@ -13,8 +13,8 @@ _BEFORE = """
 import json, sys
 import numembed.worker
 numembed.worker.start_supervisor = lambda settings: None
-from streamlit.testing.v1 import AppTest
-app = AppTest.from_file("app.py", default_timeout=60)
+from tests.pages.visit import Visit
+app = Visit()
 """
 _AFTER = """
 print(json.dumps([name for name in sys.argv[1].split(",") if name in sys.modules]))

@@ -13,9 +13,8 @@ from numembed.paper import paper_study
 from numembed.settings import Settings
 from numembed.study import Study
 from tests import tiny
-from tests.pages.elements import ROOT, charts, opened, plain, protos, work_off
-
-PAGES = sorted(f"pages/{page.name}" for page in (ROOT / "pages").glob("*.py"))
+from tests.pages.elements import PAGES, charts, opened, plain, protos, work_off
+from tests.pages.visit import Visit
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -55,7 +54,7 @@ def test_the_address_holds_the_whole_choice(app: AppTest) -> None:
     assert asked == {
         "models": ["last_digits"], "families": ["primes", "multiples:k=7"], "length": ["20"], "distance": ["cosine"],
     }  # fmt: skip
-    other = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    other = Visit()
     for name, values in asked.items():
         other.query_params[name] = values
     other.run()
@@ -155,7 +154,7 @@ def test_a_strange_study_gives_a_page(app: AppTest, settings: Settings) -> None:
         with JobTable(settings.app_db) as jobs:
             jobs.submit(study, asked_by="test")
         work_off(settings)
-        page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        page = Visit()
         for name, value in study.as_dict().items():
             page.query_params[name] = value if isinstance(value, list) else str(value)
         page.run()

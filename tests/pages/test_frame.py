@@ -1,0 +1,93 @@
+"""Every run of every page, not only the first, is inside app.py: its frame and its one place for errors."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from numembed.errors import BadChoice, NumembedError
+from tests.pages.elements import PAGES, ROOT, opened, plain
+from tests.pages.visit import Visit
+
+
+@pytest.fixture
+def framed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What grows by one entry whenever app.py has run to its end."""
+    ends: list[str] = []
+    monkeypatch.setattr("ui.frame.settle", lambda: ends.append("settled"))
+    return ends
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_run_of_a_page_is_framed(app: Visit, framed: list[str], page: str) -> None:
+    opened(app, page)
+    title = app.title[0].value
+    for _ in range(2):
+        before = len(framed)
+        app.run()
+        assert len(framed) == before + 1
+        assert [one.value for one in app.title] == [title]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_link_to_a_page_opens_it_within_the_frame_and_stays_there(app: Visit, framed: list[str], page: str) -> None:
+    app.switch_page(page).run()
+    assert len(framed) == 1
+    title = app.title[0].value
+    other = Visit()  # by now the server knows its pages
+    assert other.switch_page(page).run().title[0].value == title
+    for visit in (app, other):
+        assert visit.run().title[0].value == title
+    assert len(framed) == 4
+
+
+def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> None:
+    opened(app, "pages/sequences.py")
+    app.button(key="compare").click().run()
+    title = app.title[0].value
+    assert title == "How do embedding models see numbers?"
+    app.number_input(key="per_family").set_value(3).run()
+    assert app.title[0].value == title and app.number_input(key="per_family").value == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("planted"), "numembed has a fault on this page. Its details stand in the log of the server."),
+        (NumembedError("There is no *planted* thing."), "There is no *planted* thing."),
+        (BadChoice("Choose [1](http://a.b) to 3."), "Choose [1](http://a.b) to 3."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("page", "button", "part"),
+    [
+        ("pages/compare.py", "run", "ui.running.watch"),
+        ("pages/merge.py", "climb", "ui.merge_running.watch_ladder"),
+        ("pages/models.py", "clear", "ui.own_model.own_model"),
+    ],
+)
+def test_an_error_after_a_click_is_one_sentence(
+    app: Visit, caplog: pytest.LogCaptureFixture, page: str, button: str, part: str, error: Exception, sentence: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    opened(app, page)
+    if button == "clear":  # it is there where there is something to clear
+        app.text_input(key="find_text").set_value("qwen3").run()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(part, broken)
+        app.button(key=button).click().run()
+    assert not app.exception
+    assert [plain(one.value) for one in app.error] == [sentence]
+    assert ("ValueError: planted" in caplog.text) == isinstance(error, ValueError)
+    assert "ValueError" not in str(app.main)
+    app.run()
+    assert app.title and not app.error and not app.exception
+
+
+def test_no_test_opens_the_app_in_another_way() -> None:
+    makes = re.compile(r"AppTest[.(]|AppTest\s+as\b|\(AppTest\)")
+    files = [file for file in (ROOT / "tests").rglob("*.py") if makes.search(file.read_text())]
+    assert files == [ROOT / "tests" / "pages" / "visit.py"]
