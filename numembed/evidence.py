@@ -19,10 +19,10 @@ from numembed.analysis.intervals import (
 )
 from numembed.analysis.metrics import METRICS
 from numembed.analysis.significance import holm
-from numembed.explain import without_nan
 from numembed.floors import SILHOUETTE, Floors
 from numembed.results import ModelResult
 from numembed.study import Study, design_of
+from numembed.values import without_nan
 
 NO_FLOORS = Floors()
 LEVEL = 0.05

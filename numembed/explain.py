@@ -25,6 +25,7 @@ from numembed.analysis.neighbours import (
 )
 from numembed.analysis.significance import holm
 from numembed.sequences.sets import SequenceSet
+from numembed.values import with_nan, without_nan
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
@@ -151,22 +152,3 @@ def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:
 
 def _whole(table: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, row)) for row in table.tolist())
-
-
-def without_nan(value: Any) -> Any:
-    """Return nested JSON values with None for NaN."""
-    if isinstance(value, dict):
-        return {name: without_nan(item) for name, item in value.items()}
-    return (
-        [without_nan(item) for item in value] if isinstance(value, tuple | list) else None if value != value else value
-    )
-
-
-def with_nan(value: Any) -> Any:
-    """Return nested JSON values with NaN for None, and tuples for lists."""
-    if isinstance(value, dict):
-        return {name: with_nan(item) for name, item in value.items()}
-    if not isinstance(value, list):
-        return math.nan if value is None else value
-    nested = bool(value) and isinstance(value[0], list | dict)  # long lists of numbers are taken at one go
-    return tuple(map(with_nan, value)) if nested else tuple([math.nan if item is None else item for item in value])

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from numembed.errors import BadChoice, TooLarge
-from numembed.explain import Explanation
 from numembed.models.catalogue import model, reference_of
 from numembed.models.spec import ModelSpec, canonical_json
 from numembed.results import (
@@ -245,12 +244,6 @@ def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mappi
 def explain_key(study: Study, spec: ModelSpec) -> str:
     """Return the key of what a resolved model's clusters were found to encode."""
     return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
-
-
-def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
-    """Return what earlier runs found about the clusters of a resolved model, or None."""
-    found = results.get(explain_key(study, spec))
-    return Explanation.from_json(found) if found else None
 
 
 def examined_key(study: Study, spec: ModelSpec, name: str) -> str:

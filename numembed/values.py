@@ -61,3 +61,22 @@ def _read(kind: Any, plain: Any) -> Any:
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested JSON values with None for NaN."""
+    if isinstance(value, dict):
+        return {name: without_nan(item) for name, item in value.items()}
+    return (
+        [without_nan(item) for item in value] if isinstance(value, tuple | list) else None if value != value else value
+    )
+
+
+def with_nan(value: Any) -> Any:
+    """Return nested JSON values with NaN for None, and tuples for lists."""
+    if isinstance(value, dict):
+        return {name: with_nan(item) for name, item in value.items()}
+    if not isinstance(value, list):
+        return math.nan if value is None else value
+    nested = bool(value) and isinstance(value[0], list | dict)  # long lists of numbers are taken at one go
+    return tuple(map(with_nan, value)) if nested else tuple([math.nan if item is None else item for item in value])

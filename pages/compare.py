@@ -11,12 +11,12 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from numembed.study import stored_results  # noqa: E402  the title stands before anything else is imported
-from ui.before import preview, reading, warn  # noqa: E402
-from ui.choice import choose  # noqa: E402
-from ui.frame import result_store  # noqa: E402
-from ui.results import show_results  # noqa: E402
-from ui.running import start, watch  # noqa: E402
+from numembed.study import stored_results
+from ui.before import preview, reading, warn
+from ui.choice import choose
+from ui.frame import result_store
+from ui.results import show_results
+from ui.running import start, watch
 
 study = choose()
 if study is not None:

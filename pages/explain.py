@@ -8,9 +8,9 @@ inside_app("pages/explain.py")
 st.title("What do the clusters encode?", anchor=False)
 st.markdown("KMeans groups a model's vectors without knowing the families. Here is what its groups have in common.")
 
-from numembed.study import stored_explanation  # noqa: E402  the title stands before anything else is imported
-from ui.examining import choose_model, numbers_download  # noqa: E402
-from ui.explain import (  # noqa: E402
+from numembed.examinations.clusters.stored import stored_explanation
+from ui.examining import choose_model, numbers_download
+from ui.explain import (
     astray,
     family_tree,
     followed,
@@ -21,9 +21,9 @@ from ui.explain import (  # noqa: E402
     to_save,
     variance,
 )
-from ui.frame import result_store  # noqa: E402
-from ui.grouping import grouping_runs, other_ways  # noqa: E402
-from ui.landing import free_query  # noqa: E402
+from ui.frame import result_store
+from ui.grouping import grouping_runs, other_ways
+from ui.landing import free_query
 
 study, result = choose_model("explain")
 if study is not None and result is not None:

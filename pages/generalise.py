@@ -10,10 +10,10 @@ st.markdown(
     "Simple classifiers learn from some windows or families and are asked about others that they have not seen."
 )
 
-from numembed.examinations.generalisation import Generalisation, far_texts, verdict  # noqa: E402  title first
-from ui.examining import choose_model, examined, numbers_download  # noqa: E402
-from ui.generalise import far, near, single, unseen  # noqa: E402
-from ui.words import md_text  # noqa: E402
+from numembed.examinations.generalisation import Generalisation, far_texts, verdict
+from ui.examining import choose_model, examined, numbers_download
+from ui.generalise import far, near, single, unseen
+from ui.words import md_text
 
 study, result = choose_model("generalise")
 if study is not None and result is not None:

@@ -8,9 +8,9 @@ inside_app("pages/maps.py")
 st.title("Does the map show what is there?", anchor=False)
 st.markdown("A flat map of vectors with hundreds of dimensions must bend the truth. Here is how far each map bends it.")
 
-from numembed.examinations.maps import NAME, Maps  # noqa: E402  the title stands before anything else is imported
-from ui.examining import choose_model, examined, numbers_download  # noqa: E402
-from ui.honesty import kept, method_and_numbers, scored, show_noise, six_seeds, verdict  # noqa: E402
+from numembed.examinations.maps import NAME, Maps
+from ui.examining import choose_model, examined, numbers_download
+from ui.honesty import kept, method_and_numbers, scored, show_noise, six_seeds, verdict
 
 study, result = choose_model(NAME)
 if study is not None and result is not None:

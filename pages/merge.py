@@ -12,9 +12,9 @@ st.markdown(
     "of the base's ordinary language it has kept."
 )
 
-from ui.merge import choose, found_so_far, price  # noqa: E402  the title stands before anything else is imported
-from ui.merge_running import watch_ladder  # noqa: E402
-from ui.running import start  # noqa: E402
+from ui.merge import choose, found_so_far, price
+from ui.merge_running import watch_ladder
+from ui.running import start
 
 ladder = choose()
 if ladder is not None:

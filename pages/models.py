@@ -8,10 +8,10 @@ inside_app("pages/models.py")
 st.title("Which model?", anchor=False)
 st.markdown("Find a model, read what is known about it, and take it to Compare.")
 
-from ui.catalogue import catalogue_table, find_models, shown_model  # noqa: E402  the title stands first
-from ui.choice import seed_choice  # noqa: E402
-from ui.model_card import model_card  # noqa: E402
-from ui.own_model import own_model  # noqa: E402
+from ui.catalogue import catalogue_table, find_models, shown_model
+from ui.choice import seed_choice
+from ui.model_card import model_card
+from ui.own_model import own_model
 
 seed_choice("models")
 found = find_models()

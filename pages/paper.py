@@ -12,7 +12,7 @@ st.markdown(
     "claims put to the test."
 )
 
-from ui.paper import claim_cards, findings, found_here, maps, our_runs  # noqa: E402  the title stands first
+from ui.paper import claim_cards, findings, found_here, maps, our_runs
 
 own = found_here()
 findings()

@@ -8,9 +8,9 @@ inside_app("pages/robustness.py")
 st.title("What moves the score?", anchor=False)
 st.markdown("Texts, digits, order, windows, prompts and the score itself are changed one at a time.")
 
-from numembed.examinations.stress import texts_of  # noqa: E402  the title stands before anything else is imported
-from ui.examining import choose_model, examined  # noqa: E402
-from ui.robustness import drift, moved, one_change, redrawn  # noqa: E402
+from numembed.examinations.stress import texts_of
+from ui.examining import choose_model, examined
+from ui.robustness import drift, moved, one_change, redrawn
 
 study, result = choose_model("robustness")
 if study is not None and result is not None:

@@ -8,7 +8,7 @@ inside_app("pages/runs.py")
 st.title("What was run?", anchor=False)
 st.markdown("Runs go on when a page is closed. What they computed is kept and shared by everybody on this machine.")
 
-from ui.history import any_active, live_run_list, run_list, stored_vectors  # noqa: E402  the title stands first
+from ui.history import any_active, live_run_list, run_list, stored_vectors
 
 if any_active():
     st.fragment(live_run_list, run_every=2.0)()

@@ -8,10 +8,10 @@ inside_app("pages/sequences.py")
 st.title("Which sequences are there?", anchor=False)
 st.markdown("Pick families to see how they grow and what text the models read of them.")
 
-from numembed.figures.maps import growth_figure  # noqa: E402  the title stands before anything else is imported
-from ui.families import choose_sequences, family_list, strings  # noqa: E402
-from ui.frame import theme  # noqa: E402
-from ui.leakage import give_away  # noqa: E402
+from numembed.figures.maps import growth_figure
+from ui.families import choose_sequences, family_list, strings
+from ui.frame import theme
+from ui.leakage import give_away
 
 study = choose_sequences()
 if study is not None:

@@ -17,6 +17,7 @@ import pytest
 
 from numembed.analysis.metrics import METRICS
 from numembed.cli import main
+from numembed.examinations.clusters.stored import stored_explanation
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue import CATALOGUE
 from numembed.paper import paper_study
@@ -24,7 +25,7 @@ from numembed.results import ResultStore
 from numembed.sequences.families import FAMILIES
 from numembed.sequences.leakage import leakage
 from numembed.settings import Settings
-from numembed.study import Study, stored_examination, stored_explanation
+from numembed.study import Study, stored_examination
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -14,6 +14,7 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.attributes import attributes
 from numembed.analysis.labels import kmeans
+from numembed.examinations.clusters.stored import stored_explanation
 from numembed.examinations.explanation import rows_of
 from numembed.explain import LARGEST, Explanation, explain, followed, tree_members
 from numembed.explain_words import matched_sentence, nearest_sentence, sentence_of, shares_sentence, tree_sentence
@@ -31,7 +32,6 @@ from numembed.run import run
 from numembed.sequences.sets import make_sequences
 from numembed.settings import Settings
 from numembed.store import VectorStore
-from numembed.study import stored_explanation
 from tests.offline import OFFLINE
 
 SEQUENCES = make_sequences(["even", "primes", "fibonacci", "squares"], per_family=6, length=12)

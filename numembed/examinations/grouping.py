@@ -18,9 +18,9 @@ from numembed.analysis.neighbours import refuse_larger
 from numembed.analysis.shapeless import LARGEST, TWINS, StandingOut, standing_out
 from numembed.analysis.significance import holm
 from numembed.examinations.bench import EXAMINATIONS, Bench
-from numembed.explain import with_nan, without_nan
 from numembed.models.tokens import count_tokens
 from numembed.study import Study
+from numembed.values import with_nan, without_nan
 
 NAME = "grouping"
 KS = range(2, 13)

@@ -16,9 +16,10 @@ from numembed.analysis.metrics import Distance
 from numembed.analysis.neighbours import land
 from numembed.errors import BadChoice, TooLarge
 from numembed.examinations.bench import EXAMINATIONS, Bench
-from numembed.explain import NEIGHBOURS, sequence_names, with_nan, without_nan
+from numembed.explain import NEIGHBOURS, sequence_names
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, numbers_in
 from numembed.study import QUERY_CHARS, Study
+from numembed.values import with_nan, without_nan
 
 NAME = "landing"
 _REACH, _BEYOND = "within the reach of its own sequences", "farther out than all of its own sequences"

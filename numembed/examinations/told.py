@@ -8,9 +8,11 @@ from typing import Any
 
 from numembed import explain_words
 from numembed.examinations import explanation, generalisation, grouping, landing, maps, maps_told, stress, stress_words
-from numembed.explain import Explanation, without_nan
+from numembed.examinations.clusters.stored import stored_explanation
+from numembed.explain import Explanation
 from numembed.results import ModelResult, ResultStore
-from numembed.study import Study, stored_examination, stored_explanation
+from numembed.study import Study, stored_examination
+from numembed.values import without_nan
 
 Rows = list[dict[str, Any]]
 

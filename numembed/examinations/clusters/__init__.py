@@ -1,0 +1,1 @@
+"""What the clusters of a model encode."""

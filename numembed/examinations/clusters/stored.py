@@ -1,0 +1,14 @@
+"""What earlier runs found about the clusters of a model."""
+
+from __future__ import annotations
+
+from numembed.explain import Explanation
+from numembed.models.spec import ModelSpec
+from numembed.results import ResultStore
+from numembed.study import Study, explain_key
+
+
+def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
+    """Return what earlier runs found about the clusters of a resolved model, or None."""
+    found = results.get(explain_key(study, spec))
+    return Explanation.from_json(found) if found else None
