@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from numembed.errors import NumembedError
-from ui.frame import calm, log_fault, settings, settle, supervise
-from ui.words import md_text
+from numembed.core.errors import NumembedError
+from ui.shared.frame import calm, log_fault, settings, settle, supervise
+from ui.shared.text import md_text
 
 st.set_page_config(page_title="numembed", page_icon="ui/icon.png", layout="wide")
 calm()

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Figure, cpu_seconds, interleaved
+from numembed.analysis.inference.permutation_test import permutation_test
+from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.metrics import Distance, Matrix
 from numembed.analysis.metrics import silhouette as our_silhouette
-from numembed.analysis.permuted import permuted_silhouettes
-from numembed.analysis.significance import permutation_test
 
 
 def permutation() -> list[Figure]:

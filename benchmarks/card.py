@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure
-from numembed.models.encoders import Matrix, SentenceEncoder
-from numembed.models.number_tokens import FIRST, LAST, PAD, SPECIAL, UNKNOWN
+from numembed.models.builtin.tokenizer import FIRST, LAST, PAD, SPECIAL, UNKNOWN
+from numembed.models.encoders.encoder import Matrix, SentenceEncoder
 from numembed.models.spec import LocalWeights, ModelSpec
-from numembed.paper import PAPER_FAMILIES
+from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import make_sequences
 
 ROUNDS = 3

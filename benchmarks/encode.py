@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, interleaved
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel, Matrix
-from numembed.settings import read_settings
+from numembed.core.settings import read_settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel, Matrix
 
 ROUNDS = 3
 

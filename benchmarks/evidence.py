@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
-from numembed.analysis.intervals import jackknife
+from numembed.analysis.inference.intervals import jackknife
+from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.metrics import Labels, Matrix
 from numembed.analysis.scores import plain_scores
-from numembed.analysis.significance import permutation_test
-from numembed.study import USUAL_DESIGNS
+from numembed.studies.study import USUAL_DESIGNS
 
 _FAMILIES, _EXTRA = 6, "Davies–Bouldin"
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Figure, cpu_seconds
-from numembed.analysis.projections import OPENTSNE_POINTS, project
+from numembed.analysis.maps.projections import OPENTSNE_POINTS, project
 from numembed.figures.maps import Group, map_figure
-from numembed.results import Projection
 from numembed.sequences.sets import make_sequences
+from numembed.studies.results import Projection
 
 _FIRST_FIT = """
 import sys, time, hashlib
 import numpy as np
 from pathlib import Path
-from numembed.analysis.projections import project
+from numembed.analysis.maps.projections import project
 matrix = np.random.default_rng(0).standard_normal((24, 384)).astype(np.float32)
 project(matrix, "tsne")  # as in every run: t-SNE comes before UMAP
 began = time.process_time()
@@ -116,7 +116,7 @@ def _first_fit(folder: str) -> tuple[float, str]:
 def _fresh_map() -> str:
     code = f"""
 from benchmarks.maps import clustered
-from numembed.analysis.projections import project
+from numembed.analysis.maps.projections import project
 import hashlib
 print(hashlib.sha256(project(clustered({OPENTSNE_POINTS + 200}), "tsne")[0].tobytes()).hexdigest())
 """

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
-from numembed.models.checkpoints import bundled_folder
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge, ingredients, merged_tensors
-from numembed.models.merging import Space, Tensor
-from numembed.models.tensor_files import TensorFolder, write_file
+from numembed.models.files.tensors import TensorFolder, write_file
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.methods import Space, Tensor
+from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
+from numembed.models.resolve import bundled_folder
 
 LARGEST_DIFFERENCE = 2e-6  # of float32 weights
 

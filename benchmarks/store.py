@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Figure, interleaved
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 
 _OLD = np.array([False] + 500 * [True] + 6 * [False])
 

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, cpu_seconds, interleaved
-from numembed.embedding import Matrix, embed
+from numembed.core.settings import Settings, read_settings
 from numembed.examinations import Bench
-from numembed.examinations.stress import stress as stress_tests
-from numembed.examinations.stress_reading import trials
-from numembed.models.encoders import LoadedModel
+from numembed.examinations.stress.compute import stress as stress_tests
+from numembed.examinations.stress.trials import trials
+from numembed.models.embedding import Matrix, embed
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import ModelSpec
-from numembed.paper import paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.run import run
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
 from numembed.sequences.sets import SequenceSet
-from numembed.settings import Settings, read_settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import Study
 
 
 def stress() -> list[Figure]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, child_cpu_seconds, cpu_seconds, interleaved
-from numembed.embedding import embed
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
+from numembed.core.settings import read_settings
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import ModelSpec
-from numembed.paper import paper_study
+from numembed.paper.protocol import paper_study
 from numembed.sequences.sets import IntegerSequence, SequenceSet
-from numembed.settings import read_settings
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 
 NAMES = ["--models", "all-MiniLM-L6-v2"]
 

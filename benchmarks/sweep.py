@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
-from numembed.embedding import embed
-from numembed.models.adapted import Exchange
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import bundled_folder, resolve
-from numembed.models.encoders import LoadedModel
+from numembed.core.settings import Settings, read_settings
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.weight_swap import Exchange
+from numembed.models.files.tensors import TensorFolder
+from numembed.models.resolve import bundled_folder, resolve
 from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec
-from numembed.models.tensor_files import TensorFolder
-from numembed.paper import paper_study
-from numembed.settings import Settings, read_settings
-from numembed.store import VectorStore
+from numembed.paper.protocol import paper_study
+from numembed.storage.vectors import VectorStore
 
 TARGETS = ("query", "key", "value", "dense")
 STEPS = [step / 10 for step in range(11)]

@@ -13,14 +13,14 @@ import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.analysis.metrics import silhouette
-from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import bundled_folder
-from numembed.models.loading import load
-from numembed.models.merged_folders import fold_folder
-from numembed.models.training import train_adapters
-from numembed.settings import read_settings
-from numembed.splits import apart_at, split_called, training_batch
+from numembed.core.settings import read_settings
+from numembed.models.adapters.saved import Reading, Recipe, SavedAdapter
+from numembed.models.catalogue.names import model
+from numembed.models.loading.loader import load
+from numembed.models.merging.folders import fold_folder
+from numembed.models.resolve import bundled_folder
+from numembed.models.training.train import train_adapters
+from numembed.sequences.splits import apart_at, split_called, training_batch
 
 STEPS, ROUNDS = 8, 3
 

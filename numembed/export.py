@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from numembed.analysis.projections import PROJECTIONS
-from numembed.errors import BadChoice
-from numembed.evidence import NO_FLOORS, evidence_rows, pair_rows
+from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.core.errors import BadChoice
 from numembed.figures.maps import groups_of, overview_figure
-from numembed.floors import Floors
-from numembed.results import ModelResult, Projection, ResultStore, badged
-from numembed.study import Study, stored_projection
+from numembed.studies.evidence import NO_FLOORS, evidence_rows, pair_rows
+from numembed.studies.reference_scores import Floors
+from numembed.studies.results import ModelResult, Projection, ResultStore, badged
+from numembed.studies.study import Study, stored_projection
 
 if TYPE_CHECKING:  # pages need no run
-    from numembed.run import Outcome
+    from numembed.runs.study_run import Outcome
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
@@ -96,7 +96,7 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
 
 def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
     """Return what the study's further questions found about each model, with the study that they belong to."""
-    from numembed.examinations.told import findings, told
+    from numembed.examinations.report import findings, told
 
     answers = []
     for finding in (one for name in study.examine for one in findings(study, results, name, store)):

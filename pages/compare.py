@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/compare.py")
 st.title("How do embedding models see numbers?", anchor=False)
@@ -11,12 +11,12 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from numembed.study import stored_results
-from ui.before import preview, reading, warn
-from ui.choice import choose
-from ui.frame import result_store
-from ui.results import show_results
-from ui.running import start, watch
+from numembed.studies.study import stored_results
+from ui.compare.cost_preview import preview, reading, warn
+from ui.compare.results import show_results
+from ui.shared.frame import result_store
+from ui.shared.run_progress import start, watch
+from ui.shared.study_choice import choose
 
 study = choose()
 if study is not None:

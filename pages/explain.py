@@ -2,15 +2,14 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/explain.py")
 st.title("What do the clusters encode?", anchor=False)
 st.markdown("KMeans groups a model's vectors without knowing the families. Here is what its groups have in common.")
 
 from numembed.examinations.clusters.stored import stored_explanation
-from ui.examining import choose_model, numbers_download
-from ui.explain import (
+from ui.explain.clusters import (
     astray,
     family_tree,
     followed,
@@ -21,9 +20,10 @@ from ui.explain import (
     to_save,
     variance,
 )
-from ui.frame import result_store
-from ui.grouping import grouping_runs, other_ways
-from ui.landing import free_query
+from ui.explain.grouping import grouping_runs, other_ways
+from ui.explain.placement import free_query
+from ui.shared.examination import choose_model, numbers_download
+from ui.shared.frame import result_store
 
 study, result = choose_model("explain")
 if study is not None and result is not None:

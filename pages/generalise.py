@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/generalise.py")
 st.title("Does the model know the families, or only these sequences?", anchor=False)
@@ -10,10 +10,10 @@ st.markdown(
     "Simple classifiers learn from some windows or families and are asked about others that they have not seen."
 )
 
-from numembed.examinations.generalisation import Generalisation, far_texts, verdict
-from ui.examining import choose_model, examined, numbers_download
-from ui.generalise import far, near, single, unseen
-from ui.words import md_text
+from numembed.examinations.generalisation.findings import Generalisation, far_texts, verdict
+from ui.generalise.probes import far, near, single, unseen
+from ui.shared.examination import choose_model, examined, numbers_download
+from ui.shared.text import md_text
 
 study, result = choose_model("generalise")
 if study is not None and result is not None:

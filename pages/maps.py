@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/maps.py")
 st.title("Does the map show what is there?", anchor=False)
 st.markdown("A flat map of vectors with hundreds of dimensions must bend the truth. Here is how far each map bends it.")
 
-from numembed.examinations.maps import NAME, Maps
-from ui.examining import choose_model, examined, numbers_download
-from ui.honesty import kept, method_and_numbers, scored, show_noise, six_seeds, verdict
+from numembed.examinations.maps.compute import NAME, Maps
+from ui.maps.faithfulness import kept, method_and_numbers, scored, show_noise, six_seeds, verdict
+from ui.shared.examination import choose_model, examined, numbers_download
 
 study, result = choose_model(NAME)
 if study is not None and result is not None:

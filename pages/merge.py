@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/merge.py")
 st.title("Does merging give back what training takes away?", anchor=False)
@@ -12,9 +12,9 @@ st.markdown(
     "of the base's ordinary language it has kept."
 )
 
-from ui.merge import choose, found_so_far, price
-from ui.merge_running import watch_ladder
-from ui.running import start
+from ui.merge.choice import choose, found_so_far, price
+from ui.merge.progress import watch_ladder
+from ui.shared.run_progress import start
 
 ladder = choose()
 if ladder is not None:
@@ -27,8 +27,8 @@ if ladder is not None:
         price(ladder, found)
     watch_ladder(ladder)
     if found is not None and found.arms:
-        from ui.merge_results import show_ladder
-        from ui.merge_saving import keep_one
+        from ui.merge.results import show_ladder
+        from ui.merge.save_model import keep_one
 
         show_ladder(found)
         keep_one(found)

@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/models.py")
 st.title("Which model?", anchor=False)
 st.markdown("Find a model, read what is known about it, and take it to Compare.")
 
-from ui.catalogue import catalogue_table, find_models, shown_model
-from ui.choice import seed_choice
-from ui.model_card import model_card
-from ui.own_model import own_model
+from ui.models.card import model_card
+from ui.models.catalogue import catalogue_table, find_models, shown_model
+from ui.models.own_model import own_model
+from ui.shared.study_choice import seed_choice
 
 seed_choice("models")
 found = find_models()

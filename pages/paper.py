@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/paper.py")
 st.title("Does the paper hold?", anchor=False)
@@ -12,7 +12,7 @@ st.markdown(
     "claims put to the test."
 )
 
-from ui.paper import claim_cards, findings, found_here, maps, our_runs
+from ui.paper.sections import claim_cards, findings, found_here, maps, our_runs
 
 own = found_here()
 findings()

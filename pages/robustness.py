@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/robustness.py")
 st.title("What moves the score?", anchor=False)
 st.markdown("Texts, digits, order, windows, prompts and the score itself are changed one at a time.")
 
-from numembed.examinations.stress import texts_of
-from ui.examining import choose_model, examined
-from ui.robustness import drift, moved, one_change, redrawn
+from numembed.examinations.stress.compute import texts_of
+from ui.robustness.stress import drift, moved, one_change, redrawn
+from ui.shared.examination import choose_model, examined
 
 study, result = choose_model("robustness")
 if study is not None and result is not None:

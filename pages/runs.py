@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/runs.py")
 st.title("What was run?", anchor=False)
 st.markdown("Runs go on when a page is closed. What they computed is kept and shared by everybody on this machine.")
 
-from ui.history import any_active, live_run_list, run_list, stored_vectors
+from ui.runs.history import any_active, live_run_list, run_list, stored_vectors
 
 if any_active():
     st.fragment(live_run_list, run_every=2.0)()

@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from ui.frame import inside_app
+from ui.shared.frame import inside_app
 
 inside_app("pages/sequences.py")
 st.title("Which sequences are there?", anchor=False)
 st.markdown("Pick families to see how they grow and what text the models read of them.")
 
 from numembed.figures.maps import growth_figure
-from ui.families import choose_sequences, family_list, strings
-from ui.frame import theme
-from ui.leakage import give_away
+from ui.sequences.families import choose_sequences, family_list, strings
+from ui.sequences.leakage import give_away
+from ui.shared.frame import theme
 
 study = choose_sequences()
 if study is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-LIBRARIES = ("numembed.models.training", "torch", "transformers", "sentence_transformers", "peft")
+LIBRARIES = ("numembed.models.training.train", "torch", "transformers", "sentence_transformers", "peft")
 
 
 def started(work: Callable[..., object], *given: Any) -> BaseProcess:

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import hypothesis
 import pytest
 
-from numembed.settings import Settings, read_settings
+from numembed.core.settings import Settings, read_settings
 from tests import tiny
 
 hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.models.lora import AdaptedModel
-from numembed.models.tensor_files import TensorFolder
+from numembed.models.files.tensors import TensorFolder
+from numembed.models.training.lora import AdaptedModel
 
 TARGETS = ("query", "value", "output.dense")
 

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from numembed.settings import read_settings
+from numembed.core.settings import read_settings
 
 OFFLINE = replace(
     read_settings({"NUMEMBED_HOME": str(Path(tempfile.gettempdir()) / "numembed-tests"), "HF_HUB_OFFLINE": "1"}),

@@ -16,19 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.estimates import MOST_DEALS, Estimate, difference, rank_correlation
+from numembed.analysis.inference.estimates import MOST_DEALS, Estimate, difference, rank_correlation
 from numembed.analysis.metrics import davies_bouldin, silhouette
 from numembed.analysis.scores import score_all
-from numembed.claims import CLAIMS, judged
 from numembed.cli import main
+from numembed.core.settings import Settings
 from numembed.figures.paper import score_figure, size_figure, standing_figure
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.paper import TABLE_1, TABLE_2, PublishedScore, paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.settings import Settings
-from numembed.study import result_key
-from numembed.tables import (
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.paper.claims import CLAIMS, judged
+from numembed.paper.comparison import (
     CHANCE,
     DIGITS_KMEANS,
     REDRAWN_SD,
@@ -40,7 +37,10 @@ from numembed.tables import (
     own_results,
     size_of,
 )
-from numembed.verdicts import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
+from numembed.paper.protocol import TABLE_1, TABLE_2, PublishedScore, paper_study
+from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import result_key
 
 GOLDEN = Path(__file__).parent / "golden"
 JUDGE = {claim.name: claim.judge for claim in CLAIMS}
@@ -423,7 +423,8 @@ def test_our_value_stands_beside_the_papers(settings: Settings, away: float, ins
 
 def test_the_claims_need_nothing_heavy(home: Path) -> None:
     script = (
-        "import sys\nfrom numembed.claims import judged\nfrom numembed.paper import TABLE_2\njudged(TABLE_2)\n"
+        "import sys\nfrom numembed.paper.claims import judged\nfrom numembed.paper.protocol import TABLE_2\n"
+        "judged(TABLE_2)\n"
         "print([name for name in ('torch', 'sklearn', 'scipy', 'pandas', 'plotly') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=240)

@@ -17,15 +17,15 @@ import pytest
 
 from numembed.analysis.metrics import METRICS
 from numembed.cli import main
+from numembed.core.settings import Settings
 from numembed.examinations.clusters.stored import stored_explanation
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.sequences.families import FAMILIES
+from numembed.models.catalogue.names import CATALOGUE
+from numembed.paper.protocol import paper_study
+from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.leakage import leakage
-from numembed.settings import Settings
-from numembed.study import Study, stored_examination
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study, stored_examination
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from numembed.cost import Machine, cost_of, machine, parameters_of, remember_machine, this_processor
-from numembed.embedding import Work
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.models.checkpoints import resolve
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.models.embedding import Work
+from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
-from numembed.results import ResultStore
-from numembed.settings import Settings
+from numembed.studies.cost import Machine, cost_of, machine, parameters_of, remember_machine, this_processor
+from numembed.studies.results import ResultStore
 from tests.offline import OFFLINE
 
 GIB = 1 << 30

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from numembed.database import connect, is_damage, journal_settings, set_aside, transaction
-from numembed.errors import StoreFull, StoreUnreadable
+from numembed.core.errors import StoreFull, StoreUnreadable
+from numembed.storage.sqlite import connect, is_damage, journal_settings, set_aside, transaction
 
 FIRST = ("CREATE TABLE things (name TEXT NOT NULL)",)
 SECOND = (*FIRST, "ALTER TABLE things ADD COLUMN size INTEGER; CREATE INDEX by_size ON things (size)")

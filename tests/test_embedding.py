@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from numembed.embedding import embed, reduced
-from numembed.errors import BadChoice, Cancelled, CheckFailed, NonFiniteVectors
+from numembed.core.errors import BadChoice, Cancelled, CheckFailed, NonFiniteVectors
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed, reduced
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 from tests import tiny
 from tests.offline import OFFLINE
 

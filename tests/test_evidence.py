@@ -12,21 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
-from numembed.analysis.significance import holm
-from numembed.errors import BadChoice, Cancelled
-from numembed.evidence import compared, evidence_of, evidence_rows, pairs_of
+from numembed.core.errors import BadChoice, Cancelled
+from numembed.core.settings import LIMITS, Settings
 from numembed.export import scores_csv
-from numembed.floors import Floors
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import ModelSpec
-from numembed.paper import paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.run import Outcome, run
-from numembed.settings import LIMITS, Settings
-from numembed.store import VectorStore
-from numembed.study import Study, stored_results
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import Outcome, run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.evidence import compared, evidence_of, evidence_rows, pairs_of
+from numembed.studies.reference_scores import Floors
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import Study, stored_results
 from tests.offline import OFFLINE
 
 Run = Callable[..., Outcome]

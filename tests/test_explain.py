@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
-from numembed.analysis.attributes import attributes
+from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.labels import kmeans
+from numembed.core.settings import Settings
+from numembed.examinations.clusters.compute import LARGEST, Explanation, explain, followed, tree_members
+from numembed.examinations.clusters.rows import rows_of
 from numembed.examinations.clusters.stored import stored_explanation
-from numembed.examinations.explanation import rows_of
-from numembed.explain import LARGEST, Explanation, explain, followed, tree_members
-from numembed.explain_words import matched_sentence, nearest_sentence, sentence_of, shares_sentence, tree_sentence
-from numembed.figures.explain import (
-    agreement_figure,
-    confusion_figure,
-    shares_figure,
-    similarity_figure,
-    tree_figure,
+from numembed.examinations.clusters.text import (
+    matched_sentence,
+    nearest_sentence,
+    sentence_of,
+    shares_sentence,
+    tree_sentence,
 )
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.run import run
+from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
 from numembed.sequences.sets import make_sequences
-from numembed.settings import Settings
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
 from tests.offline import OFFLINE
 
 SEQUENCES = make_sequences(["even", "primes", "fibonacci", "squares"], per_family=6, length=12)

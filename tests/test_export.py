@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from numembed.analysis.scores import Score
-from numembed.errors import BadChoice
+from numembed.core.errors import BadChoice
 from numembed.export import csv_cell, figure_html, maps_html, scores_csv, table_csv, write_folder
 from numembed.figures.maps import groups_of, map_figure
-from numembed.models.catalogue import model
-from numembed.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.run import Outcome
-from numembed.study import Study
+from numembed.models.catalogue.names import model
+from numembed.runs.study_run import Outcome
+from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.studies.study import Study
 
 # what a browser would fetch by itself: sources, style sheets, imports
 _LOADS = re.compile(

@@ -26,9 +26,9 @@ from numembed.figures.maps import (
     overview_figure,
     plotly_text,
 )
-from numembed.results import Projection
-from numembed.sequences.families import FAMILIES
+from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import SequenceSet, TextFormat, make_sequences
+from numembed.studies.results import Projection
 
 HOSTILE = [
     '<a href="https://x.example">odd</a>',

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from numembed.evidence import best_baseline, evidence_of, evidence_rows
+from numembed.core.settings import Settings
 from numembed.export import scores_csv
-from numembed.floors import Floors, stored_floors
-from numembed.models import encoders
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import model, random_twin
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.run import Outcome, run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.models.catalogue.names import model, random_twin
+from numembed.models.encoders import encoder as encoders
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import Outcome, run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.evidence import best_baseline, evidence_of, evidence_rows
+from numembed.studies.reference_scores import Floors, stored_floors
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 

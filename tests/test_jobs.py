@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from numembed.errors import UnknownName
-from numembed.jobs import MAX_ATTEMPTS, JobTable, ModelProgress
-from numembed.models.catalogue import model
-from numembed.study import Study
+from numembed.core.errors import UnknownName
+from numembed.models.catalogue.names import model
+from numembed.runs.jobs import MAX_ATTEMPTS, JobTable, ModelProgress
+from numembed.studies.study import Study
 
 STUDY = Study(("even", "odd"), (model("last_digits"),), per_family=2, length=5)
 OTHER = replace(STUDY, seed=1)

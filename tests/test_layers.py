@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = [  # each imports only from its left
-    *("errors", "progress", "registry", "settings", "database", "sequences", "splits", "models", "store", "embedding"),
-    *(
-        "analysis",
-        "explain",
-        "explain_words",
-        "results",
-        "cost",
-        "study",
-        "pinning",
-        "floors",
-        "evidence",
-        "examinations",
+TIERS = {  # of each package: its parts from low to high; each imports its own and lower tiers' parts only
+    "numembed": (
+        *("core", "storage sequences", "models analysis", "studies", "examinations merge_experiment paper"),
+        *("runs figures", "export", "cli", "__main__ __init__"),
     ),
-    *("values", "ladder"),
-    *("paper", "tables", "model_pairs", "verdicts", "claims"),
-    *("run", "jobs", "worker"),
-    *("summary", "figures", "export", "cli", "__main__", "__init__"),
-]
+}
+WHO = {  # who may import what is not a library
+    "numembed": ("numembed", "ui", "pages", "app"),
+    "ui": ("ui", "pages", "app"),
+    **dict.fromkeys(("app", "pages", "tests", "benchmarks"), ()),
+}
 LATE = {  # imported inside functions only: the web process and a run from the store stay light
     *("torch", "transformers", "sentence_transformers", "peft", "tokenizers", "huggingface_hub", "safetensors"),
     *("umap", "pynndescent", "sklearn", "openTSNE", "numba", "sympy", "scipy", "pandas", "tqdm"),
@@ -35,8 +28,9 @@ LATE = {  # imported inside functions only: the web process and a run from the s
 LOADERS = tuple(
     f"numembed/models/{name}.py"
     for name in (
-        *("adapted", "devices", "encoders", "loading", "lora", "random_weights", "training"),
-        *("number_tokens", "scratch_encoder", "scratch_files", "scratch_lm"),
+        *("loading/devices", "loading/loader", "loading/random_weights", "encoders/encoder", "encoders/weight_swap"),
+        *("training/lora", "training/train"),
+        *("builtin/encoder", "builtin/files", "builtin/language_model", "builtin/tokenizer"),
     )
 )
 ONLY_IN = {
@@ -44,7 +38,7 @@ ONLY_IN = {
     "plotly": ("numembed/figures/", "numembed/export.py"),
     "torch": LOADERS,
     "transformers": LOADERS,
-    "sentence_transformers": (*LOADERS, "numembed/worker.py"),
+    "sentence_transformers": (*LOADERS, "numembed/runs/worker.py"),
     "peft": LOADERS,
 }
 NEVER_IMPORTED = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
@@ -72,27 +66,47 @@ def _imports(node: ast.AST, late: bool = False) -> Iterator[tuple[str, bool]]:
             yield from _imports(child, late or typing_only or isinstance(child, ast.FunctionDef))
 
 
+def _part(package: str, module: str) -> str:
+    """Return which part of ``package`` a module below it belongs to; "__init__" for the package itself."""
+    return module.removeprefix(package).removeprefix(".").split(".")[0] or "__init__"
+
+
+def _tier(package: str, part: str) -> int:
+    return next(number for number, parts in enumerate(TIERS[package]) if part in parts.split())
+
+
 def _may_import(file: str, module: str) -> bool:
-    top, second, *_ = *module.split("."), ""
-    place = file.removesuffix(".py").split("/")
-    match place[0]:
-        case "numembed" if top == "numembed":
-            return second == place[1] or ORDER.index(second) < ORDER.index(place[1])
-        case "app" if top == "numembed":
-            return second == "errors"
-        case "app" | "ui" | "pages" if top in ("ui", "numembed"):
-            return True
-    return top not in ("app", "pages", "ui", "numembed", "tests", "benchmarks")
+    """Return True where ``module``, or a name in it, is of the file's own part or of a lower tier."""
+    own, top = file.removesuffix(".py").replace("/", ".").removesuffix(".__init__"), module.split(".")[0]
+    if top in WHO and own.split(".")[0] not in WHO[top]:
+        return False
+    if own == "app" and top == "numembed":
+        return module.startswith("numembed.core.")
+    for package in TIERS:
+        if f"{own}.".startswith(f"{package}.") and f"{module}.".startswith(f"{package}."):
+            mine, theirs = _part(package, own), _part(package, module)
+            if mine != theirs and _tier(package, theirs) >= _tier(package, mine):
+                return False
+    return True
 
 
 @EACH
-def test_each_imports_only_from_its_left(file: str) -> None:
+def test_each_imports_its_own_part_and_lower_ones_only(file: str) -> None:
     assert [module for module, _ in _imports(_tree(file)) if not _may_import(file, module)] == []
 
 
-def test_every_module_has_its_place() -> None:
-    modules = {file.removesuffix(".py").split("/")[1] for file in FILES if file.startswith("numembed/")}
-    assert modules == set(ORDER)
+def test_every_part_has_its_tier() -> None:
+    for package, tiers in TIERS.items():
+        folder = ROOT / package.replace(".", "/")
+        parts = {child.stem for child in folder.iterdir() if child.suffix == ".py" or (child / "__init__.py").exists()}
+        assert parts | {"__init__"} == {part for tier in tiers for part in tier.split()}, package
+    assert len([file for file in FILES if re.fullmatch(r"numembed/[a-z]+\.py", file)]) <= 2
+
+
+@EACH
+def test_every_package_says_what_belongs_there(file: str) -> None:
+    if file.endswith("/__init__.py"):
+        assert len(ast.get_docstring(_tree(file)) or "") > 20
 
 
 @EACH
@@ -110,7 +124,7 @@ def test_no_file_unpickles_or_runs_text(file: str) -> None:
         assert ast.unparse(call.func) not in NEVER_CALLED
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}
         assert given.get("allow_pickle", "False") == "False"
-        trusts = "bool(recipe.remote_code)" if file == "numembed/models/loading.py" else "False"
+        trusts = "bool(recipe.remote_code)" if file == "numembed/models/loading/loader.py" else "False"
         assert given.get("trust_remote_code", trusts) == trusts, "program code runs only where the recipe names it"
         assert given.get("unsafe_allow_html", "False") == "False" and given.get("shell", "False") == "False"
 
@@ -139,8 +153,14 @@ def test_no_file_is_long(file: str) -> None:
 def test_the_rules_can_fail() -> None:
     tree = ast.parse("if TYPE_CHECKING:\n import torch\ndef f():\n import umap\nclass A:\n import sklearn.cluster\n")
     assert list(_imports(tree)) == [("torch", True), ("umap", True), ("sklearn.cluster", False)]
-    assert not _may_import("numembed/store.py", "numembed.embedding.embed")
-    assert _may_import("numembed/embedding.py", "numembed.store.VectorStore")
-    assert not _may_import("pages/runs.py", "pages.compare") and not _may_import("app.py", "numembed.study.Study")
-    assert not _may_import("numembed/study.py", "ui.frame.settings") and _may_import("ui/frame.py", "numembed.jobs.x")
+    assert not _may_import("numembed/storage/vectors.py", "numembed.models.embedding.embed")
+    assert _may_import("numembed/models/embedding.py", "numembed.storage.vectors.VectorStore")
+    assert not _may_import("numembed/storage/vectors.py", "numembed.sequences.sets.SequenceSet")
+    assert not _may_import("pages/runs.py", "pages.compare") and not _may_import(
+        "app.py", "numembed.studies.study.Study"
+    )
+    assert not _may_import("numembed/studies/study.py", "ui.shared.frame.settings")
+    assert _may_import("ui/shared/frame.py", "numembed.runs.jobs.x") and _may_import(
+        "numembed/cli/sequences.py", "json"
+    )
     assert list(_undocumented(ast.parse("class A:\n 'x'\n def b(self): ...\n def _c(self): ...\n").body)) == ["b"]

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numembed.errors import NumembedError, UnknownName
+from numembed.core.errors import NumembedError, UnknownName
+from numembed.core.settings import Settings
 from numembed.export import scores_csv
-from numembed.jobs import JobTable
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.run import run
-from numembed.sequences.designs import redrawn
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
+from numembed.runs.study_run import run
+from numembed.runs.worker import run_job
 from numembed.sequences.matching import MATCHINGS, matched
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, design_key, examined_key, furthest_start, redrawings, stored_result
-from numembed.worker import run_job
+from numembed.sequences.redrawn_windows import redrawn
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study, design_key, examined_key, furthest_start, redrawings, stored_result
 from tests.offline import OFFLINE
 
 PLAIN = paper_study("last_digits")

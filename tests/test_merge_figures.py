@@ -12,16 +12,10 @@ from typing import Any
 import pytest
 
 from numembed.figures.maps import THEMES
-from numembed.figures.merge import (
-    MAIN,
-    comparisons_figure,
-    plane_figure,
-    sweep_figure,
-    training_figure,
-)
-from numembed.figures.merge_maps import morph_figure, reach_of, small_map
-from numembed.figures.merge_parts import MEASURES, color_of, spots, symbol_of
-from numembed.figures.merge_weights import (
+from numembed.figures.merge.common import MEASURES, color_of, spots, symbol_of
+from numembed.figures.merge.maps import morph_figure, reach_of, small_map
+from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
+from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     angles_figure,
     degrees_of,
@@ -29,9 +23,9 @@ from numembed.figures.merge_weights import (
     scale_figure,
     shift_figure,
 )
-from numembed.ladder.found import Arm, Retention
-from numembed.ladder.ladder import LadderResult
-from numembed.ladder.paths import KINDS
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.results import Arm, Retention
 from tests.ladder.made import made_ladder, made_result
 
 FOUND = made_result()

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from numembed.errors import BadChoice, UnknownName
-from numembed.registry import Option, Range, Registry, options_of
+from numembed.core.errors import BadChoice, UnknownName
+from numembed.core.registry import Option, Range, Registry, options_of
 
 
 def _sample(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from numembed.analysis.scores import Score
-from numembed.models.catalogue import model
+from numembed.models.catalogue.names import model
 from numembed.models.spec import ModelSpec
-from numembed.results import ModelResult, Projection, ResultStore, projection_key, scores_key
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
+from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key, scores_key
 
 SPEC = model("last_digits")
 SEQUENCES = make_sequences(["even", "odd"], per_family=3, length=4)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.settings import LIMITS, Limits, read_settings
+from numembed.core.settings import LIMITS, Limits, read_settings
 
 
 def test_home_is_what_the_operator_says() -> None:

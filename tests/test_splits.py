@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numembed.errors import BadChoice, TooLarge, UnknownName
-from numembed.paper import PAPER_FAMILIES, paper_study
-from numembed.sequences.families import family
-from numembed.splits import NEW, OTHERS, PAPER, Split, apart_at, overlaps, sentences, split_called, training_batch
+from numembed.core.errors import BadChoice, TooLarge, UnknownName
+from numembed.paper.protocol import PAPER_FAMILIES, paper_study
+from numembed.sequences.families.family import family
+from numembed.sequences.splits import (
+    NEW,
+    OTHERS,
+    PAPER,
+    Split,
+    apart_at,
+    overlaps,
+    sentences,
+    split_called,
+    training_batch,
+)
 
 SPLITS = [split_called("others"), split_called("paper")]
 EACH = pytest.mark.parametrize("split", SPLITS, ids=["others", "paper"])

@@ -14,8 +14,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from numembed.errors import NonFiniteVectors, NumembedError, StoreFull
-from numembed.store import VectorStore
+from numembed.core.errors import NonFiniteVectors, NumembedError, StoreFull
+from numembed.storage.vectors import VectorStore
 
 Matrix = NDArray[np.float32]
 KEY, OTHER = "a" * 64, "b" * 64
@@ -288,8 +288,8 @@ FILL = """
 import resource, signal, sys
 import numpy as np
 from pathlib import Path
-from numembed.errors import StoreFull
-from numembed.store import VectorStore
+from numembed.core.errors import StoreFull
+from numembed.storage.vectors import VectorStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = VectorStore(Path(sys.argv[1]))
 limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -323,6 +323,6 @@ def test_a_full_disk_loses_nothing(path: Path) -> None:
 def test_a_full_disk_is_a_sentence_when_the_file_is_made(tmp_path: Path) -> None:
     tool = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     tool += "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); from pathlib import Path; "
-    tool += f"from numembed.store import VectorStore; VectorStore(Path({str(tmp_path / 'cache.db')!r}))"
+    tool += f"from numembed.storage.vectors import VectorStore; VectorStore(Path({str(tmp_path / 'cache.db')!r}))"
     done = subprocess.run([sys.executable, "-c", tool], capture_output=True, text=True, timeout=240)
     assert done.stderr.strip().splitlines()[-1].startswith(f"{StoreFull.__module__}.StoreFull: The disk is full.")

@@ -10,15 +10,15 @@ from hypothesis import assume, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from numembed import study as study_module
-from numembed.errors import BadChoice, ModelUnavailable, NumembedError, TooLarge, UnknownName
+from numembed.core.errors import BadChoice, ModelUnavailable, NumembedError, TooLarge, UnknownName
+from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.paper import PAPER_FAMILIES, paper_study
-from numembed.sequences.families import FAMILIES
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.paper.protocol import PAPER_FAMILIES, paper_study
+from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import TextFormat
-from numembed.settings import LIMITS
-from numembed.study import Study
+from numembed.studies import study as study_module
+from numembed.studies.study import Study
 
 
 def _study(*models: str, per_family: int = 3) -> Study:

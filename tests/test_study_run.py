@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from numembed import run as run_module
-from numembed.analysis.projections import PROJECTIONS
+from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.analysis.scores import Score
-from numembed.errors import Cancelled, StoreFull
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.results import ResultStore, badged
-from numembed.run import Outcome, run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, pinned_before, stored_projection, stored_results
+from numembed.core.errors import Cancelled, StoreFull
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.runs import study_run as run_module
+from numembed.runs.study_run import Outcome, run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore, badged
+from numembed.studies.study import Study, pinned_before, stored_projection, stored_results
 from tests import tiny
 from tests.offline import OFFLINE
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from numembed.analysis.inference.permutation_test import permutation_test, smallest_p
 from numembed.analysis.scores import Score
-from numembed.analysis.significance import permutation_test, smallest_p
-from numembed.evidence import evidence_of
-from numembed.models.catalogue import model
+from numembed.models.catalogue.names import model
 from numembed.models.spec import ModelSpec
-from numembed.results import ModelResult
-from numembed.summary import headline
+from numembed.studies.evidence import evidence_of
+from numembed.studies.headline import headline
+from numembed.studies.results import ModelResult
 
 
 def _result(

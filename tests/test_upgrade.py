@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from numembed.cli import main
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 from tests.fixtures.record import COMMANDS, FOLDER
 
 TOLERANCE = 1e-6

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from numembed import worker
-from numembed.jobs import JobTable
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
-from numembed.worker import Reporter, main, run_job
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.runs import worker
+from numembed.runs.jobs import JobTable
+from numembed.runs.worker import Reporter, main, run_job
+from numembed.storage.vectors import VectorStore
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 STUDY = Study(("even", "odd", "primes"), (model("last_digits"), model("digit_counts")), per_family=1, length=5)

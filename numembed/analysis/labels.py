@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from numembed.analysis.metrics import Labels, Matrix, rescaled
-from numembed.registry import Range, Registry
+from numembed.core.registry import Range, Registry
 
 _DOUBLE_UP_TO = 1 << 24  # numbers; twice as wide they take 128 MiB
 LABELLINGS: Registry[Callable[..., Labels]] = Registry("labelling")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.registry import Registry
+from numembed.core.registry import Registry
 
 Matrix = NDArray[np.float32]
 Labels = NDArray[np.int64]

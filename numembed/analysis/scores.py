@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from numembed.analysis.intervals import jackknife
+from numembed.analysis.inference.intervals import jackknife
+from numembed.analysis.inference.permutation_test import Metric, permutation_test, smallest_p
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import (
     Distance,
@@ -20,8 +21,7 @@ from numembed.analysis.metrics import (
     silhouettes,
     undefined_reason,
 )
-from numembed.analysis.significance import Metric, permutation_test, smallest_p
-from numembed.progress import Progress, silent
+from numembed.core.progress import Progress, silent
 
 EVIDENCE_UP_TO = 5_000  # sequences; beyond, shuffling within windows and leaving each out take minutes
 

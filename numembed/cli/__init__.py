@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from numembed.cli import giving_away, listing, merging
-from numembed.cli.running import examine, run_study
-from numembed.errors import NumembedError
-from numembed.paper import PAPER_FAMILIES
+from numembed.cli import lists as listing
+from numembed.cli import merge as merging
+from numembed.cli import sequences as giving_away
+from numembed.cli.studies import examine, run_study
+from numembed.core.errors import NumembedError
+from numembed.core.settings import Settings, read_settings
+from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.matching import MATCHINGS
-from numembed.settings import Settings, read_settings
-from numembed.study import DISTANCES
+from numembed.studies.study import DISTANCES
 
 EXAMINING = (  # verb, examination, help
     ("explain", "grouping", "Say what the clusters of each model encode."),

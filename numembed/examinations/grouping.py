@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.agreement import LEVEL, Agreement, ranked_agreement
-from numembed.analysis.attributes import ATTRIBUTES, attributes_and_reasons
-from numembed.analysis.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
-from numembed.analysis.estimates import signed
+from numembed.analysis.clusters.agreement import LEVEL, Agreement, ranked_agreement
+from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes_and_reasons
+from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
+from numembed.analysis.clusters.neighbours import refuse_larger
+from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
+from numembed.analysis.inference.estimates import signed
+from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
-from numembed.analysis.neighbours import refuse_larger
-from numembed.analysis.shapeless import LARGEST, TWINS, StandingOut, standing_out
-from numembed.analysis.significance import holm
-from numembed.examinations.bench import EXAMINATIONS, Bench
-from numembed.models.tokens import count_tokens
-from numembed.study import Study
-from numembed.values import with_nan, without_nan
+from numembed.core.serialization import with_nan, without_nan
+from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.models.encoders.tokens import count_tokens
+from numembed.studies.study import Study
 
 NAME = "grouping"
 KS = range(2, 13)

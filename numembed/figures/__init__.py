@@ -1,1 +1,1 @@
-"""Results to Plotly figures, a file a page."""
+"""Results to Plotly figures, a file a subject. Nothing is computed here but positions and colours."""

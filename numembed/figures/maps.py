@@ -13,9 +13,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from numembed.results import Projection
-from numembed.sequences.families import FAMILIES, family
+from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.sets import SequenceSet
+from numembed.studies.results import Projection
 
 COLOR_BY = ("family", "cluster", "window")
 # Okabe and Ito's colours, told apart by colour-blind people, without their yellow, which white swallows

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from numembed.analysis.estimates import plain, signed
-from numembed.examinations.stress import Stress, Tried, variant_of
-from numembed.examinations.stress_words import LEVEL, above_chance, most_extreme
+from numembed.analysis.inference.estimates import plain, signed
+from numembed.examinations.stress.compute import Stress, Tried, variant_of
+from numembed.examinations.stress.text import LEVEL, above_chance, most_extreme
 from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
-from numembed.sequences.perturbations import GROUPS, PERTURBATIONS
+from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
 _COLORS = dict(zip(GROUPS, PALETTE, strict=False))
 _PALE, _ROW_PIXELS, _REST_PIXELS = 0.4, 27, 175

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.registry import Registry
+from numembed.core.registry import Registry
 
 Matrix = NDArray[np.float32]
 BASELINES: Registry[Callable[[Sequence[str]], Matrix]] = Registry("baseline")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, assert_never
 
-from numembed.errors import BadChoice
+from numembed.core.errors import BadChoice
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.errors import TooLarge
-from numembed.sequences.families import family
+from numembed.core.errors import TooLarge
+from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet, numbers_in
 
 COUNTED_CHARS = 300_000  # of all texts; the tokens of longer sets are not counted

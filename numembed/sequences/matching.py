@@ -14,11 +14,11 @@ from math import log
 
 import numpy as np
 
-from numembed.errors import BadChoice
-from numembed.registry import Registry
-from numembed.sequences.families import FAMILIES, Family, family
+from numembed.core.errors import BadChoice
+from numembed.core.registry import Registry
+from numembed.core.settings import LIMITS
+from numembed.sequences.families.family import FAMILIES, Family, family
 from numembed.sequences.sets import IntegerSequence, SequenceSet
-from numembed.settings import LIMITS
 
 MATCHINGS: Registry[Callable[[SequenceSet], SequenceSet]] = Registry("matching")
 

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.errors import BadChoice, TooLarge
-from numembed.sequences.families import Family, family, whole_number
-from numembed.settings import LIMITS
+from numembed.core.errors import BadChoice, TooLarge
+from numembed.core.settings import LIMITS
+from numembed.sequences.families.family import Family, family, whole_number
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ import pytest
 from scipy.stats import kstest
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from numembed.analysis import agreement
-from numembed.analysis.agreement import pairwise_ari, permanova, ranked_agreement
-from numembed.analysis.attributes import ATTRIBUTES, attributes
-from numembed.analysis.clusterers import kmeans, name_clusters
+from numembed.analysis.clusters import agreement
+from numembed.analysis.clusters.agreement import pairwise_ari, permanova, ranked_agreement
+from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes
+from numembed.analysis.clusters.clusterers import kmeans, name_clusters
+from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import Labels, Matrix
-from numembed.analysis.significance import holm
-from numembed.embedding import embed
-from numembed.models.encoders import LoadedModel
-from numembed.paper import PAPER_FAMILIES, paper_study
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import PAPER_FAMILIES, paper_study
 from numembed.sequences.sets import make_sequences
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 from tests.analysis.test_clusterers import refuse_untrue_names
 from tests.offline import OFFLINE
 

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from sympy import isprime
 
-from numembed.analysis import attributes as module
-from numembed.analysis.attributes import ATTRIBUTES, GROWTH, attributes, attributes_and_reasons, family_title, traits
-from numembed.errors import NumembedError
-from numembed.paper import PAPER_FAMILIES
+from numembed.analysis.clusters import attributes as module
+from numembed.analysis.clusters.attributes import (
+    ATTRIBUTES,
+    GROWTH,
+    attributes,
+    attributes_and_reasons,
+    family_title,
+    traits,
+)
+from numembed.core.errors import NumembedError
+from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
 
 PAPER = make_sequences(PAPER_FAMILIES)

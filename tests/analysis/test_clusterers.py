@@ -14,8 +14,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sympy import sieve
 
 from numembed.analysis import labels as labellings
-from numembed.analysis.attributes import attributes
-from numembed.analysis.clusterers import (
+from numembed.analysis.clusters.attributes import attributes
+from numembed.analysis.clusters.clusterers import (
     CLUSTERERS,
     best_k,
     confusion,
@@ -25,10 +25,10 @@ from numembed.analysis.clusterers import (
     stability,
 )
 from numembed.analysis.metrics import Labels, Matrix
-from numembed.errors import Cancelled, TooLarge
-from numembed.paper import PAPER_FAMILIES
-from numembed.registry import Entry
-from numembed.sequences.families import family
+from numembed.core.errors import Cancelled, TooLarge
+from numembed.core.registry import Entry
+from numembed.paper.protocol import PAPER_FAMILIES
+from numembed.sequences.families.family import family
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
 
 ENTRIES = pytest.mark.parametrize("entry", CLUSTERERS, ids=CLUSTERERS.names)

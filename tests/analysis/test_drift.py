@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from numembed.analysis.drift import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
-from numembed.analysis.intervals import leave_one_out
+from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.metrics import Labels, Matrix, silhouette
+from numembed.analysis.similarity.displacement import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
 
 LABELS = np.repeat(np.arange(6), 4)
 ROWS = np.array([[3, 4], [0, 0], [6, 8]], dtype=np.float32)

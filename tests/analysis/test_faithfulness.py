@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from numembed.analysis.faithfulness import (
+from numembed.analysis.labels import kmeans
+from numembed.analysis.maps.faithfulness import (
     Faithfulness,
     Groups,
     chance_stability,
@@ -25,9 +26,8 @@ from numembed.analysis.faithfulness import (
     procrustes_stability,
     warning,
 )
-from numembed.analysis.labels import kmeans
+from numembed.analysis.maps.projections import project
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.projections import project
 
 
 def _normal(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:

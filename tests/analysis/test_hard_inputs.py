@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from numembed.analysis import projections
+from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import kmeans
+from numembed.analysis.maps import projections
+from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import (
     Distance,
     Labels,
@@ -20,11 +22,9 @@ from numembed.analysis.metrics import (
     silhouette,
     undefined_reason,
 )
-from numembed.analysis.projections import PROJECTIONS, project
 from numembed.analysis.scores import Score
-from numembed.analysis.significance import permutation_test
-from numembed.errors import BadChoice
-from numembed.settings import read_settings
+from numembed.core.errors import BadChoice
+from numembed.core.settings import read_settings
 
 pytestmark = pytest.mark.slow  # together they take long
 

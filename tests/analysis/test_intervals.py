@@ -14,8 +14,8 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 from sklearn.metrics import silhouette_score
 
-from numembed.analysis import intervals
-from numembed.analysis.intervals import (
+from numembed.analysis.inference import intervals
+from numembed.analysis.inference.intervals import (
     Difference,
     jackknife,
     leave_one_out,
@@ -24,15 +24,15 @@ from numembed.analysis.intervals import (
     redrawing_interval,
     sequences_needed,
 )
+from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.significance import permutation_test
-from numembed.embedding import embed
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.paper import PAPER_FAMILIES
-from numembed.sequences.designs import redrawn
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import PAPER_FAMILIES
+from numembed.sequences.redrawn_windows import redrawn
 from numembed.sequences.sets import SequenceSet, make_sequences
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 from tests.offline import OFFLINE
 
 Distance = Literal["euclidean", "cosine"]

@@ -12,10 +12,18 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import cdist, pdist
 from sklearn import metrics as sk
 
-from numembed.analysis import neighbours
+from numembed.analysis.clusters import neighbours
+from numembed.analysis.clusters.neighbours import (
+    centroid_tree,
+    distances,
+    land,
+    nearest,
+    orders,
+    silhouette_samples,
+    similarity,
+)
 from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette
-from numembed.analysis.neighbours import centroid_tree, distances, land, nearest, orders, silhouette_samples, similarity
-from numembed.errors import TooLarge
+from numembed.core.errors import TooLarge
 
 BOTH: list[Distance] = ["euclidean", "cosine"]
 DISTANCES = pytest.mark.parametrize("distance", BOTH)

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from numembed.analysis.classes import family_classes, levels, sequence_classes
+from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.metrics import Labels, Matrix
-from numembed.analysis.probes import (
+from numembed.analysis.probes.classes import family_classes, levels, sequence_classes
+from numembed.analysis.probes.probes import (
     CLASSIFIERS,
     MOST_FOLDS,
     RIDGE,
@@ -21,7 +22,6 @@ from numembed.analysis.probes import (
     held_out_sorter,
     learnable,
 )
-from numembed.analysis.significance import shuffled
 from numembed.sequences.sets import make_sequences
 
 K, W = 6, 4

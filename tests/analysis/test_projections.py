@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis import projections
-from numembed.analysis.projections import OPENTSNE_POINTS, PROJECTIONS, pca, project, tsne
-from numembed.errors import BadChoice, UnknownName
-from numembed.settings import Settings
+from numembed.analysis.maps import projections
+from numembed.analysis.maps.projections import OPENTSNE_POINTS, PROJECTIONS, pca, project, tsne
+from numembed.core.errors import BadChoice, UnknownName
+from numembed.core.settings import Settings
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_tsne_is_scikit_learns_with_the_papers_settings() -> None:
 
 
 def test_a_random_start_shows_what_luck_does_and_the_usual_one_hides_it() -> None:
-    from numembed.analysis.faithfulness import procrustes_stability
+    from numembed.analysis.maps.faithfulness import procrustes_stability
 
     matrix = _noise(24, 8)
     usual = [project(matrix, "tsne", seed=seed)[0] for seed in range(3)]
@@ -146,7 +146,7 @@ _FRESH = """
 import sys
 from pathlib import Path
 import numpy as np
-from numembed.analysis.projections import project
+from numembed.analysis.maps.projections import project
 n, method, dims, folder, out = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5]
 matrix = np.random.default_rng(0).standard_normal((n, 16)).astype(np.float32)
 np.save(out, project(matrix, method, dims=dims, seed=5, cache_folder=folder)[0])

@@ -15,12 +15,18 @@ from scipy.spatial.distance import cdist
 from scipy.stats import kstest
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
-from numembed.analysis import rings as module
+from numembed.analysis.inference import ring_permutations as module
+from numembed.analysis.inference.permutation_test import permutation_test
+from numembed.analysis.inference.permuted_scores import distances_of
+from numembed.analysis.inference.ring_permutations import (
+    Ring,
+    ring_davies_bouldin,
+    ring_silhouettes,
+    rings,
+    same_make_up,
+)
 from numembed.analysis.metrics import centred, silhouette
-from numembed.analysis.permuted import distances_of
-from numembed.analysis.rings import Ring, ring_davies_bouldin, ring_silhouettes, rings, same_make_up
-from numembed.analysis.significance import permutation_test
-from numembed.errors import Cancelled
+from numembed.core.errors import Cancelled
 
 WHERE = pytest.mark.parametrize("where", ["free", "within"])
 KINDS = pytest.mark.parametrize(
@@ -161,7 +167,7 @@ def test_shuffles_are_as_mixed_as_drawn_ones(where: str) -> None:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rings for the small sets of these tests, too."""
-    monkeypatch.setattr("numembed.analysis.significance._PRODUCTS_UP_TO", 3)
+    monkeypatch.setattr("numembed.analysis.inference.permutation_test._PRODUCTS_UP_TO", 3)
 
 
 @pytest.mark.slow
@@ -203,7 +209,7 @@ def test_rings_tell_what_drawn_shuffles_tell(
     asked = {"distance": distance, "metric": metric, "within": within, "permutations": 9_999}
     around = permutation_test(matrix, labels, **asked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numembed.analysis.significance._PRODUCTS_UP_TO", 500)
+        patch.setattr("numembed.analysis.inference.permutation_test._PRODUCTS_UP_TO", 500)
         drawn = permutation_test(matrix, labels, **asked)
     assert around.permutations > drawn.permutations == 9_999
     assert around.observed == pytest.approx(drawn.observed, abs=1e-6)

@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
-from numembed.analysis import permuted
+from numembed.analysis.inference import permuted_scores as permuted
+from numembed.analysis.inference.permutation_test import (
+    default_permutations,
+    holm,
+    permutation_test,
+    shuffled,
+    smallest_p,
+)
+from numembed.analysis.inference.permuted_scores import permuted_davies_bouldin, permuted_silhouettes
 from numembed.analysis.metrics import davies_bouldin, silhouette
-from numembed.analysis.permuted import permuted_davies_bouldin, permuted_silhouettes
-from numembed.analysis.significance import default_permutations, holm, permutation_test, shuffled, smallest_p
-from numembed.errors import Cancelled
+from numembed.core.errors import Cancelled
 
 Distance = Literal["euclidean", "cosine"]
 DISTANCES = pytest.mark.parametrize("distance", ["euclidean", "cosine"])

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.umap_cache import _ready, _versioned, keep_compiled
+from numembed.analysis.maps.umap_cache import _ready, _versioned, keep_compiled
 
 _FIT = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
 import sklearn.manifold
-from numembed.analysis.projections import project
+from numembed.analysis.maps.projections import project
 matrix = np.random.default_rng(0).standard_normal((30, 16)).astype(np.float32)
 began = time.process_time()
 points, used = project(matrix, "umap", seed=5, cache_folder=Path(sys.argv[1]))

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from numembed.jobs import JobTable
-from numembed.store import VectorStore
+from numembed.runs.jobs import JobTable
+from numembed.storage.vectors import VectorStore
 from tests import tiny
 from tests.browser.conftest import Server
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from numembed.models.catalogue import CATALOGUE
+from numembed.models.catalogue.names import CATALOGUE
 from tests import tiny
 from tests.browser.conftest import Server
 from tests.browser.test_journeys import finished, run, settled

@@ -36,7 +36,7 @@ import sys, time
 sys.path.insert(0, ROOT)
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from ui.choice import choose
+from ui.shared.study_choice import choose
 
 if "sent" not in sys.modules:
     sys.modules["sent"] = DeltaGenerator._enqueue

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from numembed.core.registry import Entry
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import model
-from numembed.paper import paper_study
-from numembed.registry import Entry
-from numembed.sequences.families import FAMILIES, family
+from numembed.models.catalogue.names import model
+from numembed.paper.protocol import paper_study
+from numembed.sequences.families.family import FAMILIES, family
 
 Baseline = Entry[Callable[[Sequence[str]], NDArray[np.float32]]]
 ENTRIES = pytest.mark.parametrize("entry", BASELINES, ids=BASELINES.names)

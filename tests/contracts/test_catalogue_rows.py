@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import pytest
 
 import numembed.models
-from numembed.models.rows import FAMILIES_OF_MODELS, Row, read_rows, row_from
+from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row, read_rows, row_from
 from numembed.models.spec import Loading
-from numembed.paper import TABLE_2
+from numembed.paper.protocol import TABLE_2
 
 ROWS = read_rows()
 OURS = ("number-encoder", "number-lm")  # made by this program: in no repository

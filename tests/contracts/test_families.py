@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from numembed.errors import TooLarge
-from numembed.registry import Entry
-from numembed.sequences.families import DIGITS, FAMILIES, GROUPS, Members, family
-from numembed.settings import LIMITS
+from numembed.core.errors import TooLarge
+from numembed.core.registry import Entry
+from numembed.core.settings import LIMITS
+from numembed.sequences.families.family import DIGITS, FAMILIES, GROUPS, Members, family
 
 ENTRIES = pytest.mark.parametrize("entry", FAMILIES, ids=FAMILIES.names)
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice
-from numembed.models.merged_tensors import Merge, checked, ingredients, merged, merged_tensors
-from numembed.models.merging import MERGES
-from numembed.registry import Entry
+from numembed.core.errors import BadChoice
+from numembed.core.registry import Entry
+from numembed.models.merging.methods import MERGES
+from numembed.models.merging.tensors import Merge, checked, ingredients, merged, merged_tensors
 
 SHAPES = [(6, 4), (5,), (), (0, 3), (2, 3, 2), (700, 900)]
 WAYS = [

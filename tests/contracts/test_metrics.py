@@ -10,7 +10,7 @@ import pytest
 
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS
-from numembed.registry import Entry
+from numembed.core.registry import Entry
 
 Metric = Entry[Callable[..., float]]
 ENTRIES = pytest.mark.parametrize("entry", METRICS, ids=METRICS.names)

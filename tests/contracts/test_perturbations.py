@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from numembed.analysis.metrics import silhouette
-from numembed.errors import BadChoice, TooLarge, UnknownName
+from numembed.core.errors import BadChoice, TooLarge, UnknownName
 from numembed.models.baselines import BASELINES
 from numembed.models.spec import ModelSpec
-from numembed.paper import PAPER_FAMILIES
-from numembed.sequences.families import FAMILIES, family
-from numembed.sequences.perturbations import GROUPS, PERTURBATIONS, Change, change_of, perturb, variants
+from numembed.paper.protocol import PAPER_FAMILIES
+from numembed.sequences.families.family import FAMILIES, family
+from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS, Change, change_of, perturb, variants
+from numembed.sequences.perturbations.text import in_words
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, numbers_in
-from numembed.sequences.wordings import in_words
 
 PAPER = make_sequences(PAPER_FAMILIES)
 SETS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.projections import PROJECTIONS, project
-from numembed.settings import Settings
+from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.core.settings import Settings
 
 # UMAP compiles for seconds at its first use
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name == "umap" else []) for name in PROJECTIONS.names]

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
-from numembed.analysis.agreement import ranked_agreement
-from numembed.analysis.attributes import attributes
-from numembed.analysis.clusterers import CLUSTERERS, kmeans
+from numembed.analysis.clusters.agreement import ranked_agreement
+from numembed.analysis.clusters.attributes import attributes
+from numembed.analysis.clusters.clusterers import CLUSTERERS, kmeans
+from numembed.analysis.clusters.null_reference import TWINS, standing_out, twin
 from numembed.analysis.metrics import Matrix, silhouette
-from numembed.analysis.shapeless import TWINS, standing_out, twin
-from numembed.errors import Cancelled
+from numembed.core.errors import Cancelled
+from numembed.core.settings import Settings
 from numembed.examinations import grouping as module
 from numembed.examinations.grouping import (
     Factor,
@@ -27,14 +28,13 @@ from numembed.examinations.grouping import (
     steps_sentence,
     ways_sentence,
 )
-from numembed.figures.explain import steps_figure
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.run import run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import stored_examination
+from numembed.figures.clusters import steps_figure
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import stored_examination
 from tests.offline import OFFLINE
 
 STUDY = replace(
@@ -47,7 +47,7 @@ ATTRIBUTES = attributes(STUDY.sequences)
 def few_seeds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Fifty seeds and eleven numbers of groups take seconds; only the slow tests have them."""
     if "slow" not in request.keywords:
-        monkeypatch.setattr("numembed.analysis.clusterers.default_seeds", lambda n: 4)
+        monkeypatch.setattr("numembed.analysis.clusters.clusterers.default_seeds", lambda n: 4)
         monkeypatch.setattr(module, "default_seeds", lambda n: 4)
         monkeypatch.setattr(module, "KS", range(2, 5))
 
@@ -109,7 +109,7 @@ def test_the_sentence_counts_ways(pairs: list[tuple[Factor, Factor]], told: str)
 
 @pytest.mark.slow
 def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numembed.analysis.clusterers.default_seeds", lambda n: 2)
+    monkeypatch.setattr("numembed.analysis.clusters.clusterers.default_seeds", lambda n: 2)
     monkeypatch.setattr(module, "KS", range(3, 4))
     claims = {"ways": 0, "stands out": 0}
     for seed in range(12):

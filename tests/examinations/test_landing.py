@@ -9,24 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, NumembedError, TooLarge
-from numembed.examinations.landing import (
-    Landed,
-    landed,
-    outlying,
-    read_query,
-    read_sentence,
-    rows_of,
-    sentence_of,
-)
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.run import Outcome, run
+from numembed.core.errors import BadChoice, NumembedError, TooLarge
+from numembed.core.settings import Settings
+from numembed.examinations.placement import Landed, landed, outlying, read_query, read_sentence, rows_of, sentence_of
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, stored_examination
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study, stored_examination
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("last_digits"), length=12)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
+from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.analysis.metrics import Matrix
-from numembed.analysis.projections import PROJECTIONS
 from numembed.analysis.scores import score_all
-from numembed.errors import Cancelled
-from numembed.examinations.bench import Bench
-from numembed.examinations.maps import NAME, SEEDS, Maps, look
-from numembed.examinations.maps_told import (
+from numembed.core.errors import Cancelled
+from numembed.core.settings import Settings
+from numembed.examinations.maps.compute import NAME, SEEDS, Maps, look
+from numembed.examinations.maps.text import (
     answer,
     groups_sentence,
     kept_sentence,
@@ -26,16 +26,16 @@ from numembed.examinations.maps_told import (
     scores_sentence,
     seeds_sentence,
 )
-from numembed.figures.honesty import kept_figure, scores_figure, seeds_figure, twin_figure
+from numembed.examinations.registry import Bench
+from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
 from numembed.figures.maps import groups_of
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.paper import paper_study
-from numembed.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.run import run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, examined_key, stored_examination, stored_projection, stored_warning
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.studies.study import Study, examined_key, stored_examination, stored_projection, stored_warning
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("last_digits"), families=("even", "primes", "fibonacci"), length=12)

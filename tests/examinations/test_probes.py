@@ -11,22 +11,12 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
+from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import Matrix
 from numembed.analysis.scores import score_all
-from numembed.analysis.significance import holm
-from numembed.errors import Cancelled, TooLarge
-from numembed.examinations.bench import Bench
-from numembed.examinations.generalisation import (
-    FAR_STARTS,
-    Generalisation,
-    far_sentence,
-    far_texts,
-    near_sentence,
-    single_sentence,
-    unseen_sentence,
-    verdict,
-)
-from numembed.examinations.probes import (
+from numembed.core.errors import Cancelled, TooLarge
+from numembed.core.settings import Settings
+from numembed.examinations.generalisation.compute import (
     NAME,
     far_sequences,
     far_windows,
@@ -36,16 +26,26 @@ from numembed.examinations.probes import (
     single_attributes,
     unseen_families,
 )
-from numembed.figures.probes import accuracy_figure
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.paper import PAPER_FAMILIES, paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.run import run
+from numembed.examinations.generalisation.findings import (
+    FAR_STARTS,
+    Generalisation,
+    far_sentence,
+    far_texts,
+    near_sentence,
+    single_sentence,
+    unseen_sentence,
+    verdict,
+)
+from numembed.examinations.registry import Bench
+from numembed.figures.generalisation import accuracy_figure
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.paper.protocol import PAPER_FAMILIES, paper_study
+from numembed.runs.study_run import run
 from numembed.sequences.sets import SequenceSet, make_sequences
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, stored_examination
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import Study, stored_examination
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("random_vectors"), length=10)

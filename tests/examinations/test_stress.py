@@ -16,10 +16,12 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import Matrix
-from numembed.errors import TooLarge
-from numembed.examinations import EXAMINATIONS, Bench, stress_reading
-from numembed.examinations.stress import Stress, Tried, rows_of, texts_of, variant_of
-from numembed.examinations.stress_words import (
+from numembed.core.errors import TooLarge
+from numembed.core.settings import Settings
+from numembed.examinations import EXAMINATIONS, Bench
+from numembed.examinations.stress import trials as stress_reading
+from numembed.examinations.stress.compute import Stress, Tried, rows_of, texts_of, variant_of
+from numembed.examinations.stress.text import (
     above_chance,
     destroyed,
     doing,
@@ -32,17 +34,16 @@ from numembed.examinations.stress_words import (
 )
 from numembed.figures.stress import drift_figure, tornado_figure
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import BaselineWeights, HubWeights, ModelSpec
-from numembed.paper import paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.run import run
-from numembed.sequences.perturbations import PERTURBATIONS, variants
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
+from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from numembed.sequences.sets import SequenceSet
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, stored_examination
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import Study, stored_examination
 from tests.offline import OFFLINE
 
 EVERY = [(entry.name, options) for entry in PERTURBATIONS for options in variants(entry.name)]
@@ -318,7 +319,7 @@ def test_of_the_bundled_model_only_the_place_of_the_windows_is_sure(
     asked = {"first_term", "magnitude_matched", "primes_or_not", "brackets", "corrupted", "last_digits_only"}
     every = stress_reading.trials
     monkeypatch.setattr(  # the others would take half a minute more
-        "numembed.examinations.stress.trials",
+        "numembed.examinations.stress.compute.trials",
         lambda sequences, seed: tuple(trial for trial in every(sequences, seed=seed) if trial.name in asked),
     )
     (found,) = (Stress.from_json(one) for one in _answers(stores, paper_study("all-MiniLM-L6-v2")))

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.embedding import embed
-from numembed.errors import AcceleratorLost, ModelUnavailable, NumembedError, TooLarge
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel, Matrix, SentenceEncoder
-from numembed.models.loading import is_lost, is_out_of_memory
-from numembed.paper import PAPER_FAMILIES
+from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TooLarge
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel, Matrix, SentenceEncoder
+from numembed.models.loading.loader import is_lost, is_out_of_memory
+from numembed.models.resolve import resolve
+from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import make_sequences
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.storage.vectors import VectorStore
+from numembed.studies.study import Study
 from tests import tiny
 from tests.faults.test_kills import ROOT, SERVER, Place, wait_until
 from tests.offline import OFFLINE
@@ -51,7 +51,7 @@ QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, 
 LOSING = f"""
 import sys
 from sentence_transformers import SentenceTransformer
-from numembed.worker import _started
+from numembed.runs.worker import _started
 original, batches = SentenceTransformer.encode, 0
 def encode(self, texts, **options):
     global batches
@@ -67,10 +67,10 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 import psutil
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import SentenceEncoder
-from numembed.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.resolve import resolve
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.core.settings import Settings
 settings = Settings(Path(sys.argv[2]), offline=True, prewarm=False)
 encoder = SentenceEncoder(resolve(model(sys.argv[1]), settings), Path(sys.argv[1]), device="cpu")
 encoder.model[0].auto_model.set_attn_implementation("eager")

@@ -17,14 +17,14 @@ import psutil
 import pytest
 from filelock import FileLock, Timeout
 
-from numembed.jobs import MAX_ATTEMPTS, Job, JobTable
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.tokens import count_tokens, token_batches
-from numembed.paper import PAPER_FAMILIES
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.tokens import count_tokens, token_batches
+from numembed.models.resolve import resolve
+from numembed.paper.protocol import PAPER_FAMILIES
+from numembed.runs.jobs import MAX_ATTEMPTS, Job, JobTable
+from numembed.storage.vectors import VectorStore
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow
@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, length=5)
 SERVER = """
 import time
-from numembed.settings import read_settings
-from numembed.worker import start_supervisor
+from numembed.core.settings import read_settings
+from numembed.runs.worker import start_supervisor
 start_supervisor(read_settings())
 time.sleep(600)
 """
@@ -53,7 +53,7 @@ class Place:
         return process
 
     def worker(self) -> subprocess.Popen[bytes]:
-        process = self.start("-m", "numembed.worker")
+        process = self.start("-m", "numembed.runs.worker")
         wait_until(self.locked)
         return process
 
@@ -178,7 +178,7 @@ def test_cancel_takes_effect_within_one_batch(place: Place, long_study: Study) -
 
 def test_a_second_worker_ends_at_once_and_the_first_goes_on(place: Place) -> None:
     first = place.worker()
-    second = place.start("-m", "numembed.worker")
+    second = place.start("-m", "numembed.runs.worker")
     assert second.wait(120) == 0 and first.poll() is None and place.locked()
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).state == "done")
@@ -225,7 +225,7 @@ def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> N
 def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> None:
     nobody = subprocess.Popen([sys.executable, "-c", ""])
     nobody.wait()
-    assert place.start("-m", "numembed.worker", str(nobody.pid)).wait(120) == 0
+    assert place.start("-m", "numembed.runs.worker", str(nobody.pid)).wait(120) == 0
 
 
 def test_a_cancel_that_a_job_does_not_hear_ends_the_worker_and_the_next_goes_on(place: Place) -> None:

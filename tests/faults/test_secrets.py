@@ -18,22 +18,22 @@ from typing import Any
 
 import pytest
 
-from numembed.errors import BadChoice, BadSettings
+from numembed.core.errors import BadChoice, BadSettings
+from numembed.core.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
 from numembed.export import scores_csv
-from numembed.jobs import Job
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
-from numembed.results import ResultStore
-from numembed.run import Outcome, run
-from numembed.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
-from numembed.store import VectorStore
-from numembed.study import Study
-from numembed.worker import _Redacting, _start_worker
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.runs.jobs import Job
+from numembed.runs.study_run import Outcome, run
+from numembed.runs.worker import _Redacting, _start_worker
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.faults.test_kills import ROOT, Place, wait_until
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import EmbeddingServer
 from tests.servers.hub import FakeHub, serve_hub
-from ui.choice import address_of
+from ui.shared.study_choice import address_of
 
 TOKEN = "hf_QwErTyUiOpAsDfGhJkLzXcVbNm123456789012"
 KEY = "Tr0ub4dor+and/3/quite=long"  # of no known kind

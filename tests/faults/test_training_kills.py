@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from numembed.models.adapters_saved import Recipe
-from numembed.models.catalogue import model
-from numembed.models.publishing import is_whole
+from numembed.core.settings import Settings
+from numembed.models.adapters.saved import Recipe
+from numembed.models.catalogue.names import model
+from numembed.models.files.publish import is_whole
 from numembed.models.spec import ModelSpec
-from numembed.models.training import train_adapters
-from numembed.settings import Settings
+from numembed.models.training.train import train_adapters
 from tests.children import killed, started
 
 pytestmark = pytest.mark.slow

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from numembed.ladder.found import Arm
-from numembed.ladder.ladder import Ladder, LadderResult
-from numembed.ladder.run import run_ladder
-from numembed.models.adapters_saved import Recipe
-from numembed.models.encoders import LoadedModel
-from numembed.results import ResultStore
-from numembed.settings import read_settings
-from numembed.store import VectorStore
+from numembed.core.settings import read_settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.run import run_ladder
+from numembed.models.adapters.saved import Recipe
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
 
 pytestmark = pytest.mark.slow
 LADDER = Ladder(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from numembed.models.catalogue import CATALOGUE
-from numembed.models.encoders import LoadedModel
+from numembed.core.settings import read_settings
+from numembed.models.catalogue.names import CATALOGUE
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import HubWeights, ModelSpec
-from numembed.paper import paper_study
-from numembed.results import ModelResult, ResultStore
-from numembed.run import run
-from numembed.settings import read_settings
-from numembed.store import VectorStore
-from numembed.study import stored_projection
+from numembed.paper.protocol import paper_study
+from numembed.runs.study_run import run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.study import stored_projection
 from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow

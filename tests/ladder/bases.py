@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from numembed.analysis.intervals import leave_one_out
+from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.metrics import silhouette
-from numembed.ladder.found import Arm, Retention, Separation
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
-from numembed.models.adapters_saved import Recipe
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.folders import digest_of_folder
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.results import Arm, Retention, Separation
+from numembed.models.adapters.saved import Recipe
+from numembed.models.catalogue.names import model
+from numembed.models.files.folders import digest_of_folder
+from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights
-from numembed.results import ResultStore
-from numembed.settings import Settings
-from numembed.splits import Split
+from numembed.sequences.splits import Split
+from numembed.studies.results import ResultStore
 from tests.ladder.made import made_result
 from tests.lora import write_adapter
 

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from numembed.ladder.found import (
+from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
+from numembed.merge_experiment.results import (
     Arm,
     Comparison,
     Dominance,
@@ -22,9 +24,7 @@ from numembed.ladder.found import (
     TensorAngle,
     TrainedAdapter,
 )
-from numembed.ladder.ladder import Ladder, LadderResult
-from numembed.ladder.paths import KINDS, Path, Trained, weights_at
-from numembed.models.adapters_saved import Reading, Recipe
+from numembed.models.adapters.saved import Reading, Recipe
 from numembed.models.spec import LocalWeights, ModelSpec
 
 STRETCH = {"slerp_task": 1.35, "norm_matched": 1.34, "soup_norm": 1.3, "karcher_task": 1.31, "task_arithmetic": 2.2}

@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed import worker
-from numembed.embedding import embed
-from numembed.errors import BadChoice, Cancelled, TrainingFailed
-from numembed.jobs import LADDER, STUDY, JobTable
-from numembed.ladder.designs import named_places, redrawn_texts
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key, stored_ladder
-from numembed.ladder.looks import Texts
-from numembed.ladder.run import Report, ladder_rows, run_ladder
-from numembed.ladder.saving import Saving, save_arm
-from numembed.models.catalogue import model
-from numembed.models.encoders import LoadedModel
+from numembed.core.errors import BadChoice, Cancelled, TrainingFailed
+from numembed.core.settings import Settings, read_settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.merge_experiment.measures import Texts
+from numembed.merge_experiment.redrawn import named_places, redrawn_texts
+from numembed.merge_experiment.run import Report, ladder_rows, run_ladder
+from numembed.merge_experiment.save_model import Saving, save_arm
+from numembed.models.catalogue.names import model
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import MergedWeights
-from numembed.results import ResultStore
-from numembed.settings import Settings, read_settings
-from numembed.store import VectorStore
-from numembed.study import Study
-from numembed.worker import run_job
+from numembed.runs import worker
+from numembed.runs.jobs import LADDER, STUDY, JobTable
+from numembed.runs.worker import run_job
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.ladder.bases import RECIPE, small_ladder
 from tests.lora import run_away
 from tests.test_cli import Call, call
@@ -280,7 +280,7 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
 def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("numembed.ladder.run._TOLD_SECONDS", -1.0)
+    monkeypatch.setattr("numembed.merge_experiment.run._TOLD_SECONDS", -1.0)
     asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         seen: list[list[int]] = []
@@ -351,7 +351,7 @@ def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny
 
 
 def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
-    from numembed.models.catalogue import model
+    from numembed.models.catalogue.names import model
 
     job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
     assert job.kind == STUDY and job.study

@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, TooLarge
-from numembed.ladder.compare import MORE, Arms, compare_at_equal_retention, comparisons_of, estimated
-from numembed.ladder.found import Arm, TrainedAdapter
-from numembed.ladder.ladder import Ladder, LadderResult, is_ladder
-from numembed.ladder.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
-from numembed.ladder.told import verdict
-from numembed.ladder.weights import WeightsAtHand
-from numembed.models.adapters import AdaptedFolder
-from numembed.models.adapters_saved import Reading, Recipe
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.folders import digest_of_folder
-from numembed.models.merged_tensors import Merge, gram_of, ingredients, merged_tensors
-from numembed.models.merging import MERGES
+from numembed.core.errors import BadChoice, TooLarge
+from numembed.merge_experiment.comparisons import MORE, Arms, compare_at_equal_retention, comparisons_of, estimated
+from numembed.merge_experiment.experiment import Ladder, LadderResult, is_ladder
+from numembed.merge_experiment.paths import KINDS, USUAL, paths_of, possible, values_of, weights_at
+from numembed.merge_experiment.results import Arm, TrainedAdapter
+from numembed.merge_experiment.text import verdict
+from numembed.merge_experiment.weight_geometry import WeightsAtHand
+from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.adapters.saved import Reading, Recipe
+from numembed.models.catalogue.names import model
+from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.tensors import TensorFolder
+from numembed.models.merging.angles import angles, updates
+from numembed.models.merging.methods import MERGES
+from numembed.models.merging.tensors import Merge, gram_of, ingredients, merged_tensors
+from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
-from numembed.models.tensor_files import TensorFolder
-from numembed.models.weight_angles import angles, updates
-from numembed.study import Study
+from numembed.studies.study import Study
 from tests.ladder.bases import RECIPE, made_path, noisy_path, small_ladder
 from tests.ladder.made import made_ladder, made_result
 from tests.lora import write_adapter

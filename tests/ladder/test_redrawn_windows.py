@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice
-from numembed.figures.merge import plane_figure
-from numembed.ladder.designs import (
+from numembed.core.errors import BadChoice
+from numembed.figures.merge.plane import plane_figure
+from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.redrawn import (
     USUAL_DESIGNS,
     first_designs,
     named_places,
@@ -18,10 +19,9 @@ from numembed.ladder.designs import (
     redrawn_told,
     summed_up,
 )
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
-from numembed.ladder.run import ladder_rows
-from numembed.models.adapters_saved import Recipe
-from numembed.splits import NEW, PAPER, Split, leaks_of, split_called
+from numembed.merge_experiment.run import ladder_rows
+from numembed.models.adapters.saved import Recipe
+from numembed.sequences.splits import NEW, PAPER, Split, leaks_of, split_called
 from tests.ladder.made import made_result
 
 

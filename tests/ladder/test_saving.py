@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, ModelUnavailable, StoreFull
-from numembed.jobs import SAVING, Job, JobTable
-from numembed.ladder.found import Arm
-from numembed.ladder.ladder import Ladder, LadderResult
-from numembed.ladder.saving import Saving, proposed_name, save_arm, saved_reference
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import folder_of, resolve
-from numembed.models.encoders import LoadedModel
-from numembed.models.publishing import is_whole
-from numembed.results import ResultStore
-from numembed.settings import Settings, read_settings
-from numembed.study import Study
-from numembed.worker import run_job
+from numembed.core.errors import BadChoice, ModelUnavailable, StoreFull
+from numembed.core.settings import Settings, read_settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.save_model import Saving, proposed_name, save_arm, saved_reference
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.files.publish import is_whole
+from numembed.models.resolve import folder_of, resolve
+from numembed.runs.jobs import SAVING, Job, JobTable
+from numembed.runs.worker import run_job
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.children import killed, started
 from tests.ladder.bases import stored_on
 
@@ -137,7 +137,7 @@ def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(
         assert f"{own.silhouette:.3f}".replace("-", "−") in card, split
     assert f"{arm.retention.spearman:.3f} ({arm.retention.low:.3f} to {arm.retention.high:.3f})" in card
     assert '"method": "slerp"' in card and '"t"' in card and str(tiny_model.parent) not in card
-    from numembed.ladder.model_card import licence_of
+    from numembed.merge_experiment.model_card import licence_of
 
     assert licence_of(again, place.settings) == "cc-by-4.0", "what is made of a saved model forgets its licence"
     assert licence_of(model(str(tiny_model)), place.settings) == "unknown"
@@ -231,12 +231,12 @@ def test_reading_a_study_from_the_table_imports_nothing_of_ladders() -> None:
     script = """
 import sys
 from pathlib import Path
-from numembed.jobs import JobTable
-from numembed.paper import paper_study
+from numembed.runs.jobs import JobTable
+from numembed.paper.protocol import paper_study
 with JobTable(Path(sys.argv[1])) as jobs:
     job = jobs.get(jobs.submit(paper_study(), asked_by="test"))
 assert job.study == paper_study() and job.kind == "study"
-print([name for name in sys.modules if name.startswith("numembed.ladder")])
+print([name for name in sys.modules if name.startswith("numembed.merge_experiment")])
 """
     with tempfile.TemporaryDirectory() as folder:
         told = subprocess.run(

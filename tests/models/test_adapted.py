@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numembed.cost import cost_of, parameters_of
-from numembed.errors import BadChoice, ModelUnavailable, NonFiniteVectors
-from numembed.models import encoders
-from numembed.models.catalogue import facts_of, model, prompts_of, random_twin, reference_of
-from numembed.models.checkpoints import bundled_folder, folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
-from numembed.models.merged_folders import fold_folder
+from numembed.core.errors import BadChoice, ModelUnavailable, NonFiniteVectors
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import facts_of, model, prompts_of, random_twin, reference_of
+from numembed.models.encoders import encoder as encoders
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.tokens import count_tokens
+from numembed.models.merging.folders import fold_folder
+from numembed.models.resolve import bundled_folder, folder_of, known_folder, resolve
 from numembed.models.spec import (
     BaselineWeights,
     HubWeights,
@@ -34,12 +35,11 @@ from numembed.models.spec import (
     Weights,
     canonical_json,
 )  # fmt: skip
-from numembed.models.tokens import count_tokens
-from numembed.results import ResultStore
-from numembed.run import Outcome, run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study, stored_results
+from numembed.runs.study_run import Outcome, run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.cost import cost_of, parameters_of
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study, stored_results
 from tests import tiny
 from tests.lora import write_adapter
 from tests.offline import OFFLINE
@@ -423,8 +423,9 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
     assert counted is not None and counted == count_tokens(study.models[0], TEXTS, settings)
 
     shutil.rmtree(base)  # everything is in the store now
-    tool = "import sys; from numembed.study import Study, stored_results; from numembed.results import ResultStore; "
-    tool += "from numembed.settings import read_settings; study = Study.from_json(sys.stdin.read()); "
+    tool = "import sys; from numembed.studies.study import Study, stored_results; "
+    tool += "from numembed.studies.results import ResultStore; "
+    tool += "from numembed.core.settings import read_settings; study = Study.from_json(sys.stdin.read()); "
     tool += "found = stored_results(study, ResultStore(read_settings().app_db)); "
     tool += "print([result.scores[0].value for result in found], 'torch' in sys.modules)"
     done = subprocess.run(

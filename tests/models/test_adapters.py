@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, ModelUnavailable
-from numembed.models.adapters import AdaptedFolder, fold_lora
-from numembed.models.merged_folders import fold_folder
-from numembed.models.merged_tensors import Merge, ingredients, merged_tensors
-from numembed.models.publishing import is_whole
-from numembed.models.tensor_files import TensorFolder
+from numembed.core.errors import BadChoice, ModelUnavailable
+from numembed.models.adapters.fold import AdaptedFolder, fold_lora
+from numembed.models.files.publish import is_whole
+from numembed.models.files.tensors import TensorFolder
+from numembed.models.merging.folders import fold_folder
+from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
 from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # transformers and PEFT warn of themselves

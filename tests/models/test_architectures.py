@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.embedding import refuse_failed
-from numembed.errors import CheckFailed, ModelUnavailable
-from numembed.models.catalogue import CATALOGUE
-from numembed.models.encoders import SentenceEncoder
-from numembed.models.rows import Row
+from numembed.core.errors import CheckFailed, ModelUnavailable
+from numembed.models.catalogue.entries import Row
+from numembed.models.catalogue.names import CATALOGUE
+from numembed.models.embedding import refuse_failed
+from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.spec import Loading, LocalWeights, ModelSpec
 from tests import architectures as made_of
 from tests.architectures import ARCHITECTURES, GRITLM_PROMPT, NAMES, PUBLISHED, Architecture

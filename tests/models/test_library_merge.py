@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
 from tests import tiny
 
 pytestmark = pytest.mark.slow

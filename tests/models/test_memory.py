@@ -15,17 +15,17 @@ import numpy as np
 import psutil
 import pytest
 
-from numembed.models import encoders
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import bundled_folder, resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders import encoder as encoders
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.resolve import bundled_folder, resolve
 from numembed.models.spec import HubWeights, Loading, LocalWeights, ModelSpec, RemoteWeights
-from numembed.progress import Progress, silent
-from numembed.results import ResultStore
-from numembed.run import Outcome, run
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.runs.study_run import Outcome, run
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests import tiny
 from tests.offline import OFFLINE
 
@@ -37,10 +37,10 @@ import json, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
 import psutil
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel
-from numembed.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.models.resolve import resolve
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.core.settings import Settings
 settings = Settings(Path(sys.argv[1]), offline=True, prewarm=False, device="cpu")
 process, loaded, peak = psutil.Process(), LoadedModel(settings), [0]
 bundled = resolve(model("all-MiniLM-L6-v2"), settings)

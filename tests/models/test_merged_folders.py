@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, Cancelled, ModelUnavailable, StoreFull, TooLarge
-from numembed.models.checkpoints import resolve
-from numembed.models.merged_folders import available_memory, merge_folders
-from numembed.models.merged_tensors import Merge, ingredients, merged_tensors
-from numembed.models.publishing import MANIFEST, is_whole, published
+from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable, StoreFull, TooLarge
+from numembed.models.files.publish import MANIFEST, is_whole, published
+from numembed.models.files.tensors import TensorFolder, as_stored, write_file
+from numembed.models.merging.folders import available_memory, merge_folders
+from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
+from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, ModelSpec
-from numembed.models.tensor_files import TensorFolder, as_stored, write_file
 from tests import tiny
 from tests.offline import OFFLINE
 
@@ -33,8 +33,8 @@ SLERP, SOUP = Merge("slerp"), Merge("soup")
 ENDLESS = """
 import sys
 from pathlib import Path
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
 below = Path(sys.argv[1])
 (below / "ready").touch()
 for number in range(100_000):
@@ -43,8 +43,8 @@ for number in range(100_000):
 SELF_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
 below, last, steps = Path(sys.argv[1]), int(sys.argv[2]), [0]
 def die(done, total, note):
     steps[0] += 1
@@ -55,9 +55,9 @@ merge_folders(Merge("soup"), [below / "a", below / "b"], below / "out", progress
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from numembed.errors import StoreFull
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
+from numembed.core.errors import StoreFull
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
 below = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -68,8 +68,8 @@ except StoreFull as error:
 PEAK = """
 import sys
 from pathlib import Path
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
 below, merge = Path(sys.argv[1]), Merge(sys.argv[2], scope=sys.argv[3])
 def peak():  # getrusage would tell the peak of the process that has started this one
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -445,7 +445,7 @@ def test_a_refusal_comes_before_anything_is_written(tmp_path: Path, monkeypatch:
     parts = [_sharded(tmp_path / name, seed=seed, shapes=[(64, 64)]) for seed, name in enumerate("ab")]
     before = sorted(tmp_path.rglob("*"))
     with monkeypatch.context() as scarce:
-        scarce.setattr("numembed.models.merged_folders.available_memory", lambda: 1_000_000)
+        scarce.setattr("numembed.models.merging.folders.available_memory", lambda: 1_000_000)
         with pytest.raises(TooLarge, match=r"needs 0\.1 GB of memory and 0\.0 GB are free"):
             merge_folders(SOUP, parts, tmp_path / "new" / "out")
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 10**9, 1_000))

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.embedding import embed
-from numembed.errors import BadChoice, Cancelled, UnknownName
-from numembed.models import encoders
-from numembed.models.adapters import AdaptedFolder
-from numembed.models.catalogue import facts_of, model, random_twin, reference_of
-from numembed.models.checkpoints import folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
-from numembed.models.merging import MERGES
+from numembed.core.errors import BadChoice, Cancelled, UnknownName
+from numembed.core.settings import Settings
+from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
+from numembed.models.embedding import embed
+from numembed.models.encoders import encoder as encoders
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.methods import MERGES
+from numembed.models.merging.tensors import Merge
+from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import (
     BaselineWeights,
     HubWeights,
@@ -32,9 +33,8 @@ from numembed.models.spec import (
     canonical_json,
 )  # fmt: skip
 from numembed.sequences.sets import make_sequences
-from numembed.settings import Settings
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.storage.vectors import VectorStore
+from numembed.studies.study import Study
 from tests import tiny
 from tests.lora import write_adapter
 from tests.offline import OFFLINE
@@ -143,7 +143,7 @@ def test_a_sweep_loads_the_base_once_and_every_arm_is_what_it_is_alone(
 def test_angles_are_measured_once_for_all_arms(
     tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from numembed.models import adapted
+    from numembed.models.encoders import weight_swap as adapted
 
     measured, grams_of = [], adapted.grams_of
     monkeypatch.setattr(adapted, "grams_of", lambda *a, **n: measured.append(a) or grams_of(*a, **n))

@@ -13,19 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from numembed.errors import BadChoice, Cancelled, ModelUnavailable, UnknownName
-from numembed.models.merged_tensors import (
-    Merge,
-    checked,
-    flat,
-    gram_of,
-    grams_of,
-    ingredients,
-    merged,
-    merged_tensors,
-)
-from numembed.models.merging import MERGES, dare, slerp, ties
-from numembed.models.weight_angles import angles, by_layer, straightness, together, updates
+from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable, UnknownName
+from numembed.models.merging.angles import angles, by_layer, straightness, together, updates
+from numembed.models.merging.methods import MERGES, dare, slerp, ties
+from numembed.models.merging.tensors import Merge, checked, flat, gram_of, grams_of, ingredients, merged, merged_tensors
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "merges.json").read_text(encoding="utf-8"))
 LARGEST_DIFFERENCE = 2e-6

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from numembed.errors import ModelUnavailable
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel
-from numembed.models.hub import is_verified
+from numembed.core.errors import ModelUnavailable
+from numembed.core.settings import AllowedCode, Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.hub.snapshots import is_verified
+from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import HubWeights
-from numembed.settings import AllowedCode, Settings
 from tests.offline import OFFLINE
 from tests.servers.hub import FakeHub, closed_port, serve_hub
 
@@ -96,10 +96,10 @@ def test_code_that_the_operator_allows_becomes_part_of_the_model(settings: Setti
 
 LOAD = """
 import sys
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel
-from numembed.settings import read_settings
+from numembed.models.catalogue.names import model
+from numembed.models.resolve import resolve
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.core.settings import read_settings
 settings = read_settings()
 assert not settings.offline
 print(LoadedModel(settings).get(resolve(model(sys.argv[1]), settings)).encode(["1, 2"]).shape)

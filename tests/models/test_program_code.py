@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from numembed.errors import ModelUnavailable
-from numembed.models.catalogue import facts_of, model
-from numembed.models.checkpoints import folder_of, resolve
-from numembed.models.encoders import LoadedModel
-from numembed.models.hub import fetch
+from numembed.core.errors import ModelUnavailable
+from numembed.core.settings import AllowedCode, Settings
+from numembed.models.catalogue.names import facts_of, model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.hub.snapshots import fetch
+from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import Loading, ModelSpec
-from numembed.settings import AllowedCode, Settings
 from tests.servers.hub import FakeHub, closed_port, serve_hub, sha256
 from tests.tiny import HIDDEN
 

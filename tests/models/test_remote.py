@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.embedding import embed
-from numembed.errors import BadChoice, RemoteFailed
-from numembed.models.encoders import Encoder
-from numembed.models.remote import EndpointEncoder, pin
+from numembed.core.errors import BadChoice, RemoteFailed
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import Endpoint, Settings
+from numembed.models.embedding import embed
+from numembed.models.encoders.encoder import Encoder
+from numembed.models.encoders.endpoint import EndpointEncoder, pin
 from numembed.models.spec import ModelSpec, RemoteWeights
-from numembed.progress import Progress, silent
 from numembed.sequences.sets import make_sequences
-from numembed.settings import Endpoint, Settings
-from numembed.store import VectorStore
+from numembed.storage.vectors import VectorStore
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import Behaviour, EmbeddingServer, vector
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from numembed.models.checkpoints import bundled_folder
-from numembed.models.tensor_files import TensorFolder
+from numembed.models.files.tensors import TensorFolder
+from numembed.models.resolve import bundled_folder
 from tests import tiny
 from tests.lora import write_adapter
 from tests.test_cli import Answer, Call, call

@@ -15,31 +15,31 @@ import numpy as np
 import pytest
 from sklearn.metrics import silhouette_score
 
-from numembed.cost import cost_of
-from numembed.errors import BadChoice, Cancelled, ModelUnavailable
-from numembed.ladder.ladder import Ladder
-from numembed.models import scratch
-from numembed.models.adapted import AdaptedFolder
-from numembed.models.adapters_saved import name_of_base
-from numembed.models.catalogue import facts_of, model, random_twin, reference_of
-from numembed.models.checkpoints import folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
-from numembed.models.folders import checked_folder, digest_of_folder
-from numembed.models.language import language_loss, predicts_tokens
-from numembed.models.merged_folders import merge_folders
-from numembed.models.merged_tensors import Merge
-from numembed.models.number_texts import LONGEST, SHORTEST, reading, text_pairs
-from numembed.models.publishing import is_whole
-from numembed.models.scratch_encoder import EncoderRecipe
-from numembed.models.scratch_lm import LanguageRecipe, pretrain
+from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder
+from numembed.models.adapters.saved import name_of_base
+from numembed.models.builtin import models as scratch
+from numembed.models.builtin.encoder import EncoderRecipe
+from numembed.models.builtin.language_model import LanguageRecipe, pretrain
+from numembed.models.builtin.texts import LONGEST, SHORTEST, reading, text_pairs
+from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.encoders.weight_swap import AdaptedFolder
+from numembed.models.files.folders import checked_folder, digest_of_folder
+from numembed.models.files.publish import is_whole
+from numembed.models.merging.folders import merge_folders
+from numembed.models.merging.tensors import Merge
+from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import LocalWeights, LoraWeights, ModelSpec, ScratchWeights
-from numembed.results import ResultStore
-from numembed.run import run
+from numembed.runs.study_run import run
 from numembed.sequences.sets import make_sequences
-from numembed.settings import Settings
-from numembed.splits import NEW, PAPER
-from numembed.store import VectorStore
-from numembed.study import Study
+from numembed.sequences.splits import NEW, PAPER
+from numembed.storage.vectors import VectorStore
+from numembed.studies.cost import cost_of
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.children import killed, started
 from tests.lora import write_adapter
 

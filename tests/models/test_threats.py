@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from numembed.errors import ModelUnavailable
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import folder_of, known_folder, resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
-from numembed.models.folders import checked_folder
+from numembed.core.errors import ModelUnavailable
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.files.folders import checked_folder
+from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import LocalWeights
 from tests import architectures, tiny
 from tests.offline import OFFLINE

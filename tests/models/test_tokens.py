@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from numembed.errors import ModelUnavailable
-from numembed.models.catalogue import model
-from numembed.models.checkpoints import resolve
-from numembed.models.encoders import LoadedModel, SentenceEncoder
+from numembed.core.errors import ModelUnavailable
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.tokens import TokenCount, count_tokens, max_tokens, refuse_endless
+from numembed.models.resolve import resolve
 from numembed.models.spec import Loading, ModelSpec
-from numembed.models.tokens import TokenCount, count_tokens, max_tokens, refuse_endless
-from numembed.paper import paper_study
+from numembed.paper.protocol import paper_study
 from tests import architectures, tiny
 from tests.offline import OFFLINE
 

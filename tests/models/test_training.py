@@ -14,20 +14,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, Cancelled, ModelUnavailable, NumembedError, StoreFull, TooLarge, TrainingFailed
-from numembed.models.adapter_check import check_adapter
-from numembed.models.adapters_saved import Reading, Recipe, SavedAdapter, reserved_place, saved_adapter
-from numembed.models.catalogue import BUNDLED, model
-from numembed.models.checkpoints import bundled_folder
-from numembed.models.folders import digest_of_folder
-from numembed.models.loading import load
-from numembed.models.lora import AdaptedModel, contrastive_loss, targets_in
-from numembed.models.merged_folders import fold_folder
-from numembed.models.publishing import is_whole
+from numembed.core.errors import (
+    BadChoice,
+    Cancelled,
+    ModelUnavailable,
+    NumembedError,
+    StoreFull,
+    TooLarge,
+    TrainingFailed,
+)
+from numembed.core.settings import Settings
+from numembed.models.adapters.compatibility import check_adapter
+from numembed.models.adapters.saved import Reading, Recipe, SavedAdapter, reserved_place, saved_adapter
+from numembed.models.catalogue.names import BUNDLED, model
+from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.publish import is_whole
+from numembed.models.loading.loader import load
+from numembed.models.merging.folders import fold_folder
+from numembed.models.resolve import bundled_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
-from numembed.models.training import check_room, memory_needed, train_adapters
-from numembed.settings import Settings
-from numembed.splits import split_called, training_batch
+from numembed.models.training.lora import AdaptedModel, contrastive_loss, targets_in
+from numembed.models.training.train import check_room, memory_needed, train_adapters
+from numembed.sequences.splits import split_called, training_batch
 from tests import architectures, tiny
 from tests.lora import run_away
 

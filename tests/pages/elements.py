@@ -8,10 +8,10 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.models.encoders import LoadedModel
-from numembed.settings import Settings
-from numembed.worker import run_job
+from numembed.core.settings import Settings
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.runs.jobs import JobTable
+from numembed.runs.worker import run_job
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(f"pages/{page.name}" for page in (ROOT / "pages").glob("*.py"))

@@ -6,7 +6,7 @@ import json
 
 from streamlit.testing.v1 import AppTest
 
-from numembed.models.rows import read_rows
+from numembed.models.catalogue.entries import read_rows
 from tests.pages.elements import protos
 
 ROWS = read_rows()

@@ -7,10 +7,10 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.models.catalogue import model
-from numembed.settings import Settings
-from numembed.study import Study
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.runs.jobs import JobTable
+from numembed.studies.study import Study
 from tests.pages.elements import charts, plain, protos, told, walk, work_off
 from tests.pages.light import heavy_after
 
@@ -20,7 +20,7 @@ CHARTS = 4  # of the page as it opens
 @pytest.fixture
 def page(app: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page with the results of two baselines on a small study, and few seeds."""
-    monkeypatch.setattr("numembed.analysis.clusterers.default_seeds", lambda n: 3)
+    monkeypatch.setattr("numembed.analysis.clusters.clusterers.default_seeds", lambda n: 3)
     monkeypatch.setattr("numembed.examinations.grouping.default_seeds", lambda n: 3)
     app.query_params["models"] = ["last_digits", "string_length"]
     app.query_params["families"] = ["even", "odd", "primes"]
@@ -116,7 +116,7 @@ def test_any_text_is_answered_in_a_sentence(page: AppTest, settings: Settings, t
 def test_an_older_result_is_looked_at_on_a_click(
     page: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from numembed import results
+    from numembed.studies import results
 
     true_key = results._key
     monkeypatch.setattr(

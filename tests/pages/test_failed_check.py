@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.settings import Settings
+from numembed.core.settings import Settings
 from tests import tiny
 from tests.pages.elements import told, work_off
 

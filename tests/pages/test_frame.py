@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from numembed.errors import BadChoice, NumembedError
+from numembed.core.errors import BadChoice, NumembedError
 from tests.pages.elements import PAGES, ROOT, opened, plain
 from tests.pages.visit import Visit
 
@@ -15,7 +15,7 @@ from tests.pages.visit import Visit
 def framed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What grows by one entry whenever app.py has run to its end."""
     ends: list[str] = []
-    monkeypatch.setattr("ui.frame.settle", lambda: ends.append("settled"))
+    monkeypatch.setattr("ui.shared.frame.settle", lambda: ends.append("settled"))
     return ends
 
 
@@ -62,9 +62,9 @@ def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> 
 @pytest.mark.parametrize(
     ("page", "button", "part"),
     [
-        ("pages/compare.py", "run", "ui.running.watch"),
-        ("pages/merge.py", "climb", "ui.merge_running.watch_ladder"),
-        ("pages/models.py", "clear", "ui.own_model.own_model"),
+        ("pages/compare.py", "run", "ui.shared.run_progress.watch"),
+        ("pages/merge.py", "climb", "ui.merge.progress.watch_ladder"),
+        ("pages/models.py", "clear", "ui.models.own_model.own_model"),
     ],
 )
 def test_an_error_after_a_click_is_one_sentence(

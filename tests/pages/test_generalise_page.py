@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.paper import paper_study
-from numembed.settings import Settings
+from numembed.core.settings import Settings
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
 from tests.pages.elements import charts, opened, protos, told, work_off
 from tests.pages.light import heavy_after
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.settings import Settings
-from numembed.study import examined_key, stored_result, stored_warning
+from numembed.core.settings import Settings
+from numembed.paper.protocol import paper_study
+from numembed.studies.results import ResultStore
+from numembed.studies.study import examined_key, stored_result, stored_warning
 from tests.pages.elements import charts, opened, work_off
 
 PAGE = "pages/maps.py"

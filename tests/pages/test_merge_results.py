@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.ladder.designs import named_places
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
-from numembed.ladder.paths import KINDS
-from numembed.results import ResultStore
-from numembed.settings import Settings
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.redrawn import named_places
+from numembed.runs.jobs import JobTable
+from numembed.studies.results import ResultStore
 from tests.ladder.bases import stored_on
 from tests.ladder.made import SENTENCE, made_result
 from tests.ladder.test_redrawn_windows import with_redrawn
@@ -162,7 +162,7 @@ def test_where_this_page_is_the_visits_first_a_model_goes_to_compare_too(app: Ap
 @pytest.mark.slow
 def test_every_place_of_every_path_can_be_saved_by_a_command_that_exists(home: Path) -> None:
     from numembed.cli import _parser
-    from ui.merge_saving import save_command
+    from ui.merge.save_model import save_command
 
     whole = Ladder(paths=tuple(KINDS))
     for arm in made_result(whole).arms:
@@ -186,7 +186,7 @@ def real(settings: Settings, tiny_model: Path, tmp_path: Path) -> LadderResult:
 
 def on_its_page(app: AppTest, found: LadderResult, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """Open the page with this ladder as the visitor's choice."""
-    monkeypatch.setattr("ui.merge.choose", lambda: found.ladder)
+    monkeypatch.setattr("ui.merge.choice.choose", lambda: found.ladder)
     return opened(app, PAGE)
 
 
@@ -255,9 +255,9 @@ def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
 
 
 ANSWERED = """
-from numembed.ladder.ladder import Ladder, ladder_key
-from numembed.results import ResultStore
-from numembed.settings import read_settings
+from numembed.merge_experiment.experiment import Ladder, ladder_key
+from numembed.studies.results import ResultStore
+from numembed.core.settings import read_settings
 from tests.ladder.made import made_result
 with ResultStore(read_settings().app_db) as results:
     results.put(ladder_key(Ladder()), made_result(Ladder()).as_json())

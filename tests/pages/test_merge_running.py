@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable, ModelProgress
-from numembed.ladder.ladder import Ladder, LadderResult, ladder_key
-from numembed.ladder.paths import KINDS
-from numembed.ladder.run import ladder_rows
-from numembed.models.adapters_saved import Reading
-from numembed.models.catalogue import model
-from numembed.models.scratch import usual_recipe
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.run import ladder_rows
+from numembed.models.adapters.saved import Reading
+from numembed.models.builtin.models import usual_recipe
+from numembed.models.catalogue.names import model
 from numembed.models.spec import LocalWeights
-from numembed.results import ResultStore
-from numembed.sequences.families import family
-from numembed.settings import Settings
-from numembed.splits import split_called
+from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.sequences.families.family import family
+from numembed.sequences.splits import split_called
+from numembed.studies.results import ResultStore
 from tests.pages.elements import charts, opened, plain, protos, told, walk, work_off
-from ui.asked import waiting_told
-from ui.merge import FURTHER
-from ui.merge_running import parts_of, share_and_left
-from ui.merge_splits import LONGEST_RUNS
+from ui.merge.choice import FURTHER
+from ui.merge.progress import parts_of, share_and_left
+from ui.merge.splits import LONGEST_RUNS
+from ui.shared.run_titles import waiting_told
 
 PAGE = "pages/merge.py"
 STEPS = Ladder().recipe.steps
@@ -32,7 +32,7 @@ STEPS = Ladder().recipe.steps
 
 def offered(monkeypatch: pytest.MonkeyPatch, base: object) -> str:
     """Let the list offer what a visitor types; AppTest can only choose from the list."""
-    monkeypatch.setattr("ui.merge._BASES", ["all-MiniLM-L6-v2", str(base)])
+    monkeypatch.setattr("ui.merge.choice._BASES", ["all-MiniLM-L6-v2", str(base)])
     return str(base)
 
 

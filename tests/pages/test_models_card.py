@@ -9,14 +9,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.models.catalogue import model
-from numembed.models.check import Finding, ModelCheck
-from numembed.models.rows import Row
+from numembed.core.settings import LIMITS, Settings
+from numembed.models.catalogue.entries import Row
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.checks import Finding, ModelCheck
 from numembed.models.spec import ModelSpec
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.settings import LIMITS, Settings
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
+from numembed.studies.results import ResultStore
 from tests.pages.elements import opened, told, work_off
 from tests.pages.models_page import REFUSED, ROWS, RUN, compared, show, tables
 
@@ -219,7 +219,7 @@ def test_a_refused_row_says_why_and_cannot_be_added(page: AppTest, row: Row) -> 
 
 
 def test_the_plain_model_of_a_row_is_what_the_card_starts_from() -> None:
-    from ui.catalogue import spec_of
+    from ui.models.catalogue import spec_of
 
     assert all(spec_of(row) == model(row.name) for row in RUN)
     assert all(isinstance(spec_of(row), ModelSpec) for row in REFUSED)

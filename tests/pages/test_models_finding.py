@@ -9,9 +9,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from numembed.models.rows import Row
-from numembed.paper import published
-from numembed.results import ResultStore
+from numembed.models.catalogue.entries import Row
+from numembed.paper.protocol import published
+from numembed.studies.results import ResultStore
 from tests.pages.elements import opened, told
 from tests.pages.light import heavy_after
 from tests.pages.models_page import ROWS, RUN, show, tables

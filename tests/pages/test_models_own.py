@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from numembed.models.catalogue import model
+from numembed.models.catalogue.names import model
 from tests.lora import write_adapter
 from tests.pages.elements import opened, told
 from tests.pages.models_page import compared, tables

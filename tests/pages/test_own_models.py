@@ -7,14 +7,14 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable, ModelProgress
-from numembed.models import scratch
-from numembed.models.publishing import is_whole
-from numembed.models.scratch_encoder import EncoderRecipe
-from numembed.paper import paper_study
-from numembed.results import ResultStore
-from numembed.settings import Settings
-from numembed.study import stored_results
+from numembed.core.settings import Settings
+from numembed.models.builtin import models as scratch
+from numembed.models.builtin.encoder import EncoderRecipe
+from numembed.models.files.publish import is_whole
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.studies.results import ResultStore
+from numembed.studies.study import stored_results
 from tests.pages.elements import plain, protos, work_off
 
 SHORT = EncoderRecipe(steps=3, batch=6, shortest=8, longest=12)  # the same program, a poor model

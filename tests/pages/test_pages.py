@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.paper import paper_study
-from numembed.settings import Settings
-from numembed.study import Study
+from numembed.core.settings import Settings
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
+from numembed.studies.study import Study
 from tests import tiny
 from tests.pages.elements import PAGES, charts, opened, plain, protos, work_off
 from tests.pages.visit import Visit
@@ -265,7 +265,7 @@ def test_a_fault_is_logged_without_secrets(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("planted-secret-token and hf_" + "A" * 30)
 
-    monkeypatch.setattr("ui.before.cost_of", broken)
+    monkeypatch.setattr("ui.compare.cost_preview.cost_of", broken)
     app.run()
     assert "numembed has a fault on this page" in app.error[0].value
     assert "ValueError: [secret] and [secret]" in caplog.text and "planted" not in caplog.text + str(app.main)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.claims import CLAIMS, judged
-from numembed.models.catalogue import CATALOGUE, model
-from numembed.paper import TABLE_2, PublishedScore, paper_study
-from numembed.results import ResultStore
-from numembed.settings import read_settings
-from numembed.study import USUAL_DESIGNS, design_key
-from numembed.tables import facts_of_line, figure_number, own_line, own_results
+from numembed.core.settings import read_settings
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.paper.claims import CLAIMS, judged
+from numembed.paper.comparison import facts_of_line, figure_number, own_line, own_results
+from numembed.paper.protocol import TABLE_2, PublishedScore, paper_study
+from numembed.studies.results import ResultStore
+from numembed.studies.study import USUAL_DESIGNS, design_key
 from tests.pages.elements import charts, opened, plain, protos, told
 from tests.pages.light import heavy_after
 from tests.test_claims import store_as_run

@@ -7,8 +7,8 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.sequences.perturbations import PERTURBATIONS, variants
-from numembed.settings import Settings
+from numembed.core.settings import Settings
+from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from tests.pages.elements import charts, opened, protos, told, work_off
 
 PAGE = "pages/robustness.py"

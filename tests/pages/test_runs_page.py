@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.jobs import JobTable
-from numembed.ladder.ladder import Ladder
-from numembed.ladder.recipes import recipe_for
-from numembed.models.catalogue import model
-from numembed.paper import paper_study
-from numembed.settings import Settings
-from numembed.splits import split_called
-from numembed.store import VectorStore
-from numembed.study import EXAMINATIONS
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.recipes import recipe_for
+from numembed.models.catalogue.names import model
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
+from numembed.sequences.splits import split_called
+from numembed.storage.vectors import VectorStore
+from numembed.studies.study import EXAMINATIONS
 from tests.ladder.bases import small_ladder
 from tests.pages.elements import opened, walk, work_off
 

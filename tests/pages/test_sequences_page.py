@@ -7,8 +7,8 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from numembed.core.settings import Settings
 from numembed.sequences.matching import MATCHINGS
-from numembed.settings import Settings
 from tests.pages.elements import charts, opened, told, work_off
 
 PAGE = "pages/sequences.py"

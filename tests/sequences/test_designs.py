@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
-from numembed.errors import BadChoice, NumembedError, TooLarge, UnknownName
-from numembed.sequences.designs import redrawn, window_starts
-from numembed.sequences.families import Family, family
+from numembed.core.errors import BadChoice, NumembedError, TooLarge, UnknownName
+from numembed.sequences.families.family import Family, family
+from numembed.sequences.redrawn_windows import redrawn, window_starts
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
 
 PAPER = ["consecutive", "even", "odd", "primes", "recaman", "composites"]

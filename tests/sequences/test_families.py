@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from numembed.errors import BadChoice, NumembedError, TooLarge, UnknownName
-from numembed.sequences.families import Family, family, whole_number
-from numembed.sequences.sieves import SHORTEST
-from numembed.settings import LIMITS
+from numembed.core.errors import BadChoice, NumembedError, TooLarge, UnknownName
+from numembed.core.settings import LIMITS
+from numembed.sequences.families.family import Family, family, whole_number
+from numembed.sequences.families.sieves import SHORTEST
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_the_prime_like_control_is_as_dense_as_the_primes() -> None:
 
 def test_near_families_need_no_sympy() -> None:
     code = (
-        "import sys\nfrom numembed.sequences.families import FAMILIES, family\n"
+        "import sys\nfrom numembed.sequences.families.family import FAMILIES, family\n"
         "for entry in FAMILIES:\n"
         "    if entry.facts['group'] == 'paper': family(entry.name).terms(0, 200)\n"
         "family('primes').terms(500_000, 50)\n"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.analysis.significance import holm
-from numembed.errors import TooLarge
+from numembed.analysis.inference.permutation_test import holm
+from numembed.core.errors import TooLarge
 from numembed.figures.leakage import clue_figure, shared_figure
-from numembed.paper import PAPER_FAMILIES
+from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.leakage import MOST_ROWS, Clue, leakage
 from numembed.sequences.matching import matched
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numembed.errors import BadChoice, NumembedError, UnknownName
-from numembed.paper import PAPER_FAMILIES
-from numembed.sequences.designs import redrawn
-from numembed.sequences.families import FAMILIES, family
+from numembed.core.errors import BadChoice, NumembedError, UnknownName
+from numembed.paper.protocol import PAPER_FAMILIES
+from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS, matched, matching_sentence
-from numembed.sequences.perturbations import perturb
+from numembed.sequences.perturbations.terms import perturb
+from numembed.sequences.redrawn_windows import redrawn
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
 
 PAPER = make_sequences(PAPER_FAMILIES)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from numembed.errors import BadChoice, NumembedError, TooLarge, UnknownName
-from numembed.sequences.families import FAMILIES, Family, family
+from numembed.core.errors import BadChoice, NumembedError, TooLarge, UnknownName
+from numembed.core.settings import LIMITS
+from numembed.sequences.families.family import FAMILIES, Family, family
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, numbers_in
-from numembed.settings import LIMITS
 
 PAPER = ["consecutive", "even", "odd", "primes", "recaman", "composites"]
 integers = st.one_of(st.integers(-1_000, 1_000), st.integers(-(10**60), 10**60))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numembed.explain import Explanation
+from numembed.examinations.clusters.compute import Explanation
 from numembed.models.spec import ModelSpec
-from numembed.results import ResultStore
-from numembed.study import Study, explain_key
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study, explain_key
 
 
 def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:

@@ -1,0 +1,1 @@
+"""Clusterings, what they agree with, and neighbours."""

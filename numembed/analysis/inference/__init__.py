@@ -1,0 +1,1 @@
+"""Permutation tests, intervals and effects: how sure a number is."""

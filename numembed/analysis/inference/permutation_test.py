@@ -1,0 +1,183 @@
+"""Is a score more than chance? Permutation tests, vectorised and seeded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.analysis.inference.permuted_scores import TIE, distances_of, permuted_davies_bouldin, permuted_silhouettes
+from numembed.analysis.inference.ring_permutations import ring_davies_bouldin, ring_silhouettes, rings, same_make_up
+from numembed.analysis.metrics import (
+    Distance,
+    Labels,
+    Matrix,
+    centred,
+    counts_of,
+    davies_bouldin,
+    davies_bouldin_note,
+    silhouette,
+    undefined_reason,
+)
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import LIMITS
+
+Metric = Literal["silhouette", "davies_bouldin"]  # with a test of its own
+_PRODUCTS_UP_TO, _RINGS_UP_TO = 500, 5_000  # sequences; between them labels are carried around rings
+_NOTHING_TO_SHUFFLE = (
+    "each group holds sequences of one family only, so that no shuffle inside a group changes anything"
+)
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """A score held against the same vectors with shuffled families."""
+
+    observed: float
+    p: float  # share of shuffles, the observed one included, that score at least as well
+    null_mean: float
+    null_low: float  # 2.5% of the shuffles lie below
+    null_high: float  # 2.5% above
+    permutations: int
+    note: str = ""
+    z: float = math.nan  # (observed − null_mean) / standard deviation of the shuffles; NaN where they are all equal
+
+
+def permutation_test(
+    matrix: Matrix,
+    labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    permutations: int | None = None,
+    seed: int = 0,
+    within: Labels | None = None,
+    metric: Metric = "silhouette",
+    progress: Progress = silent,
+) -> PermutationTest:
+    """Return the permutation test of a score, towards its better side; NaN with a note where it is undefined.
+
+    A silhouette is better higher, a Davies–Bouldin index (of Euclidean distances, whatever ``distance``) lower. Where
+    two groups share one centre the latter leaves them out and has no test; shuffles that come near this give it a long
+    tail, so that its p tells more than its z.
+
+    ``within`` (n,) names a group of each sequence, such as its window: families then change places only inside a
+    group, and what the groups stand for, such as the size of the numbers, is the same in every shuffle.
+    From 501 to 5,000 sequences labels are carried around rings, and there are as many shuffles as whole rings hold,
+    ``permutations`` or more. Phipson and Smyth 2010 (the observed labelling counts); Anderson and ter Braak 2003
+    (restricted shuffles).
+    """
+    if metric == "davies_bouldin":
+        distance = "euclidean"
+    reason = undefined_reason(matrix, labels, distance=distance)
+    if reason or (metric == "davies_bouldin" and (reason := davies_bouldin_note(matrix, labels))):
+        return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
+    n, own = len(labels), np.unique(labels, return_inverse=True)[1]
+    strata = np.zeros_like(own) if within is None else _groups_of(within, n)
+    score = partial(silhouette, distance=distance) if metric == "silhouette" else davies_bouldin
+    if not _any_change(own, strata):
+        observed = score(matrix, labels)
+        return PermutationTest(observed, math.nan, math.nan, math.nan, math.nan, 0, _NOTHING_TO_SHUFFLE)
+    even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
+    rounds = permutations or default_permutations(n, metric, even=even)
+    if even:
+        found = rings(own, strata, rounds, seed=seed)
+        observed = score(matrix, labels)
+        if metric == "silhouette":
+            null = ring_silhouettes(distances_of(matrix, distance), found, progress=progress)
+        else:
+            null = ring_davies_bouldin(centred(matrix), found, progress=progress)
+    else:
+        repeated = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
+        if metric == "silhouette":
+            values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
+        else:
+            values = permuted_davies_bouldin(matrix, repeated, progress=progress)
+        observed, null = float(values[0]), values[1:]
+    as_good = null >= observed - TIE if metric == "silhouette" else null <= observed * (1 + TIE)
+    low, high = np.quantile(null, (0.025, 0.975))
+    p = (1 + int(np.count_nonzero(as_good))) / (1 + len(null))
+    mean, spread = float(null.mean()), float(null.std())
+    z = (observed - mean) / spread if spread > TIE else math.nan
+    return PermutationTest(observed, p, mean, float(low), float(high), len(null), z=z)
+
+
+def shuffled(
+    labels: NDArray[np.int32], within: NDArray[np.integer], rounds: int, *, seed: int = 0
+) -> NDArray[np.int32]:
+    """Return (1 + rounds, n): the labels as they are, then shuffled inside each group of ``within`` (n,)."""
+    repeated = np.broadcast_to(labels, (1 + rounds, len(labels))).copy()
+    drawn = np.random.default_rng(seed)
+    for group in np.unique(within):
+        columns = np.flatnonzero(within == group)
+        repeated[1:, columns] = drawn.permuted(repeated[1:, columns], axis=1)
+    return repeated
+
+
+def _groups_of(within: Labels, n: int) -> NDArray[np.integer]:
+    if len(within) != n:
+        raise ValueError(f"one group is needed for each of {n} sequences, got {len(within)}")
+    return np.asarray(np.unique(within, return_inverse=True)[1])
+
+
+def _any_change(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
+    """Return whether some group holds two families, so that a shuffle can differ from what was observed."""
+    pairs = np.unique(np.stack([strata, own]), axis=1)
+    return bool(len(np.unique(pairs[0])) < pairs.shape[1])
+
+
+def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Return the p values adjusted for their number, in the same order; None stays None and does not count.
+
+    All that stay at or below 0.05 may be believed together: the chance of even one false one is at most 5%,
+    however the tests depend on each other. Holm 1979.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    (0.03, 0.06, None, 0.06)
+    """
+    given = [(p, at) for at, p in enumerate(ps) if p is not None and not math.isnan(p)]
+    if any(not 0 <= p <= 1 for p, _ in given):
+        raise ValueError(f"p values lie between 0 and 1, got {[p for p, _ in given]}")
+    adjusted, highest = list(ps), 0.0
+    for rank, (p, at) in enumerate(sorted(given)):
+        highest = max(highest, min(1.0, (len(given) - rank) * p))
+        adjusted[at] = highest
+    return tuple(adjusted)
+
+
+def smallest_p(labels: Labels, within: Labels | None = None) -> float:
+    """Return the smallest p that shuffles of these labels (n,), inside groups (n,), can give, however clear it is.
+
+    It is the share of shuffles that part the same from the same as the labels do: where families are as large, one
+    may stand for the other. Above 0.05 there are too few sequences to tell anything.
+
+    >>> round(smallest_p(np.array([0, 0, 1, 1])), 2), round(smallest_p(np.arange(24) // 4), 9)
+    (0.33, 0.0)
+    """
+    _, own = np.unique(labels, return_inverse=True)
+    strata = np.zeros_like(own) if within is None else _groups_of(within, len(own))
+    counts = counts_of(strata, own)
+    alike = np.unique(counts, axis=1, return_counts=True)[1]  # families with as many sequences in every group
+    ways = sum(_log_factorial(row.sum()) - sum(map(_log_factorial, row)) for row in counts)
+    return round(math.exp(min(0.0, sum(map(_log_factorial, alike)) - ways)), 12)
+
+
+def _log_factorial(count: int) -> float:
+    return math.lgamma(int(count) + 1)
+
+
+def default_permutations(n: int, metric: Metric = "silhouette", *, even: bool = True) -> int:
+    """Return how many shuffles n sequences get: fewer where one costs more, so that a test stays within seconds.
+
+    ``even``: whether all groups hold as many sequences of each family, so that rings can stand for products.
+
+    >>> default_permutations(24), default_permutations(2_400), default_permutations(20_000)
+    (9999, 9999, 199)
+    """
+    if n <= _PRODUCTS_UP_TO or (even and metric == "silhouette" and n <= _RINGS_UP_TO):
+        return 9_999
+    return 999 if n <= _RINGS_UP_TO else 199

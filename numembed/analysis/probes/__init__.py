@@ -1,0 +1,1 @@
+"""Simple classifiers that are asked about held-out vectors."""

@@ -1,0 +1,1 @@
+"""How far two sets of vectors for the same texts differ."""

@@ -1,0 +1,145 @@
+"""The verbs that list what there is."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+import time
+
+from numembed.analysis.metrics import METRICS
+from numembed.cli.printing import Row, print_lines, print_rows, print_table
+from numembed.core.errors import BadChoice
+from numembed.core.settings import Settings
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue.names import CATALOGUE, ENDPOINT, model
+from numembed.models.hub.snapshots import code_digests
+from numembed.models.spec import HubWeights
+from numembed.paper.claims import CLAIMS, judged
+from numembed.paper.comparison import model_rows, own_line, own_results
+from numembed.paper.protocol import TABLE_2
+from numembed.paper.verdicts import OPEN
+from numembed.runs.jobs import JobTable
+from numembed.sequences.families.family import FAMILIES, family
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+
+_AGREEMENT = ("model", "silhouette_families", "paper_silhouette_families", "difference", "redrawn_low", "redrawn_high",
+              "inside", "p", "davies_bouldin_families", "paper_davies_bouldin_families")  # fmt: skip
+
+
+def families(options: argparse.Namespace, settings: Settings) -> int:
+    """List the families of sequences."""
+    rows = []
+    for entry in FAMILIES:
+        chosen = family(entry.name)
+        first = ", ".join(map(str, chosen.terms(0, 8)))
+        rows.append({"name": entry.name, "title": chosen.title, "oeis": chosen.oeis, "first_terms": first})
+    return print_rows(rows, options)
+
+
+def models(options: argparse.Namespace, settings: Settings) -> int:
+    """List the catalogue, the endpoints and the baselines."""
+    rows: list[Row] = [
+        {
+            "name": row.name, "kind": "model", "repo": row.repo, "revision": row.revision,
+            "parameters_millions": row.parameters_millions, "dimension": row.dimension, "max_tokens": row.max_tokens,
+            "family": row.family, "licence": row.licence, "download_gb": row.download_gb, "note": row.refused,
+        }
+        for row in CATALOGUE.values()
+    ]  # fmt: skip
+    rows += [{"name": ENDPOINT + name, "kind": "endpoint", "note": ""} for name in settings.endpoints]
+    rows += [{"name": entry.name, "kind": "baseline", "note": entry.summary} for entry in BASELINES]
+    return print_rows(rows, options)
+
+
+def code(options: argparse.Namespace, settings: Settings) -> int:
+    """Print what the operator would add to operator.toml after reading a model's program code."""
+    spec = model(options.model)
+    code, _, revision = (options.code or spec.loading.remote_code).partition("@")
+    if not isinstance(spec.weights, HubWeights) or not revision:
+        raise BadChoice(f"{spec.name} needs no program code of its own. Name another with --code owner/name@commit.")
+    files = code_digests(code, revision, settings)
+    print(f"# Read these files first: {settings.hub}/{code}/tree/{revision}")
+    print(f'[remote_code."{spec.weights.repo}"]\ncode = "{code}@{revision}"')
+    print("files = { " + ", ".join(f'"{name}" = "{sha256}"' for name, sha256 in files.items()) + " }")
+    return 0
+
+
+def metrics(options: argparse.Namespace, settings: Settings) -> int:
+    """List the scores and what they mean."""
+    facts = ("higher_is_better", "bounds", "chance")
+    return print_rows(
+        [
+            {"name": entry.name, "title": entry.title}
+            | {fact: entry.facts[fact] for fact in facts}
+            | {"bounds": [None if math.isinf(bound) else bound for bound in entry.facts["bounds"]]}
+            | {"help": entry.summary}
+            for entry in METRICS
+        ],
+        options,
+    )
+
+
+def runs(options: argparse.Namespace, settings: Settings) -> int:
+    """List the newest runs."""
+    with JobTable(settings.app_db) as jobs:
+        rows = [
+            {
+                "id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
+                "asked_by": job.asked_by, "state": job.state, "seconds": job.seconds, "error": job.error,
+                "study": json.loads(job.study_json),
+            }
+            for job in jobs.recent()
+        ]  # fmt: skip
+    if not options.json:
+        rows = [{key: value for key, value in row.items() if key != "study"} for row in rows]
+    return print_rows(rows, options)
+
+
+def store(options: argparse.Namespace, settings: Settings) -> int:
+    """List what vectors are stored, after deleting those that the call names."""
+    with VectorStore(settings.cache_db) as vectors:
+        if options.delete:
+            keys = [stored.key for stored in vectors.models() if options.delete in (stored.name, stored.key, "all")]
+            if not keys:
+                raise BadChoice(f"The store holds nothing of {options.delete[:80]!r}. See: numembed store")
+            gone = sum(vectors.delete(key) for key in keys)
+            print(f"numembed: {gone:,} vectors deleted.", file=sys.stderr)
+        return print_rows([dataclasses.asdict(stored) for stored in vectors.models()], options)
+
+
+def paper(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the paper's claims with their verdicts, and its scores beside what was run here."""
+    with ResultStore(settings.app_db) as results:
+        own = own_results(results)
+    ours = judged([own_line(result) for result in own])
+    for claim, found, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
+        if options.json:
+            facts = {"part": "claim"} | {
+                name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")
+            }
+            print_lines([facts | {"table_2": dataclasses.asdict(found), "here": dataclasses.asdict(here)}])
+        else:
+            print(f"{claim.question} The claim {found.word}." if found.word != OPEN else f"{claim.question} It {OPEN}.")
+            print(f"  “{claim.quotation}” ({claim.section})\n  {found.sentence} {found.detail}".rstrip())
+            print(f"  On the runs here: {here.word}. {here.sentence}\n")
+    rows = model_rows(own)
+    if options.json:
+        print_lines(rows)
+    else:
+        print_table([{name: row[name] for name in _AGREEMENT} for row in rows])
+    return 0
+
+
+def prime(options: argparse.Namespace, settings: Settings) -> int:
+    """Do the slow things of a first run now."""
+    from numembed.analysis.maps.projections import warm_umap
+    from numembed.models.resolve import bundled_is_genuine
+
+    began = time.monotonic()
+    bundled_is_genuine()
+    warm_umap(settings.compiled)
+    return print_rows([{"ready": True, "seconds": round(time.monotonic() - began, 1)}], options)

@@ -1,0 +1,249 @@
+"""The verbs about adapters and merges: adapt, merge, and the ladder of both."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numembed.cli.printing import print_lines, print_rows, print_table
+from numembed.cli.studies import progress_bar, user_name
+from numembed.core.errors import BadChoice, NumembedError
+from numembed.core.progress import Progress
+from numembed.core.serialization import as_plain
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, Ladder, LadderResult
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.recipes import recipe_for
+from numembed.merge_experiment.results import Redrawn
+from numembed.merge_experiment.text import main_split
+from numembed.models.adapters.saved import LOSSES, Recipe
+from numembed.models.catalogue.names import model
+from numembed.models.merging.methods import MERGES
+from numembed.runs.jobs import JobTable
+from numembed.sequences.splits import Split, split_called
+
+if TYPE_CHECKING:
+    from numembed.models.merging.folders import Saved
+    from numembed.models.merging.tensors import Merge
+
+FOLD = "fold"  # beside the merges: an adapter into its base
+OPTIONS = ("t", "scale", "density", "fallback", "seed", "base_weight")  # of merges, that the command line takes
+TRAININGS = ("others", "paper")
+_TABLE = ("arm", "spearman", "cka", "update_relative")
+_SCORES = ("silhouette", "p", "accuracy")
+
+
+def adapt(options: argparse.Namespace, settings: Settings) -> int:
+    """Train adapters, or find those that are trained, and print where they lie."""
+    from numembed.merge_experiment.run import adapters_folder
+    from numembed.models.save import base_named
+    from numembed.models.training.train import train_adapters
+
+    recipe = recipe_of(options)
+    base = base_named(options.base or USUAL_BASE, settings)
+    place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
+    found = train_adapters(base, recipe, place, settings=settings, progress=_told("Training"))
+    return print_rows(
+        [
+            {
+                "seed": one.seed, "step": one.step, "loss": one.readings[-1].loss,
+                "silhouette_before": one.readings[0].silhouette, "silhouette": one.silhouette,
+                "folder": str(one.folder),
+            }
+            for one in found
+        ],
+        options,
+    )  # fmt: skip
+
+
+def merge(options: argparse.Namespace, settings: Settings) -> int:
+    """Merge models, or fold an adapter into its base, and print what was written."""
+    from numembed.models.save import base_named, save_merge
+
+    if options.method == FOLD:
+        saved = _folded(options, settings)
+    else:
+        base = base_named(options.base, settings) if options.base else None
+        saved = save_merge(
+            merge_of(options), options.parts, Path(options.out), base=base, settings=settings,
+            progress=_told("Merging"),
+        )  # fmt: skip
+    row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
+    return print_rows([row], options)
+
+
+def merge_of(options: argparse.Namespace) -> Merge:
+    """Return the merge that was asked for, with what was named on the command line."""
+    from numembed.models.merging.tensors import Merge
+
+    chosen = {name: getattr(options, name) for name in OPTIONS}
+    return Merge(
+        options.method, options.space or "", "flat" if options.flat else "tensor", tuple(options.weights or ()),
+        tuple((name, value) for name, value in chosen.items() if value is not None),
+    )  # fmt: skip
+
+
+def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
+    from numembed.models.save import base_named, save_fold
+
+    others = [name for name in (*OPTIONS, "space", "flat", "weights") if name != "scale"]
+    named = {name: getattr(options, name) for name in others}
+    if given := [name for name, value in named.items() if value is not None and value is not False]:
+        raise BadChoice(
+            f"fold takes no --{given[0].replace('_', '-')}: it adds one adapter to its base, --scale times."
+        )
+    if not options.base or len(options.parts) != 1:
+        raise BadChoice("An adapter is folded into its base: give --base and one adapter with --parts.")
+    return save_fold(
+        options.parts[0], base_named(options.base, settings), Path(options.out), settings=settings,
+        scale=1.0 if options.scale is None else options.scale, progress=_told("Folding"),
+    )  # fmt: skip
+
+
+def ladder(options: argparse.Namespace, settings: Settings) -> int:
+    """Climb a ladder: train, merge, score, and print the arms with the verdict."""
+    from numembed.merge_experiment.run import ladder_rows, run_ladder
+    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.storage.vectors import VectorStore
+    from numembed.studies.results import ResultStore
+
+    asked = ladder_of(options)
+    began, state, error = time.monotonic(), "cancelled", ""
+    try:
+        with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+            found = run_ladder(
+                asked, vectors=vectors, results=results, loaded=LoadedModel(settings), settings=settings,
+                report=progress_bar(ladder_rows(asked)),
+            )  # fmt: skip
+        state = "done"
+    except NumembedError as told:
+        state, error = "failed", settings.redact(str(told))
+        raise
+    finally:
+        with JobTable(settings.app_db) as jobs:
+            seconds = time.monotonic() - began
+            jobs.record(asked, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
+    if options.out:
+        write_ladder(Path(options.out), found)
+    if options.json:
+        print_lines([arm.as_row() for arm in found.arms])
+        print_lines([{"comparison": vars(one) | {"retention": list(one.retention)}} for one in _known(found)])
+        print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in found.redrawn])
+        print_lines([{"verdict": sentence} for sentence in (*found.sentences, *found.redrawn_sentences)])
+        return 0
+    split = main_split(found)
+    columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
+    print_table([{name: row.get(name) for name in columns} for row in (arm.as_row() for arm in found.arms)])
+    if found.redrawn:
+        print(f"\nOn {found.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
+        print_table([_redrawn_row(one) for one in found.redrawn])
+    print("\n" + "\n".join((*found.sentences, *found.redrawn_sentences)))
+    return 0
+
+
+def write_ladder(folder: Path, found: LadderResult) -> None:
+    """Write ladder.json, found.json and arms.csv into ``folder``."""
+    from numembed.export import table_csv
+
+    rows = [arm.as_row() for arm in found.arms]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ladder.json").write_text(found.ladder.to_json(), encoding="utf-8")
+        everything = json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / "found.json").write_text(everything + "\n", encoding="utf-8")
+        table = table_csv(columns, [[row.get(name) for name in columns] for row in rows])
+        (folder / "arms.csv").write_text(table, encoding="utf-8")
+    except OSError as error:
+        raise BadChoice(
+            f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."
+        ) from None
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """Return the base's usual recipe with what was named on the command line in its place."""
+    if options.families and options.training:
+        raise BadChoice("Name either --families or --training, not both.")
+    split = Split(training=tuple(options.families)) if options.families else split_called(options.training or "others")
+    return recipe_for(
+        model(options.base or USUAL_BASE), split,
+        seeds=options.seeds or None, steps=options.steps, stages=options.stages, rank=options.rank,
+        alpha=options.alpha, targets=options.targets, loss=options.loss, learning_rate=options.learning_rate,
+    )  # fmt: skip
+
+
+def ladder_of(options: argparse.Namespace) -> Ladder:
+    """Return the ladder of the file, or the usual one with what was named on the command line in its place."""
+    if options.ladder:
+        try:
+            return Ladder.from_json(Path(options.ladder).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            raise BadChoice(f"There is no ladder {options.ladder[:120]!r}. Give a saved file.") from None
+    points = USUAL_POINTS if options.points is None else options.points
+    return Ladder(
+        model(options.base or USUAL_BASE), recipe_of(options), tuple(options.paths or ()), points,
+        designs=options.designs or 0,
+    )  # fmt: skip
+
+
+def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Let the parser know these verbs."""
+    trained = command("adapt", adapt, "Train LoRA adapters on families of numbers.")
+    _add_recipe(trained)
+    trained.add_argument("--out", metavar="DIR", help="where the adapters are saved, and gone on from")
+    merged = command("merge", merge, "Merge model folders into one, or fold an adapter into its base.")
+    methods = (FOLD, *MERGES.names)
+    merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
+    merged.add_argument("--parts", nargs="+", required=True, metavar="PART", help="models, or adapters of --base: "
+                        "folders, or names of what is on this machine")  # fmt: skip
+    merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
+    merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
+    merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one a tensor")
+    merged.add_argument("--weights", nargs="+", type=float, metavar="W", help="of the parts; equal without")
+    merged.add_argument("--t", type=float, help="from the first (0) to the second (1)")
+    merged.add_argument("--scale", type=float, help="how much of the updates is added")
+    merged.add_argument("--density", type=float, help="share of the values kept by TIES and DARE")
+    merged.add_argument("--fallback", type=float, help="cosine above which SLERP takes the straight line; 1: never")
+    merged.add_argument("--seed", type=int, help="of the values that DARE drops by chance")
+    merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
+    merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
+    climbed = command("ladder", ladder, "Train adapters, merge them in every way, and score everything between.")
+    climbed.add_argument("--ladder", metavar="FILE", help="a saved ladder; the other choices then do not count")
+    _add_recipe(climbed)
+    climbed.add_argument("--points", type=int, metavar="N", help=f"the fewest points of a path ({USUAL_POINTS})")
+    climbed.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    climbed.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
+    climbed.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
+
+
+def _add_recipe(asked: argparse.ArgumentParser) -> None:
+    asked.add_argument("--base", metavar="NAME", help=f"a catalogue name or a folder ({USUAL_BASE})")
+    asked.add_argument("--training", choices=TRAININGS, help="twelve families beside the paper's, or the paper's six")
+    asked.add_argument("--families", nargs="+", metavar="NAME", help="families to train on instead")
+    asked.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one adapter is trained for each")
+    asked.add_argument("--steps", type=int, metavar="N")
+    asked.add_argument("--stages", type=int, metavar="N", help="how often each adapter is saved on the way")
+    asked.add_argument("--rank", type=int, metavar="R", help="of the adapters")
+    asked.add_argument("--alpha", type=float, metavar="A", help="their update counts A / R times; A is 2 R without")
+    asked.add_argument("--targets", nargs="+", metavar="NAME", help="ends of the names of what is adapted, as query")
+    asked.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
+    asked.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
+
+
+def _known(found: LadderResult) -> list[Any]:
+    return [one for one in found.comparisons if not math.isnan(one.difference)]
+
+
+def _redrawn_row(one: Redrawn) -> dict[str, Any]:
+    return {"path": one.name, "at": one.at, "split": one.split, "mean": one.mean, "low": one.low, "high": one.high}
+
+
+def _told(name: str) -> Progress:
+    """Return a progress that draws one bar on a terminal, and nothing elsewhere."""
+    report = progress_bar([name])
+    return lambda done, total, note: report(0, "done" if done == total else note, done, total, note)

@@ -1,0 +1,231 @@
+"""What the operator sets and how much one visitor may ask for. Read from the environment once, at the rim."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from platformdirs import user_cache_path, user_data_path
+
+from numembed.core.errors import BadSettings
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one study may ask for; above it, a sentence with the limit, never a truncation."""
+
+    models: int = 24
+    families: int = 60
+    per_family: int = 2_000
+    length: int = 2_000
+    first_window: int = 100_000
+    texts: int = 20_000
+    terms: int = 4_000_000  # of all sequences together; each takes some 40 bytes
+    separator_chars: int = 20
+    text_chars: int = 20_000  # section 4.1 of the paper
+    term_digits: int = 4_000  # Python refuses to print integers above 4,300 digits
+    designs: int = 200  # redrawn sets of windows, each encoded anew
+    study_chars: int = 20_000  # of a link or a saved study
+    reference_chars: int = 500  # of one model's or family's name
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that turns texts into vectors, as the operator's file names it."""
+
+    name: str
+    url: str  # up to and without /embeddings or /embed
+    model: str = ""  # as the server calls it
+    kind: str = "openai"  # or "tei"
+    dimension: int | None = None  # refused when an answer has another
+    batch_texts: int = 32  # in one request
+    concurrency: int = 4  # requests at a time
+    timeout_seconds: float = 60.0  # of one request
+    budget_seconds: float = 180.0  # of one batch with all its retries
+    key: str = field(default="", repr=False)  # never leaves this process but in the request's header
+
+
+@dataclass(frozen=True)
+class AllowedCode:
+    """Program code of a repository that the operator has read and allowed: file name to sha256."""
+
+    repo: str
+    revision: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are kept and what this machine may do."""
+
+    home: Path  # app.db, cache.db, worker.lock, worker.log, operator.toml
+    offline: bool  # never ask the model hub
+    prewarm: bool  # the worker imports the libraries while it waits
+    device: str = "auto"  # one of DEVICES
+    folders: tuple[Path, ...] = ()  # models in folders are read only below these
+    hub: str = HUB  # address of the model hub
+    hub_token: str = field(default="", repr=False)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
+
+    @property
+    def compiled(self) -> Path:
+        """Compiled code, shared by all homes of this user; may be deleted at any time."""
+        return user_cache_path("numembed") / "compiled"
+
+    @property
+    def app_db(self) -> Path:
+        """Jobs and results."""
+        return self.home / "app.db"
+
+    @property
+    def cache_db(self) -> Path:
+        """Vectors; may be deleted at any time."""
+        return self.home / "cache.db"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that no page, log, file or message may show."""
+        known = (self.hub_token, *(endpoint.key for endpoint in self.endpoints.values()))
+        return tuple(secret for secret in known if len(secret) >= _SHORTEST_SECRET)
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` without any secret."""
+        for secret in sorted(self.secrets, key=len, reverse=True):  # one may begin with another
+            text = text.replace(secret, "[secret]")
+        return _TOKENS.sub("[secret]", text)
+
+
+_SECRET = re.compile(r"TOKEN(?!IZERS)|KEY|SECRET|PASSWORD|CREDENTIAL|^STREAMLIT_", re.IGNORECASE)
+_SHORTEST_SECRET = 8  # characters; a dummy key such as "x" is no secret, and would blot out every sentence
+_TOKENS = re.compile(r"\b(hf_|sk-)[A-Za-z0-9_-]{16,}")
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of ``environ`` and of operator.toml in the home folder.
+
+    Raises :class:`BadSettings`, which says what is wrong in the file.
+    """
+    given = environ.get("NUMEMBED_HOME")
+    home = Path(given).expanduser().absolute() if given else user_data_path("numembed")
+    device = environ.get("NUMEMBED_DEVICE", "auto").lower()
+    if device not in DEVICES:
+        raise BadSettings(f"NUMEMBED_DEVICE is one of {', '.join(DEVICES)}, got {device[:40]!r}.")
+    plain = _operator_file(Path(environ.get("NUMEMBED_OPERATOR_FILE") or home / "operator.toml"))
+    below = environ.get("NUMEMBED_MODEL_FOLDERS")
+    folders = [Path(folder).expanduser() for folder in below.split(os.pathsep)] if below else [Path.home(), Path.cwd()]
+    return Settings(
+        home=home,
+        offline=environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
+        prewarm=environ.get("NUMEMBED_PREWARM", "1") != "0",
+        device=device,
+        folders=tuple(Path(os.path.realpath(folder)) for folder in (*folders, home)),
+        hub=environ.get("HF_ENDPOINT", HUB).rstrip("/"),
+        hub_token=environ.get("HF_TOKEN", "").strip(),
+        endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
+        code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
+    )
+
+
+def harmless(environ: Mapping[str, str], secrets: Sequence[str] = ()) -> dict[str, str]:
+    """Return the variables that a process which loads strangers' models may see: none that looks like a secret."""
+    return {name: value for name, value in environ.items() if not _SECRET.search(name) and value.strip() not in secrets}
+
+
+def secrets_of(settings: Settings) -> str:
+    """Return the secrets as JSON, for the pipe to the worker: its environment holds none."""
+    keys = {endpoint.name: endpoint.key for endpoint in settings.endpoints.values()}
+    return json.dumps({"hub_token": settings.hub_token, "keys": keys})
+
+
+def with_secrets(settings: Settings, told: str) -> Settings:
+    """Return ``settings`` with what :func:`secrets_of` wrote."""
+    from dataclasses import replace
+
+    plain = json.loads(told or "{}")
+    keys = plain.get("keys", {})
+    endpoints = {name: replace(one, key=keys.get(name, "")) for name, one in settings.endpoints.items()}
+    return replace(settings, hub_token=plain.get("hub_token", ""), endpoints=endpoints)
+
+
+def _operator_file(file: Path) -> dict[str, Any]:
+    try:
+        plain = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadSettings(f"{file} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"{file} is no text in UTF-8. Save it as such.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file} is no TOML: {error}.") from None
+    if unknown := set(plain) - {"endpoints", "remote_code"}:
+        raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
+    for section, facts in plain.items():
+        if not isinstance(facts, dict):
+            raise BadSettings(f"{file}: {section} is no section. Write [{section}.name] and its entries below it.")
+    return plain
+
+
+_ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {
+    "url": (str,), "model": (str,), "kind": (str,), "key_env": (str,), "dimension": (int,), "batch_texts": (int,),
+    "concurrency": (int,), "timeout_seconds": (int, float), "budget_seconds": (int, float),
+}  # fmt: skip
+
+
+def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
+    where = f"operator.toml, endpoint {name[:40]!r}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
+        raise BadSettings(f"{where}: a name has up to 40 letters, digits, dots and dashes.")
+    if not isinstance(facts, dict):
+        raise BadSettings(f"{where} is no section. Write [endpoints.{name}].")
+    if unknown := sorted(set(facts) - set(_ENDPOINT_FACTS)):
+        raise BadSettings(f"{where} has no entry {unknown[0]!r}. Known: {', '.join(_ENDPOINT_FACTS)}.")
+    for fact, value in facts.items():
+        is_kind = isinstance(value, _ENDPOINT_FACTS[fact]) and not isinstance(value, bool)
+        if not is_kind or (not isinstance(value, str) and not 0 < value < math.inf):
+            raise BadSettings(f"{where}: {fact} cannot be {str(value)[:40]!r}.")
+    if not _is_address(facts.get("url", "")):
+        raise BadSettings(f"{where}: url is an http(s) address without a name, password or query in it.")
+    if facts.get("kind", "openai") not in ("openai", "tei"):
+        raise BadSettings(f"{where}: kind is openai or tei.")
+    rest = {fact: value for fact, value in facts.items() if fact != "key_env"}
+    rest["url"] = facts["url"].rstrip("/")
+    return Endpoint(name, key=environ.get(facts.get("key_env", ""), "").strip(), **rest)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        there = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return there and "@" not in address.netloc and not (address.query or address.fragment or re.search(r"\s", url))
+
+
+def _allowed_code(repo: str, facts: Any) -> AllowedCode:
+    where = f"operator.toml, remote code of {repo[:80]!r}"
+    if not isinstance(facts, dict) or set(facts) != {"code", "files"} or not isinstance(facts["files"], dict):
+        raise BadSettings(f"{where} needs two entries: code = owner/name@commit and files = name and sha256 of each.")
+    code, _, revision = str(facts["code"]).partition("@")
+    files = facts["files"]
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", str(facts["code"])) or not files:
+        raise BadSettings(f"{where}: code is owner/name@ and a commit of 40 digits, and at least one file is named.")
+    if not all(re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
+               for name, sha in files.items()):  # fmt: skip
+        raise BadSettings(f"{where}: files are names like modeling_x.py, each with its sha256.")
+    return AllowedCode(code, revision, dict(files))

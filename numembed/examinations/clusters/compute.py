@@ -1,0 +1,154 @@
+"""What do a model's clusters encode? Agreement with attributes, shares of variance, neighbours, and who lies astray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.analysis.clusters.agreement import LEVEL, Agreement, Share, permanova, ranked_agreement
+from numembed.analysis.clusters.attributes import attributes_and_reasons, family_title
+from numembed.analysis.clusters.clusterers import confusion, name_clusters
+from numembed.analysis.clusters.neighbours import (
+    Alike,
+    centroid_tree,
+    nearest,
+    nearest_alike,
+    orders,
+    silhouette_samples,
+    similarity,
+)
+from numembed.analysis.inference.permutation_test import holm
+from numembed.analysis.metrics import Distance, Labels, Matrix
+from numembed.core.serialization import with_nan, without_nan
+from numembed.sequences.sets import SequenceSet
+
+LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
+NEIGHBOURS = 5
+_SHUFFLES = 999
+_LISTS = {"agreements": Agreement, "shares": Share}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was found about one model's vectors (n, d) and its KMeans clusters."""
+
+    agreements: tuple[Agreement, ...]  # best first
+    shares: tuple[Share, ...]  # of the variance, the rest last
+    cluster_names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]  # (clusters, families) how many sequences
+    matched: float  # share of sequences in the cluster that stands for their family
+    matched_chance: float  # its mean where families are shuffled
+    matched_p: float
+    silhouettes: tuple[float, ...]  # (n,)
+    nearest: tuple[int, ...]  # (n,) index of the nearest other family, -1 where undefined
+    neighbours: tuple[tuple[int, ...], ...]  # (n, up to 5) rows of the nearest sequences, nearest first
+    distances: tuple[tuple[float, ...], ...]  # (n, up to 5) to them
+    same_family: Alike  # as the nearest sequence
+    same_window: Alike
+    tree: tuple[tuple[int, int, float], ...]  # two joined and their distance: families, then joined ones from k on
+    similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
+    order: tuple[int, ...]  # rows in the order of a tree
+    matched_least_p: float = 0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be told
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values; None for NaN."""
+        plain = {name: [asdict(one) for one in getattr(self, name)] for name in _LISTS}
+        alike = {name: asdict(getattr(self, name)) for name in ("same_family", "same_window")}
+        return {name: without_nan(value) for name, value in (vars(self) | plain | alike).items()}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Explanation:
+        """Return what :meth:`as_json` described."""
+        frozen = {name: with_nan(value) for name, value in plain.items()}
+        lists = {name: tuple(kind(**one) for one in frozen[name]) for name, kind in _LISTS.items()}
+        return cls(**frozen | lists | {name: Alike(**frozen[name]) for name in ("same_family", "same_window")})
+
+
+def explain(
+    matrix: Matrix,
+    sequences: SequenceSet,
+    clusters: Labels,
+    *,
+    distance: Distance = "euclidean",
+    token_counts: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Return what the clusters (n,) of ``matrix`` agree with, and what its variance is made of; n up to ``LARGEST``."""
+    found, _ = attributes_and_reasons(sequences, token_counts=token_counts)
+    labels, windows = sequences.labels, sequences.windows
+    counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
+    np.add.at(counts, (clusters, labels), 1)
+    matched, chance, p, least = matched_by_chance(clusters, labels, seed=seed)
+    samples = silhouette_samples(matrix, labels, distance=distance)
+    near = nearest(matrix, NEIGHBOURS, distance=distance)
+    tree = centroid_tree(matrix, labels, distance=distance).linkage
+    return Explanation(
+        agreements=ranked_agreement(clusters, found, seed=seed),
+        shares=permanova(matrix, ("family", labels), ("window", windows), seed=seed),
+        cluster_names=name_clusters(clusters, sequences),
+        counts=_whole(counts),
+        matched=matched,
+        matched_chance=chance,
+        matched_p=p,
+        matched_least_p=least,
+        silhouettes=tuple(samples.values.tolist()),
+        nearest=tuple(samples.nearest.tolist()),
+        neighbours=_whole(near.rows),
+        distances=tuple(tuple(float(f"{value:.6g}") for value in row) for row in near.distances.tolist()),
+        same_family=nearest_alike(matrix, labels, distance=distance, seed=seed),
+        same_window=nearest_alike(matrix, windows, distance=distance, seed=seed),
+        tree=tuple((int(one), int(other), float(gap)) for one, other, gap, _ in tree.tolist()),
+        similarity=tuple(tuple(round(float(value), 3) for value in row) for row in similarity(matrix)),
+        order=tuple(orders(matrix, labels)["dendrogram"].tolist()),
+    )
+
+
+def matched_by_chance(
+    clusters: Labels, labels: Labels, *, shuffles: int = _SHUFFLES, seed: int = 0
+) -> tuple[float, float, float, float]:
+    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, p, least p."""
+    observed, drawn = confusion(clusters, labels).matched, np.random.default_rng(seed)
+    shuffled = [confusion(clusters, drawn.permutation(labels)).matched for _ in range(shuffles if len(labels) else 0)]
+    if not shuffled:
+        return observed, observed, 1.0, 1.0
+    every = np.array([observed, *shuffled])
+    p, least = (float(np.mean(every >= value - 1e-9)) for value in (observed, every.max()))
+    return observed, float(np.mean(shuffled)), p, least
+
+
+def adjusted(found: Explanation) -> dict[str, float]:
+    """Return p of the agreement with each attribute, adjusted for their number (Holm 1979); NaN where undefined."""
+    ps = holm([one.p for one in found.agreements])
+    names = [one.attribute for one in found.agreements]
+    return {name: math.nan if p is None else p for name, p in zip(names, ps, strict=True)}
+
+
+def followed(found: Explanation) -> tuple[Agreement, ...]:
+    """Return the agreements beyond chance, all attributes judged together, the best first."""
+    ps = adjusted(found)
+    return tuple(one for one in found.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
+
+
+def tree_members(found: Explanation) -> list[tuple[int, ...]]:
+    """Return the families below each node of the tree, in the order in which it is drawn; single families first."""
+    members: list[tuple[int, ...]] = [(leaf,) for leaf in range(len(found.tree) + 1)]
+    for one, other, _ in found.tree:
+        members.append(members[one] + members[other])
+    return members
+
+
+def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:
+    """Return a name (n,) for each sequence, such as "Primes, window 2"."""
+    return tuple(
+        f"{family_title(item.family)}, window {int(window) + 1}"
+        for item, window in zip(sequences.items, sequences.windows, strict=True)
+    )
+
+
+def _whole(table: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in table.tolist())

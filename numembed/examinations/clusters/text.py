@@ -1,0 +1,162 @@
+"""What was found about a model's clusters, in sentences that claim no more than the shuffles allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from numembed.analysis.clusters.agreement import LEVEL, Agreement
+from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
+from numembed.analysis.inference.estimates import signed
+from numembed.analysis.inference.permutation_test import holm
+from numembed.examinations.clusters.compute import Explanation, followed, tree_members
+from numembed.sequences.sets import SequenceSet
+
+_FEW = "there are too few sequences to tell whether that is more than by chance"
+
+
+def sentence_of(name: str, found: Explanation) -> str:
+    """Return in one or two sentences what the clusters follow, claiming no more than the shuffles allow."""
+    sure, groups = followed(found), f"the groups that KMeans finds in {name}"
+    known = [one for one in found.agreements if not math.isnan(one.p)]
+    if known and not sure and all(len(known) * one.least_p > LEVEL for one in known):
+        return f"There are too few sequences to tell what {groups} follow."
+    tail, groups = _family_tail(found, sure), f"T{groups[1:]}"
+    if not sure:
+        return f"{groups} follow none of these attributes better than chance.{tail}"
+    title = ATTRIBUTES[sure[0].attribute].title.lower()
+    how = "most" if sure[0] is found.agreements[0] else "better than chance"
+    return f"{groups} follow the {title} {how} (ARI {signed(sure[0].ari)}).{tail}"
+
+
+def _family_tail(found: Explanation, sure: Sequence[Agreement]) -> str:
+    """Return how the clusters agree with the families, or "" where that was said or is undefined."""
+    family = next((one for one in found.agreements if one.attribute == "family"), None)
+    if family is None or math.isnan(family.ari) or (sure and sure[0] is family):
+        return ""
+    how = "better than chance too" if family in sure else "no better than chance"
+    return f" With the families they agree {how} (ARI {signed(family.ari)})."
+
+
+def shares_sentence(found: Explanation) -> str:
+    """Return in two sentences what makes the vectors differ beyond chance, and how much of it is what."""
+    shares = {share.name: share for share in found.shares}
+    if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
+        return "What differs between the vectors cannot be divided here. It needs several families and windows."
+    family, window = (f"{_percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
+    return (
+        f"{_shares_head(_standing(found))}. Of what differs between the vectors the family makes {family}, the window "
+        f"{window}, and {_percent(shares['rest'].share)} is neither."
+    )
+
+
+def _standing(found: Explanation) -> dict[str, str]:
+    """Return "more", "no more" or "few" (too few to tell) for family and window, both judged together."""
+    ps = _share_ps(found)
+    known, sure = [share for share in found.shares if share.name in ps], {name for name in ps if ps[name] <= LEVEL}
+    left = len(known) - len(sure)
+    few = {share.name for share in known if left * share.least_p > LEVEL}
+    return {one.name: "more" if one.name in sure else "few" if one.name in few else "no more" for one in known}
+
+
+def _share_ps(found: Explanation) -> dict[str, float]:
+    """Return p of family and window, adjusted for both, where they are defined."""
+    known = [share for share in found.shares if not math.isnan(share.p)]
+    ps = holm([share.p for share in known])
+    return {share.name: p for share, p in zip(known, ps, strict=True) if p is not None}
+
+
+def _shares_head(standing: dict[str, str]) -> str:
+    """Return what may be said of family and window, or of the family where the window is undefined."""
+    than, few = "of the difference than chance", "cannot be told from so few sequences"
+    names = sorted(standing, key=lambda name: ("more", "no more", "few").index(standing[name]))
+    match [standing[name] for name in names]:
+        case ["few"]:
+            return f"Whether the family makes more {than} {few}"
+        case [how]:
+            return f"The family makes {how} {than}"
+        case ["few", "few"]:
+            return f"Whether family or window makes more {than} {few}"
+        case ["more", "more"]:
+            return f"Both family and window make more {than}"
+        case ["no more", "no more"]:
+            return f"Neither the family nor the window makes more {than}"
+        case [how, "few"]:
+            return f"The {names[0]} makes {how} {than}; whether the {names[1]} does {few}"
+    return f"The {names[0]} makes more {than}, the {names[1]} does not"
+
+
+def _by_chance(found: Explanation, name: str) -> str:
+    """Return the share that a factor would hold on average, were it shuffled among what shares the other factor."""
+    other = "window" if name == "family" else "family"
+    classes = {one.attribute: one.classes for one in found.agreements}
+    freedom = len(found.silhouettes) - classes.get(other, 1)
+    if name not in classes or freedom < 1:
+        return ""
+    left = 1 - next(share.share for share in found.shares if share.name == other)
+    return f" ({_percent(left * (classes[name] - 1) / freedom)} by chance)"
+
+
+def matched_sentence(found: Explanation) -> str:
+    """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
+    if found.matched != found.matched or len(found.counts[0]) < 2:
+        return "Groups stand for families only where there are at least two of them."
+    beside = f"by chance {found.matched_chance:.0%} would"
+    if found.matched_p > LEVEL and found.matched_least_p > LEVEL:
+        beside = f"{_FEW} ({found.matched_chance:.0%})"
+    elif found.matched_p > LEVEL:
+        beside = f"no more than by chance ({found.matched_chance:.0%}, {p_told(found.matched_p)})"
+    return f"{found.matched:.0%} of the sequences lie in the group that stands for their family; {beside}."
+
+
+def nearest_sentence(found: Explanation) -> str:
+    """Return in one or two sentences how many nearest neighbours share family and window, beside chance."""
+    told = []
+    for alike, what, short in ((found.same_family, "the same family", "family"), (found.same_window, "", "window")):
+        if alike.share != alike.share:
+            if what:
+                told.append(f"Whether nearest neighbours are of {what} cannot be told here: it {alike.note}.")
+            continue
+        share = f"{alike.share:.0%} of the nearest neighbours are of {what or f'the same {short}'}"
+        beside = f"by chance {alike.chance:.0%} would be"
+        if alike.p > LEVEL and alike.least_p > LEVEL:
+            beside = f"{_FEW} ({alike.chance:.0%})"
+        elif alike.p > LEVEL:
+            beside = f"no more than by chance ({alike.chance:.0%}, {p_told(alike.p)})"
+        told.append(f"{share}; {beside}.")
+    return " ".join(told)
+
+
+def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
+    """Return in one or two sentences which families lie closest, and whether the families differ at all."""
+    titles = [family_title(name) for name in sequences.families]
+    if not found.tree:
+        return "A tree of families needs at least two of them."
+    members = tree_members(found)
+    one, other, _ = found.tree[0]
+    told = f"The centres of {titles[one]} and {titles[other]} lie closest together"
+    if len(titles) == 2:
+        told = f"There are two families only: {titles[0]} and {titles[1]}"
+    few = min((members[child] for child in found.tree[-1][:2]), key=len)
+    if len(titles) > 2 and len(few) == 1:
+        told += f"; {titles[few[0]]} joins the others last"
+    standing = _standing(found).get("family")
+    if standing == "few":
+        told += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
+    elif standing == "no more":
+        p = p_told(_share_ps(found)["family"])
+        told += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
+    return told + "."
+
+
+def p_told(p: float) -> str:
+    """Return p as it stands in a sentence.
+
+    >>> p_told(0.001), p_told(0.2345)
+    ('p\xa00.001', 'p\xa00.23')
+    """
+    return f"p\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0{p:.2f}"
+
+
+def _percent(share: float) -> str:
+    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"

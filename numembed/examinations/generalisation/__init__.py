@@ -1,0 +1,1 @@
+"""Whether simple classifiers tell families and attributes that they have not seen."""

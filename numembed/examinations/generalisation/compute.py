@@ -1,0 +1,286 @@
+"""Does a model know the families, or only these sequences? Classifiers on windows and families they have not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.analysis.inference.permutation_test import holm, shuffled
+from numembed.analysis.metrics import Labels, Matrix, all_equal
+from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
+from numembed.analysis.probes.probes import (
+    CLASSIFIERS,
+    Accuracy,
+    Fold,
+    Sorter,
+    assessed,
+    balanced,
+    family_orders,
+    folds_of,
+    held_out_sorter,
+    learnable,
+    rounds_for,
+    undefined,
+)
+from numembed.core.errors import BadChoice, NumembedError, TooLarge
+from numembed.examinations.clusters.compute import LARGEST
+from numembed.examinations.generalisation.findings import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe
+from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.models.baselines import BASELINES
+from numembed.models.spec import BaselineWeights
+from numembed.sequences.families.family import FAMILIES, SLOW, family
+from numembed.sequences.matching import matched
+from numembed.sequences.sets import IntegerSequence, SequenceSet
+from numembed.studies.study import Study
+
+NAME = "probes"
+SINGLE = ("parity", "last_digits", "magnitude", "prime", "growth")  # what is probed alone, see sequence_classes
+UNSEEN = ("odd_share", "prime_share", "growth")  # attributes of whole families
+
+Rivals = Mapping[str, Matrix]  # vectors of the baselines by their names
+
+
+@EXAMINATIONS.register("Generalisation", asks="Does the model know the families, or only these sequences?")
+def probes(bench: Bench) -> dict[str, Any]:
+    """Whether classes learnt from some windows or families hold in others, beside chance and simple counts."""
+    return generalisation(bench).as_json()
+
+
+def generalisation(bench: Bench) -> Generalisation:
+    """Return what is found about the bench's model; raise TooLarge above ``LARGEST`` sequences."""
+    sequences, seed = bench.study.sequences, bench.study.seed
+    if len(sequences) > LARGEST:
+        raise TooLarge(f"Up to {LARGEST:,} sequences are probed, got {len(sequences):,}; take fewer per family.")
+    matrix, rivals, found = _scaled(bench.matrix, bench.study.distance), rivals_of(bench, sequences), []
+    steps: tuple[Callable[[], Any], ...] = (
+        lambda: near_windows(matrix, sequences, rivals, seed=seed),
+        *(partial(far_windows, bench, start) for start in FAR_STARTS),
+        lambda: unseen_families(matrix, sequences, rivals, seed=seed),
+        lambda: single_attributes(matrix, sequences, rivals, seed=seed),
+    )
+    for done, step in enumerate(steps):
+        bench.tell(done, len(steps))
+        found.append(step())
+    near, *far, unseen, single = found
+    windows = int(sequences.windows.max(initial=-1)) + 1
+    return Generalisation(len(sequences.families), windows, near, _adjusted_far(far), unseen, single)
+
+
+def near_windows(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
+    """Return how each classifier names the family of windows that were held out, each window once."""
+    k, labels, windows = len(sequences.families), sequences.labels, sequences.windows
+    folds = folds_of(windows)
+    note = "" if k > 1 else "needs at least 2 families"
+    note = note or ("" if len(folds) > 1 else "needs at least 2 windows of each family") or _flat(matrix)
+    if note:
+        return tuple(_told(name, k, undefined(note)) for name in CLASSIFIERS.names)
+    shuffles = _shuffled(labels, windows, k, folds, seed)
+    found = []
+    for name in CLASSIFIERS.names:
+        accuracy = assessed(held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels)
+        others = {rival: held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
+        best = _best({rival: float((named[0] == labels).mean()) for rival, named in others.items()})
+        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+    return _adjusted(found)
+
+
+def far_windows(bench: Bench, start: int) -> Far:
+    """Return how the classifiers, learnt from all windows of the study, name those that begin at term ``start``."""
+    study = bench.study
+    kept, left_out, note = far_sequences(study, start)
+    k = len(kept.families) if kept else 0
+    if kept is None or k < 2:
+        return Far(start, k, left_out, (), note or "fewer than 2 families reach so far")
+    rows = [row for row, item in enumerate(study.sequences.items) if item.family in kept.families]
+    items = (*(study.sequences.items[row] for row in rows), *kept.items)
+    texts = (*(study.sequences.texts[row] for row in rows), *kept.texts)
+    joined = SequenceSet(items, study.text_format, texts)  # together: some baselines and precisions look at all texts
+    train, test = joined.labels[: len(rows)], joined.labels[len(rows) :]
+    orders = family_orders(k, rounds_for(len(joined), k, 1), seed=study.seed)
+    matrix, rivals = _scaled(bench.vectors(joined, bench.spec), study.distance), rivals_of(bench, joined)
+    if note := _flat(matrix):
+        return Far(start, k, left_out, (), note)
+
+    def named(name: str, own: Matrix) -> Labels:
+        return CLASSIFIERS[name].function(own[: len(rows)], own[len(rows) :])(train[None], k)
+
+    found = []
+    for name in CLASSIFIERS.names:
+        accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
+        best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
+        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+    return Far(start, k, left_out, tuple(found))
+
+
+def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[tuple[str, str], ...], str]:
+    """Return the windows of each family from term ``start`` on, the families that cannot give them, and a note."""
+    span, length = FAR_WINDOWS * study.length, study.length
+    items: list[IntegerSequence] = []
+    left_out: list[tuple[str, str]] = []
+    for name in study.families:
+        one = family(name)
+        try:
+            terms = one.terms(start, span)
+            own = [IntegerSequence(name, start + at, terms[at : at + length]) for at in range(0, span, length)]
+            _ = SequenceSet(tuple(own), study.text_format).texts
+        except TooLarge:
+            left_out.append((one.title, str(FAMILIES[one.name].facts.get("beyond", SLOW))))
+        except BadChoice:
+            left_out.append((one.title, "one of its terms is longer than a text may be"))
+        else:
+            items += own
+    if not items:
+        return None, tuple(left_out), ""
+    try:
+        found = matched(SequenceSet(tuple(items), study.text_format), study.matched)
+    except NumembedError as error:  # a matching that these windows do not allow
+        return None, tuple(left_out), str(error).rstrip(".")
+    if any(_overlap(one, other) for one in found.items for other in study.sequences.items):
+        return None, tuple(left_out), "they share terms with the study's own windows"
+    return found, tuple(left_out), ""
+
+
+def _overlap(one: IntegerSequence, other: IntegerSequence) -> bool:
+    ends = one.offset + len(one.terms), other.offset + len(other.terms)
+    return one.family == other.family and one.offset < ends[1] and other.offset < ends[0]
+
+
+def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
+    """Return how the linear probe names attributes of families of which it has seen no sequence."""
+    k, labels = len(sequences.families), sequences.labels
+    folds, found = folds_of(labels), []
+    sorters, seen = _sorters(matrix, rivals, folds), dict[str, Labels]()
+    for name in UNSEEN:
+        own, note = family_classes(name, sequences)
+        if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
+            note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
+        if note := note or _flat(matrix):
+            found.append(_told(name, 0, undefined(note)))
+            continue
+        seen[name] = own
+        orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
+        found.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
+    return _adjusted(found)
+
+
+def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
+    """Return how the linear probe names one attribute after the other in windows that were held out.
+
+    Families stand on both sides, so that a model that knows no more than the family may name it too. ``p_families``
+    tells that apart: whole families exchange the classes of all their windows.
+    """
+    windows, folds = sequences.windows, folds_of(sequences.windows)
+    sorters, found = _sorters(matrix, rivals, folds), []
+    for wanted in SINGLE:
+        name, labels = sequence_classes(wanted, sequences)
+        classes = int(labels.max(initial=0)) + 1
+        if note := _unlearnable(labels, windows) or _flat(matrix):
+            found.append(_told(name, classes, undefined(note)))
+            continue
+        own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
+        exchanged = _exchanged(labels, sequences, classes, folds, seed)
+        alike = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
+        found.append(replace(own, p_families=alike.p))
+    adjusted = holm([one.p_families for one in found])
+    return tuple(
+        replace(one, p_families=math.nan if p is None else p) for one, p in zip(_adjusted(found), adjusted, strict=True)
+    )
+
+
+def rivals_of(bench: Bench, sequences: SequenceSet) -> Rivals:
+    """Return the vectors of all baselines but pure chance and the bench's own model."""
+    own = bench.spec.weights.name if isinstance(bench.spec.weights, BaselineWeights) else ""
+    names = [entry for entry in BASELINES if not entry.facts.get("chance") and entry.name != own]
+    return {entry.name: entry.function(sequences.texts) for entry in names}
+
+
+def _attribute(
+    name: str, sorters: Mapping[str, Sorter], labellings: Labels, folds: Sequence[Fold], groups: Labels
+) -> Probe:
+    """Return how the model's probe names the classes of the first labelling (b, n), held against the others."""
+    classes = int(labellings.max()) + 1
+    counted, true = learnable(labellings, folds, classes), labellings[:1]
+    accuracy = assessed(sorters[""](labellings, classes), labellings, classes, groups=groups, counted=counted)
+    rest = {rival: sorter(true, classes) == true for rival, sorter in sorters.items() if rival}
+    values = {
+        rival: float(balanced(right & counted[:1], true, counted[:1], classes)[0]) for rival, right in rest.items()
+    }
+    return _told(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
+
+
+def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[Fold]) -> dict[str, Sorter]:
+    """Return the held-out linear probe on the model's vectors, "", and on those of each baseline."""
+    if len(folds) < 2:
+        return {}
+    return {name: held_out_sorter("linear_probe", own, folds) for name, own in ({"": matrix} | dict(rivals)).items()}
+
+
+def _shuffled(labels: Labels, windows: Labels, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
+    rounds = rounds_for(len(labels), classes, len(folds))
+    return shuffled(labels.astype(np.int32), windows, rounds, seed=seed).astype(np.int64)
+
+
+def _exchanged(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
+    """Return (b, n) the classes as they are, then with those of all windows exchanged between whole families."""
+    k, windows = len(sequences.families), sequences.windows
+    grid = np.zeros((k, int(windows.max()) + 1), dtype=np.int64)
+    grid[sequences.labels, windows] = labels
+    orders = family_orders(k, rounds_for(len(labels), classes, len(folds)), seed=seed)
+    return np.asarray(grid[orders[:, sequences.labels], windows])
+
+
+def _unlearnable(labels: Labels, windows: Labels) -> str:
+    if not labels.any():
+        return "is the same for all sequences"
+    if len(np.unique(windows)) < 2:
+        return "needs at least 2 windows of each family"
+    mixed = any(len(np.unique(labels[windows == one])) > 1 for one in np.unique(windows))
+    return "" if mixed else "the window tells it already"
+
+
+def _flat(matrix: Matrix) -> str:
+    return "all vectors are equal" if all_equal(matrix) else ""
+
+
+def _scaled(matrix: Matrix, distance: str) -> Matrix:
+    """Return the vectors so that Euclidean distances stand for the study's: of length 1 for the cosine."""
+    if distance != "cosine":
+        return matrix
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+def _best(values: Mapping[str, float]) -> tuple[str, float]:
+    return max(values.items(), key=lambda one: one[1], default=("", math.nan))
+
+
+def _told(
+    name: str, classes: int, found: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
+) -> Probe:
+    numbers: dict[str, Any] = asdict(found)
+    return Probe(
+        name, classes, **numbers, p_holm=found.p, baseline=best[0], baseline_value=best[1], left_out=left_out
+    )  # fmt: skip
+
+
+def _adjusted(found: Sequence[Probe]) -> tuple[Probe, ...]:
+    adjusted, tests = (
+        holm([None if math.isnan(one.p) else one.p for one in found]),
+        sum(one.p == one.p for one in found),
+    )
+    return tuple(
+        replace(one, p_holm=math.nan if p is None else p, least_p=min(1.0, tests * one.least_p))
+        for one, p in zip(found, adjusted, strict=True)
+    )
+
+
+def _adjusted_far(found: Sequence[Far]) -> tuple[Far, ...]:
+    """Return them with the p values adjusted over all distances together: they answer one question."""
+    left = iter(_adjusted([probe for one in found for probe in one.probes]))
+    return tuple(replace(one, probes=tuple(next(left) for _ in one.probes)) for one in found)

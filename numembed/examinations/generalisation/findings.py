@@ -1,0 +1,282 @@
+"""What was found about how far a model's knowledge of the families reaches, and what may be said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.models.baselines import BASELINES
+from numembed.studies.study import Study
+
+FAR_STARTS = (1_000, 10_000)  # index of the first term of the far windows
+FAR_WINDOWS = 4  # of each family, one behind the other
+_LEVEL = 0.05
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_ORDINALS = (
+    "",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+)
+_TITLES = {"parity": "Odd, even or mixed", "prime": "Prime or not"}
+_SIMPLE = {
+    "char_ngrams": "Counting runs of characters",
+    "last_digits": "Counting last digits",
+    "first_differences": "Counting the steps between neighbours",
+    "digit_counts": "Counting digits",
+    "log_magnitude": "The size of the numbers alone",
+    "string_length": "The length of the text alone",
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How well one classifier named the families, or the linear probe one attribute; NaN with a note: undefined."""
+
+    name: str  # of the classifier, or of the attribute
+    classes: int
+    value: float  # balanced accuracy
+    right: int
+    total: int
+    low: float  # 95% interval of the value, by families
+    high: float
+    chance: float
+    null_low: float  # 95% of the shuffles
+    null_high: float
+    p: float
+    p_holm: float  # adjusted for all tests of its question
+    least_p: float  # adjusted too, of a classifier that is always right: above 0.05 nothing can be told
+    baseline: str  # the best one, "" where there is none
+    baseline_value: float
+    left_out: int  # sequences whose class no other window or family has
+    note: str
+    p_families: float = math.nan  # of a single attribute, where whole families exchange it; adjusted
+
+    @property
+    def title(self) -> str:
+        """What the classifier or attribute is called."""
+        if self.name in _TITLES:
+            return _TITLES[self.name]
+        return (CLASSIFIERS if self.name in CLASSIFIERS else ATTRIBUTES)[self.name].title
+
+    @property
+    def told(self) -> bool:
+        """False where it is undefined, or where even a classifier that is always right could not be told from luck."""
+        return not math.isnan(self.p) and self.least_p <= _LEVEL
+
+    @property
+    def sure(self) -> bool:
+        """True where it is better than chance, after the adjustment."""
+        return self.p_holm <= _LEVEL
+
+
+@dataclass(frozen=True)
+class Far:
+    """The classifiers learnt from the study's windows and asked about windows far away."""
+
+    start: int  # index of the first term
+    families: int
+    left_out: tuple[tuple[str, str], ...]  # title of a family, and why
+    probes: tuple[Probe, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Generalisation:
+    """Everything that was found about one model."""
+
+    families: int
+    windows: int
+    near: tuple[Probe, ...]  # one a classifier: each window held out once
+    far: tuple[Far, ...]
+    unseen: tuple[Probe, ...]  # one an attribute: each family held out once
+    single: tuple[Probe, ...]  # one an attribute: each window held out once
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values; None for NaN."""
+        return cast(dict[str, Any], _plain(asdict(self)))
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Generalisation:
+        """Return what :meth:`as_json` described."""
+        far = [
+            Far(**one | {"left_out": tuple(map(tuple, one["left_out"])), "probes": _probes(one["probes"])})
+            for one in plain["far"]
+        ]
+        lists = {name: _probes(plain[name]) for name in ("near", "unseen", "single")}
+        return cls(plain["families"], plain["windows"], far=tuple(far), **lists)
+
+
+def far_texts(study: Study) -> int:
+    """Return how many texts the far windows have at most."""
+    return len(FAR_STARTS) * FAR_WINDOWS * len(study.families)
+
+
+def verdict(name: str, found: Generalisation) -> str:
+    """Return the answer in one or two sentences: where the model names the families better than chance, and where not.
+
+    It is claimed of a place where one of the classifiers does, after the adjustment for all of its question.
+    """
+    places = {"held-out windows of the study": found.near}
+    places |= {f"windows from term {one.start:,} on": one.probes for one in found.far}
+    asked = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
+    if not asked:
+        return f"Too few families or windows to tell whether {name} knows more than these sequences."
+    sure = [place for place, probes in asked.items() if any(probe.sure for probe in probes)]
+    rest = [place for place in asked if place not in sure]
+    beaten = all(probe.baseline_value > probe.value for probes in asked.values() for probe in probes)
+    tail = " A simple count names more of them everywhere." if beaten else ""
+    if not sure:
+        return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
+    but = f", but not in {_joined(rest, 'or')}" if rest else ""
+    return f"{name} names the families better than chance in {_joined(sure)}{but}.{tail}"
+
+
+def near_sentence(found: Generalisation) -> str:
+    """Return how windows that were held out were named."""
+    first, *rest = found.near
+    if math.isnan(first.p):
+        return f"This cannot be asked here: {first.note}."
+    w = found.windows
+    shown = f"From {_COUNTS[w - 1]} window{'s' * (w > 2)}" if w <= 12 else "From the other windows"
+    asked = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
+    told = f"{shown}, nearest centroid names the family of {asked} in {_result(first)} {simple(first)}"
+    return told.strip() + _others(rest)
+
+
+def far_sentence(found: Far) -> str:
+    """Return how windows far away were named."""
+    where = f"from term {found.start:,} on"
+    if not found.probes:
+        return f"Windows {where} cannot be asked about: {found.note}."
+    first, *rest = found.probes
+    told = f"Of windows {where}, nearest centroid names {_result(first)} {simple(first)}"
+    return told.strip() + _others(rest) + _left_out(found)
+
+
+def unseen_sentence(probe: Probe) -> str:
+    """Return how one attribute was named of families that were held out."""
+    if math.isnan(probe.p):
+        return f"{probe.title}: cannot be asked here, for {_because(probe.note)}."
+    return f"{probe.title}: of families never seen, the probe names {_share(probe)} {simple(probe)}".strip()
+
+
+def single_sentence(found: Sequence[Probe]) -> str:
+    """Return which attributes can be read off held-out windows, which perhaps through the family only, which not."""
+    known = [probe for probe in found if not math.isnan(probe.p)]
+    if not known:
+        return "None of these can be asked here."
+    places = {
+        "Read off better than chance": [one for one in known if one.sure and one.p_families <= _LEVEL],
+        "Read off, but perhaps through the family alone": [
+            one for one in known if one.sure and not one.p_families <= _LEVEL
+        ],
+        "Not better than chance": [one for one in known if not one.sure and one.told],
+        "Too few sequences to tell": [one for one in known if not one.sure and not one.told],
+    }
+    named = {place: probes for place, probes in places.items() if probes}
+    if list(named) == ["Not better than chance"]:
+        return f"None of these is read off better than chance: {_listed(known)}."
+    return " ".join(f"{place}: {_listed(probes)}." for place, probes in named.items())
+
+
+def simple(probe: Probe) -> str:
+    """Return what the best baseline gets, or ""."""
+    if not probe.baseline:
+        return ""
+    title = _SIMPLE.get(probe.baseline) or f"The baseline {BASELINES[probe.baseline].title}"
+    return f"{title} gets {percent(probe.baseline_value)}."
+
+
+def _joined(parts: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def percent(value: float) -> str:
+    """Return a share as people read it.
+
+    >>> percent(5 / 24), percent(math.nan)
+    ('21%', '–')
+    """
+    return "–" if math.isnan(value) else f"{100 * value:.0f}%"
+
+
+def p_words(p: float) -> str:
+    """Return a p value as it is read.
+
+    >>> p_words(0.0005), p_words(0.312)
+    ('p < 0.001', 'p 0.31')
+    """
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+
+
+def _result(probe: Probe) -> str:
+    cases = f"{probe.right:,} of {probe.total:,} cases ({percent(probe.value)})"
+    return f"{cases}; guessing gets {percent(probe.chance)}{_judged(probe)}."
+
+
+def _share(probe: Probe) -> str:
+    return f"{percent(probe.value)} rightly; with shuffled classes it gets {percent(probe.chance)}{_judged(probe)}."
+
+
+def _judged(probe: Probe) -> str:
+    if probe.sure:
+        return f": better than chance ({p_words(probe.p_holm)})"
+    if not probe.told:
+        return f": too few families to tell, as even naming all rightly would be {p_words(probe.least_p)}"
+    return f": no better than chance ({p_words(probe.p_holm)})"
+
+
+def _others(rest: Sequence[Probe]) -> str:
+    told = [f"{probe.title.lower()} {percent(probe.value)} ({_mark(probe)})" for probe in rest]
+    return f" The others: {', '.join(told)}." if told else ""
+
+
+def _mark(probe: Probe) -> str:
+    return f"{'better than chance, ' if probe.sure else ''}{p_words(probe.p_holm)}"
+
+
+def _listed(probes: Sequence[Probe]) -> str:
+    return ", ".join(
+        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_words(p.p_holm)})" for p in probes
+    )
+
+
+def _left_out(found: Far) -> str:
+    if not found.left_out:
+        return ""
+    told = "; ".join(f"{title} ({reason})" for title, reason in found.left_out)
+    return f" Left out: {told}."
+
+
+def _because(note: str) -> str:
+    return note if note.startswith(("no other", "all ", "needs")) else f"it {note}"
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+        case float() if math.isnan(value):
+            return None
+    return value
+
+
+def _probes(plain: Sequence[Mapping[str, Any]]) -> tuple[Probe, ...]:
+    read = [{name: math.nan if value is None else value for name, value in one.items()} for one in plain]
+    return tuple(Probe(**cast(dict[str, Any], one)) for one in read)

@@ -1,0 +1,303 @@
+"""Do the maps show what is there? What each keeps of its space, six seeds of it, and pure noise beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+
+from numembed.analysis.maps.faithfulness import (
+    chance_stability,
+    clearest_scatter,
+    faithfulness,
+    groups_in,
+    groups_warning,
+    map_faithfulness,
+    noise_twin,
+    procrustes_stability,
+)
+from numembed.analysis.maps.projections import PROJECTIONS, Points, project
+from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette
+from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.studies.study import DIMENSIONS, stored_projection
+
+NAME = "maps"
+SEEDS = 6
+SEEDS_UP_TO = 1_000  # sequences; six maps of more take minutes
+SOLID_UP_TO = 500  # sequences whose 3-D maps are looked at too
+SMALL = 200  # sequences; with more, noise is mapped less often
+_STARTS: dict[str, dict[str, Any]] = {"tsne": {"start": "random"}, "umap": {}}  # what luck has a part in
+_TWIN_SEED = 7_001
+
+Places = tuple[tuple[float, ...], ...]  # (n, 2): the middle is 0, and the farthest coordinate 1
+
+
+@dataclass(frozen=True)
+class MapTruth:
+    """How far one map may be believed, beside maps of noise; NaN where undefined."""
+
+    method: str
+    dims: int
+    trustworthiness: float
+    continuity: float
+    overlap: float
+    neighbours: int  # how many of each sequence were compared
+    silhouette: float  # of the families, in the map
+    chance_low: float  # 95% of shuffled families lie between these two in the map
+    chance_high: float
+    noise_trustworthiness: float  # means of the maps of noise
+    noise_continuity: float
+    noise_overlap: float
+    noise_silhouette: float
+    noise_highest: float  # the best silhouette of the families in a map of noise
+    groups: float  # silhouette in the map of the groups that the eye finds there
+    groups_space: float  # of the same groups, in the vectors
+    groups_noise: float  # the clearest groups in a map of noise
+    groups_noise_space: float
+    warning: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The points of a 2-D map and the silhouette of the families in it."""
+
+    method: str
+    points: Places
+    silhouette: float
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One method's maps from several seeds, each laid upon the first."""
+
+    method: str
+    points: tuple[Places, ...]
+    silhouettes: tuple[float, ...]
+    stability: float  # 1: all maps are the same
+    chance: float  # of the same maps with their points in any order
+    noise: float  # of maps of noise from as many seeds; NaN where it was not drawn
+    nearest: int  # how many neighbours were compared: as many as a family has other members, at most 10
+    kept: float  # share of them that two maps have in common
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What was found about all maps of one model."""
+
+    n: int
+    dimension: int
+    twins: int  # maps of noise per method
+    scatter: float  # the clearest groups in 99 even scatters of as many points
+    space: float  # silhouette of the families in the vectors
+    chance_mean: float
+    chance_low: float
+    chance_high: float
+    p: float
+    maps: tuple[MapTruth, ...]
+    drawn: tuple[Picture, ...]  # the maps of Compare
+    noise: tuple[Picture, ...]  # the same methods, seeds and families, with random vectors
+    seeds: tuple[Seeds, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values: None for NaN."""
+        return cast(dict[str, Any], _plain(asdict(self)))
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Maps:
+        """Return what :meth:`as_json` described."""
+        parts: dict[str, Any] = {"maps": MapTruth, "drawn": Picture, "noise": Picture, "seeds": Seeds}
+        lists = {name: tuple(_read(kind, one) for one in plain[name]) for name, kind in parts.items()}
+        return cast(Maps, _read(cls, plain | lists))
+
+    def of(self, method: str, dims: int = 2) -> MapTruth | None:
+        """Return what was found about one map, or None."""
+        return next((one for one in self.maps if (one.method, one.dims) == (method, dims)), None)
+
+
+def rows_of(found: Maps) -> list[dict[str, Any]]:
+    """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
+    names = ("n", "dimension", "twins", "scatter", "chance_mean", "chance_low", "chance_high", "p")
+    space = {"part": "space", "silhouette": found.space} | {name: getattr(found, name) for name in names}
+    pictures = [("drawn", one) for one in found.drawn] + [("noise", one) for one in found.noise]
+    return [
+        space,
+        *({"part": "map", **asdict(one)} for one in found.maps),
+        *({"part": "seeds", **asdict(one)} for one in found.seeds),
+        *({"part": part, **asdict(one)} for part, one in pictures),
+    ]
+
+
+@EXAMINATIONS.register("Map honesty", asks="Does the map show what is there?")
+def maps(bench: Bench) -> dict[str, Any]:
+    """How each map agrees with the vectors, with itself from other seeds, and with maps of pure noise."""
+    return look(bench).as_json()
+
+
+def look(bench: Bench) -> Maps:
+    """Return what is found about the maps of the bench's model: those of Compare, where a run has stored them."""
+    matrix, labels, score = bench.matrix, bench.study.sequences.labels, bench.result.score("silhouette", "families")
+    n, d = matrix.shape
+    twins = tuple(noise_twin(n, d, _TWIN_SEED + bench.study.seed + i) for i in range(_twin_count(n)))
+    scatter = clearest_scatter(labels, seed=bench.study.seed)
+    kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
+    rounds = SEEDS * len(_STARTS) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
+    step = _counting(bench.tell, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
+    truths, drawn, noise = [], [], []
+    for method, dims in kinds:
+        step()
+        points, note = _points_of(bench, method, dims)
+        mapped = []
+        for twin in _few(twins, dims):
+            step()
+            mapped.append((twin, _mapped(bench, twin, method, dims)))
+        truths.append(_truth(bench, method, points, mapped, scatter if dims == 2 else math.nan, note))
+        if dims == 2:
+            drawn.append(_picture(method, points, labels))
+            noise += [_picture(method, own, labels) for _, own in mapped[:1]]
+    seeds = tuple(_seeds(bench, method, twins, step) for method in _STARTS) if rounds else ()
+    low, high = _rounded(score.chance_low), _rounded(score.chance_high)
+    return Maps(
+        n, d, len(twins), _rounded(scatter), _rounded(score.value), _rounded(score.chance_mean), low, high,
+        _rounded(score.p), tuple(truths), tuple(drawn), tuple(noise), seeds,
+    )  # fmt: skip
+
+
+def _points_of(bench: Bench, method: str, dims: int) -> tuple[Points, str]:
+    """Return the very points that Compare shows, or those that it would show; and a note where they are others'."""
+    kept = stored_projection(bench.study, bench.spec, bench.results, method=method, dims=dims)
+    if kept is not None:
+        return kept.points, str(kept.used.get("note", ""))
+    points, used = project(bench.matrix, method, dims=dims, seed=bench.study.seed, cache_folder=bench.settings.compiled)
+    return points, str(used.get("note", ""))
+
+
+def _mapped(
+    bench: Bench, matrix: Matrix, method: str, dims: int = 2, *, seed: int | None = None, **options: Any
+) -> Points:
+    seed = bench.study.seed if seed is None else seed
+    return project(matrix, method, dims=dims, seed=seed, cache_folder=bench.settings.compiled, **options)[0]
+
+
+def _truth(
+    bench: Bench, method: str, points: Points, twins: Sequence[tuple[Matrix, Points]], scatter: float, note: str
+) -> MapTruth:
+    """Return what one map keeps and shows, beside the maps of the noise ``twins``."""
+    labels, distance = bench.study.sequences.labels, _distance(bench)
+    limit = bench.result.score("silhouette", "families").chance_high
+    own = map_faithfulness(bench.matrix, points, labels, distance=distance, seed=bench.study.seed, chance_high=limit)
+    noise = [faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
+    found = groups_in(bench.matrix, points, labels, distance=distance)
+    others = [groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
+    read = groups_warning(found, scatter=scatter, noise_in_space=[other.in_space for other in others])
+    numbers = {
+        "trustworthiness": own["trustworthiness"], "continuity": own["continuity"], "overlap": own["overlap"],
+        "silhouette": own["silhouette_map"], "chance_low": own["chance_map_low"], "chance_high": own["chance_map_high"],
+        "noise_trustworthiness": _mean([one.trustworthiness for one in noise]),
+        "noise_continuity": _mean([one.continuity for one in noise]),
+        "noise_overlap": _mean([one.neighbour_overlap for one in noise]),
+        "noise_silhouette": _mean([one.score_in_map for one in noise]),
+        "noise_highest": _highest([one.score_in_map for one in noise]),
+        "groups": found.in_map, "groups_space": found.in_space,
+        "groups_noise": _highest([one.in_map for one in others]),
+        "groups_noise_space": _highest([one.in_space for one in others]),
+    }  # fmt: skip
+    plain: dict[str, Any] = {name: _rounded(value) for name, value in numbers.items()}
+    told = "; ".join(part for part in (note, own["note"]) if part)
+    return MapTruth(
+        method, points.shape[1], neighbours=own["neighbours"], warning=own["warning"] or read, note=told, **plain
+    )
+
+
+def _picture(method: str, points: Points, labels: Labels) -> Picture:
+    return Picture(method, _places(points), _rounded(silhouette(points, labels)))
+
+
+def _seeds(bench: Bench, method: str, twins: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
+    """Return six maps of the same vectors, from six seeds, laid upon the first."""
+    labels, options = bench.study.sequences.labels, _STARTS[method]
+
+    def drawn(matrix: Matrix) -> Iterator[Points]:
+        for i in range(SEEDS):
+            step()
+            yield _mapped(bench, matrix, method, seed=(bench.study.seed + i) % 2**31, **options)
+
+    found = list(drawn(bench.matrix))
+    aligned, stability = procrustes_stability(found)
+    noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
+    members = int(np.bincount(labels).min()) - 1
+    pairs = [faithfulness(found[0], other, labels, neighbours=min(10, max(1, members))) for other in found[1:]]
+    widest = max(float(np.abs(points).max(initial=0)) for points in aligned)
+    return Seeds(
+        method,
+        tuple(_places(points, widest) for points in aligned),
+        tuple(_rounded(silhouette(points, labels)) for points in found),
+        _rounded(stability), _rounded(chance_stability(found, seed=bench.study.seed)), _rounded(noise),
+        pairs[0].neighbours, _rounded(_mean([one.neighbour_overlap for one in pairs])),
+    )  # fmt: skip
+
+
+def _distance(bench: Bench) -> Distance:
+    return cast(Distance, bench.study.distance)
+
+
+def _twin_count(n: int) -> int:
+    """Return how many maps of noise each method draws: fewer where one takes longer, none where it takes minutes."""
+    return 0 if n < 2 else 9 if n <= SMALL else 5 if n <= 500 else 3 if n <= 1_000 else 1 if n <= 3_000 else 0
+
+
+def _few(twins: Sequence[Matrix], dims: int) -> Sequence[Matrix]:
+    """Return the noise for maps of so many dimensions: one or none for 3-D, which is not drawn and takes longest."""
+    return twins if dims == 2 else twins[: len(twins) > 5]
+
+
+def _counting(tell: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    """Return a function that tells at each call that one more map begins."""
+    begun = iter(range(total + 1))
+
+    def step() -> None:
+        tell(next(begun, total), total)
+
+    return step
+
+
+def _places(points: Points, widest: float | None = None) -> Places:
+    centred = np.asarray(points, dtype=np.float64)
+    if widest is None:
+        centred = centred - (centred.max(axis=0, initial=-np.inf) + centred.min(axis=0, initial=np.inf)) / 2
+        widest = float(np.abs(centred).max(initial=0))
+    return tuple(tuple(row) for row in np.round(centred / (widest or 1), 3).tolist())
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _highest(values: Sequence[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
+
+
+def _rounded(value: float | None) -> float:
+    return math.nan if value is None else round(float(value), 4)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _read(kind: Any, plain: dict[str, Any]) -> Any:
+    return kind(**{field.name: _frozen(plain[field.name]) for field in fields(kind)})
+
+
+def _frozen(value: Any) -> Any:
+    if value is None:
+        return math.nan
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value

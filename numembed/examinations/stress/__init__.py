@@ -1,0 +1,1 @@
+"""What changes to texts, digits, order and windows do to a score."""

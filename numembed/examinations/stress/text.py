@@ -1,0 +1,265 @@
+"""What the stress tests found, in sentences made from the numbers: never more than the intervals allow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from numembed.analysis.inference.estimates import plain, signed
+from numembed.examinations.stress.compute import STILL, Plain, Stress, Tried, variant_of
+from numembed.sequences.perturbations.terms import PERTURBATIONS
+
+LEVEL = 0.05
+_ALL, _MOST = 0.9, 0.5  # shares of the score
+_DOING = {  # how a sentence about it begins; others begin with their title
+    "separator": "Joining the numbers otherwise ({})", "brackets": "Putting {} around the text",
+    "leading_zeros": "Filling the numbers up with zeros", "base": "Writing the numbers in {}",
+    "number_words": "Writing the numbers as words", "last_digit_removed": "Removing the last digit",
+    "first_digit_removed": "Removing the first digit", "digits_masked": "Masking all digits",
+    "last_digit_masked": "Masking the last digit", "last_digits_only": "Keeping only the last digits",
+    "order_shuffled": "Shuffling the order", "order_reversed": "Reversing the order",
+    "order_sorted": "Sorting the numbers", "corrupted": "Corrupting {} of the numbers",
+    "first_term": "Beginning the windows {}", "interleaved": "Interleaving the windows",
+    "magnitude_matched": "Matching the magnitude ({})", "length": "Taking {} of each sequence",
+    "prompt": "The prompt {}", "precision": "Keeping the vectors as {}", "distance": "Measuring by the {} distance",
+    "normalisation": "Normalising the vectors ({})", "kmeans_seed": "Another start of KMeans ({})",
+}  # fmt: skip
+_FALLS = {  # what a fall says where the registry's meaning is about a score that stays
+    "order_shuffled": "it lies in how one number follows another",
+    "digits_masked": "it lies in the digits and not in how many there are",
+    "last_digits_only": "last digits are not enough for it",
+}
+_DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "moves": (-1, 1), "changes": (-1, 1)}
+
+
+def above_chance(found: Plain) -> bool:
+    """Return whether the plain score is better than shuffled families."""
+    return found.p is not None and found.p <= LEVEL and found.value is not None and found.chance is not None
+
+
+def sure(one: Tried) -> bool:
+    """Return whether the change of one variant, looked at alone, is more than chance: its interval leaves out 0."""
+    return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
+
+
+def destroyed(found: Stress, one: Tried) -> float | None:
+    """Return the share of what the plain score has above chance that a variant takes away; None where there is none.
+
+    >>> from dataclasses import fields
+    >>> bare = {field.name: None for field in fields(Plain)} | {"note": ""}
+    >>> before = Plain(**bare | {"value": 0.6, "chance": -0.2, "p": 0.001})
+    >>> destroyed(Stress(before, (), 0, "euclidean"), Tried("last_digit_removed", {}, value=0.2, change=-0.4))
+    0.5
+    """
+    base = found.plain
+    if not above_chance(base) or base.value is None or base.chance is None or one.change is None:
+        return None
+    return -one.change / (base.value - base.chance)
+
+
+def most_extreme(tried: Iterable[Tried]) -> Tried | None:
+    """Return the variant with the largest change, or None where none has one."""
+    known = [one for one in tried if one.change is not None]
+    return max(known, key=lambda one: abs(one.change or 0), default=None)
+
+
+def leader(found: Stress) -> Tried | None:
+    """Return what changes the score most, of those that may be believed together; of a score at chance, raises it most.
+
+    At most 5% by Holm's rule. Where texts of a set become equal, they get equal vectors whatever the model, so such
+    variants are left aside.
+    """
+    above = above_chance(found.plain)
+    return most_extreme(
+        one
+        for one in found.tried
+        if one.p_holm is not None and one.p_holm <= LEVEL and not one.repeated and (above or (one.change or 0) > 0)
+    )
+
+
+def doing(one: Tried) -> str:
+    """Return the beginning of a sentence about a variant."""
+    title = PERTURBATIONS[one.perturbation].title
+    return _DOING.get(one.perturbation, f"{title} ({{}})" if one.options else title).format(variant_of(one))
+
+
+def headline(found: Stress) -> str:
+    """Return in one or two short sentences what moves the score most."""
+    if found.plain.value is None:
+        return "Without a plain score there is nothing to compare with."
+    first = leader(found)
+    if above_chance(found.plain):
+        return _effect(found, first) if first else "Nothing that was tried changes the score beyond doubt."
+    start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
+    if first is None or first.change is None or first.value is None:
+        return f"{start} Nothing that was tried raises it beyond doubt."
+    return f"{start} {doing(first)} raises it most, by {plain(first.change)}, to {plain(first.value)}."
+
+
+def evidence(found: Stress) -> str:
+    """Return the numbers behind the headline."""
+    base, first = found.plain, leader(found)
+    if base.value is None:
+        return base.note
+    where = f", on {found.designs} redrawn designs" if found.designs else ""
+    told = f"Before: silhouette {plain(base.value)}, shuffled families {_shown(base.chance)} ({_p(base.p)})."
+    tests = sum(one.p is not None for one in found.tried)
+    if first is None:
+        return f"{told} All {tests} changes are judged together{where}, by Holm's rule."
+    after = f"After: {_shown(first.value)}, a {_numbers(first)}."
+    return f"{told} {after} All {tests} changes are judged together{where} (Holm's {_p(first.p_holm)})."
+
+
+def sentence_of(found: Stress) -> str:
+    """Return what was found in a few sentences: the headline and its numbers."""
+    return f"{headline(found)} {evidence(found)}"
+
+
+def told(found: Stress, one: Tried) -> str:
+    """Return what was found with one variant, looked at alone."""
+    if one.note:
+        return one.note
+    if one.same:
+        return "Nothing changes here: it is so already."
+    if PERTURBATIONS[one.perturbation].facts.get("other_families"):
+        return _control(one)
+    if one.perturbation == "kmeans_seed":
+        return _seeds(found)
+    if one.change is None or found.plain.value is None:
+        return f"The score is {_shown(one.value)}; there is no plain score to compare it with."
+    if one.change == 0 and one.ratio is not None and one.ratio < STILL:
+        return f"{doing(one)} changes nothing at all: every vector stays where it was."
+    parts = [f"{_alone(found, one)} {_told(found, one)}."]
+    if one.repeated and sure(one):
+        parts.append(
+            f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
+            "any model: so this says little about this one."
+        )
+    return " ".join([*parts, *_inside(found, one), *_moved(one)])
+
+
+def drift_sentence(found: Stress) -> str:
+    """Return which kinds of change move the vectors farthest and least, each by its strongest variant."""
+    known = found.farthest
+    if not known:
+        return "No distance can be told: it needs families of several sequences, and vectors that depend on one text."
+    least, most = known[0], known[-1]
+    far = sum((one.ratio or 0) > 1 for one in known)
+    return (
+        f"{doing(most)} moves the vectors farthest, {_times(most)} as far as the nearest relative of a sequence lies; "
+        f"{_small(doing(least))} moves them least, {_times(least)}. {far} of {len(known)} kinds of change carry a "
+        "sequence farther away than its nearest relative."
+    )
+
+
+def _effect(found: Stress, one: Tried) -> str:
+    """Return what a change that is beyond doubt does to a score above chance, and what that means."""
+    share, change = destroyed(found, one) or 0.0, one.change or 0.0
+    if change > 0:
+        return f"{doing(one)} raises the score by {plain(change)}{_claim(one, 1)}."
+    least, most = _ends(found, one)
+    if share >= _ALL and least >= _MOST and (one.p_chance or 0) > LEVEL:
+        return f"{doing(one)} destroys all of the score, at least {_percent(least)} of it{_claim(one, -1)}."
+    verb = "destroys" if share >= _MOST else "costs"
+    claim = _claim(one, -1) if share >= _MOST else ""
+    interval = f" (95% interval {_percent(least)} to {_percent(most)})" if least < most else ""
+    return f"{doing(one)} {verb} {_percent(share)} of the score{interval}{claim}."
+
+
+def _ends(found: Stress, one: Tried) -> tuple[float, float]:
+    """Return the least and the largest share of the score that a variant may take away, by the interval; 0 without."""
+    ends = (replace(one, change=end) for end in (one.high, one.low))
+    least, most = (destroyed(found, end) or 0.0 for end in ends)
+    return least, most
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(0.0, min(share, 1.0)):.0f}%"
+
+
+def _alone(found: Stress, one: Tried) -> str:
+    if not sure(one):
+        return f"{doing(one)} does not change the score beyond doubt."
+    if above_chance(found.plain):
+        return _effect(found, one)
+    if (one.change or 0) > 0:
+        better = "" if (one.p_chance or 1) <= LEVEL else ", which is still no better than chance"
+        return f"{doing(one)} raises a score that was no better than chance to {_shown(one.value)}{better}."
+    return f"{doing(one)} lowers a score that was no better than chance before: there was nothing to destroy."
+
+
+def _claim(one: Tried, direction: int) -> str:
+    """Return what the registry says that such a result would mean, where it speaks of such a result."""
+    if direction < 0 and one.perturbation in _FALLS:
+        return f": {_FALLS[one.perturbation]}"
+    found = re.fullmatch(r"If the score ([^,]+), (.+)\.", PERTURBATIONS[one.perturbation].facts["meaning"])
+    if found is None or one.repeated or direction not in _DIRECTIONS.get(found[1], ()):
+        return ""
+    return f": {found[2].split(';')[0]}"
+
+
+def _told(found: Stress, one: Tried) -> str:
+    return f"The silhouette goes from {_shown(found.plain.value)} to {_shown(one.value)}, a {_numbers(one)}"
+
+
+def _numbers(one: Tried) -> str:
+    interval = ""
+    if one.low is not None and one.high is not None:
+        interval = f" (95% interval {signed(one.low)} to {signed(one.high)})"
+    return f"change of {signed(round(one.change or 0.0, 2) + 0.0)}{interval}"
+
+
+def _inside(found: Stress, one: Tried) -> list[str]:
+    """Return how well families are told apart where shuffles keep each in its window, for windows at other places."""
+    if one.z_within is None or one.p_within is None or found.plain.z_within is None or found.plain.p_within is None:
+        return []
+    before = f"before: z {plain(found.plain.z_within)}, {_p(found.plain.p_within)}"
+    how = "are told apart" if one.p_within <= LEVEL else "are not told apart beyond doubt"
+    return [f"Within windows the families {how} (z {plain(one.z_within)}, {_p(one.p_within)}; {before})."]
+
+
+def _moved(one: Tried) -> list[str]:
+    return [f"It moves each vector {_times(one)} as far as its nearest relative lies."] if one.ratio is not None else []
+
+
+def _control(one: Tried) -> str:
+    numbers = f"(silhouette {_shown(one.value)}, chance {_shown(one.chance)}, {_p(one.p_chance)})"
+    if one.p_chance is not None and one.p_chance <= LEVEL:
+        return (
+            f"Primes are told from composites that look like them {numbers}. Gaps between the numbers, and numbers "
+            "below 100, may be enough for that."
+        )
+    return f"Primes are told from composites that look like them no better than by chance {numbers}."
+
+
+def _seeds(found: Stress) -> str:
+    seeds = [one for one in found.tried if one.perturbation == "kmeans_seed" and one.value is not None]
+    values = [one.value for one in seeds if one.value is not None]
+    matches = [one.ari for one in seeds if one.ari is not None]
+    words = (
+        f"With {len(values)} seeds the silhouette of the KMeans clusters lies between {plain(min(values))} and "
+        f"{plain(max(values))} (with the study's own: {_shown(found.plain.kmeans)})"
+    )
+    if matches:
+        words += f", their agreement with the families (ARI) between {plain(min(matches))} and {plain(max(matches))}"
+    return words + "."
+
+
+def _times(one: Tried) -> str:
+    ratio = one.ratio or 0.0
+    return f"{ratio:.2f} times" if ratio < 0.995 else f"{ratio:.1f} times"
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else plain(round(value, 2) + 0.0)  # no minus before 0.00
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "p –"
+    return "p below 0.001" if value < 0.001 else f"p\u00a0{value:.2g}"

@@ -1,0 +1,246 @@
+"""The stress tests' work: every variant of every perturbation, the vectors of all their texts, and what each scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from numembed.analysis.inference.intervals import leave_one_out
+from numembed.analysis.inference.permutation_test import permutation_test
+from numembed.analysis.labels import kmeans
+from numembed.analysis.metrics import Distance, Matrix, ari, silhouette, undefined_reason
+from numembed.analysis.similarity.displacement import Doubles, gaps, normalised, relatives
+from numembed.core.errors import BadChoice, CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TooLarge
+from numembed.examinations.registry import Bench
+from numembed.models.embedding import reduced
+from numembed.models.spec import ModelSpec
+from numembed.sequences.perturbations.terms import PERTURBATIONS, Change, change_of, perturb, variants
+from numembed.sequences.sets import IntegerSequence, SequenceSet
+
+_SHUFFLES = 999  # of each changed set; the plain one gets as many as on Compare
+_NO_MODEL = "A baseline is a formula: it takes no prompt and is kept in full precision."
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A variant of a perturbation as it is carried out; ``note`` says why it cannot be."""
+
+    name: str
+    options: dict[str, Any]
+    sequences: SequenceSet
+    change: Change | None = None  # of the model or the scoring, instead of the sequences
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What one set of vectors scores; NaN where undefined or not asked."""
+
+    value: float = math.nan
+    chance: float = math.nan  # mean of the shuffles
+    p: float = math.nan  # against these
+    z_within: float = math.nan
+    p_within: float = math.nan
+    ari: float = math.nan
+    without: Doubles | None = None  # (n,) the score without each sequence in turn
+    gaps: Doubles | None = None  # (n,) how far each vector lies from its plain one
+    repeated: int = 0  # this many more texts than of the plain set are equal to another one
+    same: bool = False  # as the plain one in every respect
+    note: str = ""
+
+
+def trials(sequences: SequenceSet, *, seed: int = 0) -> tuple[Trial, ...]:
+    """Return every variant of every perturbation of ``sequences``; one that a family refuses keeps its sentence."""
+    return tuple(
+        _trial(sequences, entry.name, options, seed) for entry in PERTURBATIONS for options in variants(entry.name)
+    )
+
+
+def _trial(sequences: SequenceSet, name: str, options: dict[str, Any], seed: int) -> Trial:
+    try:
+        changed = perturb(sequences, name, seed=seed, **options)
+        _ = changed.texts  # a first term may be too long for a text
+    except (BadChoice, TooLarge) as error:
+        return Trial(name, options, sequences, note=str(error))
+    return Trial(name, options, changed, change_of(name, **options))
+
+
+@dataclass(frozen=True, eq=False)
+class Shelf:
+    """The vectors of all texts that any variant needs, by prompt and text; a baseline's are made for each set."""
+
+    bench: Bench
+    rows: Mapping[tuple[str, str], Matrix]
+    refused: Mapping[tuple[str, str], str]
+
+    def matrix(self, sequences: SequenceSet, *, prompt: str, precision: str) -> Matrix:
+        """Return (n, d), in the model's width; raise TooLarge with the sentence of a text that has no vector."""
+        spec = self.bench.spec
+        if spec.is_baseline:
+            return self.bench.vectors(sequences, spec)
+        wanted = [(prompt, text) for text in sequences.texts]
+        for one in wanted:
+            if one in self.refused:
+                raise TooLarge(self.refused[one])
+        full = np.stack([self.rows[one] for one in wanted])
+        return reduced(full, dimensions=spec.dimensions, precision=precision)
+
+
+def fetched(bench: Bench, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]) -> Shelf:
+    """Read or encode the texts of all variants, those of one prompt together: many texts fill batches best.
+
+    Raises what the model raises where not even the plain texts can be read with its own prompt.
+    """
+    rows: dict[tuple[str, str], Matrix] = {}
+    refused: dict[tuple[str, str], str] = {}
+    if bench.spec.is_baseline:
+        return Shelf(bench, rows, refused)
+    tests = [trial for trials_of_one in planned for trial in trials_of_one]
+    wanted = {
+        bench.spec.prompt: [text for one in (*plains, *(trial.sequences for trial in tests)) for text in one.texts]
+    }
+    for trial in tests:
+        if trial.change is not None and trial.change.field == "prompt":
+            wanted.setdefault(trial.change.value, []).extend(trial.sequences.texts)
+    for prompt, texts in wanted.items():
+        try:
+            _read(bench, replace(bench.spec.stored, prompt=prompt), list(dict.fromkeys(texts)), rows, refused)
+        except (CheckFailed, ModelUnavailable, RemoteFailed) as error:
+            if prompt == bench.spec.prompt:
+                raise
+            refused |= {(prompt, text): bench.settings.redact(str(error)) for text in texts}
+    return Shelf(bench, rows, refused)
+
+
+def _read(
+    bench: Bench,
+    spec: ModelSpec,
+    texts: Sequence[str],
+    rows: dict[tuple[str, str], Matrix],
+    refused: dict[tuple[str, str], str],
+) -> None:
+    """Put the vectors of ``texts`` into ``rows``; a text that the model cannot read is found by halving."""
+    nobody = IntegerSequence("", 0, ())  # only the texts count
+    try:
+        matrix = bench.vectors(SequenceSet((nobody,) * len(texts), written=tuple(texts)), spec)
+    except (TooLarge, NonFiniteVectors) as error:
+        if len(texts) == 1:
+            refused[spec.prompt, texts[0]] = bench.settings.redact(str(error))
+            return
+        for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
+            _read(bench, spec, half, rows, refused)
+        return
+    rows |= {(spec.prompt, text): row for text, row in zip(texts, matrix, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """One design before anything is changed, against which its trials are read."""
+
+    shelf: Shelf
+    sequences: SequenceSet
+    matrix: Matrix
+    reading: Reading
+    kmeans: Reading  # of the KMeans clusters
+    own: Doubles  # (n,) distance of each vector to its nearest of the same family; NaN where it has none
+    other: Doubles  # (n,) … of the other families
+    apart: bool  # whether each vector depends on its text alone
+
+    @classmethod
+    def of(cls, shelf: Shelf, sequences: SequenceSet) -> Base:
+        """Return the base of a design."""
+        bench = shelf.bench
+        study, spec = bench.study, bench.spec
+        matrix = shelf.matrix(sequences, prompt=spec.prompt, precision=spec.precision)
+        distance = cast(Distance, study.distance)
+        own, other = relatives(matrix, sequences.labels, distance=distance)
+        apart = True
+        if spec.is_baseline and len(sequences):
+            first = bench.vectors(replace(sequences, items=sequences.items[:1]), spec)
+            apart = np.array_equal(first, matrix[:1])
+        return cls(
+            shelf, sequences, matrix, _score(bench, matrix, sequences, distance, shuffles=None, within=True),
+            _clusters(bench, matrix, sequences, study.seed), own, other, apart,
+        )  # fmt: skip
+
+    def read(self, trial: Trial) -> Reading:
+        """Return what becomes of the score under a trial; its note says why nothing can."""
+        bench, change = self.shelf.bench, trial.change
+        if note := trial.note or (_NO_MODEL if bench.spec.is_baseline and change and change.target == "model" else ""):
+            return Reading(note=note)
+        if change is not None and change.field == "seed":
+            found = _clusters(bench, self.matrix, self.sequences, change.value)
+            return replace(found, same=change.value == bench.study.seed)
+        try:
+            same, matrix, distance = self._changed(trial)
+        except TooLarge as error:  # a text that the model cannot read
+            return Reading(note=str(error))
+        moved = gaps(self.matrix, matrix, distance=distance) if self._moves(trial) else None
+        if same:
+            return replace(self.reading, gaps=moved, same=True)
+        within = PERTURBATIONS[trial.name].facts["group"] == "place"
+        found = _score(bench, matrix, trial.sequences, distance, shuffles=_SHUFFLES, within=within)
+        repeated = len(set(self.sequences.texts)) - len(set(trial.sequences.texts))
+        return replace(found, gaps=moved, repeated=max(0, repeated))
+
+    def _changed(self, trial: Trial) -> tuple[bool, Matrix, Distance]:
+        """Return whether nothing changes, the vectors of a trial, and the distance of its score."""
+        spec, distance, change = self.shelf.bench.spec, self._distance, trial.change
+        if change is None:
+            same = trial.sequences.texts == self.sequences.texts and trial.sequences.families == self.sequences.families
+            return same, self.shelf.matrix(trial.sequences, prompt=spec.prompt, precision=spec.precision), distance
+        value = change.value
+        match change.field:
+            case "prompt":
+                matrix = self.shelf.matrix(self.sequences, prompt=value, precision=spec.precision)
+                return value == spec.prompt, matrix, distance
+            case "precision":
+                matrix = self.shelf.matrix(self.sequences, prompt=spec.prompt, precision=value)
+                return value == spec.precision, matrix, distance
+            case "distance":
+                return value == distance, self.matrix, value
+            case _:
+                return False, normalised(self.matrix, value), distance
+
+    def _moves(self, trial: Trial) -> bool:
+        """Return whether each row is still the same sequence, so that its two vectors have a distance that tells."""
+        if not self.apart or (trial.change is not None and trial.change.field != "prompt"):
+            return False
+        pairs = zip(self.sequences.items, trial.sequences.items, strict=True)
+        return all((a.family, a.offset, len(a.terms)) == (b.family, b.offset, len(b.terms)) for a, b in pairs)
+
+    @property
+    def _distance(self) -> Distance:
+        return cast(Distance, self.shelf.bench.study.distance)
+
+
+def _score(
+    bench: Bench, matrix: Matrix, sequences: SequenceSet, distance: Distance, *, shuffles: int | None, within: bool
+) -> Reading:
+    """Return the silhouette of the families, and what shuffled families score."""
+    labels, seed = sequences.labels, bench.study.seed
+    if reason := undefined_reason(matrix, labels, distance=distance):
+        return Reading(note=f"The score is undefined: {reason}.")
+    free = permutation_test(matrix, labels, distance=distance, permutations=shuffles, seed=seed)
+    inside = None
+    if within:
+        inside = permutation_test(
+            matrix, labels, distance=distance, permutations=shuffles, seed=seed, within=sequences.windows
+        )
+    return Reading(
+        silhouette(matrix, labels, distance=distance), free.null_mean, free.p,
+        inside.z if inside else math.nan, inside.p if inside else math.nan,
+        without=leave_one_out(matrix, labels, distance=distance),
+    )  # fmt: skip
+
+
+def _clusters(bench: Bench, matrix: Matrix, sequences: SequenceSet, seed: int) -> Reading:
+    """Return the silhouette of the KMeans clusters of a seed, and how well they match the families."""
+    clusters, distance = kmeans(matrix, sequences.labels, seed=seed), cast(Distance, bench.study.distance)
+    if reason := undefined_reason(matrix, clusters, distance=distance):
+        return Reading(note=f"The score is undefined: {reason}.")
+    return Reading(silhouette(matrix, clusters, distance=distance), ari=ari(sequences.labels, clusters))

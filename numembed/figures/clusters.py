@@ -1,0 +1,197 @@
+"""What a model's clusters encode, as Plotly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.examinations.clusters.compute import Explanation, followed, tree_members
+from numembed.examinations.grouping import Grouping
+from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES, family_style, plotly_text
+from numembed.sequences.families.family import family
+from numembed.sequences.sets import SequenceSet
+
+_BLUES = [[0, "#FFFFFF"], [1, "#0B62A4"]]
+_NIGHT = [[0, "#161A23"], [1, "#5CB3F0"]]
+_DIVERGING = "Cividis"
+
+
+def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+    """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
+    rows, sure = found.agreements[::-1], followed(found)
+    names = [ATTRIBUTES[row.attribute].title for row in rows]
+    kinds = (("more than chance", PALETTE[0], True), ("may be chance", "#9AA0A6", False))
+    bars = [
+        {
+            "type": "bar", "orientation": "h", "y": names, "name": title, "marker": {"color": color},
+            "x": [row.ari if (row in sure) is wanted else None for row in rows],
+            "hovertemplate": "%{y}: ARI %{x:.2f}<extra></extra>",
+        }
+        for title, color, wanted in kinds
+    ]  # fmt: skip
+    chance = {
+        "type": "scatter", "mode": "markers", "y": names, "x": [row.limit for row in rows],
+        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
+        "name": "chance ends here", "hoverinfo": "skip",
+    }  # fmt: skip
+    layout = _layout(theme, 90 + 30 * len(rows)) | {
+        "xaxis": _axis(theme, "agreement with KMeans (ARI)"),
+        "yaxis": _names(),
+        "barmode": "overlay",
+    }
+    return go.Figure({"data": [*bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
+
+
+def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+    """Return one bar divided by what makes the vectors differ."""
+    colors = (PALETTE[0], PALETTE[1], "#9AA0A6")
+    words = {"family": "Family", "window": "Window", "rest": "The rest"}
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
+            "marker": {"color": color}, "text": [f"{share.share:.0%}"], "textposition": "inside",
+            "insidetextanchor": "middle",
+            "hovertemplate": "%{x:.0%}<extra></extra>",
+        }
+        for share, color in zip(found.shares, colors, strict=False)
+    ]  # fmt: skip
+    axis = _axis(theme, "") | {"tickformat": ".0%", "range": [0, 1]}
+    layout = _layout(theme, 150) | {"barmode": "stack", "xaxis": axis, "yaxis": {"showticklabels": False}}
+    return go.Figure(
+        {"data": traces, "layout": layout | {"legend": {"orientation": "h", "y": -0.5, "x": 0, "traceorder": "normal"}}}
+    )
+
+
+def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+    """Return how many sequences of each family lie in each cluster, with the clusters' names."""
+    columns = [plotly_text(family(name).title, most=24) for name in sequences.families]
+    names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(found.cluster_names)]
+    heat = {
+        "type": "heatmap", "x": columns, "y": names, "z": [list(row) for row in found.counts], "showscale": False,
+        "colorscale": _BLUES if theme == "light" else _NIGHT, "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
+        "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
+    }  # fmt: skip
+    layout = _layout(theme, 130 + 34 * len(names)) | {
+        "xaxis": {"side": "top", "automargin": True, "showgrid": False, "ticks": ""},
+        "yaxis": _names() | {"autorange": "reversed"},
+    }
+    return go.Figure({"data": [heat], "layout": layout})
+
+
+def similarity_figure(
+    found: Explanation, sequences: SequenceSet, order: Sequence[int], *, theme: str = "light"
+) -> go.Figure:
+    """Return the cosine of every pair of sequences, rows and columns in ``order``."""
+    titles = [
+        f"{plotly_text(family(item.family).title, most=20)} {int(window) + 1}"
+        for item, window in zip(sequences.items, sequences.windows, strict=True)
+    ]
+    names = [titles[row] for row in order]
+    heat = {
+        "type": "heatmap", "z": [[found.similarity[row][column] for column in order] for row in order],
+        "x": list(range(len(names))), "y": list(range(len(names))), "colorscale": _DIVERGING,
+        "text": [[f"{one} – {other}" for other in names] for one in names],
+        "hovertemplate": "%{text}: %{z:.2f}<extra></extra>", "colorbar": {"title": {"text": "cosine"}},
+    }  # fmt: skip
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False}
+    few = len(names) <= 40
+    shown = ticks if few else {"showticklabels": False}
+    layout = _layout(theme, 620 if few else 560) | {
+        "xaxis": shown | {"automargin": True},
+        "yaxis": _names() | shown | {"autorange": "reversed"},
+    }
+    return go.Figure({"data": [heat], "layout": layout})
+
+
+def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+    """Return the tree of the families: those whose centres lie closest are joined first, from left to right."""
+    order = tree_members(found)[-1][::-1]  # the first on top
+    heights, places = [0.0] * len(order), [float(order.index(leaf)) for leaf in range(len(order))]
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for one, other, gap in found.tree:
+        xs += [heights[one], gap, gap, heights[other], None]
+        ys += [places[one], places[one], places[other], places[other], None]
+        heights.append(gap)
+        places.append((places[one] + places[other]) / 2)
+    lines = {
+        "type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {"color": "#7F7F7F", "width": 2},
+        "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
+    }  # fmt: skip
+    colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
+    names = [plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
+    leaves = {
+        "type": "scatter", "mode": "markers", "x": [0] * len(order), "y": list(range(len(order))), "text": names,
+        "marker": {"size": 10, "color": colors, "symbol": [SYMBOLS[shape] for shape in shapes]},
+        "hovertemplate": "%{text}<extra></extra>", "cliponaxis": False,
+    }  # fmt: skip
+    apart = {"ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}  # room for the markers
+    ticks = {"tickvals": list(range(len(order))), "ticktext": names, "zeroline": False, **apart}
+    furthest = max(heights) or 1.0
+    axis = _axis(theme, "distance at which centres join") | {"zeroline": False, "range": [0, 1.03 * furthest]}
+    layout = _layout(theme, 110 + 28 * len(order)) | {"showlegend": False, "xaxis": axis, "yaxis": _names() | ticks}
+    return go.Figure({"data": [lines, leaves], "layout": layout})
+
+
+def steps_figure(found: Grouping, *, theme: str = "light") -> go.Figure:
+    """Return silhouette and stability of KMeans against the number of groups, with that of the families marked."""
+    ks = [step.k for step in found.steps]
+    band = {
+        "type": "scatter", "x": ks + ks[::-1], "fill": "toself", "fillcolor": "rgba(127,127,127,0.28)",
+        "y": [step.noise_high for step in found.steps] + [step.noise_low for step in found.steps][::-1],
+        "mode": "lines", "line": {"width": 0}, "name": "silhouette without groups", "hoverinfo": "skip",
+    }  # fmt: skip
+    lines = [
+        {
+            "type": "scatter", "mode": "lines+markers", "x": ks, "y": values, "name": name, "yaxis": axis,
+            "line": {"color": color, "width": 2}, "marker": {"size": 8, "symbol": symbol},
+            "hovertemplate": "%{x} groups: " + name + " %{y:.2f}<extra></extra>",
+        }
+        for name, values, axis, color, symbol in (
+            ("silhouette", [step.silhouette for step in found.steps], "y", PALETTE[0], "circle"),
+            ("stability", [step.stability for step in found.steps], "y2", PALETTE[4], "square"),
+        )
+    ]  # fmt: skip
+    marked = {
+        "type": "line", "xref": "x", "yref": "paper", "x0": found.families, "x1": found.families, "y0": 0, "y1": 1,
+        "line": {"color": THEMES[theme]["text"], "width": 1, "dash": "dot"},
+    }  # fmt: skip
+    told = {
+        "text": f"{found.families} families", "xref": "x", "x": found.families, "yref": "paper", "y": 1,
+        "showarrow": False, "xanchor": "left", "yanchor": "bottom",
+    }  # fmt: skip
+    below = {"dtick": 1 if ks[-1] < 13 else 5, "anchor": "y2", "zeroline": False}
+    layout = _layout(theme, 430) | {
+        "margin": {"l": 10, "r": 10, "t": 34, "b": 10},
+        "xaxis": _axis(theme, "number of groups") | below,
+        "yaxis": _axis(theme, "silhouette") | {"domain": [0.55, 1]},
+        "yaxis2": _axis(theme, "stability") | {"domain": [0, 0.45], "anchor": "x", "automargin": True},
+        "shapes": [marked], "annotations": [told],
+        "legend": {"orientation": "h", "y": -0.22, "x": 0},
+    }  # fmt: skip
+    return go.Figure({"data": [band, *lines] if found.best else lines, "layout": layout})
+
+
+def _layout(theme: str, height: int) -> dict[str, Any]:
+    return {
+        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 10, "t": 20, "b": 10},
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
+    } | {"xaxis": {"automargin": True}, "yaxis": {"automargin": True}}  # fmt: skip
+
+
+def _names() -> dict[str, Any]:
+    return {"automargin": True, "ticks": "", "showgrid": False}
+
+
+def _axis(theme: str, title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "font": {"size": 13}},
+        "automargin": True,
+        "gridcolor": THEMES[theme]["line"],
+        "zerolinecolor": THEMES[theme]["text"],
+    }

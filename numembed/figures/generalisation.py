@@ -1,0 +1,99 @@
+"""How many held-out sequences were named rightly, beside chance and simple counts, as Plotly figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from numembed.examinations.generalisation.findings import Probe, p_words, percent
+from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.models.baselines import BASELINES
+
+_BANDS = {"light": "#DADDE3", "dark": "#3A3F4B"}
+_MODEL, _SIMPLE = PALETTE[0], "#D55E00"
+_MODEL_DARK = "#56B4E9"
+Row = tuple[str, Probe]  # label and what was found
+
+
+def accuracy_figure(rows: Sequence[Row], *, theme: str = "light", chance: str = "guessing") -> go.Figure:
+    """Return one line for each probe: its accuracy with the interval, the shuffles' band, chance and the best baseline.
+
+    Filled circles are better than chance. What is undefined is left out.
+    """
+    shown = [(plotly_text(label, most=34), probe) for label, probe in rows if not math.isnan(probe.value)]
+    places = list(range(len(shown)))
+    color = _MODEL if theme == "light" else _MODEL_DARK
+    traces = [_band(shown, theme), _chance(shown, theme, chance), _simple(shown), *_model(shown, color)]
+    axis = {
+        "title": {"text": "named rightly", "font": {"size": 13}}, "range": [-0.02, 1.03], "tickformat": ".0%",
+        "dtick": 0.25, "automargin": True, "gridcolor": THEMES[theme]["line"], "zeroline": False, "fixedrange": True,
+    }  # fmt: skip
+    names = {
+        "tickvals": places, "ticktext": [label for label, _ in shown], "range": [len(shown) - 0.5, -0.5], "ticks": "",
+        "automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True,
+    }  # fmt: skip
+    layout = {
+        "template": "none", "height": 190 + 40 * len(shown), "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "xaxis": axis, "yaxis": names,
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "barmode": "overlay", "bargap": 0,
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xref": "container"},
+    }  # fmt: skip
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def _band(shown: Sequence[Row], theme: str) -> dict[str, Any]:
+    return {
+        "type": "bar", "orientation": "h", "y": list(range(len(shown))), "name": "95% of shuffles",
+        "width": min(0.62, 0.2 + 0.14 * len(shown)),
+        "base": [probe.null_low for _, probe in shown], "hoverinfo": "skip",
+        "x": [max(0.006, probe.null_high - probe.null_low) for _, probe in shown],
+        "marker": {"color": _BANDS[theme], "line": {"width": 0}},
+    }  # fmt: skip
+
+
+def _chance(shown: Sequence[Row], theme: str, name: str) -> dict[str, Any]:
+    line = {"width": 2, "color": THEMES[theme]["text"]}
+    return {
+        "type": "scatter", "mode": "markers", "y": list(range(len(shown))), "x": [p.chance for _, p in shown],
+        "name": name, "marker": {"symbol": "line-ns", "size": 20, "line": line},
+        "hovertemplate": name + " %{x:.0%}<extra></extra>",
+    }  # fmt: skip
+
+
+def _simple(shown: Sequence[Row]) -> dict[str, Any]:
+    rows = [(row, probe) for row, (_, probe) in enumerate(shown) if probe.baseline]
+    return {
+        "type": "scatter", "mode": "markers", "y": [row for row, _ in rows],
+        "x": [probe.baseline_value for _, probe in rows], "name": "best simple count",
+        "marker": {"symbol": "diamond", "size": 11, "color": _SIMPLE},
+        "text": [BASELINES[probe.baseline].title for _, probe in rows],
+        "hovertemplate": "%{text}: %{x:.0%}<extra></extra>",
+    }  # fmt: skip
+
+
+def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
+    """Return the model's accuracies: first the intervals, then the points."""
+    places, values = list(range(len(shown))), [probe.value for _, probe in shown]
+    known = [(row, p) for row, (_, p) in enumerate(shown) if not math.isnan(p.low)]
+    interval = {
+        "type": "scatter", "mode": "markers", "y": [row for row, _ in known], "x": [p.value for _, p in known],
+        "marker": {"size": 1, "color": color}, "showlegend": False, "hoverinfo": "skip",
+        "error_x": {
+            "type": "data", "symmetric": False, "array": [p.high - p.value for _, p in known],
+            "arrayminus": [p.value - p.low for _, p in known], "color": color, "thickness": 2, "width": 5,
+        },
+    }  # fmt: skip
+    points = {
+        "type": "scatter", "mode": "markers", "y": places, "x": values, "name": "the model, with its interval",
+        "marker": {
+            "size": 13, "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
+            "color": color, "line": {"width": 2.5, "color": color},
+        },
+        "text": [f"{percent(p.value)}, {p_words(p.p_holm)}" for _, p in shown],
+        "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
+    return [interval, points]

@@ -1,0 +1,128 @@
+"""What the figures of merges share: the numbers of an arm, means over seeds, colours and axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.results import Arm
+
+GREY = "#9AA0A6"
+_COLORS = {  # of a row's kind: what is done, not between which models
+    "lora": PALETTE[0], "soup": PALETTE[1], "slerp": PALETTE[3], "norm_matched": PALETTE[2], "karcher": PALETTE[6],
+    "multi_stage": PALETTE[5], "task_arithmetic": PALETTE[4],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of an arm: where it stands, and which way is better."""
+
+    title: str
+    value: Callable[[Arm, str], float]  # of an arm on a split
+    better: str  # "high", "low" or "" where neither is
+    split: bool = True  # whether it is of one split
+
+
+def _of_split(field: str) -> Callable[[Arm, str], float]:
+    return lambda arm, split: float(getattr(arm.splits[split], field)) if split in arm.splits else math.nan
+
+
+def _kept(field: str) -> Callable[[Arm, str], float]:
+    def value(arm: Arm, split: str) -> float:
+        found = getattr(arm.retention, field)
+        return math.nan if found is None else float(found)
+
+    return value
+
+
+MEASURES: Mapping[str, Measure] = {
+    "silhouette": Measure("Silhouette of the families", _of_split("silhouette"), "high"),
+    "accuracy": Measure("Nearest-centroid accuracy", _of_split("accuracy"), "high"),
+    "ari": Measure("Agreement of KMeans with the families (ARI)", _of_split("ari"), "high"),
+    "davies_bouldin": Measure("Davies–Bouldin of the families", _of_split("davies_bouldin"), "low"),
+    "silhouette_kmeans": Measure("Silhouette of KMeans clusters", _of_split("silhouette_kmeans"), "high"),
+    "davies_bouldin_kmeans": Measure("Davies–Bouldin of KMeans clusters", _of_split("davies_bouldin_kmeans"), "low"),
+    "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
+    "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
+    "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
+    "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
+    "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
+    "update": Measure("Length of the update, share of the base", lambda arm, split: arm.update_relative, "", False),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One place of a row of KINDS: the mean over its seeds, and the lowest and highest of them."""
+
+    at: float
+    x: tuple[float, float, float]  # mean, lowest, highest
+    y: tuple[float, float, float]
+    count: int
+
+
+def spots(found: LadderResult, name: str, x: Callable[[Arm], float], y: Callable[[Arm], float]) -> list[Spot]:
+    """Return the places of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
+    drawn = found.of(name)
+    planned = sum(path.name == name for path in found.ladder.drawn)
+    by: dict[float, list[tuple[float, float]]] = {}
+    for arms in drawn:
+        for arm in arms:
+            by.setdefault(arm.at, []).append((x(arm), y(arm)))
+    whole = {at: both for at, both in sorted(by.items()) if len(both) == (planned if found.complete else len(drawn))}
+    made = [Spot(at, _spread(one for one, _ in both), _spread(two for _, two in both), len(both))
+            for at, both in whole.items()]  # fmt: skip
+    return [spot for spot in made if math.isfinite(spot.x[0]) and math.isfinite(spot.y[0])]
+
+
+def color_of(name: str) -> str:
+    """Return the colour of a row of KINDS, by its kind."""
+    return _COLORS.get(KINDS[name].kind, PALETTE[7])
+
+
+def symbol_of(name: str) -> str:
+    """Return the symbol of a row of KINDS: rows of one colour differ in it."""
+    alike = [row.name for row in KINDS.values() if row.kind == KINDS[name].kind]
+    return SYMBOLS[alike.index(name) % len(SYMBOLS)]
+
+
+def merge_layout(theme: str, height: int) -> dict[str, Any]:
+    """Return what the figures of merges have in common."""
+    return {
+        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 16, "t": 16, "b": 10}, "hoverlabel": {"align": "left"}, "dragmode": False,
+        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
+        "legend": {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+        "uirevision": "keep",
+    }  # fmt: skip
+
+
+def axis(theme: str, title: str) -> dict[str, Any]:
+    """Return an axis with its grid and the line at 0 in the theme's colours."""
+    return {
+        "title": {"text": title, "font": {"size": 13}, "standoff": 8}, "automargin": True,
+        "gridcolor": THEMES[theme]["line"], "zerolinecolor": GREY, "fixedrange": True,
+    }  # fmt: skip
+
+
+def pale(color: str, opacity: float = 0.15) -> str:
+    """Return a colour of the palette that lets through what lies behind."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def placed(name: str, at: float) -> str:
+    """Return where on a row of KINDS something stands, to follow its title."""
+    return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
+
+
+def _spread(values: Iterable[float]) -> tuple[float, float, float]:
+    listed = [value for value in values if math.isfinite(value)]
+    return (sum(listed) / len(listed), min(listed), max(listed)) if listed else (math.nan,) * 3

@@ -1,0 +1,191 @@
+"""The merging experiment as one value: a base, adapters trained from it, the paths between them, and what was found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from numembed.core.errors import BadChoice, TooLarge
+from numembed.core.serialization import as_plain, from_plain
+from numembed.core.settings import LIMITS
+from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
+from numembed.merge_experiment.results import Arm, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
+from numembed.models.adapters.saved import Reading, Recipe
+from numembed.models.catalogue.names import model, reference_of
+from numembed.models.spec import FolderWeights, ModelSpec, canonical_json
+from numembed.studies.results import FORMULAS, ResultStore
+from numembed.studies.study import DISTANCES
+
+USUAL_BASE = "all-MiniLM-L6-v2"
+FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
+SENTENCES = "sentences"  # beside the split's evaluations
+REDRAWING = "Redrawn windows"  # the row of progress
+_VERSION = "3"  # grows when other numbers come out of the same vectors
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What is asked: a base, how adapters are trained from it, and the paths to score. Always valid once made."""
+
+    base: ModelSpec = field(default_factory=lambda: model(USUAL_BASE))
+    recipe: Recipe = field(default_factory=Recipe)
+    paths: tuple[str, ...] = ()  # rows of KINDS; (): the usual ones for which the recipe has seeds and stages
+    points: int = USUAL_POINTS  # the fewest values of a swept path
+    seed: int = 0  # of KMeans and shuffled families; the adapters' own stand in the recipe
+    distance: str = "euclidean"
+    designs: int = 0  # how often the windows are redrawn, for the named places of its paths
+
+    def __post_init__(self) -> None:
+        plain = replace(self.base, dimensions=None, precision="float32")
+        if not isinstance(plain.weights, FolderWeights) or plain.loading.random_seed is not None:
+            raise BadChoice(f"{self.base.name[:80]} cannot be adapted. Choose a model of the catalogue or a folder.")
+        object.__setattr__(self, "base", plain.stored)
+        can = possible(self.recipe)
+        for name in self.paths:
+            if name not in KINDS:
+                raise BadChoice(f"There is no path {str(name)[:40]!r}. Known: {', '.join(KINDS)}.")
+            if name not in can:
+                raise BadChoice(f"{KINDS[name].title} needs more seeds or stages than are trained. Train more of them.")
+        wanted = {"base", *(self.paths or USUAL)}
+        object.__setattr__(self, "paths", tuple(name for name in can if name in wanted))
+        if type(self.points) is not int or not FEWEST_POINTS <= self.points <= MOST_POINTS:
+            raise BadChoice(f"A path has {FEWEST_POINTS} to {MOST_POINTS} points, got {str(self.points)[:40]}.")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
+        if self.distance not in DISTANCES:
+            raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
+        if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+
+    @cached_property
+    def drawn(self) -> tuple[Path, ...]:
+        """The paths themselves, one for each seed or pair of seeds."""
+        return paths_of(self.paths, self.recipe, self.points)
+
+    @property
+    def arms(self) -> int:
+        """How many models are scored; those at the ends of several paths count once for each."""
+        return sum(len(path.values) for path in self.drawn)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of what every arm is scored on."""
+        return tuple(self.recipe.split.evaluations)
+
+    @property
+    def key(self) -> str:
+        """The sha256 of the ladder's JSON: equal ladders share one job."""
+        return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()
+
+    @property
+    def title(self) -> str:
+        """What a list of runs calls it."""
+        return f"Merging ladder on {self.base.name}" + (f", {self.designs} times redrawn" if self.designs else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ladder as JSON values."""
+        return {
+            "base": reference_of(self.base),
+            "recipe": self.recipe.as_dict(),
+            "paths": list(self.paths),
+            "points": self.points,
+            "seed": self.seed,
+            "distance": self.distance,
+            "designs": self.designs,
+        }
+
+    def to_json(self) -> str:
+        """Return the ladder as readable JSON: one object with the single entry "ladder"."""
+        return json.dumps({"ladder": self.as_dict()}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Ladder:
+        """Return the ladder that :meth:`as_dict` described; what is left out takes its default."""
+        known = ("base", "recipe", "paths", "points", "seed", "distance", "designs")
+        if unknown := sorted(set(plain) - set(known)):
+            raise BadChoice(f"A ladder has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
+        given = {name: plain[name] for name in ("points", "seed", "distance", "designs") if name in plain}
+        try:
+            if "base" in plain:
+                given["base"] = model(plain["base"])
+            if "recipe" in plain:
+                given["recipe"] = Recipe.from_dict(plain["recipe"])
+            if "paths" in plain:
+                given["paths"] = tuple(plain["paths"])
+            return cls(**given)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise BadChoice("This ladder cannot be read: one of its entries is of the wrong kind.") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Ladder:
+        """Return the ladder in ``text``; raise BadChoice or TooLarge where it is none."""
+        if len(text) > LIMITS.study_chars:
+            raise TooLarge(f"A ladder has at most {LIMITS.study_chars:,} characters, got {len(text):,}.")
+        if not is_ladder(text):
+            raise BadChoice('This is no ladder: it is no JSON object with an entry "ladder".')
+        return cls.from_dict(json.loads(text)["ladder"])
+
+
+def is_ladder(text: str) -> bool:
+    """Return True where ``text`` is JSON that describes a ladder and no study."""
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(plain, dict) and isinstance(plain.get("ladder"), dict)
+
+
+@dataclass(frozen=True)
+class LadderResult:
+    """What was found so far; ``complete`` once every path is there. What windows redrawn later add is with it."""
+
+    ladder: Ladder
+    base: dict[str, Any]  # the pinned ModelSpec
+    adapters: tuple[TrainedAdapter, ...] = ()
+    arms: tuple[Arm, ...] = ()
+    straight: tuple[Straight, ...] = ()
+    dominance: tuple[Dominance, ...] = ()
+    maps: tuple[Frame, ...] = ()
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of each split's sequences, in order
+    comparisons: tuple[Comparison, ...] = ()
+    sentences: tuple[str, ...] = ()  # the verdict
+    training: tuple[Reading, ...] = ()  # of a training that runs: its readings so far
+    complete: bool = False
+    redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
+    redrawn_sentences: tuple[str, ...] = ()
+
+    def path(self, path_id: str) -> tuple[Arm, ...]:
+        """Return the arms of one path in the order of t or scale."""
+        return tuple(sorted((arm for arm in self.arms if arm.path == path_id), key=lambda arm: arm.at))
+
+    def of(self, name: str) -> tuple[tuple[Arm, ...], ...]:
+        """Return the arms of every path of a row of KINDS, one tuple for each seed or pair that is there."""
+        found = (self.path(path.id) for path in self.ladder.drawn if path.name == name)
+        return tuple(arms for arms in found if arms)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values: None for NaN."""
+        plain: dict[str, Any] = as_plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> LadderResult:
+        """Return what :meth:`as_json` described."""
+        return from_plain(cls, plain)
+
+
+def ladder_key(ladder: Ladder) -> str:
+    """Return the key under which what was found of a ladder is kept, redrawn windows or not."""
+    plain = replace(ladder, designs=0).as_dict()
+    decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION}
+    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+def stored_ladder(ladder: Ladder, results: ResultStore) -> LadderResult | None:
+    """Return what runs have found of ``ladder`` so far, or None; grows while one runs."""
+    found = results.get(ladder_key(ladder))
+    return LadderResult.from_json(found) if found else None

@@ -1,0 +1,181 @@
+"""The README of a saved model: what it was made of, under which licences, how, and how it scored."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numembed.core.settings import Settings
+from numembed.merge_experiment.comparisons import SPLITS
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.results import Arm, Separation
+from numembed.models.catalogue.names import facts_of
+from numembed.models.resolve import known_folder
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights
+
+UNKNOWN = "unknown"
+_NAMED_LICENCES = ("apache-2.0", "mit", "cc-by-nc-4.0", "gemma")  # as the model hub writes them
+_LICENCE = re.compile(r"^license(?:_name)?: *[\"']?([A-Za-z0-9 ._+-]{1,60}?)[\"']? *$", re.MULTILINE)
+_COLUMNS = (
+    ("Silhouette", "silhouette"), ("low", "low"), ("high", "high"), ("p", "p"), ("Davies–Bouldin", "davies_bouldin"),
+    ("Silhouette, KMeans", "silhouette_kmeans"), ("Davies–Bouldin, KMeans", "davies_bouldin_kmeans"), ("ARI", "ari"),
+    ("Nearest centroid", "accuracy"),
+)  # fmt: skip
+
+
+def card_of(name: str, found: LadderResult, arm: Arm, settings: Settings) -> str:
+    """Return the model card of one arm of a ladder in Markdown; the same arm always has the same."""
+    base = ModelSpec.from_dict(found.base)
+    licence = licence_of(base, settings)
+    parts = (
+        _front(base, licence),
+        f"# {name}",
+        f"{arm.title} on {_code(base.name)}, made and scored by numembed. {_about(arm)}",
+        "## Parents and their licences",
+        _parents(base, licence, found, arm),
+        "## Scores",
+        _scores(found, arm),
+        "## Recipe",
+        f"```json\n{json.dumps(_recipe(base, found, arm), indent=2, ensure_ascii=False)}\n```",
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def licence_of(spec: ModelSpec, settings: Settings) -> str:
+    """Return the licence of a model: the catalogue's fact, what the card in its folder says, else "unknown"."""
+    facts = facts_of(spec)
+    if facts is not None:
+        return facts.licence or UNKNOWN
+    folder = known_folder(spec.weights, settings)
+    return (_licence_in(folder) if folder is not None else "") or UNKNOWN
+
+
+def _licence_in(folder: Path) -> str:
+    """Return the licence in the head of the card in ``folder``, or ""."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as opened:
+            text = opened.read(20_000)
+    except OSError:
+        return ""
+    head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    named = _LICENCE.findall(head[1]) if head else []
+    return next((one for one in named if one not in ("other", UNKNOWN)), "")
+
+
+def _front(base: ModelSpec, licence: str) -> str:
+    plain = licence.lower()
+    told = [f"license: {plain}"] if plain in _NAMED_LICENCES else []
+    if not told and licence != UNKNOWN:
+        told = ["license: other", f"license_name: {json.dumps(licence)}"]
+    if isinstance(base.weights, HubWeights):
+        told.append(f"base_model: {json.dumps(base.weights.repo)}")
+    return "\n".join(["---", *told, "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "---"])
+
+
+def _about(arm: Arm) -> str:
+    row = KINDS.get(arm.path.partition("-")[0])
+    return row.about if row is not None else ""
+
+
+def _parents(base: ModelSpec, licence: str, found: LadderResult, arm: Arm) -> str:
+    seen = {one.path: one for one in found.adapters}
+    unsure = " Find it out before you share this model." if licence == UNKNOWN else ""
+    lines = [f"- {_code(_identity(base.weights, base.name))}: licence {licence}.{unsure}"]
+    for path, scale in _adapters(arm.model.weights):
+        known = seen.get(path)
+        what = f"seed {known.seed}, step {known.step}, digest `{known.digest[:12]}`" if known else "made elsewhere"
+        times = "" if scale == 1 else f", taken {scale:.6g} times"
+        lines.append(
+            f"- LoRA adapter, {what}{times}: trained here from that model on number sequences made by formula, so the "
+            "model's licence decides." if known else f"- LoRA adapter {what}{times}: licence {UNKNOWN}."
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _identity(weights: Weights, name: str) -> str:
+    match weights:
+        case HubWeights(repo, revision):
+            return f"{repo}@{revision[:12]}"
+        case LocalWeights(path, digest):
+            return f"{Path(path).name} (files {digest[:12]})"
+        case _:
+            return name
+
+
+def _adapters(weights: Weights) -> list[tuple[str, float]]:
+    """Return the place and the scale of every adapter in ``weights``."""
+    match weights:
+        case LoraWeights(_, adapter, scale):
+            return [(adapter.path if isinstance(adapter, LocalWeights) else adapter.repo, scale)]
+        case MergedWeights(parts=parts):
+            return [one for part in parts for one in _adapters(part)]
+        case _:
+            return []
+
+
+def _scores(found: LadderResult, arm: Arm) -> str:
+    before = next((one for one in found.arms if one.path == "base"), None)
+    lines = [
+        "| Sequences | " + " | ".join(title for title, _ in _COLUMNS) + " | Silhouette of the base |",
+        "|---" * (len(_COLUMNS) + 2) + "|",
+    ]
+    for split, own in arm.splits.items():
+        base = before.splits.get(split) if before is not None else None
+        cells = [_number(getattr(own, name)) for _, name in _COLUMNS] + [_number(_silhouette(base))]
+        lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(cells)} |")
+    kept, loss = arm.retention, arm.retention.lm_loss
+    spoken = [
+        f"- Kept of the order of sentence similarities (Spearman with the base's): {_number(kept.spearman)}"
+        f" ({_number(kept.low)} to {_number(kept.high)}).",
+        f"- Debiased linear CKA with the base's vectors of the sentences: {_number(kept.cka)}.",
+        f"- Paraphrases are more alike than other sentences by {_number(kept.margin)}.",
+        f"- The likeness of graded pairs follows their grades (Spearman) at {_number(kept.graded)}.",
+        *([] if loss is None else [f"- Language-model loss on numbers: {_number(loss)} nats a token."]),
+        f"- Its weights differ from the base's by {arm.update_relative:.3%} of their length.",
+    ]
+    return "\n".join(lines) + "\n\nLow and high: 95% interval over the sequences.\n\n" + "\n".join(spoken)
+
+
+def _silhouette(found: Separation | None) -> float:
+    return math.nan if found is None else found.silhouette
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
+
+
+def _recipe(base: ModelSpec, found: LadderResult, arm: Arm) -> dict[str, Any]:
+    """Return everything that it takes to make the model again; no place on this machine is told."""
+    plain = replace(arm.model, name=arm.title).as_dict()
+    return {
+        "model": _without_places(plain),
+        "base": _without_places(base.as_dict()),
+        "path": arm.path,
+        "at": arm.at,
+        "training": found.ladder.recipe.as_dict(),
+        "adapters": [
+            {"seed": one.seed, "step": one.step, "digest": one.digest}
+            for one in found.adapters
+            if any(path == one.path for path, _ in _adapters(arm.model.weights))
+        ],
+    }
+
+
+def _without_places(plain: Any) -> Any:
+    match plain:
+        case dict():
+            return {name: _without_places(value) for name, value in plain.items() if name != "path"}
+        case list():
+            return [_without_places(value) for value in plain]
+        case _:
+            return plain
+
+
+def _code(text: str) -> str:
+    """Return a name as Markdown shows it as it stands."""
+    return "`" + re.sub(r"[`\x00-\x1f\x7f]", "'", text)[:200] + "`"

@@ -1,0 +1,207 @@
+"""What is found on a ladder, as values: the scores of one arm, angles, shares of a shift, maps and comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numembed.models.adapters.saved import Reading
+from numembed.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well one arm keeps families apart on one split; NaN where undefined."""
+
+    silhouette: float  # of the families
+    davies_bouldin: float
+    silhouette_kmeans: float
+    davies_bouldin_kmeans: float
+    ari: float
+    accuracy: float  # of the nearest centroid, each window held out in turn
+    p: float  # of the silhouette, families shuffled
+    p_within: float  # shuffled inside each window only
+    z: float
+    chance: float  # mean silhouette of shuffled families
+    low: float  # 95% jackknife interval of the silhouette
+    high: float
+    without: tuple[float, ...]  # (n,) the silhouette without each sequence in turn
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How much of the base's view of ordinary sentences an arm has kept; NaN where undefined."""
+
+    spearman: float  # of all sentence similarities with the base's
+    cka: float  # debiased linear CKA with the base's vectors
+    margin: float  # how much more alike paraphrases are than other sentences
+    lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
+    low: float = math.nan  # 95% jackknife interval of ``spearman``, over the sentences
+    high: float = math.nan
+    graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
+
+
+_KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model of a ladder with everything that was measured of it."""
+
+    path: str  # id of its Path
+    title: str
+    at: float  # t or the scale
+    spec: dict[str, Any]  # ModelSpec.as_dict
+    splits: Mapping[str, Separation]
+    retention: Retention
+    update: float  # length of all that was changed of the base's weights
+    update_relative: float  # as a share of the length of the base's weights
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model itself: to compare it, to save it, to build upon it."""
+        return ModelSpec.from_dict(self.spec)
+
+    def as_row(self) -> dict[str, Any]:
+        """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds."""
+        row: dict[str, Any] = {"path": self.path, "arm": self.title, "at": self.at}
+        kept = vars(self.retention)
+        row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
+        row |= {"update": self.update, "update_relative": self.update_relative}
+        for split, found in self.splits.items():
+            numbers = {name: value for name, value in vars(found).items() if name != "without"}
+            row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
+        return row
+
+
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """One saved adapter and how its training went."""
+
+    seed: int
+    step: int
+    path: str  # its folder
+    digest: str
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True)
+class TensorAngle:
+    """The angle of one tensor between two models."""
+
+    name: str
+    size: int
+    cosine: float  # NaN where one of the two is zero
+
+
+@dataclass(frozen=True)
+class Straight:
+    """Was it really SLERP? How parallel two models are, and what the arc does beyond the straight line."""
+
+    between: str  # "base and seed 0"
+    space: str  # weights or task_vectors
+    angles: tuple[TensorAngle, ...]  # of the tensors that the adapters change
+    cosine: float  # of the models as wholes, over those tensors
+    parallel: float  # share of these parameters in tensors above mergekit's 0.9995
+    largest_weight: float  # largest difference of one weight between SLERP and the straight line, half-way
+    of_step: float  # length of that difference as a share of the distance between the two models
+    largest_vector: float  # largest distance between the vectors that the two give for one text; NaN where not scored
+
+
+@dataclass(frozen=True)
+class LayerUpdate:
+    """How much training changed one layer."""
+
+    name: str
+    base: float  # length of its weights
+    change: float  # length of the difference
+
+    @property
+    def relative(self) -> float:
+        """The change as a share of the length before; NaN where that was 0."""
+        return self.change / self.base if self.base else math.nan
+
+
+@dataclass(frozen=True)
+class ShiftShare:
+    """Into how few directions a scaled adapter moves all vectors."""
+
+    scale: float
+    length: float  # mean distance that a number text's vector moves
+    shares: tuple[float, ...]  # of the squared shift, in its first 1, 2, 3, 5 and 10 directions
+
+
+@dataclass(frozen=True)
+class Dominance:
+    """How much one seed's adapter takes over."""
+
+    seed: int
+    layers: tuple[LayerUpdate, ...]
+    shifts: tuple[ShiftShare, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The flat map of one arm's vectors of one split, laid upon the base's."""
+
+    path: str
+    at: float
+    title: str
+    split: str
+    silhouette: float
+    points: tuple[tuple[float, float], ...]  # row i is sequence i of the split
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two paths where they retain equally much of the base: how much better the first separates."""
+
+    a: str  # rows of KINDS
+    b: str
+    split: str
+    retention: tuple[float, ...]  # the levels at which both were looked up
+    difference: float  # mean over these levels; NaN where the two never retain equally much
+    low: float  # 95% interval
+    high: float
+    p: float
+    p_holm: float  # adjusted for all comparisons on this split
+    over: str  # "3 seeds and 24 sequences": what the interval is over
+    sentence: str
+
+    @property
+    def distinguishable(self) -> bool:
+        """True where the interval leaves out 0, also after the adjustment."""
+        return self.p_holm <= 0.05 and not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """How the named place of a row of KINDS scores on redrawn windows: how much of a score is their choice."""
+
+    name: str  # the row
+    at: float  # t or the scale
+    split: str  # the evaluation whose families they are
+    values: tuple[tuple[float, ...], ...]  # (paths, designs) silhouettes of the families
+    low: float  # where 95% of further designs score, the paths' mean; NaN for fewer than three designs
+    high: float
+
+    @property
+    def designs(self) -> int:
+        """How often the windows were redrawn."""
+        return len(self.values[0]) if self.values else 0
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """The mean of the paths on each design."""
+        return tuple(sum(column) / len(column) for column in zip(*self.values, strict=True))
+
+    @property
+    def mean(self) -> float:
+        """The mean over all designs."""
+        return sum(self.means) / self.designs if self.designs else math.nan
+
+
+def _shown(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,211 @@
+"""The arms of a ladder, one after the other: embedded through the store, scored, and looked at from further sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.analysis.metrics import Distance, silhouette
+from numembed.core.serialization import as_plain, from_plain
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.measures import MAPPED, Texts, frames, largest_gap, retention, separation, shift
+from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
+from numembed.merge_experiment.redrawn import redrawn_split
+from numembed.merge_experiment.results import Arm, Dominance, Frame, Retention, Separation, Straight
+from numembed.merge_experiment.weight_geometry import WeightsAtHand
+from numembed.models.embedding import Matrix, embed, refuse_failed
+from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.resolve import folder_of
+from numembed.models.spec import LocalWeights, ModelSpec
+from numembed.sequences.sets import SequenceSet
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore, examination_key
+
+if TYPE_CHECKING:
+    from numembed.models.encoders.encoder import LoadedModel
+
+_VERSION = "3"  # grows when other numbers come out of the same vectors
+Tell = Callable[[], None]  # that work goes on; may raise Cancelled
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What it takes to score any arm of a ladder whose adapters are there."""
+
+    ladder: Ladder
+    base: ModelSpec  # resolved
+    adapters: Mapping[Trained, LocalWeights]
+    vectors: VectorStore
+    results: ResultStore
+    loaded: LoadedModel
+    settings: Settings
+    tell: Tell
+
+    @cached_property
+    def texts(self) -> Texts:
+        """What every arm reads."""
+        return Texts.of(self.ladder)
+
+    @cached_property
+    def weights(self) -> WeightsAtHand:
+        """The base's and the adapters' weights, opened when an arm is scored for the first time."""
+        return WeightsAtHand(folder_of(self.base, self.settings), self.adapters)
+
+    @cached_property
+    def base_matrix(self) -> Matrix:
+        """The base's vectors of all texts."""
+        return self.matrix(self.base)
+
+    def spec(self, path: Path, at: float) -> ModelSpec:
+        """Return the model at one place of a path."""
+        return replace(self.base, weights=weights_at(path, at, self.base.weights, self.adapters))
+
+    def arm(self, path: Path, at: float) -> Arm:
+        """Return one arm, scored where it is not stored; arms with the same weights share their scores."""
+        spec, title = self.spec(path, at), arm_title(path, at)
+        key = examination_key(
+            "ladder arm", spec, self.texts.all, version=_VERSION, base=self.base.key, distance=self.ladder.distance,
+            seed=self.ladder.seed, splits={name: one.digest for name, one in self.texts.splits.items()},
+        )  # fmt: skip
+        found = self.results.get(key)
+        if found is None:
+            found = self._scored(spec)
+            self.results.put(key, found)
+        splits = {name: from_plain(Separation, one) for name, one in found["splits"].items()}
+        named = replace(spec, name=self.base.name if path.name == "base" else f"{self.base.name}, {title}")
+        kept, update, length = from_plain(Retention, found["retention"]), found["update"], found["length"]
+        return Arm(path.id, title, at, named.as_dict(), splits, kept, update, update / length if length else 0.0)
+
+    def on_designs(self, path: Path, at: float, designs: SequenceSet) -> tuple[float, ...]:
+        """Return the silhouette of one arm on each of the ladder's redrawn designs, which stand behind one another."""
+        spec, split = self.spec(path, at), self.texts.splits[redrawn_split(self.ladder.recipe.split)]
+        key = examination_key(
+            "ladder designs", spec, designs, version=_VERSION, distance=self.ladder.distance, rows=len(split)
+        )
+        found = self.results.get(key)
+        if found is None:
+            matrix, distance = self.matrix(spec, designs), cast(Distance, self.ladder.distance)
+            each = [matrix[begin : begin + len(split)] for begin in range(0, len(designs), len(split))]
+            found = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
+            self.results.put(key, found)
+        return from_plain(tuple[float, ...], found["values"])
+
+    def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
+        """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
+        store = _OneWrite(self.vectors)
+        asked = self.texts.all if sequences is None else sequences
+        found = embed(
+            spec, asked, store=cast(VectorStore, store), loaded=self.loaded,
+            judge=refuse_failed if spec == self.base else _let_pass,
+            progress=lambda done, total, stage: self.tell(),
+        )  # fmt: skip
+        store.write()
+        if found.work is not None and spec == self.base:
+            self.results.add_work(spec.stored.key, found.work)
+        return found.matrix
+
+    def straight(self) -> tuple[Straight, ...]:
+        """Return how straight the arcs from the base to each seed and between the seeds are."""
+        last, found = self.ladder.recipe.steps, []
+        for seed in self.ladder.recipe.seeds:
+            self.tell()
+            gap = self._gap("slerp_base", "lora", (seed,))
+            found.append(self.weights.to_base((seed, last), largest_vector=gap))
+        pairs = dict.fromkeys(path.ingredients for path in self.ladder.drawn if KINDS[path.name].of == "pair")
+        for one, other in pairs:
+            for space, name in (("weights", "slerp"), ("task_vectors", "slerp_task")):
+                self.tell()
+                gap = self._gap(name, "linear", (one[0], other[0]))
+                found.append(self.weights.between(one, other, space, largest_vector=gap))
+        return tuple(found)
+
+    def dominance(self, result: LadderResult) -> tuple[Dominance, ...]:
+        """Return how much each seed's adapter changes each layer, and into how few directions it moves the vectors."""
+        base, found = self.texts.numbers(self.base_matrix), []
+        for path in (path for path in self.ladder.drawn if path.name == "lora"):
+            scales = [arm.at for arm in result.path(path.id)]
+            shifts = tuple(shift(base, self._numbers(path, at), at) for at in scales)
+            found.append(Dominance(path.ingredients[0][0], self.weights.layers(path.ingredients[0]), shifts))
+        return tuple(found)
+
+    def maps(self, result: LadderResult) -> Iterator[Frame]:
+        """Yield the maps: every step of the first seed and of the soup, half-way or all of every other path."""
+        whole = [next((path.id for path in self.ladder.drawn if path.name == name), "") for name in ("lora", "soup")]
+        for path in self.ladder.drawn:
+            there = [arm.at for arm in result.path(path.id)]
+            steps = there if path.id in whole else [at for at in there if at == (0.5 if path.sweeps == "t" else 1.0)]
+            arms = [(at, arm_title(path, at), self.matrix(self.spec(path, at))) for at in steps]
+            for split in (name for name in MAPPED if name in self.texts.splits):
+                place = self.texts.places[split]
+                drawn = [(at, title, matrix[place]) for at, title, matrix in arms]
+                yield from frames(path, drawn, self.base_matrix[place], self.texts.splits[split], split)
+
+    def _scored(self, spec: ModelSpec) -> dict[str, Any]:
+        """Return the scores of one arm as JSON values."""
+        matrix, ladder, splits = self.matrix(spec), self.ladder, {}
+        for name, place in self.texts.places.items():
+            self.tell()
+            own = self.texts.splits[name]
+            splits[name] = as_plain(separation(matrix[place], own, distance=ladder.distance, seed=ladder.seed))
+        loss = language_loss(self.loaded.get(spec), self.texts.splits["new"].texts) if self._is_decoder else None
+        kept = retention(self.texts.spoken(matrix), self.texts.spoken(self.base_matrix), lm_loss=loss)
+        update, length = self.weights.update(spec.weights), self.weights.length
+        return {"splits": splits, "retention": as_plain(kept), "update": update, "length": length}
+
+    @cached_property
+    def _is_decoder(self) -> bool:
+        return predicts_tokens(folder_of(self.base, self.settings))
+
+    def _numbers(self, path: Path, at: float) -> Matrix:
+        return self.texts.numbers(self.matrix(self.spec(path, at)))
+
+    def _gap(self, name: str, other: str, seeds: Sequence[int]) -> float:
+        """Return how far apart two paths' vectors are half-way; NaN where one of them is not drawn."""
+        paths = {path.id: path for path in self.ladder.drawn}
+        one, two = (paths.get("-".join([each, *map(str, seeds)])) for each in (name, other))
+        return math.nan if one is None or two is None else largest_gap(self._numbers(one, 0.5), self._numbers(two, 0.5))
+
+
+class _OneWrite:
+    """A vector store as an arm sees it: what its batches add goes to the disk together, as the arm is scored at once.
+
+    A write takes as long as a batch of a small model.
+    """
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._added: list[tuple[str, str, Sequence[str], Matrix]] = []
+
+    def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
+        return self._store.read(model_key, texts)
+
+    def add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
+        self._added.append((model_key, name, texts, matrix))
+
+    def write(self) -> None:
+        if self._added:
+            key, name, *_ = self._added[0]
+            texts = [text for _, _, some, _ in self._added for text in some]
+            self._store.add(key, name, texts, np.concatenate([matrix for *_, matrix in self._added]))
+
+
+def arm_title(path: Path, at: float) -> str:
+    """Return what a picture calls an arm."""
+    match path.sweeps:
+        case "t":
+            return f"{path.title}, t = {at:.3g}"
+        case "scale":
+            return f"{path.title}, × {at:.3g}"
+    return path.title
+
+
+def _let_pass(check: ModelCheck) -> None:
+    """Accept what the check of an adapted model finds: how it differs from its base is what is looked at here."""

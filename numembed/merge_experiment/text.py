@@ -1,0 +1,112 @@
+"""What a ladder says, in sentences made from its numbers; none claims more than its interval allows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numembed.merge_experiment.comparisons import SPLITS as SPLITS
+from numembed.merge_experiment.comparisons import estimated, half, number
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.results import Arm
+from numembed.sequences.splits import PAPER
+
+
+def main_split(result: LadderResult) -> str:
+    """Return the split of which the verdict speaks: the paper's 24 where training saw none of their families."""
+    return "reserved" if set(result.ladder.recipe.split.training) & set(PAPER) else "paper"
+
+
+def gain(result: LadderResult, split: str) -> tuple[float, float, float, float]:
+    """Return how much adapting raised the silhouette of ``split``: mean over the seeds, 95% interval, p."""
+    base, adapted = result.of("base"), _full(result)
+    if not base or not adapted:
+        return estimated([], [])
+    before = base[0][0].splits[split]
+    after = [arm.splits[split] for arm in adapted]
+    gaps = [one.silhouette - before.silhouette for one in after]
+    return estimated(gaps, [np.subtract(one.without, before.without, dtype=np.float64) for one in after])
+
+
+def verdict(result: LadderResult) -> tuple[str, ...]:
+    """Return the sentences that sum a ladder up; none claims more than its interval allows."""
+    split = main_split(result)
+    told = [one.sentence for one in result.comparisons if one.split == split]
+    parts = (_trade_off(result, split), _language(result), _straight(result), _dominance(result))
+    return tuple(filter(None, (*parts, *told)))
+
+
+def _trade_off(result: LadderResult, split: str) -> str:
+    base, adapted = result.of("base"), _full(result)
+    if not base or not adapted:
+        return ""
+    mean, low, high, _ = gain(result, split)
+    before = base[0][0].splits[split].silhouette
+    after = float(np.mean([arm.splits[split].silhouette for arm in adapted]))
+    kept = [arm.retention.spearman for arm in adapted]
+    many = f"mean of {len(adapted)} seeds" if len(adapted) > 1 else "one seed"
+    how = "raised" if low > 0 else "lowered" if high < 0 else "did not surely change"
+    by = "" if math.isnan(low) else f" (by {number(mean)} ± {half(low, high)})"
+    between = f", {min(kept):.2f} to {max(kept):.2f} over the seeds" if len(kept) > 1 else ""
+    return (
+        f"Adapting {how} the silhouette of {SPLITS[split]}{by}: from {number(before, 2)} to {number(after, 2)} "
+        f"({many}). How alike ordinary sentences are still agrees with the base at {number(float(np.mean(kept)), 2)} "
+        f"(Spearman{between})."
+    )
+
+
+def _language(result: LadderResult) -> str:
+    """Return what adapting did to a decoder's own craft; "" for models that predict no tokens."""
+    base, adapted = result.of("base"), _full(result)
+    before = base[0][0].retention.lm_loss if base else None
+    after = [arm.retention.lm_loss for arm in adapted if arm.retention.lm_loss is not None]
+    if before is None or not after:
+        return ""
+    gaps = [loss - before for loss in after]
+    mean, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
+    between = f", {number(min(after), 2)} to {number(max(after), 2)} over the seeds" if len(after) > 1 else ""
+    went = (
+        f"its loss on the next token of new families' texts went from {number(before, 2)} to "
+        f"{number(float(np.mean(after)), 2)} nats{between}"
+    )
+    if math.isnan(low):
+        these = "this adapter" if len(after) == 1 else "these adapters"
+        how = "worse with" if min(gaps) > 0 else "better with" if max(gaps) < 0 else "not surely changed by"
+        return f"As a language model the base is {how} {these}: {went}; other seeds may differ."
+    how = "worse" if low > 0 else "better" if high < 0 else "not surely changed"
+    by = f"by {number(abs(mean), 2)} ± {number((high - low) / 2, 2)} nats over {len(after)} seeds, on these texts"
+    return f"As a language model the adapted base is {how} ({by}): {went}."
+
+
+def _straight(result: LadderResult) -> str:
+    to_base = [one for one in result.straight if one.space == "weights" and one.between.startswith("base")]
+    if not to_base:
+        return ""
+    share = float(np.mean([one.parallel for one in to_base]))
+    vectors = [one.largest_vector for one in to_base if not math.isnan(one.largest_vector)]
+    of_vectors = f", and no vector moves by more than {max(vectors):.2g}" if vectors else ""
+    step = max(one.of_step for one in to_base)
+    return (
+        f"From the base to the adapters, {share:.0%} of the adapted parameters lie in tensors so parallel (cosine "
+        f"above 0.9995) that mergekit's SLERP takes the straight line. Half-way, the arc itself leaves it by "
+        f"{step:.2%} of the distance at most{of_vectors}."
+    )
+
+
+def _dominance(result: LadderResult) -> str:
+    adapted = _full(result)
+    shifts = [shift for one in result.dominance for shift in one.shifts if shift.scale == 1 and shift.shares]
+    first = [shift.shares[0] for shift in shifts if not math.isnan(shift.shares[0])]
+    if not adapted or not first:
+        return ""
+    update = float(np.mean([arm.update_relative for arm in adapted]))
+    return (
+        f"The adapters change the weights by {update:.1%} of their length, and {float(np.mean(first)):.0%} of what "
+        "they do to the vectors of number texts lies in a single direction."
+    )
+
+
+def _full(result: LadderResult) -> list[Arm]:
+    """Return each seed's adapter as it was trained."""
+    return [arm for arms in result.of("lora") for arm in arms if arm.at == 1]

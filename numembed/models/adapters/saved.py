@@ -1,0 +1,315 @@
+"""Trained adapters on disk: each a PEFT folder with its recipe, whole or not there; and what training goes on from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from numembed.core.errors import BadChoice
+from numembed.core.progress import Progress, silent
+from numembed.models.adapters.fold import read_adapter
+from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.publish import is_whole, published
+from numembed.models.files.tensors import Tensor, read_header, write_file
+from numembed.models.loading.loader import read_json
+from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
+from numembed.sequences.families.family import whole_number
+from numembed.sequences.splits import Split, split_called
+
+RECIPE = "recipe.json"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
+MOST_RANK = 256
+_STATE = "state.safetensors"
+_ASK_SECONDS = 0.5  # while another process trains
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
+
+Loss = Literal["contrastive", "in_batch"]
+LOSSES: tuple[Loss, ...] = ("contrastive", "in_batch")
+
+
+def _usual_split() -> Split:
+    return split_called("others")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How adapters are trained; always valid once made. One adapter is saved for each seed and stage."""
+
+    split: Split = field(default_factory=_usual_split)
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ()  # ends of module names such as "query"; () for all linear layers of the encoder
+    embeddings: bool = False  # also adapt the table of token vectors
+    loss: Loss = "contrastive"  # supervised contrastive (Khosla et al. 2020), or pairs against the batch's other pairs
+    temperature: float = 0.1
+    apart: tuple[float, float] | None = (1.2, 14.0)  # the sequences of a step begin this near one another, at first
+    # and at the end: where size tells nothing, family is what is left. None: each begins on its own from the start
+    learning_rate: float = 2e-3
+    warmup: int = 10  # steps in which the learning rate rises
+    falling: bool = True  # whether it then falls in a straight line, to nothing at the end
+    batch: int = 24  # sequences in a step
+    steps: int = 120
+    stages: int = 2  # evenly spaced steps after which the adapter is saved, the last one among them
+    looks: int = 2  # evenly spaced steps after which validation is measured, beside the stages
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
+        for name, (value, low, high) in _limits(self).items():
+            if type(value) is not int or not low <= value <= high:
+                raise BadChoice(f"{name} is a whole number from {low:,} to {high:,}, got {str(value)[:40]}.")
+        for name, number in (
+            ("The temperature", self.temperature), ("The learning rate", self.learning_rate), ("Alpha", self.alpha),
+        ):  # fmt: skip
+            if not 0 < number < math.inf:
+                raise BadChoice(f"{name} is a number above 0, got {str(number)[:40]}.")
+        if self.apart is not None:
+            object.__setattr__(self, "apart", tuple(map(float, self.apart)))
+            if len(self.apart) != 2 or not all(1 < factor < math.inf for factor in self.apart):
+                raise BadChoice(f"How far apart sequences begin is two factors above 1, got {str(self.apart)[:40]}.")
+        if self.loss not in LOSSES:
+            raise BadChoice(f"The loss is one of {', '.join(LOSSES)}, got {str(self.loss)[:40]!r}.")
+        for seed in self.seeds:
+            whole_number("A seed", seed, low=0, high=2**31 - 1)
+
+    @property
+    def saved_steps(self) -> tuple[int, ...]:
+        """The steps after which the adapter is saved."""
+        return _spread(self.steps, self.stages)
+
+    @property
+    def looked_steps(self) -> tuple[int, ...]:
+        """The steps after which validation is measured."""
+        return tuple(sorted({*self.saved_steps, *_spread(self.steps, self.looks)}))
+
+    def pace(self, step: int) -> float:
+        """Return the part of the learning rate that step 1, 2, … goes with: it rises, then falls to nothing."""
+        rising = min(1.0, step / max(1, self.warmup))
+        return rising * (1 - (step - 1) / self.steps if self.falling else 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        plain = asdict(self) | {"split": self.split.as_dict()}
+        apart = None if self.apart is None else list(self.apart)
+        return plain | {"targets": list(self.targets), "seeds": list(self.seeds), "apart": apart}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that :meth:`as_dict` described."""
+        split = Split.from_dict(plain["split"])
+        tuples = {name: tuple(plain[name]) for name in ("targets", "seeds", "apart") if plain.get(name) is not None}
+        return cls(**{**plain, **tuples, "split": split})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What training has come to after a step; 0 is the base itself."""
+
+    seed: int
+    step: int
+    loss: float | None
+    silhouette: float | None = None  # of the validation windows, where it was measured
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """One adapter on disk."""
+
+    weights: LocalWeights
+    seed: int
+    step: int
+    readings: tuple[Reading, ...]  # from the base to this step
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return Path(self.weights.path)
+
+    @property
+    def silhouette(self) -> float | None:
+        """The silhouette of the validation windows, measured when it was saved."""
+        return self.readings[-1].silhouette
+
+
+def adapter_folder(place: Path, seed: int, step: int) -> Path:
+    """Return where the adapter of a seed and step lies below the folder of its training."""
+    return place / f"seed-{seed}" / f"step-{step:05d}"
+
+
+def saved_adapter(folder: Path) -> SavedAdapter:
+    """Return what lies in the folder of one trained adapter; raises ModelUnavailable where it is none of ours."""
+    read_adapter(folder)
+    recipe = read_json(folder / RECIPE)
+    readings = tuple(Reading(**one) for one in recipe.get("readings", []))
+    if not readings:
+        raise BadChoice(f"The adapter {folder.name[:80]!r} has no recipe: it was not trained here. Attach it instead.")
+    return SavedAdapter(LocalWeights(str(folder), digest_of_folder(folder)), recipe["seed"], recipe["step"], readings)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that training goes on from: the adapter's factors and AdamW's two moments of each, by name."""
+
+    factors: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+
+
+def save_stage(
+    place: Path, base: ModelSpec, recipe: Recipe, targets: tuple[str, ...], readings: list[Reading], kept: Snapshot
+) -> SavedAdapter:
+    """Publish the adapter of the last reading, and what a later training goes on from; return the adapter.
+
+    The state comes first: an adapter that is there can be gone on from. The state before is then dropped.
+    """
+    seed, step = readings[-1].seed, readings[-1].step
+    folder = adapter_folder(place, seed, step)
+    if step < recipe.steps:
+        _write_state(_state_folder(place, seed, step), kept)
+    shutil.rmtree(folder, ignore_errors=True)  # one that could not be gone on from
+    digests: dict[str, str] = {}
+    with published(folder, digests) as draft:
+        digests[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
+        _write_json(draft / CONFIG, _peft_config(base, recipe, targets))
+        _write_json(draft / RECIPE, _told(base, recipe, seed, readings))
+    for older in _state_folder(place, seed, step).parent.glob("step-*"):
+        if older.name != f"step-{step:05d}" or step == recipe.steps:
+            shutil.rmtree(older, ignore_errors=True)
+    return saved_adapter(folder)
+
+
+def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple[SavedAdapter, Snapshot] | None:
+    """Return the last stage of a seed that can be gone on from, or is the end; None where there is none.
+
+    It counts only where it and all stages before it are whole: one that is missing is trained anew. Raises BadChoice
+    where ``place`` holds another training.
+    """
+    whole = [step for step in recipe.saved_steps if is_whole(adapter_folder(place, seed, step))]
+    for step in whole:
+        _check_same(place, adapter_folder(place, seed, step), base, recipe, seed)
+    unbroken = [step for step, wanted in zip(whole, recipe.saved_steps, strict=False) if step == wanted]
+    for step in reversed(unbroken):
+        folder, state = adapter_folder(place, seed, step), _state_folder(place, seed, step)
+        if step == recipe.steps:
+            return saved_adapter(folder), Snapshot({}, {})
+        if is_whole(state):
+            return saved_adapter(folder), Snapshot(_tensors(folder / WEIGHTS), _tensors(state / _STATE))
+    return None
+
+
+def _check_same(place: Path, folder: Path, base: ModelSpec, recipe: Recipe, seed: int) -> None:
+    if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
+        raise BadChoice(
+            f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
+            "Choose an empty folder, or the same recipe."
+        )
+
+
+def adapters_in(place: Path, recipe: Recipe) -> tuple[SavedAdapter, ...]:
+    """Return all whole adapters of a training, seed by seed, stage by stage."""
+    folders = (adapter_folder(place, seed, step) for seed in recipe.seeds for step in recipe.saved_steps)
+    return tuple(saved_adapter(folder) for folder in folders if is_whole(folder))
+
+
+@contextmanager
+def reserved_place(place: Path, progress: Progress = silent) -> Iterator[None]:
+    """Wait until no other training writes to the folder ``place``, and keep others from it in the block.
+
+    ``progress`` hears of the stage "waiting" and may raise Cancelled. Raises BadChoice where nothing can be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(place / ".training.lock")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout):
+            lock.acquire(timeout=0)
+        while not lock.is_locked:
+            progress(0, 1, "waiting")
+            with suppress(Timeout):
+                lock.acquire(timeout=_ASK_SECONDS)
+    except OSError as error:
+        raise BadChoice(
+            f"The adapters cannot be saved to {str(place)[:120]!r} ({error.strerror}). Name another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _spread(steps: int, count: int) -> tuple[int, ...]:
+    return tuple(steps * (number + 1) // count for number in range(count))
+
+
+def _limits(recipe: Recipe) -> dict[str, tuple[Any, int, int]]:
+    return {
+        "The rank": (recipe.rank, 1, MOST_RANK),
+        "The number of sequences in a step": (recipe.batch, 4, 4_096),
+        "The number of steps": (recipe.steps, 1, 100_000),
+        "The number of steps of warm-up": (recipe.warmup, 0, 100_000),
+        "The number of stages": (recipe.stages, 1, min(recipe.steps, 50)),
+        "The number of looks at validation": (recipe.looks, 1, min(recipe.steps, 1_000)),
+        "The number of seeds": (len(recipe.seeds), 1, 20),
+    }
+
+
+def _state_folder(place: Path, seed: int, step: int) -> Path:
+    return place / ".resume" / f"seed-{seed}" / f"step-{step:05d}"
+
+
+def _write_state(folder: Path, kept: Snapshot) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    digests: dict[str, str] = {}
+    with published(folder, digests) as draft:
+        digests[_STATE] = _write_tensors(draft / _STATE, kept.moments)
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:
+    return write_file(file, [(name, "F32", tensor.shape) for name, tensor in tensors.items()], tensors.__getitem__)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    return {name: stored.read() for name, stored in read_header(file).items()}
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False), encoding="utf-8")
+
+
+def _peft_config(base: ModelSpec, recipe: Recipe, targets: tuple[str, ...]) -> dict[str, Any]:
+    """Return what PEFT needs to read the adapter; it has defaults for the rest."""
+    return {
+        "peft_type": "LORA", "task_type": None, "inference_mode": True, "r": recipe.rank, "lora_alpha": recipe.alpha,
+        "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "init_lora_weights": True,
+        "target_modules": sorted(targets), "base_model_name_or_path": name_of_base(base),
+        "revision": getattr(base.weights, "revision", None),
+    }  # fmt: skip
+
+
+def name_of_base(base: ModelSpec) -> str:
+    """Return what an adapter calls its base: a repository, a folder without the way there, or a model of our own."""
+    if isinstance(base.weights, ScratchWeights):
+        return base.weights.name
+    return str(getattr(base.weights, "repo", "") or Path(getattr(base.weights, "path", "")).name)
+
+
+def _told(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:
+    plain = recipe.as_dict()
+    plain.pop("seeds")  # one adapter is of one seed, whichever others were trained beside it
+    weights = {name: value for name, value in base.as_dict()["weights"].items() if name != "path"}
+    return {
+        "base": {"key": base.stored.key, "name": name_of_base(base), "weights": weights}, "training": plain,
+        "seed": seed, "step": readings[-1].step if readings else 0, "readings": [asdict(one) for one in readings],
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }  # fmt: skip
+
+
+def _identity(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
+    return recipe.get("base", {}).get("key"), recipe.get("training"), recipe.get("versions")

@@ -1,0 +1,133 @@
+"""The small models of this project's own: where their files lie, how they come there, how they are adapted.
+
+``number-encoder`` is trained on this machine when it is first used. ``number-lm`` comes with the program; its weights
+were made by ``python -m numembed.models.builtin.language_model``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from numembed.core.errors import ModelUnavailable
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import Settings
+from numembed.models.adapters.saved import Recipe
+from numembed.models.builtin.encoder import EncoderRecipe, train_encoder
+from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.publish import is_whole, published
+from numembed.models.spec import ModelSpec, ScratchWeights, canonical_json, origin_of
+from numembed.sequences.splits import split_called
+
+ENCODER, LANGUAGE_MODEL = "number-encoder", "number-lm"
+USUAL_ENCODER = EncoderRecipe()
+SHIPPED = Path(__file__).with_name("shipped")
+_VERSION = "1"  # of the training program: another one, another folder
+_LIBRARIES = ("torch", "transformers", "tokenizers")
+_ASK_SECONDS = 0.2  # while another process trains
+
+
+def pinned_scratch(name: str, settings: Settings, *, progress: Progress = silent) -> ScratchWeights:
+    """Return the model of our own called ``name``, pinned; it is trained where it is not here yet."""
+    return ScratchWeights(name, digest_of_folder(_made(name, settings, progress)))
+
+
+def scratch_folder(weights: ScratchWeights, settings: Settings, *, progress: Progress = silent) -> Path:
+    """Return the folder of a model of our own, trained where it is not here yet.
+
+    Raises ModelUnavailable for an unknown name, and where its files are others than when it was pinned.
+    """
+    folder = _made(weights.name, settings, progress)
+    if weights.digest and digest_of_folder(folder) != weights.digest:
+        raise ModelUnavailable(
+            f"{weights.name} was made anew since it was chosen, and its files are not the same. Run again."
+        )
+    return folder
+
+
+def known_scratch(weights: ScratchWeights, settings: Settings) -> Path | None:
+    """Return the folder where it is here already, else None; nothing is trained and no file is read."""
+    place = _place(weights.name, settings)
+    return place if place.is_dir() else None
+
+
+def encoder_place(recipe: EncoderRecipe, settings: Settings) -> Path:
+    """Return where the encoder of a recipe lies: another one for other versions of the libraries."""
+    versions = {library: importlib.metadata.version(library) for library in _LIBRARIES}
+    decides = {"recipe": asdict(recipe), "versions": versions, "program": _VERSION}
+    digest = hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]
+    return settings.home / "scratch" / f"{ENCODER}-{digest}"
+
+
+def trained_encoder(recipe: EncoderRecipe, settings: Settings, *, progress: Progress = silent) -> Path:
+    """Return the folder of the encoder of a recipe, trained where it is not here yet.
+
+    Processes that ask at once train once: the others wait. ``progress`` tells of the stage "train" and may raise
+    Cancelled, here and while waiting; nothing of an unfinished training stays.
+    """
+    place = encoder_place(recipe, settings)
+    if not is_whole(place):
+        with _turn(place, recipe, progress):
+            if not is_whole(place):  # nobody has trained it in the meantime
+                shutil.rmtree(place, ignore_errors=True)  # a file of it is damaged
+                with published(place) as draft:
+                    train_encoder(recipe, draft, progress=progress)
+    return place
+
+
+def usual_recipe(base: ModelSpec) -> Recipe:
+    """Return how adapters of ``base`` are trained by default; a model of our own takes other steps than a large one."""
+    origin = origin_of(base.weights)
+    if not isinstance(origin, ScratchWeights):
+        return Recipe()
+    split = replace(split_called("others"), shortest=20, longest=50)
+    if origin.name == LANGUAGE_MODEL:  # sequences that begin near one another won it nothing
+        return Recipe(split=split, rank=32, alpha=64.0, apart=None, learning_rate=4e-3, steps=150)
+    return Recipe(split=split, apart=None, steps=100)  # it knows the twelve families: more is won on the paper's six
+
+
+def _place(name: str, settings: Settings) -> Path:
+    match name:
+        case "number-encoder":
+            return encoder_place(USUAL_ENCODER, settings)
+        case "number-lm":
+            return SHIPPED / LANGUAGE_MODEL
+        case _:
+            raise ModelUnavailable(
+                f"There is no model of our own called {name[:80]!r}. Known: {ENCODER}, {LANGUAGE_MODEL}."
+            )
+
+
+def _made(name: str, settings: Settings, progress: Progress) -> Path:
+    place = _place(name, settings)
+    if name == ENCODER:
+        return trained_encoder(USUAL_ENCODER, settings, progress=progress)
+    if not is_whole(place):
+        raise ModelUnavailable(f"The files of {name} are damaged or missing. Install numembed again.")
+    return place
+
+
+@contextmanager
+def _turn(place: Path, recipe: EncoderRecipe, progress: Progress) -> Iterator[None]:
+    """Wait until no other process trains the same; a process that died has given its turn back."""
+    from filelock import FileLock, Timeout
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    while True:
+        progress(0, recipe.steps, "train")
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            time.sleep(_ASK_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()

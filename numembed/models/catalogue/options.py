@@ -1,0 +1,141 @@
+"""What may follow a model's name, as a person writes it: which options there are, and what each may be."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from pathlib import Path
+from typing import assert_never
+
+from numembed.core.errors import BadChoice
+from numembed.models.spec import PRECISIONS, HubWeights, LocalWeights
+
+DTYPES = ("float32", "bfloat16", "float16")
+OPTIONS = {  # in the order in which a reference lists them
+    "adapter": "a LoRA adapter to put on the model: its folder (in quotes where it has blanks) or owner/name[@commit]",
+    "scale": "how strongly the adapter acts, from 0 to 2",
+    "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
+    "dim": "keep the first so many numbers of a vector (Matryoshka)",
+    "precision": f"round the vectors: {', '.join(PRECISIONS)}",
+    "max_tokens": "read at most so many tokens",
+    "attention": "causal or bidirectional, whatever the folder says",
+    "pooling": "mean, cls or lasttoken, whatever the folder says",
+    "bos": "yes: put the begin-of-text token first",
+    "eos": "yes: put the end-of-text token last",
+    "dtype": f"number format of the weights: {', '.join(DTYPES)}",
+    "weights": "random or random:3 (a seed): the same architecture before any training, as a baseline",
+}
+CHOICES = {
+    "precision": PRECISIONS, "attention": ("causal", "bidirectional"), "pooling": ("mean", "cls", "lasttoken"),
+    "bos": ("yes",), "eos": ("yes",), "dtype": DTYPES,
+}  # fmt: skip
+_RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
+WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
+_OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
+
+
+def split(reference: str) -> tuple[str, dict[str, str]]:
+    """Return the name and its options.
+
+    >>> split('all-MiniLM-L6-v2 prompt="query: " dim=64')
+    ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
+    """
+    options: dict[str, str] = {}
+    while found := _OPTION.search(reference):
+        if found[1] in options:
+            raise BadChoice(f"The option {found[1]} stands twice in {reference[:80]!r}.")
+        options = {found[1]: found[2]} | options
+        reference = reference[: found.start()]
+    return reference, options
+
+
+def is_folder(name: str) -> bool:
+    """True where a person means a folder and not a name of the catalogue or the hub."""
+    return name.startswith(("/", "~", "./", "../")) or Path(name).is_absolute()
+
+
+def folder_named(name: str) -> Path:
+    """Return the folder that a person wrote; raises BadChoice for the home of a user who is not there."""
+    written = os.path.expanduser(name)  # pathlib's own raises where there is no such user
+    if written.startswith("~"):
+        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Write the folder from / on.")
+    return Path(written).absolute()
+
+
+def hint_for(name: str) -> str:
+    """Return what to write instead of what is no model's name.
+
+    >>> hint_for("https://huggingface.co/intfloat/e5-small"), hint_for("owner/name DIM=3")[:29]
+    ('Write intfloat/e5-small, without the address.', "There is no option 'DIM'. Opt")
+    """
+    if address := re.match(r"(?:https?://)?(?:www\.)?huggingface\.co/([^/\s]+/[^/\s?#]+)", name):
+        return f"Write {address[1][:100]}, without the address."
+    if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
+        if option[1] in OPTIONS:
+            return f"Write {option[1]}= and its value without blanks around the =; a text with blanks stands in quotes."
+        return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
+    if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
+        return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."
+    return (
+        "Give a name from the catalogue, a baseline, a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder "
+        "that starts with / or ~."
+    )
+
+
+def is_hub_id(name: str) -> bool:
+    """True for owner/name, also with @ and a commit."""
+    return bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
+
+
+def check_characters(name: str) -> None:
+    """Raise BadChoice where a name holds control characters."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise BadChoice(f"A model's name has no control characters, got {name[:80]!r}. Rename its folder.")
+
+
+def whole(name: str, value: str, most: int) -> int:
+    """Return an option's whole number; raises BadChoice."""
+    if not value.isascii() or not value.isdigit() or len(value) > 12 or not 1 <= int(value) <= most:
+        raise BadChoice(f"{name} is a whole number from 1 to {most:,}, got {value[:40]!r}.")
+    return int(value)
+
+
+def seed_named(value: str) -> int:
+    """Return the seed of random weights; raises BadChoice."""
+    found = _RANDOM.fullmatch(value)
+    if found is None:
+        raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
+    return int(found[1] or 0)
+
+
+def adapter_named(value: str) -> HubWeights | LocalWeights:
+    """Return the adapter that a person named: a folder, or owner/name[@commit] on the hub; raises BadChoice."""
+    try:
+        name = str(json.loads(value)) if value.startswith('"') else value
+    except ValueError:
+        raise BadChoice(f"The adapter {value[:80]} cannot be read: a backslash stands before another one.") from None
+    check_characters(name)
+    if is_folder(name):
+        return LocalWeights(str(folder_named(name)))
+    if not is_hub_id(name):
+        raise BadChoice(
+            f"{name[:80]!r} is no adapter. Give its folder, which starts with / or ~, or a Hugging Face id owner/name."
+        )
+    repo, _, revision = name.partition("@")
+    return HubWeights(repo, revision)
+
+
+def adapter_written(adapter: HubWeights | LocalWeights, short: bool) -> str:
+    """Return an adapter as a reference or (``short``) a name writes it."""
+    match adapter:
+        case HubWeights(repo, revision):
+            return f"{repo}@{revision}" if revision and not short else repo
+        case LocalWeights(path):
+            # of seed-0/step-120 neither part alone is a name
+            text = "/".join(Path(path).parts[-2:]).lstrip("/") if short else path
+            return text if re.fullmatch(r'[^\s"]+', text) else json.dumps(text, ensure_ascii=False)
+        case _:
+            assert_never(adapter)

@@ -1,0 +1,146 @@
+"""Sequences to vectors: what is stored is read, what is missing is encoded, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
+from numembed.core.progress import Progress, silent
+from numembed.models.baselines import BASELINES
+from numembed.models.encoders.checks import ModelCheck
+from numembed.models.spec import BaselineWeights, ModelSpec
+from numembed.sequences.sets import SequenceSet
+from numembed.storage.vectors import VectorStore
+
+if TYPE_CHECKING:
+    from numembed.models.encoders.encoder import LoadedModel
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What encoding took, for estimates of later runs."""
+
+    parameters: int  # of the model; 0 where nobody knows
+    device: str
+    texts: int
+    characters: int
+    seconds: float  # without loading
+    load_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """The vectors of some sequences by one model: ``matrix`` is (n, d), row i belongs to sequence i."""
+
+    matrix: Matrix = field(repr=False)
+    sequences: SequenceSet
+    model: ModelSpec
+    work: Work | None = None  # None where everything was stored
+
+
+def refuse_failed(check: ModelCheck) -> None:
+    """Raise CheckFailed where a model does not do what its makers say."""
+    if not check.ok:
+        raise CheckFailed(check.sentence)
+
+
+def embed(
+    model: ModelSpec,
+    sequences: SequenceSet,
+    *,
+    store: VectorStore,
+    loaded: LoadedModel,
+    progress: Progress = silent,
+    judge: Callable[[ModelCheck], None] = refuse_failed,
+) -> Embeddings:
+    """Return the vectors of ``sequences``; texts that the store lacks are encoded and stored batch by batch.
+
+    ``progress`` hears how many texts are done after each stored batch and may raise Cancelled there. ``judge`` hears
+    what the check of a freshly loaded model found, before anything is encoded, and may refuse it.
+    """
+    texts, work = sequences.texts, None
+    if isinstance(model.weights, BaselineWeights):
+        matrix = BASELINES[model.weights.name].function(texts)
+        progress(len(texts), len(texts), "encode")
+    else:
+        matrix, work = _stored_or_encoded(model, texts, store, loaded, progress, judge)
+    matrix = reduced(matrix, dimensions=model.dimensions, precision=model.precision)
+    matrix.flags.writeable = False
+    return Embeddings(matrix, sequences, model, work)
+
+
+def reduced(matrix: Matrix, *, dimensions: int | None = None, precision: str = "float32") -> Matrix:
+    """Return vectors as they would be kept in less room, (n, ``dimensions`` or d), as float32 values.
+
+    Matryoshka: the first coordinates, scaled to length 1. ``int8``: each coordinate rounded to one of 256 values
+    between its smallest and largest in ``matrix`` (sentence-transformers' ``quantize_embeddings``, decoded again).
+    ``binary``: the sign of each coordinate, scaled to length 1, so that squared Euclidean distances are proportional to
+    Hamming's.
+    Raises BadChoice for more dimensions than there are.
+    """
+    if dimensions is not None:
+        if dimensions > matrix.shape[1]:
+            raise BadChoice(f"dim={dimensions:,} is more than the {matrix.shape[1]:,} numbers of these vectors.")
+        matrix = matrix[:, :dimensions]
+        norms = np.linalg.norm(matrix, axis=1, keepdims=True)
+        matrix = np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
+    match precision:
+        case "int8":
+            low, high = matrix.min(axis=0), matrix.max(axis=0)
+            step = np.where(high > low, (high - low) / 255, 1)
+            matrix = np.floor((matrix - low) / step).clip(0, 255) * step + low
+        case "binary":
+            matrix = np.where(matrix > 0, 1, -1) / np.sqrt(matrix.shape[1])
+    return np.ascontiguousarray(matrix, dtype=np.float32)
+
+
+def _stored_or_encoded(
+    model: ModelSpec,
+    texts: Sequence[str],
+    store: VectorStore,
+    loaded: LoadedModel,
+    progress: Progress,
+    judge: Callable[[ModelCheck], None],
+) -> tuple[Matrix, Work | None]:
+    key = model.stored.key
+    matrix, found = store.read(key, texts)
+    missing = list(dict.fromkeys(text for text, there in zip(texts, found, strict=True) if not there))
+    done, total = len(texts) - len(missing), len(texts)
+    progress(done, total, "load" if missing else "encode")
+    if not missing:
+        return matrix, None
+    encoder = loaded.get(model, progress)
+    judge(encoder.check)
+    progress(done, total, "encode")
+    new: dict[str, Matrix] = {}
+    began = time.monotonic()
+    for batch in encoder.batches(missing):
+        chosen = [missing[i] for i in batch]
+        vectors = encoder.encode(chosen)
+        _refuse_other_width(model, matrix, found, vectors)
+        store.add(key, model.stored.name, chosen, vectors)
+        new |= dict(zip(chosen, vectors, strict=True))
+        done += len(chosen)
+        progress(done, total, "encode")
+    characters = sum(map(len, missing))
+    seconds = time.monotonic() - began
+    work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
+    rows = [row if there else new[text] for text, row, there in zip(texts, matrix, found, strict=True)]
+    return np.stack(rows), work
+
+
+def _refuse_other_width(model: ModelSpec, stored: Matrix, found: NDArray[np.bool_], new: Matrix) -> None:
+    """Refuse vectors that cannot stand beside the stored ones: an endpoint's server now runs another model."""
+    if found.any() and new.shape[1] != stored.shape[1]:
+        raise RemoteFailed(
+            f"{model.name} now answers with {new.shape[1]:,} numbers a text; those stored before have "
+            f"{stored.shape[1]:,}. Delete its stored vectors on the Runs page, or run the same model again."
+        )

@@ -1,0 +1,251 @@
+"""Does a loaded model do what its makers say? A few short texts tell, on every load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numembed.models.catalogue.entries import Row
+from numembed.models.loading.loader import pooling_of, read_json, transformer_of
+from numembed.models.spec import LoraWeights, MergedWeights
+
+if TYPE_CHECKING:
+    from numembed.models.encoders.encoder import SentenceEncoder
+
+Matrix = NDArray[np.float32]
+
+_TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
+_SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
+_LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ") for end in "0123456789")
+TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
+"""All that a model reads while it is checked."""
+_OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
+_AS_BEFORE = "How it reads was looked at when its base was loaded."
+_FEELS = 1e-5  # relative change of a token's vector that no rounding makes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: right, wrong, or (None) with nothing to hold it against."""
+
+    name: str
+    ok: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What a load found out."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is wrong."""
+        return all(finding.ok is not False for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, or what was found right, in one or two plain sentences."""
+        wrong = [finding.sentence for finding in self.findings if finding.ok is False]
+        return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the findings as JSON values."""
+        return {"findings": [vars(finding) for finding in self.findings]}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> ModelCheck:
+        """Return what :meth:`as_json` described."""
+        return cls(tuple(Finding(**finding) for finding in plain["findings"]))
+
+
+def check_model(encoder: SentenceEncoder, facts: Row | None) -> ModelCheck:
+    """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
+    looks: tuple[Callable[[SentenceEncoder, Row | None], Finding | None], ...] = (
+        _weights, _exchanged, _needed_part, _wanted_tokens, _last_token, _attention, _pooling, _batches,
+    )  # fmt: skip
+    found = [look(encoder, facts) for look in looks]
+    found += _vectors(encoder, facts)
+    return ModelCheck(tuple(finding for finding in found if finding is not None))
+
+
+def check_kin(encoder: SentenceEncoder, known: SentenceEncoder) -> ModelCheck:
+    """Return the check of a model that took the place of ``known`` in memory.
+
+    How it reads is the same where only the weights are others, so it is not looked at again: that took as long as a
+    fifth of a small run. Another prompt, or a finding that was wrong, and everything is.
+    """
+    if encoder.spec.weights == known.spec.weights or encoder.spec.prompt != known.spec.prompt or not known.check.ok:
+        return check_model(encoder, encoder.facts)
+    weights, changed = _weights(encoder, encoder.facts), _exchanged(encoder, encoder.facts)
+    if changed is not None:
+        changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
+    vectors = _vectors(encoder, encoder.facts)
+    anew = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
+    same = [finding for finding in known.check.findings if finding.name not in anew]
+    return ModelCheck((weights, *([changed] if changed else []), *same, *vectors))
+
+
+def _vectors(encoder: SentenceEncoder, facts: Row | None) -> list[Finding]:
+    vectors = encoder.encode(list(_TEXTS))
+    promised = (facts.normalizes if facts else None) or _normalizes(encoder)
+    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
+
+
+def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
+    """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
+    width, found = vectors.shape[1], []
+    stated = "as stated" if dimension == width else f"but {dimension} are stated"
+    said = f"A vector has {width} numbers" + (f", {stated}." if dimension else ".")
+    found.append(Finding("dimension", None if dimension is None else dimension == width, said))
+    lengths = np.linalg.norm(vectors, axis=1)
+    is_unit = bool(np.abs(lengths - 1).max() < 0.02)
+    said = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
+    found.append(Finding("unit length", is_unit if unit else None, said))
+    return found
+
+
+def _weights(encoder: SentenceEncoder, facts: Row | None) -> Finding:
+    missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
+    if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
+        said = f"All its weights were drawn at random with seed {seed}, as asked for."
+        other = f"{len(ignored)} weights in its files have no place in what was built, so it is another architecture"
+        return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
+    if missing:
+        said = f"{len(missing)} of its weights were not in the files and were filled with random numbers"
+        return Finding("weights", False, f"{said} ({_some(missing)}).")
+    if ignored:
+        said = f"{len(ignored)} weights in its files were left out, so the model is not whole"
+        return Finding("weights", False, f"{said} ({_some(ignored)}).")
+    return Finding("weights", True, "Every weight was read, none was made up.")
+
+
+def _exchanged(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    """How much of the base an adapter or a merge has changed."""
+    exchange, weights = encoder.exchange, encoder.spec.weights
+    if exchange is None or not isinstance(weights, LoraWeights | MergedWeights):
+        return None
+    what = "adapter" if isinstance(weights, LoraWeights) else "merge"
+    if not exchange.changed:
+        return Finding(what, False, f"Its {what} changes nothing that a vector passes through.")
+    said = f"Its {what} changes {exchange.changed} of {exchange.tensors} weight tensors."
+    if exchange.lost:
+        said += f" {encoder.spec.dtype} rounds {exchange.lost:.0%} of that change away; dtype=float32 keeps it."
+    return Finding(what, True, said)
+
+
+def _needed_part(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    part = encoder.spec.loading.needs_parameter
+    if not part:
+        return None
+    there = any(part in name for name, _ in encoder.model.named_parameters())
+    said = f"Its part {part!r} is there." if there else f"Its part {part!r} is missing, so its vectors are noise."
+    return Finding("parts", there, said)
+
+
+def _wanted_tokens(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    """What the tokenizer's own settings ask for must be there: transformers 5 believes tokenizer.json alone."""
+    wishes, tokenizer = read_json(encoder.folder / "tokenizer_config.json"), encoder.model.tokenizer
+    if transformer_of(encoder.model) is None:
+        return None
+    (ids,) = encoder.token_ids(_SHORT[:1])
+    wanted = (("add_bos_token", "begin-of-text", tokenizer.bos_token_id, ids[0]),
+              ("add_eos_token", "end-of-text", tokenizer.eos_token_id, ids[-1]))  # fmt: skip
+    lost = [name for wish, name, token, there in wanted if wishes.get(wish) is True and token not in (None, there)]
+    if not lost:
+        return None
+    said = f"Its tokenizer is set to add the {' and the '.join(lost)} token, and today's libraries do not do so."
+    return Finding("tokens", False, said)
+
+
+def _last_token(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    """The end-of-text token must end the text where the vector is read from the last token."""
+    if _pooling_mode(encoder) != "lasttoken" and not (facts and facts.ends_with_eos):
+        return None
+    tokenizer = encoder.model.tokenizer
+    ends = {ids[-1] for ids in encoder.token_ids(_SHORT)}
+    special = ends <= set(tokenizer.all_special_ids)
+    if len(ends) == 1 and special:
+        token = tokenizer.convert_ids_to_tokens(ends.pop())
+        return Finding("last token", True, f"Texts end with {token}, as they must.")
+    said = "Its makers end every text with an end-of-text token, and here texts end without one."
+    if _pooling_mode(encoder) == "lasttoken":
+        said = (
+            "Its vector is read from the last token, but its texts end without the end-of-text token: the last digit "
+            "alone would decide."
+        )
+    return Finding("last token", False, said)
+
+
+def _attention(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    """Does the first position feel a change at the end? Then the model reads in both directions."""
+    if transformer_of(encoder.model) is None:
+        return None
+    found = _direction(encoder)
+    if found is None:
+        return Finding("attention", None, "In which direction it reads could not be told.")
+    expected = facts.attention if facts else ""
+    if encoder.spec.loading.causal is not None:  # the reading that was asked for
+        expected = "causal" if encoder.spec.loading.causal else "bidirectional"
+    words = {"causal": "It reads from left to right", "bidirectional": "It reads in both directions"}
+    if expected not in words:
+        return Finding("attention", None, words[found] + ".")
+    if found == expected:
+        return Finding("attention", True, words[found] + ", as it should.")
+    return Finding("attention", False, f"{words[found]}, but it should be {expected}.")
+
+
+def _direction(encoder: SentenceEncoder) -> str | None:
+    split = dict(zip(_LAST_DIGITS, encoder.token_ids(_LAST_DIGITS), strict=True))
+    for one, other in combinations(_LAST_DIGITS, 2):
+        ids, others = split[one], split[other]
+        if len(ids) == len(others) and ids != others and ids[0] == others[0]:
+            first, second = (encoder.token_vectors(text)[0] for text in (one, other))
+            change = np.linalg.norm(first - second) / max(float(np.linalg.norm(first)), 1e-12)
+            return "bidirectional" if change > _FEELS else "causal"
+    return None
+
+
+def _pooling(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+    mode = _pooling_mode(encoder)
+    if encoder.guessed_pooling:
+        return Finding(
+            "pooling", False,
+            f"Its folder does not say how one vector is made from many, so {mode or 'a guess'} was assumed. "
+            "Name it: pooling=mean, pooling=cls or pooling=lasttoken.",
+        )  # fmt: skip
+    if facts and facts.pooling in ("mean", "cls", "lasttoken") and mode:
+        said = f"One vector is made by {mode} pooling"
+        right = mode == facts.pooling
+        return Finding("pooling", right, said + (", as stated." if right else f", but {facts.pooling} is stated."))
+    return None
+
+
+def _batches(encoder: SentenceEncoder, facts: Row | None) -> Finding:
+    together = encoder.encode(list(_TEXTS))
+    alone = np.concatenate([encoder.encode([text]) for text in _TEXTS])
+    lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
+    cosine = float(((together * alone).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+    right = cosine > (1 - 1e-4 if encoder.spec.dtype == "float32" else 0.99)
+    if right:
+        return Finding("batches", True, "A text has the same vector alone and beside others.")
+    return Finding("batches", False, f"A text has another vector beside others (cosine {cosine:.4f}).")
+
+
+def _pooling_mode(encoder: SentenceEncoder) -> str:
+    pooling = pooling_of(encoder.model)
+    return pooling.pooling_mode if pooling is not None and isinstance(pooling.pooling_mode, str) else ""
+
+
+def _normalizes(encoder: SentenceEncoder) -> bool:
+    return any(type(module).__name__ == "Normalize" for module in encoder.model)
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] + (" …" if len(names) > 1 else "")

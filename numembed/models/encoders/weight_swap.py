@@ -1,0 +1,216 @@
+"""Adapted and merged models in memory: the base is loaded once, and their tensors take the place of its own.
+
+What an embedding never passes through (a pooler, an output head) stays the base's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numembed.core.errors import BadChoice, ModelUnavailable
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import Settings
+from numembed.models.adapters.compatibility import attached
+from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.files.tensors import TensorFolder, known_as
+from numembed.models.loading.loader import is_used
+from numembed.models.merging.compatibility import check_related
+from numembed.models.merging.methods import MERGES, Gram, Tensor
+from numembed.models.merging.tensors import Ingredients, Merge, grams_of, ingredients, merger
+from numembed.models.resolve import adapter_folder, folder_of
+from numembed.models.spec import (
+    HubWeights,
+    LocalWeights,
+    LoraWeights,
+    MergedWeights,
+    ModelSpec,
+    ScratchWeights,
+    Weights,
+    origin_of,
+)  # fmt: skip
+
+ModelFolder = TensorFolder | AdaptedFolder
+_MOST_KEPT = 16  # sets of parts whose factors and angles stay in memory
+
+
+@dataclass
+class _Mixture:
+    """The parts of merges side by side, opened once for all of them."""
+
+    given: Ingredients
+    moved: tuple[str, ...]  # the tensors in which the parts differ from what is loaded, as far as that is known
+    grams: dict[tuple[str, bool], dict[str, Gram]] = field(default_factory=dict)  # by space; of all tensors, or moved
+
+
+class Exchange:
+    """A loaded model's weights, whose place those of its adapted and merged kin can take.
+
+    Going from one to the next writes only the tensors that differ; nothing is loaded again. An adapter is kept as its
+    factors, a model as the places of its tensors in its files.
+    """
+
+    def __init__(self, spec: ModelSpec, folder: Path, settings: Settings) -> None:
+        self.origin = origin_of(spec.weights)
+        self.present: Weights | None = self.origin  # what stands there; None while it is being written
+        self.changed = 0  # tensors that are not the origin's
+        self.lost = 0.0  # share of the change's length that the model's number format has rounded away
+        self._spec, self._folder, self._settings = spec, folder, settings
+        self._model: Any = None
+        self._base: TensorFolder | None = None
+        self._foreign: set[str] = set()  # names of the tensors that may differ from the origin's
+        self._mixtures: dict[tuple[Any, ...], _Mixture] = {}
+
+    def prepare(self, weights: Weights, progress: Progress = silent) -> None:
+        """Open what ``weights`` are made of; no weights of a model are read.
+
+        Raises BadChoice where an adapter or a part does not fit, ModelUnavailable where one cannot be had.
+        """
+        match weights:
+            case LoraWeights():
+                self._opened(weights, progress)
+            case MergedWeights():
+                self._mixture(weights, progress)
+
+    def bind(self, model: Any) -> None:
+        """Take the SentenceTransformer that was just loaded."""
+        self._model = model
+
+    def show(self, weights: Weights, progress: Progress = silent) -> None:
+        """Put ``weights`` in place; after an error or a cancel the next call puts everything right."""
+        if weights == self.present:
+            return
+        names, value_of = self.recipe(weights, progress)
+        base, places = self._origin_folder(), self._places()
+        if lacking := [name for name in names if name not in places]:
+            raise ModelUnavailable(
+                f"{self._spec.name} holds {lacking[0][:120]!r} in another form in memory than in its files. Save the "
+                "adapted or merged model as a folder and run that."
+            )
+        self.present, total, lost = None, 0.0, 0.0
+        wanted, before = set(names), self._foreign
+        self._foreign = before | wanted
+        order = (*sorted(before - wanted), *names)
+        for number, name in enumerate(order):
+            progress(number, len(order), "load")
+            values = value_of(name) if name in wanted else base[name]
+            _write(places[name], values)
+            if name in wanted and _is_half(places[name]):
+                total += float(np.sum(np.square(values - base[name], dtype=np.float64)))
+                lost += float(np.sum(np.square(_read(places[name]) - values, dtype=np.float64)))
+        self.present, self._foreign, self.changed = weights, wanted, len(names)
+        self.lost = (lost / total) ** 0.5 if total else 0.0
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors the model's files hold that a vector passes through."""
+        return sum(is_used(name) for name in self._origin_folder())
+
+    def recipe(self, weights: Weights, progress: Progress = silent) -> tuple[tuple[str, ...], Callable[[str], Tensor]]:
+        """Return which tensors differ from the origin's, and the function that gives each."""
+        match weights:
+            case LoraWeights():
+                adapted = self._opened(weights, progress)
+                assert isinstance(adapted, AdaptedFolder)
+                return _used(adapted.changed), adapted.__getitem__
+            case MergedWeights():
+                mixture = self._mixture(weights, progress)
+                whole = weights.scope == "flat" and weights.space == "weights"  # then everything is stretched alike
+                names = _used(mixture.given.mixed if whole else mixture.moved)
+                merge, grams = _merge(weights), self._grams(mixture, weights, whole, progress)
+                return names, merger(merge, replace(mixture.given, mixed=names), grams=grams)
+            case _:
+                return (), self._origin_folder().__getitem__
+
+    def _grams(
+        self, mixture: _Mixture, weights: MergedWeights, whole: bool, progress: Progress
+    ) -> Mapping[str, Gram] | None:
+        """Return the inner products that a merge looks at, computed once for all merges of the same parts."""
+        merge = _merge(weights)
+        if MERGES[merge.method].facts.get("sees", "gram") != "gram":
+            return None
+        if (weights.space, whole) not in mixture.grams:
+            names = mixture.given.mixed if whole else mixture.moved
+            found = grams_of(
+                replace(mixture.given, mixed=names), merge.space or "weights",
+                progress=lambda done, total, _: progress(done, total, "load"),
+            )  # fmt: skip
+            mixture.grams[weights.space, whole] = found
+        return mixture.grams[weights.space, whole]
+
+    def _mixture(self, weights: MergedWeights, progress: Progress) -> _Mixture:
+        key = (weights.parts, weights.base)
+        if key not in self._mixtures:
+            parts = [self._opened(part, progress) for part in weights.parts]
+            base = self._opened(weights.base, progress) if weights.base is not None else None
+            for other in (*parts[1:], *([base] if base is not None else [])):
+                check_related(parts[0].folder, other.folder)
+            given = ingredients(parts, base)
+            kin = {weights.base, *map(origin_of, weights.parts)} <= {None, self.origin}
+            changed = {name for part in parts if isinstance(part, AdaptedFolder) for name in part.changed}
+            moved = tuple(name for name in given.mixed if name in changed) if kin else given.mixed
+            if len(self._mixtures) >= _MOST_KEPT:
+                self._mixtures.pop(next(iter(self._mixtures)))
+            self._mixtures[key] = _Mixture(given, moved)
+        return self._mixtures[key]
+
+    def _opened(self, weights: Weights, progress: Progress) -> ModelFolder:
+        match weights:
+            case LoraWeights(base, adapter, scale):
+                folder = adapter_folder(adapter, self._settings, progress=progress)
+                return attached(self._folder_of(base, progress), folder, scale, weights=base)
+            case HubWeights() | LocalWeights() | ScratchWeights():
+                return TensorFolder(self._folder_of(weights, progress))
+            case _:
+                raise BadChoice(
+                    f"{self._spec.name[:80]} cannot be merged: its parts are models with files, with or without an "
+                    "adapter. Save a merge as a folder before it becomes a part of another."
+                )
+
+    def _folder_of(self, weights: Weights, progress: Progress) -> Path:
+        if weights == self.origin:
+            return self._folder
+        return folder_of(replace(self._spec, weights=weights), self._settings, progress=progress)
+
+    def _origin_folder(self) -> TensorFolder:
+        if self._base is None:
+            self._base = TensorFolder(self._folder)
+        return self._base
+
+    def _places(self) -> dict[str, Any]:
+        """Return the model's own tensors by the names that its files have for them."""
+        parts = [getattr(module, "auto_model", module).state_dict() for module in self._model]
+        found = {}
+        for name in self._origin_folder():
+            number, _, own = name.partition("/") if name.partition("/")[0].isdigit() else ("0", "", name)
+            known = known_as(own, parts[int(number)]) if int(number) < len(parts) else None
+            if known is not None:
+                found[name] = parts[int(number)][known]
+        return found
+
+
+def _merge(weights: MergedWeights) -> Merge:
+    given: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
+    return Merge(*given)
+
+
+def _used(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if is_used(name))
+
+
+def _write(place: Any, values: Tensor) -> None:
+    import torch
+
+    place.copy_(torch.from_numpy(np.ascontiguousarray(values)).reshape(place.shape))
+
+
+def _read(place: Any) -> Tensor:
+    return np.asarray(place.float().cpu().numpy())
+
+
+def _is_half(place: Any) -> bool:
+    return bool(place.element_size() < 4)

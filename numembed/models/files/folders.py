@@ -1,0 +1,175 @@
+"""Whether a folder may be read and holds a whole model in a safe format; its digest. No weights are read here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from numembed.core.errors import ModelUnavailable
+from numembed.core.settings import Settings
+from numembed.models.hub.card import PICKLED
+from numembed.models.hub.download import KEPT
+from numembed.models.loading.loader import read_json
+
+_MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
+_ADAPTER = "adapter_config.json"
+_OWN_MODULES = "sentence_transformers."
+
+
+def checked_folder(folder: Path, *, called: str = "") -> Path:
+    """Return ``folder`` where it is a whole model; raises ModelUnavailable, which says what is wrong with it.
+
+    ``called`` is what people call a model of the hub, whose folder has a commit for a name.
+    """
+    name = called or folder.name
+    if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
+        there_is_no = f"{called} has no files" if called else f"There is no folder {str(folder)[:120]!r}"
+        raise ModelUnavailable(f"{there_is_no} on this machine.")
+    if (folder / _ADAPTER).is_file():
+        raise ModelUnavailable(_adapter_sentence(folder, called))
+    if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelUnavailable(
+            f"{name!r} is no SentenceTransformer model: it has neither modules.json nor config.json. Choose one that "
+            "has."
+        )
+    if foreign := _foreign_names(folder):
+        raise ModelUnavailable(
+            f"The model {name!r} asks to run program code of its own ({foreign[0][:60]!r}), which is not done here. "
+            "Choose a model made of the library's own modules."
+        )
+    for module in _modules(folder):
+        part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
+        if not _lies_in(part, folder) or not (os.path.isdir(part) or no_files):
+            raise ModelUnavailable(f"The model {name!r} is incomplete: its part {part.name[:60]!r} is missing.")
+        if os.path.isfile(part / _ADAPTER):
+            raise ModelUnavailable(_adapter_sentence(part, called))
+    files = _files_of_parts(folder)
+    weights = {file.parent for file in files if file.suffix == ".safetensors"}
+    if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
+        found = "weights outside" if weights else "no weights in"
+        raise ModelUnavailable(
+            f"The model {name!r} has {found} the safetensors format. Other formats can run programs while they load, "
+            "so they are refused; save the model again with safe serialization."
+        )
+    for file in files:
+        if file.suffix == ".safetensors":
+            _check_header(file, name)
+    if missing := _missing_shards(files):
+        raise ModelUnavailable(f"The model {name!r} is incomplete: {len(missing)} of its weight files are missing.")
+    return folder
+
+
+def allowed_folder(folder: Path, settings: Settings) -> Path:
+    """Return ``folder`` where it and all its files lie below the folders that the operator allows."""
+    roots = settings.folders
+    if not roots:
+        return folder
+    if not _lies_in(folder, *roots):
+        below = ", ".join(str(root) for root in dict.fromkeys(roots))
+        raise ModelUnavailable(
+            f"The folder {str(folder)[:120]!r} is not below a folder that models may be read from ({below}). "
+            "Move the model there, or let the operator name its place in NUMEMBED_MODEL_FOLDERS."
+        )
+    is_model = any(os.path.isfile(folder / name) for name in ("modules.json", "config.json", _ADAPTER))
+    for file in folder.rglob("*") if is_model else ():  # any other folder may be a whole disk
+        if file.is_symlink() and not _lies_in(file, *roots):
+            raise ModelUnavailable(
+                f"{file.name[:80]!r} in the folder {folder.name[:80]!r} is a link to a place outside the folders that "
+                "models may be read from. Put the file itself there."
+            )
+    return folder
+
+
+def digest_of_folder(folder: Path) -> str:
+    """Return the sha256 of the names and contents of all files that count, wherever the folder lies."""
+    try:
+        files = sorted({file for pattern in KEPT for file in folder.rglob(pattern) if file.is_file()})
+        listed = [f"{file.relative_to(folder).as_posix()} {sha256_of(file)}" for file in files]
+    except OSError as error:
+        raise ModelUnavailable(f"The model {folder.name!r} cannot be read ({error.strerror}).") from error
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _lies_in(path: Path, *folders: Path) -> bool:
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError:  # a name that no file can have
+        return False
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def _adapter_sentence(folder: Path, called: str) -> str:
+    base = read_json(folder / _ADAPTER).get("base_model_name_or_path")
+    known = f" It changes {base[:80]!r}." if isinstance(base, str) and base else ""
+    return (
+        f"{called or folder.name!r} is a LoRA adapter: a small change to a model, not a model.{known} Attach it to "
+        f"that model: its name, then adapter={called or ' and this folder'}."
+    )
+
+
+def kinds_of(folder: Path) -> Iterator[str]:
+    """Yield the kinds of the modules that ``folder`` lists, the first one first."""
+    return (str(module.get("type")) for module in _modules(folder))
+
+
+def _files_of_parts(folder: Path) -> list[Path]:
+    """Return the files that loading may read: those beside the lists, and all in the folders of modules.
+
+    Other folders, an adapter's or another program's, are never opened.
+    """
+    parts = {folder / str(module.get("path", "")) for module in _modules(folder)}
+    parts |= {file.parent / str(part) for file in folder.rglob("*config.json")
+              if isinstance(chosen := read_json(file).get("types"), dict) for part in chosen}  # fmt: skip
+    below = {file for part in parts - {folder} if _lies_in(part, folder) for file in part.rglob("*")}
+    found = below | set(folder.glob("*"))
+    return sorted(file for file in found if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    try:
+        found = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
+    return [module for module in found if isinstance(module, dict)] if isinstance(found, list) else []
+
+
+def _foreign_names(folder: Path) -> list[str]:
+    """Return what a library would import by its name though it is neither its own nor torch's."""
+    configs = [read_json(file) for file in folder.rglob("*config.json")]
+    routers = [config["types"] for config in configs if isinstance(config.get("types"), dict)]
+    kinds = [str(module.get("type")) for module in _modules(folder)]
+    kinds += [str(kind) for router in routers for kind in router.values()]
+    functions = [str(config.get("activation_function")) for config in configs]  # "gelu" is looked up, not imported
+    return [kind for kind in kinds if not kind.startswith(_OWN_MODULES)] + [
+        name for name in functions if "." in name and not name.startswith("torch.")
+    ]
+
+
+def _check_header(file: Path, name: str) -> None:
+    """Refuse weights whose header cannot be right, before a library tries to make room for them."""
+    size, header = file.stat().st_size if file.is_file() else 0, 0
+    if size > 8:
+        with file.open("rb") as opened:
+            header = struct.unpack("<Q", opened.read(8))[0]
+    if not 0 < header <= min(size - 8, _MOST_HEADER_BYTES):
+        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Fetch or save it again.")
+
+
+def _missing_shards(files: Sequence[Path]) -> list[Path]:
+    """Return the weight files that an index names and that are not there: a download was cut."""
+    named: set[Path] = set()
+    for index in (file for file in files if file.name.endswith(".safetensors.index.json")):
+        listed = read_json(index).get("weight_map")
+        named |= {index.parent / str(shard) for shard in listed.values()} if isinstance(listed, dict) else set()
+    return sorted(shard for shard in named if not os.path.isfile(shard))

@@ -1,0 +1,256 @@
+"""One file of a hub model on its way to the hub's cache: resumed where it was cut, verified before it has a name."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from numembed.core.errors import ModelUnavailable
+from numembed.core.progress import Progress
+from numembed.core.settings import Settings
+from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
+
+KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PAUSES_SECONDS = (0.2, 1.0, 2.0)  # before a broken connection is tried again
+_ENOUGH_BYTES = 65_536  # after which a broken connection counts as a new trouble
+_TOLD_SECONDS = 0.2  # between two reports of progress
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file at a commit. ``digest`` is the sha256 of a large file, git's sha1 of a small one."""
+
+    name: str
+    size: int
+    digest: str
+
+
+def is_kept(name: str) -> bool:
+    """Return True for the files of a repository that are downloaded.
+
+    >>> is_kept("1_Pooling/config.json"), is_kept("pytorch_model.bin"), is_kept("modeling_x.py")
+    (True, False, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in KEPT)
+
+
+def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
+    """Return the files that the hub lists, none of which may lie outside a folder."""
+    found = []
+    for listed in about["siblings"]:
+        try:
+            large = listed.get("lfs") or {}
+            size, digest = int(large.get("size", listed["size"])), str(large.get("sha256", listed["blobId"]))
+            path = PurePosixPath(listed["rfilename"])
+            if (
+                path.is_absolute()
+                or ".." in path.parts
+                or "\\" in str(path)
+                or not DIGEST.fullmatch(digest)
+                or size < 0
+            ):
+                raise ValueError
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ModelUnavailable(f"The model hub's list of the files of {repo} cannot be read.") from None
+        found.append(HubFile(path.as_posix(), size, digest))
+    return found
+
+
+class Meter:
+    """Counts the bytes that are here and reports them now and then."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done, self._told = progress, total, 0, -_TOLD_SECONDS
+
+    def add(self, size: int) -> None:
+        """Count ``size`` bytes more."""
+        self._done += size
+        self.tick()
+
+    def tick(self) -> None:
+        """Report where that is due; raises Cancelled where the person who asked has stopped it."""
+        if time.monotonic() - self._told >= _TOLD_SECONDS:
+            self.tell()
+
+    def tell(self) -> None:
+        """Report now."""
+        self._told = time.monotonic()
+        self._progress(self._done, self._total, "download")
+
+
+def bring(hub: Hub, revision: str, file: HubFile, snapshot: Path, meter: Meter) -> Path:
+    """Return where the right bytes of ``file`` are, downloaded where they are nowhere in the cache of ``snapshot``.
+
+    Raises :class:`ModelUnavailable`; then what has arrived waits for the next try, except damaged bytes.
+    """
+    blob = snapshot.parent.parent / "blobs" / file.digest
+    if here := _first_genuine((snapshot / file.name, blob), file, meter):
+        return here
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(blob, meter):
+        if here := _first_genuine((blob,), file, meter):  # brought by another process meanwhile
+            return here
+        part = blob.with_name(f"{file.digest}.incomplete")  # the name that older versions of the library go on from
+        for _ in range(2):
+            _check_space(hub.repo, part, file)
+            if _download(hub, revision, file, part, meter) == file.digest:
+                os.replace(part, blob)
+                return blob
+            part.unlink()
+            meter.add(-file.size)
+    raise ModelUnavailable(
+        f"{file.name[:80]} of {hub.repo} arrived damaged twice, and nothing of it was kept. Try again later, or from "
+        "another network."
+    )
+
+
+def link(place: Path, name: Path) -> None:
+    """Make ``name`` lead to the file at ``place``, as the hub's library does."""
+    if place == name:
+        return
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.unlink(missing_ok=True)
+    try:
+        os.symlink(os.path.relpath(place, name.parent), name)
+    except OSError:  # Windows allows symbolic links to few
+        os.link(place, name)
+
+
+def digest_of(file: Path, digest: str, tick: Callable[[], None] = lambda: None) -> str:
+    """Return the digest of ``file``, of the same kind as ``digest``."""
+    digester = _digester(digest, file.stat().st_size)
+    for block in _blocks(file):
+        digester.update(block)
+        tick()
+    return str(digester.hexdigest())
+
+
+@contextmanager
+def in_plain_words(repo: str, settings: Settings) -> Iterator[None]:
+    """Turn what the file system refuses into a sentence: ModelUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise ModelUnavailable(
+                f"The disk is full: {repo} could not be saved. What has arrived is kept; make room and try again, or "
+                "set HF_HOME to a folder on another disk."
+            ) from None
+        why = settings.redact(f"{error.strerror}: {error.filename}")
+        raise ModelUnavailable(f"The files of {repo} cannot be read or saved here ({why}).") from None
+
+
+def _first_genuine(places: tuple[Path, ...], file: HubFile, meter: Meter) -> Path | None:
+    for place in places:
+        right_size = place.is_file() and place.stat().st_size == file.size
+        if right_size and digest_of(place, file.digest, meter.tick) == file.digest:
+            meter.add(file.size)
+            return place
+    return None
+
+
+def _download(hub: Hub, revision: str, file: HubFile, part: Path, meter: Meter) -> str:
+    """Return the digest of ``part`` once it has the size of ``file``; goes on from what is there."""
+    if part.exists() and part.stat().st_size > file.size:
+        part.unlink()
+    with part.open("ab") as out:
+        digester = _digester(file.digest, file.size)
+        for block in _blocks(part):
+            digester.update(block)
+            meter.tick()
+        size, failures = out.tell(), 0
+        meter.add(size)
+        while size < file.size:
+            before, trouble = size, None
+            try:
+                for chunk in hub.file(revision, file.name, start=size, tick=meter.tick):
+                    wanted = chunk[: file.size - size]
+                    out.write(wanted)
+                    digester.update(wanted)
+                    size += len(wanted)
+                    meter.add(len(wanted))
+            except Interrupted:
+                pass
+            except Unreachable:
+                raise ModelUnavailable(_cut(hub.repo, file, size)) from None
+            except Refused as error:
+                if error.status == 416:  # the hub has less than it listed
+                    return ""
+                if error.status < 500:
+                    raise
+                trouble = error
+            failures = 0 if size - before >= _ENOUGH_BYTES else failures + 1
+            if size < file.size:
+                if failures > len(_PAUSES_SECONDS):
+                    raise trouble or ModelUnavailable(_cut(hub.repo, file, size))
+                _pause(_PAUSES_SECONDS[max(0, failures - 1)], meter)
+        out.flush()
+        os.fsync(out.fileno())
+    return str(digester.hexdigest())
+
+
+def _pause(seconds: float, meter: Meter) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        meter.tick()
+        time.sleep(0.05)
+
+
+def _cut(repo: str, file: HubFile, size: int) -> str:
+    share = f"{size / 1e6:,.1f} of {file.size / 1e6:,.1f} MB of {file.name[:80]}"
+    return (
+        f"The download of {repo} was cut after {share}. What has arrived is kept, and the next try goes on from there."
+    )
+
+
+def _check_space(repo: str, part: Path, file: HubFile) -> None:
+    free = shutil.disk_usage(part.parent).free
+    missing = file.size - (part.stat().st_size if part.exists() else 0)
+    if missing > free:
+        raise ModelUnavailable(
+            f"The disk is full: {repo} needs {missing / 1e9:,.1f} GB more and {free / 1e9:,.1f} GB are free. "
+            "Make room, or set HF_HOME to a folder on another disk."
+        )
+
+
+@contextmanager
+def _locked(blob: Path, meter: Meter) -> Iterator[None]:
+    """Hold the lock that the hub's library would take for this file; a cancel is noticed while waiting."""
+    from filelock import FileLock, Timeout
+
+    cache = blob.parent.parent
+    lock = cache.parent / ".locks" / cache.name / f"{blob.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(FileLock(lock, timeout=0.5, mode=0o664))
+                break
+            except Timeout:
+                meter.tick()
+            except NotImplementedError:  # a file system without locks: at worst the checksum finds two writers
+                break
+        yield
+
+
+def _digester(digest: str, size: int) -> Any:
+    return hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def _blocks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            yield block

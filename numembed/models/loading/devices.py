@@ -1,0 +1,41 @@
+"""Where models run, and how the memory that they took is given back."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+
+from numembed.core.errors import ModelUnavailable
+
+
+def device_of(wanted: str) -> str:
+    """Return where models run: what the operator says, else the best there is. Raises ModelUnavailable."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there[wanted]:
+        raise ModelUnavailable(f"NUMEMBED_DEVICE asks for {wanted}, which this machine does not have. Leave it out.")
+    return wanted
+
+
+def device_memory(wanted: str) -> tuple[str, str, int]:
+    """Return (device, its name, its memory in bytes); 0 bytes for a processor, whose memory is the machine's."""
+    import torch
+
+    device = device_of(wanted)
+    if device == "cuda":
+        facts = torch.cuda.get_device_properties(0)
+        return device, str(facts.name), int(facts.total_memory)
+    return device, device.upper(), int(torch.mps.recommended_max_memory()) if device == "mps" else 0
+
+
+def give_back_memory() -> None:
+    """Return freed memory to the system; C libraries and graphics cards keep it otherwise."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,0 +1,314 @@
+"""Loads a SentenceTransformer folder as its makers meant it: recipe, native shims, the loader's own report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable
+from numembed.models.loading.random_weights import draw_weights
+from numembed.models.spec import ModelSpec
+
+_AFTER_PADDING = ("roberta", "camembert", "mpnet", "xmod", "longformer")  # their positions begin behind the padding's
+_UNUSED_PARTS = (  # heads that an embedding never passes through
+    *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
+    *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
+)
+_NO_ROOM = (
+    "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, which finds no room for the code of an operation
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What the loader said: weights that it made up and weights that it left out."""
+
+    missing: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, LoadReport]:
+    """Return the SentenceTransformer in ``folder`` by the recipe of ``spec``, and what its loader reported.
+
+    Where the recipe asks for random weights, they take the place of those that were read, number by number. Never
+    pickles, never the network; program code only where the recipe names it. Raises ModelUnavailable.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through ours
+    _register_shims()
+    try:
+        with _no_network(), _reported() as reports:
+            # random weights are drawn on the processor: a graphics card draws others from the same seed
+            model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
+        _refuse_idle(spec, model)
+        if transformer_of(model) is not None:  # a static model reads everything
+            model.max_seq_length = _limit(spec, model)
+    except BadChoice:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
+        raise _told(spec, error) from error
+    _refuse_without(spec, model)
+    if spec.loading.random_seed is not None:
+        _randomise(spec, model, spec.loading.random_seed)
+        with faults_told(spec):
+            model.to(device)
+    return model.eval(), _summary(reports)
+
+
+def read_json(file: Path | None) -> dict[str, Any]:
+    """Return the JSON object in ``file``; {} where there is none."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def transformer_of(model: Any) -> Any:
+    """Return the part of a SentenceTransformer that holds the transformer, or None for a static model."""
+    first = model[0]
+    return first if hasattr(first, "auto_model") else None
+
+
+def pooling_of(model: Any) -> Any:
+    """Return the module that turns token vectors into one vector, or None."""
+    return next((module for module in model if type(module).__name__ == "Pooling"), None)
+
+
+def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    recipe = spec.loading
+    options: dict[str, Any] = {
+        "model_kwargs": {"use_safetensors": True, "dtype": spec.dtype},
+        "processor_kwargs": {
+            name: True for name, wanted in (("add_bos_token", recipe.add_bos), ("add_eos_token", recipe.add_eos))
+            if wanted
+        },
+    }  # fmt: skip
+    if (folder / "modules.json").is_file() or not recipe.pooling:
+        model = SentenceTransformer(
+            str(folder), device=device, local_files_only=True, trust_remote_code=bool(recipe.remote_code), **options
+        )
+    else:
+        model = SentenceTransformer(modules=_by_hand(spec, folder, options), device=device)
+    if recipe.pooling and (pooling := pooling_of(model)) is not None:
+        pooling.pooling_mode, pooling.include_prompt = recipe.pooling, recipe.pool_prompt
+    if recipe.normalize and not any(type(module).__name__ == "Normalize" for module in model):
+        from sentence_transformers.base.modules import Normalize
+
+        model.append(Normalize())
+    if recipe.causal is not None and (transformer := transformer_of(model)) is not None:
+        transformer.auto_model.config.is_causal = recipe.causal  # read at every forward pass; before loading it is lost
+    return model
+
+
+def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any]:
+    """Return the modules of a model whose folder does not list them."""
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    # said to each of them: where it is left open, the library asks at the terminal whether to run program code
+    said = {"local_files_only": True, "trust_remote_code": bool(spec.loading.remote_code)}
+    kinds = ("model_kwargs", "processor_kwargs", "config_kwargs")
+    transformer = Transformer(str(folder), **{kind: options.get(kind, {}) | said for kind in kinds})
+    pooling = Pooling(transformer.get_embedding_dimension(), spec.loading.pooling, spec.loading.pool_prompt)
+    return [transformer, pooling]
+
+
+def _limit(spec: ModelSpec, model: Any) -> int | None:
+    """Return the most tokens that the model can read: what is asked or stated, but never more than it has positions."""
+    stated = spec.max_tokens or model.max_seq_length
+    config = transformer_of(model).auto_model.config
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if positions := positions_of(config.to_dict()):
+        stated = min(stated or positions, positions)
+    return None if stated is None else int(stated)
+
+
+def positions_of(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a transformer with this config.json has places for; None where it does not say.
+
+    >>> positions_of({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    512
+    """
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int or positions <= 0:
+        return None
+    if any(kind in str(config.get("model_type")) for kind in _AFTER_PADDING):
+        positions -= (config.get("pad_token_id") or 0) + 1
+    return positions
+
+
+def _refuse_idle(spec: ModelSpec, model: Any) -> None:
+    """Refuse options that would change nothing in this model and yet look like another one."""
+    recipe, tokenizer, static = spec.loading, model.tokenizer, transformer_of(model) is None
+    asked = {
+        "attention": static and recipe.causal is not None,
+        "pooling": bool(recipe.pooling) and pooling_of(model) is None,
+        "max_tokens": static and spec.max_tokens is not None,
+        "bos": recipe.add_bos and getattr(tokenizer, "bos_token_id", None) is None,
+        "eos": recipe.add_eos and getattr(tokenizer, "eos_token_id", None) is None,
+    }
+    if idle := [name for name, wrong in asked.items() if wrong]:
+        raise BadChoice(f"{spec.name} has no part that {idle[0]}= could change. Leave {idle[0]}= out.")
+    room = 0 if static else tokenizer.num_special_tokens_to_add()
+    if spec.max_tokens is not None and spec.max_tokens <= room:
+        raise BadChoice(
+            f"max_tokens={spec.max_tokens} leaves no room for any number: the tokenizer of {spec.name} puts {room} "
+            f"tokens of its own around each text. Give more than {room}."
+        )
+
+
+def _refuse_without(spec: ModelSpec, model: Any) -> None:
+    """Refuse a model whose loader dropped a part without a word: nomic's experts, where their code did not run."""
+    part = spec.loading.needs_parameter
+    if part and not any(part in name for name, _ in model.named_parameters()):
+        raise ModelUnavailable(
+            f"{spec.name} was loaded without its part {part!r}, so its vectors would be noise. It is not run."
+        )
+
+
+def _randomise(spec: ModelSpec, model: Any, seed: int) -> None:
+    """Draw all weights anew; refuse a model of which some cannot be drawn, or whose own program fails at it."""
+    try:
+        undrawn = draw_weights(model, seed)
+    except Exception as error:
+        logging.getLogger(__name__).info("could not draw weights for %s", spec.name, exc_info=True)
+        fault = _machine_fault(spec, error)
+        raise fault or _undrawable(spec, f"drawing them failed ({type(error).__name__})") from error
+    if undrawn:
+        raise _undrawable(spec, f"its program does not say how {undrawn[0]!r} begins")
+
+
+def _undrawable(spec: ModelSpec, why: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{spec.name} cannot be given random weights: {why}. Leave weights=random out.")
+
+
+def _told(spec: ModelSpec, error: Exception) -> Exception:
+    text = str(error)
+    if "trust_remote_code" in text or "custom code" in text:
+        return ModelUnavailable(
+            f"{spec.name} asks to run program code from its own repository. That is done only for models whose code "
+            "the operator has read and allowed. Choose another model, or see README, Program code of models."
+        )
+    if (fault := _machine_fault(spec, error)) is not None:
+        return fault
+    if spec.loading.remote_code:
+        needs = re.search(r"pip install ([\w .-]+)", text)
+        why = f" It needs: pip install {needs[1].strip()}." if needs else ""
+        return ModelUnavailable(f"The program code of {spec.name} did not run ({type(error).__name__}).{why}")
+    return ModelUnavailable(
+        f"{spec.name} could not be loaded as a SentenceTransformer model ({type(error).__name__}). "
+        "Check that the folder is complete and was saved by a current version of sentence-transformers."
+    )
+
+
+def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:
+    if is_lost(error):
+        return AcceleratorLost("The graphics card does not answer any more.")
+    if is_out_of_memory(error):
+        return ModelUnavailable(f"{spec.name} does not fit into the memory of this machine. Choose a smaller model.")
+    return None
+
+
+@contextlib.contextmanager
+def faults_told(spec: ModelSpec) -> Iterator[None]:
+    """Raise AcceleratorLost or ModelUnavailable where the machine fails ``spec`` inside the block."""
+    try:
+        yield
+    except Exception as error:
+        if (fault := _machine_fault(spec, error)) is not None:
+            raise fault from error
+        raise
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True where a processor or graphics card had no room left."""
+    if isinstance(error, RuntimeError):
+        return type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in _NO_ROOM)
+    return isinstance(error, MemoryError)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Return True where a graphics card fails for good: every later call in this process would fail too."""
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and any(
+        words in str(error) for words in ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "HIP error")
+    )  # fmt: skip
+
+
+def _register_shims() -> None:
+    """Teach transformers ``llama_bidirec``: Llama that reads in both directions.
+
+    The class in nvidia's repositories breaks on transformers 5; a class registered here wins over it.
+    """
+    from transformers import AutoConfig, AutoModel, LlamaConfig, LlamaModel
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if "llama_bidirec" in CONFIG_MAPPING:
+        return
+
+    class LlamaBidirecConfig(LlamaConfig):  # type: ignore[no-untyped-call]
+        model_type = "llama_bidirec"
+
+        def __post_init__(self, **rest: Any) -> None:
+            super().__post_init__(**rest)  # type: ignore[no-untyped-call]
+            self.is_causal = False
+
+    class LlamaBidirecModel(LlamaModel):  # type: ignore[no-untyped-call]
+        config_class = LlamaBidirecConfig
+
+    AutoConfig.register("llama_bidirec", LlamaBidirecConfig)
+    AutoModel.register(LlamaBidirecConfig, LlamaBidirecModel)
+
+
+@contextlib.contextmanager
+def _no_network() -> Iterator[None]:
+    """Keep the libraries from asking the hub while a folder is loaded: without it, a dead network costs minutes."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[list[Any]]:
+    """Collect the load reports that transformers would only log."""
+    from transformers import modeling_utils
+
+    library: Any = modeling_utils
+    original, reports = library.log_state_dict_report, []
+
+    def keep(**told: Any) -> None:
+        reports.append(told["loading_info"])
+        original(**told)
+
+    library.log_state_dict_report = keep
+    try:
+        yield reports
+    finally:
+        library.log_state_dict_report = original
+
+
+def _summary(reports: list[Any]) -> LoadReport:
+    missing = {name for info in reports for name in info.missing_keys}
+    missing |= {str(item[0]) for info in reports for item in info.mismatched_keys}
+    ignored = {name for info in reports for name in info.unexpected_keys}
+    return LoadReport(*(tuple(sorted(name for name in names if is_used(name))) for names in (missing, ignored)))
+
+
+def is_used(name: str) -> bool:
+    """Return False for weights that an embedding never passes through: poolers, output heads, tables of positions."""
+    return not any(part in name for part in _UNUSED_PARTS)

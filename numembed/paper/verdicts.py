@@ -1,0 +1,296 @@
+"""What a table of scores says of each of the paper's claims: one small function a claim.
+
+A verdict is made from a table alone, so that the same functions judge Table 2, a visitor's own runs and shuffled
+numbers. A table has two lines or more. No sentence goes beyond its interval.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from numembed.analysis.inference.estimates import Estimate, difference, plain, rank_correlation, signed
+from numembed.paper.comparison import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
+from numembed.paper.pairs import against_others, counted, lost, moved
+from numembed.paper.protocol import PublishedScore
+
+HOLDS, FAILS = "holds", "does not hold"
+OPEN, FEW = "cannot be told from these numbers", "not enough runs here yet"
+WORDS = (HOLDS, FAILS, OPEN, FEW)
+
+_LEAST_MODELS = 5  # for a rank correlation
+_SAME = 5e-5  # what four printed digits do not tell apart
+_LANGUAGE_MODELS = ("llm", "lora", "souping", "slerp")
+_BEST = "Qwen3 Embedding(8B)"
+
+Table = Sequence[PublishedScore]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a table says of a claim: one of WORDS, a sentence made from the numbers, and those numbers."""
+
+    word: str
+    sentence: str
+    value: float | None = None
+    low: float | None = None  # 95% interval; None where there is none
+    high: float | None = None
+    p: float | None = None
+    detail: str = ""
+
+
+def size_trend(table: Table) -> Verdict:
+    """Do larger models score higher?"""
+    lines = [line for line in table if size_of(line)]
+    if len(lines) < _LEAST_MODELS:
+        return _few(f"At least {_LEAST_MODELS} models are needed")
+    found, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
+    if _LEAST_MODELS <= len(some) < len(lines):
+        alone = _with_size(some)
+        detail = f"Among the {len(some)} models built on a language model alone, " + _pick(
+            alone, f"larger ones score higher too ({alone.told}).", f"larger ones score lower ({alone.told}).",
+            f"no link can be told ({alone.told}). Size and kind go together here, so which of them counts stays open.",
+        )  # fmt: skip
+    sentence = _pick(
+        found,
+        f"Larger models score higher: rank correlation {found.told}. How strong the link is stays open.",
+        f"Larger models score lower: rank correlation {found.told}.",
+        f"Whether larger models score higher cannot be told: rank correlation {found.told}.",
+    )
+    return _estimated(found, _word(found.sign), sentence, detail)
+
+
+def monotonic(table: Table) -> Verdict:
+    """Does every larger model score higher than every smaller one?"""
+    lines = sorted((line for line in table if size_of(line)), key=size_of)
+    pairs = [(a, b) for a, b in itertools.combinations(lines, 2) if size_of(a) < size_of(b)]
+    if not pairs:
+        return _few("Two models of different size are needed")
+    small, large = max(pairs, key=lost)
+    found = counted(pairs)
+    share, told = (
+        found.against / len(pairs),
+        f"In {found.against} of {len(pairs)} pairs the smaller model scores higher",
+    )
+    if found.clear:
+        ends = (f"{line.model} with {plain(line.silhouette_families)}" for line in (small, large))
+        return Verdict(
+            FAILS, f"{told}, in {found.clear} {found.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
+        )
+    if not found.ahead:
+        return Verdict(OPEN, f"{told}, by gaps so narrow that redrawing may turn them: it cannot be told.", share)
+    return Verdict(HOLDS, f"{told}.", share)
+
+
+def backbone(table: Table) -> Verdict:
+    """Do models built on a language model score higher than encoders?"""
+    built, encoders = _of_kind(table, _LANGUAGE_MODELS), _of_kind(table, ("encoder",))
+    if len(built) < 2 or len(encoders) < 2:
+        return _few("Two models of each kind are needed")
+    found = difference(_silhouettes(built), _silhouettes(encoders))
+    sentence = _pick(
+        found, f"Models built on a language model score higher on average ({found.told}).",
+        f"Encoders score higher on average ({found.told}).",
+        f"Whether either kind scores higher cannot be told ({found.told}).",
+    )  # fmt: skip
+    largest = max(map(size_of, encoders))
+    alike = sum(size_of(line) <= 1.1 * largest for line in built)
+    detail = (
+        f"No encoder here has more than {largest / 1000:.1f} billion parameters, and {alike} of the {len(built)} "
+        "others are as small: kind and size go together, so which of them counts stays open."
+    )
+    return _estimated(found, _word(found.sign), sentence, detail)
+
+
+def qwen(table: Table) -> Verdict:
+    """Do the Qwen-based models win against all the others?"""
+    pairs, third = against_others(table, "qwen"), against_others(table, "qwen3")
+    if not pairs:
+        return _few("A Qwen-based model and another one are needed")
+    found = counted(pairs)
+    against, clear = found.against, found.clear
+    second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
+    ahead = found.ahead and not second
+    told = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
+    detail = (
+        f"With the Qwen3 models alone, {counted(third).against} of {len(third)} pairs go against it." if third else ""
+    )
+    if clear:
+        tail = f"; {clear} of the first {found.beyond}."
+        return Verdict(FAILS, told + tail, against / len(pairs), detail=detail)
+    tail = "." if ahead else ", by gaps so narrow that redrawing may turn them: it cannot be told."
+    return Verdict(HOLDS if ahead else OPEN, told + tail, against / len(pairs), detail=detail)
+
+
+def best_model(table: Table) -> Verdict:
+    """Does Qwen3-Embedding-8B lead clearly?"""
+    best, rivals = [line for line in table if line.model == _BEST], [line for line in table if line.model != _BEST]
+    if not best or not rivals:
+        return _few("Qwen3-Embedding-8B and another model are needed")
+    rival = max(rivals, key=lambda line: line.silhouette_families)
+    lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
+    word = _word(int(lead > margin) - int(lead < -margin))
+    end = (
+        "Redrawing the windows alone may turn such a gap, so which is better cannot be told."
+        if word == OPEN
+        else "Redrawing the windows does not explain it."
+    )
+    sentence = (
+        f"Its silhouette is {abs(lead):.3f} {'above' if lead > 0 else 'below'} that of {rival.model}, "
+        f"95% interval {signed(lead - margin)} to {signed(lead + margin)}. {end}"
+    )
+    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
+
+
+def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause: str, detail: str) -> Verdict:
+    """Hold one kind of language model against the others; what is the ``cause`` stays open whatever they score."""
+    chosen = _of_kind(table, (kind,))
+    others = _of_kind(table, tuple(other for other in ("llm", "lora", "souping", "slerp") if other != kind))
+    if not chosen or not others:
+        return _few(f"A {name} model and another one built on a language model are needed")
+    found, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
+    models = f"{name[0].upper()}{name[1:]} models"
+    what = _pick(
+        found, f"{models} score higher {than}", f"{models} score lower {than}",
+        f"Whether {name} models score {claimed} {than} cannot be told",
+    )  # fmt: skip
+    return _estimated(found, OPEN, f"{what} ({found.told}). {cause}", detail)
+
+
+def slerp(table: Table) -> Verdict:
+    """Do SLERP models score higher, and can SLERP be the reason?"""
+    return _against_other_llms(
+        table, "slerp", "SLERP", "higher",
+        "What SLERP itself does cannot be told: all of them are Qwen3, no other is.",
+        "No model stands in the table with and without its merge, nor beside the base that it came from.",
+    )  # fmt: skip
+
+
+def souping(table: Table) -> Verdict:
+    """Do souped models score lower, and can LoRA be the reason?"""
+    return _against_other_llms(
+        table, "souping", "souped", "lower",
+        "What souping does cannot be told: no model is here with and without it.",
+        "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so that none "
+        "was there to dominate.",
+    )  # fmt: skip
+
+
+def lora(table: Table) -> Verdict:
+    """Is a LoRA model here beside its base?"""
+    among = f"None of the {len(table)} models stands beside the base that it was made from"
+    return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be told.")
+
+
+def kmeans_other(table: Table) -> Verdict:
+    """Does KMeans score higher where nothing was learned, too?"""
+    gaps = [_gap(line) for line in table]
+    higher, equal = sum(gap > _SAME for gap in gaps), sum(abs(gap) <= _SAME for gap in gaps)
+    digits = next(level for level in baseline_levels() if level.name == "Digits")
+    sentence = (
+        f"KMeans scores higher in {higher} of {len(table)} models, but so it does with counts of the ten digits, which "
+        f"learned nothing ({plain(digits.silhouette)} by family, {plain(DIGITS_KMEANS)} by KMeans). Whether the "
+        "geometry was learned cannot be told."
+    )
+    told = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
+    return Verdict(OPEN, sentence, higher / len(table), detail=told if equal else "")
+
+
+def kmeans_small(table: Table) -> Verdict:
+    """Is the gap between KMeans and families wider in smaller models?"""
+    lines = [line for line in table if size_of(line)]
+    if len(lines) < _LEAST_MODELS:
+        return _few(f"At least {_LEAST_MODELS} models are needed")
+    gaps = [_gap(line) for line in lines]
+    found, same = rank_correlation([size_of(line) for line in lines], gaps), rank_correlation(_silhouettes(lines), gaps)
+    sentence = _pick(
+        found, f"The gap is wider in larger models: rank correlation with size {found.told}.",
+        f"The gap is wider in smaller models: rank correlation with size {found.told}.",
+        f"Whether the gap changes with size cannot be told: rank correlation {found.told}.",
+    )  # fmt: skip
+    detail = "The gap is also wider where the silhouette by family is lower, so this may be the trend with size again."
+    return _estimated(found, _word(-found.sign), sentence, detail if same.sign < 0 else "")
+
+
+def above_half(table: Table) -> Verdict:
+    """Does every model stay below a silhouette of 0.5?"""
+    best, floor = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
+    margins = [redrawing_margin(line, comparisons=len(table)) for line in table]
+    top, margin = best.silhouette_families, margins[list(table).index(best)]
+    below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
+    word = _word(int(below) - int(top - margin > 0.5))
+    ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be told."}
+    interval = f"95% interval {signed(top - margin)} to {signed(top + margin)}"
+    detail = f"The task allows more: {floor.name.lower()}, ten counts, score {plain(floor.silhouette)}."
+    sentence = f"The highest is {best.model} with {plain(top)}, {interval}. {ends[word]}"
+    return Verdict(word, sentence, top, top - margin, top + margin, detail=detail)
+
+
+def negative(table: Table) -> Verdict:
+    """Are the negative scores worse than chance?"""
+    below = [line for line in table if line.silhouette_families < 0]
+    own = [line for line in below if line.chance_low is not None]
+    inside = sum(low <= line.silhouette_families <= high for line in below for low, high in [_chance_band(line)])
+    told = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
+    open_ = "Chance is not 0, so what the models read cannot be told."
+    low, high = CHANCE.silhouette_band
+    if below and len(own) == len(below):
+        detail = "Each is held against its own vectors with the families shuffled."
+        return Verdict(OPEN, f"{told}. {open_}", inside / len(below), detail=detail)
+    detail = "Every model has a chance level of its own, which is known once the model was run here."
+    if own:
+        detail = f"Those without a chance level of their own are held against that of {CHANCE.name}."
+    sentence = f"{told}: {plain(low)} to {plain(high)} for {CHANCE.name}. {open_}"
+    return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
+
+
+def _chance_band(line: PublishedScore) -> tuple[float, float]:
+    if line.chance_low is None or line.chance_high is None:
+        return CHANCE.silhouette_band
+    return line.chance_low, line.chance_high
+
+
+def surface(table: Table) -> Verdict:
+    """Does any model score higher than a count of last digits?"""
+    floor = baseline_levels()[0]
+    reached = sum(line.silhouette_families < floor.silhouette for line in table)
+    sentence = (
+        f"{floor.name}, ten counts and nothing but surface, score {plain(floor.silhouette)}, above {reached} of "
+        f"{len(table)} models. More than surface cannot be told from scores that surface alone can reach"
+    ) + ("." if reached == len(table) else ", nor from being above one such count.")
+    return Verdict(OPEN, sentence, floor.silhouette)
+
+
+def _few(needed: str) -> Verdict:
+    return Verdict(FEW, f"{needed}.")
+
+
+def _word(sign: int) -> str:
+    return {1: HOLDS, -1: FAILS, 0: OPEN}[sign]
+
+
+def _pick(found: Estimate, higher: str, lower: str, neither: str) -> str:
+    return {1: higher, -1: lower, 0: neither}[found.sign]
+
+
+def _estimated(found: Estimate, word: str, sentence: str, detail: str) -> Verdict:
+    low, high = (None if math.isinf(end) else end for end in (found.low, found.high))
+    return Verdict(word, sentence, found.value, low, high, found.p, detail)
+
+
+def _with_size(lines: Table) -> Estimate:
+    return rank_correlation([size_of(line) for line in lines], _silhouettes(lines))
+
+
+def _silhouettes(lines: Table) -> list[float]:
+    return [line.silhouette_families for line in lines]
+
+
+def _gap(line: PublishedScore) -> float:
+    return line.silhouette_kmeans - line.silhouette_families
+
+
+def _of_kind(table: Table, kinds: Sequence[str]) -> list[PublishedScore]:
+    return [line for line in table if (facts := facts_of_line(line)) is not None and facts.family in kinds]

@@ -1,0 +1,261 @@
+"""The job table: who asked for what and how far it is. Pages write and read it; the worker works it off."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numembed.core.errors import UnknownName
+from numembed.storage.sqlite import connect, transaction
+from numembed.studies.results import APP_SCHEMA
+from numembed.studies.study import Study
+
+if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
+    from numembed.merge_experiment.experiment import Ladder
+    from numembed.merge_experiment.save_model import Saving
+
+ACTIVE = ("queued", "running")
+MAX_ATTEMPTS = 3
+STUDY, LADDER, SAVING = "study", "ladder", "saving"  # what can be asked for
+
+
+class Asked(Protocol):
+    """What a job carries out: a study, a ladder, or the saving of one of its models."""
+
+    @property
+    def key(self) -> str:
+        """Equal ones share one active job."""
+        ...
+
+    def to_json(self) -> str:
+        """Return it as JSON: but for a study one object with a single entry, the kind."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelProgress:
+    """How far one model of a running job is; ``seconds_left`` is None while nobody can tell."""
+
+    model: str
+    stage: str = "waiting"
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table. Times of day are for showing only; ``seconds`` was measured steadily."""
+
+    id: str
+    study_json: str
+    asked_by: str
+    asked_at: float
+    started_at: float | None
+    seconds: float | None
+    state: str
+    attempts: int
+    cancel: bool
+    progress: tuple[ModelProgress, ...]
+    error: str
+
+    @property
+    def active(self) -> bool:
+        """True while the job waits or runs."""
+        return self.state in ACTIVE
+
+    @property
+    def kind(self) -> str:
+        """What was asked for: STUDY, LADDER or SAVING."""
+        return _kind(self.study_json)
+
+    @property
+    def study(self) -> Study:
+        """The study that was asked for; raises BadChoice for anything else."""
+        return Study.from_json(self.study_json)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder that was asked for; raises BadChoice for anything else."""
+        from numembed.merge_experiment.experiment import Ladder
+
+        return Ladder.from_json(self.study_json)
+
+    @property
+    def saving(self) -> Saving:
+        """The saving of a model that was asked for; raises BadChoice for anything else."""
+        from numembed.merge_experiment.save_model import Saving
+
+        return Saving.from_json(self.study_json)
+
+
+_FIELDS = tuple(field.name for field in fields(Job))
+_COLUMNS = ", ".join(_FIELDS).replace("study_json", "study")
+
+
+class JobTable:
+    """Jobs in ``app.db``. Equal ones share one active job."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, APP_SCHEMA, may_restart=True)
+
+    def __enter__(self) -> JobTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def submit(self, asked: Asked, *, asked_by: str) -> str:
+        """Return the id of the active job for what is asked: the one that runs already, or a new one."""
+        with transaction(self._connection) as connection:
+            running = connection.execute(
+                "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (asked.key,)
+            ).fetchone()
+            if running:
+                return str(running[0])
+            # a job that was told to stop makes room at once, so that the same can be asked for again
+            connection.execute(
+                "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
+                (asked.key,),
+            )
+            job = self._insert(asked, asked_by, "queued")
+        return job
+
+    def record(self, asked: Asked, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
+        """Enter a run that the command line carried out itself; return its id."""
+        with transaction(self._connection) as connection:
+            job = self._insert(asked, asked_by, state)
+            connection.execute(
+                "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?", (seconds, error, job)
+            )
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """Return one job; raise UnknownName where there is none."""
+        row = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
+        return _job(row)
+
+    def latest(self, asked: Asked) -> Job | None:
+        """Return the newest job for what is asked, or None."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
+        row = self._connection.execute(query, (asked.key, asked.key)).fetchone()
+        return _job(row) if row else None
+
+    def recent(self, limit: int = 200) -> tuple[Job, ...]:
+        """Return the newest jobs, newest first."""
+        query = f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?"
+        return tuple(_job(row) for row in self._connection.execute(query, (limit,)))
+
+    def cancel(self, job_id: str) -> None:
+        """Ask a job to stop: a waiting one stops at once, a running one after its present batch."""
+        with transaction(self._connection) as connection:
+            connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = ? AND state = 'queued'", (job_id,))
+            connection.execute("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (job_id,))
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that is over; its vectors and results stay."""
+        with transaction(self._connection) as connection:
+            connection.execute("DELETE FROM jobs WHERE id = ? AND state NOT IN ('queued', 'running')", (job_id,))
+
+    # what only the worker calls
+
+    def claim(self) -> Job | None:
+        """Return the oldest waiting job, now running, or None."""
+        with transaction(self._connection) as connection:
+            row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
+            if row is None:
+                return None
+            connection.execute(
+                """UPDATE jobs SET state = 'running', attempts = attempts + 1,
+                    started_at = coalesce(started_at, ?) WHERE id = ?""",
+                (time.time(), row[0]),
+            )
+        return self.get(row[0])
+
+    def has_waiting(self) -> bool:
+        """Return True when a job waits."""
+        return self._connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
+
+    def cancel_asked(self, job_id: str) -> bool:
+        """Return True when somebody has asked the job to stop, or it is gone."""
+        row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return row is None or bool(row[0])
+
+    def show(self, job_id: str, progress: tuple[ModelProgress, ...]) -> None:
+        """Write how far a running job is."""
+        with transaction(self._connection) as connection:
+            connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (_progress_json(progress), job_id))
+
+    def finish(
+        self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...], error: str = ""
+    ) -> None:
+        """Close a job as done, failed or cancelled."""
+        with transaction(self._connection) as connection:
+            connection.execute(
+                """UPDATE jobs SET state = ?, seconds = coalesce(seconds, 0) + ?, progress = ?, error = ?
+                    WHERE id = ?""",
+                (state, seconds, _progress_json(progress), error, job_id),
+            )
+
+    def take_over(self) -> None:
+        """Put the jobs of a dead worker back in the queue; fail those that have killed it too often.
+
+        Only the holder of the worker's lock may call this: then no other worker is alive.
+        """
+        with transaction(self._connection) as connection:
+            connection.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'running' AND cancel = 1")
+            given_up = connection.execute(
+                "SELECT id, progress FROM jobs WHERE state = 'running' AND attempts >= ?", (MAX_ATTEMPTS,)
+            ).fetchall()
+            for job, progress in given_up:
+                connection.execute(
+                    "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?", (_gave_up(progress), job)
+                )
+            connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+
+    def _insert(self, asked: Asked, asked_by: str, state: str) -> str:
+        job = secrets.token_hex(4)
+        self._connection.execute(
+            "INSERT INTO jobs (id, key, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?)",
+            (job, asked.key, asked.to_json(), asked_by[:80], time.time(), state),
+        )
+        return job
+
+
+def _gave_up(progress: str) -> str:
+    """Return the sentence of a job that killed its worker too often, with the model that it was at."""
+    at = [step["model"] for step in json.loads(progress) if step["stage"] not in ("waiting", "done", "failed")]
+    where = f" while it was at {at[0][:80]}" if at else ""
+    return (
+        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was given up. That model may need more memory "
+        "than this machine has, or its files may make the libraries fail; the worker's log tells more. What was "
+        "computed before is kept. Run the others without it."
+    )
+
+
+def _kind(text: str) -> str:
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError):
+        return STUDY  # reading it says what is wrong
+    return next((kind for kind in (LADDER, SAVING) if isinstance(plain, dict) and kind in plain), STUDY)
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    named = dict(zip(_FIELDS, row, strict=True))
+    steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
+    return Job(**(named | {"progress": steps, "cancel": bool(named["cancel"])}))
+
+
+def _progress_json(progress: tuple[ModelProgress, ...]) -> str:
+    return json.dumps([vars(step) for step in progress])

@@ -1,0 +1,276 @@
+"""Carries out a study: vectors, scores and maps of every model, stored as they come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, cast
+
+from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.analysis.metrics import Distance
+from numembed.analysis.scores import plain_scores, score_all
+from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
+from numembed.core.progress import Progress
+from numembed.core.settings import Settings
+from numembed.examinations import EXAMINATIONS, Bench
+from numembed.examinations.clusters.compute import LARGEST, explain
+from numembed.models.catalogue.names import random_twin
+from numembed.models.embedding import Embeddings, Matrix, embed, refuse_failed
+from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.tokens import count_tokens
+from numembed.models.resolve import known_folder
+from numembed.models.spec import ModelSpec
+from numembed.sequences.sets import SequenceSet
+from numembed.storage.vectors import VectorStore
+from numembed.studies.cost import parameters_of
+from numembed.studies.pinning import pin
+from numembed.studies.reference_scores import Floors, score_baselines, score_twin, stored_floors
+from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.studies.study import (
+    Study,
+    design_key,
+    dimensions,
+    examined_key,
+    explain_key,
+    pinned_before,
+    redrawings,
+    result_key,
+    stored_designs,
+    stored_result,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+    from numembed.models.encoders.encoder import LoadedModel
+
+_ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one model's part of it
+LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[int, str, int, int, str], None]
+"""``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave: a result for each model that ran, a sentence for each that could not."""
+
+    results: tuple[ModelResult, ...]
+    errors: Mapping[str, str]
+    floors: Floors = Floors()  # what the scores are to be held against
+
+    def frame(self) -> pandas.DataFrame:
+        """Return the scores as a data frame, one row a score."""
+        import pandas
+
+        return pandas.DataFrame([score.as_json() for result in self.results for score in result.scores])
+
+
+def run(
+    study: Study,
+    *,
+    vectors: VectorStore,
+    results: ResultStore,
+    loaded: LoadedModel,
+    settings: Settings,
+    report: Report = lambda index, stage, done, total, note: None,
+) -> Outcome:
+    """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
+
+    A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
+    stored before stays.
+    """
+    pinned: dict[int, ModelSpec] = {}
+    errors: dict[str, str] = {}
+    found: dict[int, ModelResult] = {}
+    score_baselines(study, results)
+    for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
+        for index, spec in enumerate(study.models):
+            if spec.name in errors:
+                continue
+            try:
+                if index not in pinned:
+                    pinned[index] = pin(spec, results, settings, progress=partial(_told, report, index))
+                following = study.models[index + 1] if index + 1 < len(study.models) else None
+                job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
+                found[index] = job.scores()
+                job.explanation(found[index])
+                job.projections(methods)
+                if methods == LATE:
+                    found[index] = replace(found[index], designs=job.designs())
+                    job.examinations(found[index])
+                    job.twin()
+                    report(index, "done", 1, 1, "")
+            except _ENDING:
+                raise
+            except NumembedError as error:
+                errors[spec.name] = settings.redact(str(error))
+                report(index, "failed", 0, 1, errors[spec.name])
+    floors = stored_floors(study, [pinned[index] for index in sorted(found)], results)
+    return Outcome(tuple(found[index] for index in sorted(found)), errors, floors)
+
+
+@dataclass(frozen=True)
+class _ModelRun:
+    """One model's part of a run; the vectors are fetched once and only where something needs them."""
+
+    study: Study
+    spec: ModelSpec
+    index: int
+    vectors: VectorStore
+    results: ResultStore
+    loaded: LoadedModel
+    settings: Settings
+    report: Report
+    following: ModelSpec | None
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        found = embed(
+            self.spec, self.study.sequences, store=self.vectors, loaded=self.loaded, progress=self._progress,
+            judge=self._judge,
+        )  # fmt: skip
+        if found.work is not None:
+            self.results.add_work(self.spec.stored.key, found.work)
+        return found
+
+    def explanation(self, result: ModelResult) -> None:
+        """Find out what the clusters encode, where the sequences are few enough to be looked at one by one."""
+        study, key = self.study, explain_key(self.study, self.spec)
+        if len(study.sequences) > LARGEST or self.results.get(key) is not None:
+            return
+        counted = count_tokens(self.spec, study.sequences.texts, self.settings)
+        found = explain(
+            self.embeddings.matrix,
+            study.sequences,
+            result.clusters,
+            distance=cast(Distance, study.distance),
+            token_counts=counted.counts if counted else None,
+            seed=study.seed,
+        )
+        self.results.put(key, found.as_json())
+
+    def designs(self) -> Mapping[str, tuple[float, ...]]:
+        """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
+        study, key = self.study, design_key(self.study, self.spec, self.study.designs)
+        if study.designs and not self.results.designs(key):
+            self.results.put_designs(key, self._redrawn())
+        return stored_designs(study, self.spec, self.results)
+
+    def _redrawn(self) -> dict[str, list[float]]:
+        study = self.study
+        found: dict[str, list[float]] = {}
+        for done, design in enumerate(redrawings(study, study.designs)):
+            self.report(self.index, "redraw", done, study.designs, "")
+            matrix = embed(
+                self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
+            ).matrix
+            values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+        return found
+
+    def examinations(self, result: ModelResult) -> None:
+        """Answer the further questions that the study asks about this model."""
+        for name in self.study.examine:
+            key = examined_key(self.study, self.spec, name)
+            if self.results.get(key) is not None:
+                continue
+            bench = Bench(self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined)
+            self.report(self.index, "examine", 0, 1, "")
+            self.results.put(key, EXAMINATIONS[name].function(bench))
+
+    def twin(self) -> None:
+        """Score the same architecture with random weights: what the model owes to its training."""
+        if random_twin(self.spec) is None:
+            return
+        parameters = parameters_of(self.spec, known_folder(self.spec.weights, self.settings))
+        try:
+            score_twin(self.study, self.spec, parameters, self._twin_vectors, self.results)
+        except _ENDING:
+            raise
+        except NumembedError:  # a floor that cannot be had is no fault of the model
+            _log.info("no random weights for %s", self.spec.name, exc_info=True)
+
+    def _twin_vectors(self, twin: ModelSpec) -> Matrix:
+        return embed(
+            twin, self.study.sequences, store=self.vectors, loaded=self.loaded, judge=refuse_failed,
+            progress=lambda done, total, _: self.report(self.index, "twin", done, total, ""),
+        ).matrix  # fmt: skip
+
+    def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
+        """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
+        return embed(
+            spec, sequences, store=self.vectors, loaded=self.loaded, judge=partial(self._judge, of=spec),
+            progress=lambda done, total, _: self.report(self.index, "examine", done, total, ""),
+        ).matrix  # fmt: skip
+
+    def _examined(self, done: int, total: int) -> None:
+        self.report(self.index, "examine", done, total, "")
+
+    def _watch(self, done: int) -> Progress:
+        """Return a progress that a cancel can stop, and that shows designs instead of texts."""
+        return lambda texts, of, stage: self.report(self.index, "redraw", done, self.study.designs, "")
+
+    def _progress(self, done: int, total: int, stage: str) -> None:
+        if stage == "encode" and done == 0 and self.following is not None:
+            following = pinned_before(self.following, self.results)
+            if following is not None:
+                self.loaded.read_ahead(following)
+        self.report(self.index, stage, done, total, "")
+
+    def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
+        self.results.put_check(of or self.spec, check)
+        self._refuse(check)
+
+    def _refuse(self, check: ModelCheck | None) -> None:
+        if check is not None and not check.ok and not self.study.despite_checks:
+            raise CheckFailed(f"{self.spec.name} did not pass its check and was not run. {check.sentence}")
+
+    def scores(self) -> ModelResult:
+        """Return the scores, computed where they are not stored; a model that is known to fail its check is refused."""
+        self._refuse(self.results.check(self.spec))
+        known = stored_result(self.study, self.spec, self.results)
+        if known is not None:
+            return known
+        matrix, sequences, study = self.embeddings.matrix, self.study.sequences, self.study
+        self.report(self.index, "score", 0, 1, "")
+        scores, clusters = score_all(
+            matrix,
+            sequences.labels,
+            model=self.spec.name,
+            distance=cast(Distance, study.distance),
+            seed=study.seed,
+            windows=sequences.windows,
+            progress=lambda done, total, note: self.report(self.index, "score", done, total, ""),
+        )
+        result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))
+        self.results.put_model_result(result_key(study, self.spec), result)
+        return result
+
+    def projections(self, methods: Sequence[str]) -> None:
+        """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
+        study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
+        everything = [(method, dims) for method in names for dims in dimensions(len(study.sequences))]
+        for done, (method, dims) in enumerate(everything):
+            key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
+            if method not in methods or self.results.get(key) is not None:
+                continue
+            self.report(self.index, "project", done, len(everything), "")
+            points, used = project(
+                self.embeddings.matrix,
+                method,
+                dims=dims,
+                seed=study.seed,
+                cache_folder=self.settings.compiled,
+            )
+            self.results.put_projection(key, Projection(points, method, used))
+            self.report(self.index, "project", done + 1, len(everything), "")
+
+
+def _told(report: Report, index: int, done: int, total: int, stage: str) -> None:
+    report(index, stage, done, total, "")

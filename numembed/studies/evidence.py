@@ -1,0 +1,244 @@
+"""How far the scores of a table may be trusted: p values together, redrawn windows, gains over baselines, pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from numembed.analysis.inference.intervals import (
+    Difference,
+    Interval,
+    paired_difference,
+    redrawing_interval,
+    sequences_needed,
+)
+from numembed.analysis.inference.permutation_test import holm
+from numembed.analysis.metrics import METRICS
+from numembed.core.serialization import without_nan
+from numembed.studies.reference_scores import SILHOUETTE, Floors
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study, design_of
+
+NO_FLOORS = Floors()
+LEVEL = 0.05
+_NO_TEST = {
+    "separation": "KMeans chose these groups to lie apart, so shuffled groups are no chance level for them",
+    "agreement": "adjusted for chance already: 0 on average; its p stands on Explain",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stands behind one score of one model; None where nobody knows yet, or where the note says why not."""
+
+    model: str
+    is_baseline: bool
+    metric: str
+    labels: str
+    value: float
+    chance_mean: float | None  # of shuffled families, with the band that holds 95% of them
+    chance_low: float | None
+    chance_high: float | None
+    z: float | None  # standard deviations above what shuffled families score
+    p: float | None
+    p_holm: float | None  # across the models of the table; baselines do not count
+    p_within: float | None
+    low: float | None  # jackknife over sequences
+    high: float | None
+    redrawn: Interval | None  # where another design's score falls
+    redrawn_sd: float | None  # of the designs' scores
+    designs: int
+    gain: float | None  # over the best baseline: above 0 is better, whatever the metric
+    best_baseline: str
+    floor: float | None  # what that baseline scores
+    twin: float | None  # what the same architecture scores with random weights
+    note: str = ""
+    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
+    least_p_within: float | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it flat, for the command line and files; None where there is nothing."""
+        redrawn = {} if self.redrawn is None else {"redrawn_low": self.redrawn.low, "redrawn_high": self.redrawn.high}
+        first = {name: getattr(self, name) for name in ("model", "metric", "labels", "value")}
+        tests: tuple[str, ...] = ("p", "chance_mean", "chance_low", "chance_high", "z", "p_holm", "p_within")
+        tests += ("least_p", "least_p_within", "low", "high")
+        against = {"best_baseline": self.best_baseline or None, "best_baseline_value": self.floor, "gain": self.gain}
+        row = first | {name: getattr(self, name) for name in tests} | {"redrawn_low": None, "redrawn_high": None}
+        row |= redrawn | {"redrawn_sd": self.redrawn_sd, "designs": self.designs} | against
+        plain: dict[str, Any] = without_nan(row | {"random_weights": self.twin, "note": self.note})
+        return plain
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How far the silhouettes of one model lie above those of another over the same designs; NaN where undefined."""
+
+    first: str
+    second: str
+    difference: float
+    low: float  # 95%
+    high: float
+    p: float  # two-sided
+    p_holm: float | None  # across all pairs
+    designs: int
+    distinguishable: bool  # by the interval and by p across all pairs
+    needed: int | None  # sequences per family that might tell them apart; None where unknown or not needed
+    sentence: str
+    note: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        plain: dict[str, Any] = without_nan(vars(self))
+        return plain
+
+
+def evidence_of(
+    results: Sequence[ModelResult], floors: Floors = NO_FLOORS, scores: str = SILHOUETTE
+) -> tuple[Evidence, ...]:
+    """Return the evidence of one score of each model, in their order, where a model has that score.
+
+    Gains are over the best of all baselines that are known.
+    """
+    metric, labels = scores.split(" ")
+    pairs = [
+        (result, score)
+        for result in results
+        for score in result.scores
+        if (score.metric, score.labels) == (metric, labels)
+    ]
+    adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
+    best_name, best = best_baseline(results, floors, scores) or ("", None)
+    sign = 1 if METRICS[metric].facts["higher_is_better"] else -1
+    found = []
+    for (result, score), p_holm in zip(pairs, adjusted, strict=True):
+        redrawn = result.designs.get(scores, ())
+        gain = None if best is None or result.model.is_baseline else sign * (score.value - best)
+        untested = _NO_TEST[METRICS[metric].facts["kind"]] if labels == "kmeans" else ""
+        found.append(
+            Evidence(
+                result.model.name, result.model.is_baseline, metric, labels, score.value, score.chance_mean,
+                score.chance_low, score.chance_high, score.z, score.p, p_holm, score.p_within, score.low, score.high,
+                redrawing_interval(redrawn) if redrawn else None,
+                float(np.std(redrawn, ddof=1)) if len(redrawn) > 1 else None, len(redrawn), gain, best_name, best,
+                floors.twin(result.model.name, scores), score.note or untested, score.least_p, score.least_p_within,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def best_baseline(results: Sequence[ModelResult], floors: Floors, scores: str = SILHOUETTE) -> tuple[str, float] | None:
+    """Return the title and score of the best of all baselines, those of the table where no others are known."""
+    if known := floors.best(scores):
+        return known
+    own = {
+        result.model.name: {f"{score.metric} {score.labels}": score.value for score in result.scores}
+        for result in results
+        if result.model.is_baseline
+    }
+    return Floors({name: values for name, values in own.items() if scores in values}).best(scores)
+
+
+def evidence_rows(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> list[dict[str, Any]]:
+    """Return every score of every model with its evidence, seed and design: what page, command line and files show."""
+    names = list(dict.fromkeys(f"{score.metric} {score.labels}" for result in results for score in result.scores))
+    found = {(one.model, name): one for name in names for one in evidence_of(results, floors, name)}
+    of = {"seed": study.seed, "design": design_of(study)}
+    return [
+        found[result.model.name, name].as_row() | of
+        for result in results
+        for name in names
+        if (result.model.name, name) in found
+    ]
+
+
+def pair_rows(study: Study, results: Sequence[ModelResult]) -> list[dict[str, Any]]:
+    """Return every pair of models with its difference, seed and design."""
+    of = {"seed": study.seed, "design": design_of(study)}
+    return [pair.as_row() | of for pair in pairs_of(results, families=len(study.families))]
+
+
+def pairs_of(results: Sequence[ModelResult], *, families: int) -> tuple[Pair, ...]:
+    """Return every pair of models, the better first, over the same redrawn windows; baselines are left out.
+
+    () where the windows of no model were redrawn.
+    """
+    models = sorted((one for one in results if not one.model.is_baseline), key=lambda one: -_level(one))
+    if not any(_silhouettes(one) for one in models):
+        return ()
+    couples = list(combinations(models, 2))
+    differences = [_difference(first, second) for first, second in couples]
+    adjusted = holm([None if one.note else one.p for one in differences])
+    return tuple(
+        _pair(first, second, difference, p_holm, len(couples), families)
+        for (first, second), difference, p_holm in zip(couples, differences, adjusted, strict=True)
+    )
+
+
+def compared(results: Sequence[ModelResult], *, families: int) -> tuple[str, ...]:
+    """Return a sentence for each model against the next one below it, over the same redrawn windows.
+
+    Baselines are left out. Where two cannot be told apart it says how many sequences per family might do it, and
+    where they cannot be compared, why.
+    """
+    neighbours: dict[str, Pair] = {}
+    for pair in pairs_of(results, families=families):
+        neighbours.setdefault(pair.first, pair)
+    return tuple(pair.sentence for pair in neighbours.values())
+
+
+def _silhouettes(result: ModelResult) -> Sequence[float]:
+    return result.designs.get(SILHOUETTE, ())
+
+
+def _level(result: ModelResult) -> float:
+    known = [value for value in _silhouettes(result) if not math.isnan(value)]
+    value = float(np.mean(known)) if known else result.score(*SILHOUETTE.split(" ")).value
+    return -math.inf if math.isnan(value) else value
+
+
+def _difference(first: ModelResult, second: ModelResult) -> Difference:
+    a, b = _silhouettes(first), _silhouettes(second)
+    if len(a) == len(b) > 0:
+        return paired_difference(a, b)
+    told = " and ".join(f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second))
+    note = f"{told} redrawn designs; redraw the windows of both as often"
+    return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
+
+
+def _pair(
+    first: ModelResult, second: ModelResult, difference: Difference, p_holm: float | None, pairs: int, families: int
+) -> Pair:
+    sure = difference.distinguishable and p_holm is not None and p_holm <= LEVEL
+    count = None if difference.note or difference.distinguishable else _needed(first, second, families)
+    return Pair(
+        first.model.name, second.model.name, difference.mean, difference.low, difference.high, difference.p, p_holm,
+        len(_silhouettes(first)), sure, count, _told(first, second, difference, count, pairs, sure=sure),
+        difference.note,
+    )  # fmt: skip
+
+
+def _told(
+    first: ModelResult, second: ModelResult, difference: Difference, needed: int | None, pairs: int, *, sure: bool
+) -> str:
+    sentence = difference.sentence(first.model.name, second.model.name)
+    if difference.note or sure:
+        return sentence
+    if difference.distinguishable:
+        names = f"{first.model.name} and {second.model.name}"
+        return f"{names} are not distinguishable at this size when all {pairs} pairs are judged together."
+    if needed is None:
+        return f"{sentence} If they differ at all, more sequences would be needed than are computed here."
+    return f"{sentence} About {needed:,} sequences per family might tell them apart."
+
+
+def _needed(first: ModelResult, second: ModelResult, families: int) -> int | None:
+    """Return how many sequences per family might tell two models apart."""
+    a, b = _silhouettes(first), _silhouettes(second)
+    per_family = max(1, first.clusters.size // max(1, families))
+    apart = np.subtract(a, b)
+    return sequences_needed(float(np.mean(apart)), float(np.std(apart, ddof=1)), per_family, designs=len(a))

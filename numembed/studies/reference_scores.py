@@ -1,0 +1,94 @@
+"""What a score is to be held against: the trivial baselines, and the same architecture with random weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from numembed.analysis.metrics import METRICS, Distance
+from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue.names import random_twin
+from numembed.models.embedding import Matrix
+from numembed.models.spec import ModelSpec
+from numembed.studies.results import ResultStore, baselines_key, plain_key
+from numembed.studies.study import Study
+
+Scores = Mapping[str, float]  # by "metric labels", NaN where undefined
+SILHOUETTE = "silhouette families"
+TWINS_UP_TO = 1_000_000_000  # parameters; a larger model is loaded a second time only where a visitor asks for its twin
+
+
+@dataclass(frozen=True)
+class Floors:
+    """The scores of every trivial baseline by its title, and of each model's twin with random weights by its name."""
+
+    baselines: Mapping[str, Scores] = field(default_factory=dict)
+    twins: Mapping[str, Scores] = field(default_factory=dict)
+
+    def best(self, scores: str = SILHOUETTE) -> tuple[str, float] | None:
+        """Return the best baseline's title and value, or None where none is known or defined."""
+        sign = 1 if METRICS[scores.split(" ")[0]].facts["higher_is_better"] else -1
+        known = [(name, value[scores]) for name, value in self.baselines.items() if not math.isnan(value[scores])]
+        return max(known, key=lambda one: sign * one[1], default=None)
+
+    def twin(self, model: str, scores: str = SILHOUETTE) -> float | None:
+        """Return what the model's architecture scores with random weights, or None where nobody knows."""
+        value = self.twins.get(model, {}).get(scores, math.nan)
+        return None if math.isnan(value) else value
+
+
+def stored_floors(study: Study, pinned: Sequence[ModelSpec], results: ResultStore) -> Floors:
+    """Return what earlier runs left for the study's sequences and some resolved models."""
+    twins = {spec.name: _twin_scores(study, spec, results) for spec in pinned}
+    return Floors(_baselines(study, results), {name: scores for name, scores in twins.items() if scores})
+
+
+def score_baselines(study: Study, results: ResultStore) -> None:
+    """Score every trivial baseline on the study's sequences, unless that is stored or there are very many."""
+    if len(study.sequences) > EVIDENCE_UP_TO or _baselines(study, results):
+        return
+    scores = {}
+    for entry in BASELINES:
+        if not entry.facts.get("chance"):
+            scores[entry.title] = _plain(entry.function(study.sequences.texts), study)
+    results.put(_baselines_key(study), scores)
+
+
+def score_twin(
+    study: Study, spec: ModelSpec, parameters: int | None, vectors: Callable[[ModelSpec], Matrix], results: ResultStore
+) -> None:
+    """Score a resolved model's architecture with random weights, unless it has none or it or the study is large."""
+    twin = random_twin(spec)
+    large = parameters is None or parameters > TWINS_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
+    if twin is None or large or _twin_scores(study, spec, results):
+        return
+    results.put(_twin_key(study, twin), _plain(vectors(twin), study))
+
+
+def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
+    scores = plain_scores(matrix, study.sequences.labels, distance=cast(Distance, study.distance), seed=study.seed)
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}
+
+
+def _read(found: Mapping[str, float | None]) -> Scores:
+    return {name: math.nan if value is None else value for name, value in found.items()}
+
+
+def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
+    return {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
+
+
+def _twin_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:
+    twin = random_twin(spec)
+    return {} if twin is None else _read(results.get(_twin_key(study, twin)) or {})
+
+
+def _baselines_key(study: Study) -> str:
+    return baselines_key(study.sequences, distance=study.distance, seed=study.seed)
+
+
+def _twin_key(study: Study, twin: ModelSpec) -> str:
+    return plain_key(twin, study.sequences, distance=study.distance, seed=study.seed)

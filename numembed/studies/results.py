@@ -1,0 +1,246 @@
+"""What was computed from vectors, by key: scores with their clusters, and maps. Lives in app.db."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from numembed.analysis.scores import Score
+from numembed.core.registry import Entry
+from numembed.models.baselines import BASELINES
+from numembed.models.embedding import Work
+from numembed.models.encoders.checks import ModelCheck
+from numembed.models.spec import BaselineWeights, ModelSpec, canonical_json
+from numembed.sequences.sets import SequenceSet
+from numembed.storage.sqlite import connect, transaction
+
+Points = NDArray[np.float32]
+
+FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
+APP_SCHEMA = (
+    """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
+    CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
+        study TEXT NOT NULL, asked_by TEXT NOT NULL, asked_at REAL NOT NULL, started_at REAL, seconds REAL,
+        state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0,
+        progress TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '');
+    CREATE UNIQUE INDEX one_active_job_a_key ON jobs (key) WHERE state IN ('queued', 'running')""",
+    """CREATE TABLE works (number INTEGER PRIMARY KEY, model TEXT NOT NULL, device TEXT NOT NULL,
+        parameters INTEGER NOT NULL, texts INTEGER NOT NULL, characters INTEGER NOT NULL, seconds REAL NOT NULL,
+        load_seconds REAL NOT NULL);
+    CREATE INDEX works_of_model ON works (model)""",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """One model's scores and KMeans clusters (n,) for a study's sequences; d is the width of its vectors."""
+
+    model: ModelSpec
+    dimension: int
+    scores: tuple[Score, ...]
+    clusters: NDArray[np.int64]
+    check: ModelCheck | None = None  # None for baselines and where it was not kept
+    designs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # "metric labels" to redrawn scores
+
+    def score(self, metric: str, labels: str) -> Score:
+        """Return the score of one metric with one labelling."""
+        return next(score for score in self.scores if (score.metric, score.labels) == (metric, labels))
+
+
+def badged(result: ModelResult) -> str:
+    """Return the model's name as every chart shows it: with a warning where it ran although its check failed."""
+    failed = result.check is not None and not result.check.ok
+    return f"⚠ {result.model.name} (check failed)" if failed else result.model.name
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A map: points (n, 2) or (n, 3) and the values that made it."""
+
+    points: Points
+    method: str
+    used: dict[str, Any]
+
+
+class ResultStore:
+    """Results by key in ``app.db``; a damaged row counts as absent."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path, APP_SCHEMA, may_restart=True)
+
+    def __enter__(self) -> ResultStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was stored under ``key``, or None."""
+        row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
+        if row is None or row[0] != _checksum(key, row[1]):
+            return None
+        found: dict[str, Any] = json.loads(row[1])
+        return found
+
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        """Store a JSON value under ``key``."""
+        payload = json.dumps(value, separators=(",", ":"))
+        with transaction(self._connection) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO results (key, checksum, payload) VALUES (?, ?, ?)",
+                (key, _checksum(key, payload), payload),
+            )
+
+    def delete_all(self) -> None:
+        """Forget every result; studies compute them again from the stored vectors."""
+        with transaction(self._connection) as connection:
+            connection.execute("DELETE FROM results")
+
+    def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
+        """Return the scores that :meth:`put_model_result` stored."""
+        found = self.get(key)
+        if found is None:
+            return None
+        scores = tuple(Score.from_json(score) for score in found["scores"])
+        return ModelResult(model, found["dimension"], scores, np.asarray(found["clusters"], dtype=np.int64))
+
+    def put_model_result(self, key: str, result: ModelResult) -> None:
+        """Store the scores and clusters of one model."""
+        scores = [score.as_json() for score in result.scores]
+        self.put(key, {"dimension": result.dimension, "scores": scores, "clusters": result.clusters.tolist()})
+
+    def check(self, model: ModelSpec) -> ModelCheck | None:
+        """Return what the latest load of ``model`` found, or None."""
+        found = self.get("check:" + model.stored.key) if not model.is_baseline else None
+        return ModelCheck.from_json(found) if found else None
+
+    def put_check(self, model: ModelSpec, check: ModelCheck) -> None:
+        """Store what a load of ``model`` found."""
+        self.put("check:" + model.stored.key, check.as_json())
+
+    def add_work(self, model_key: str, work: Work) -> None:
+        """Store what encoding took."""
+        with transaction(self._connection) as connection:
+            connection.execute(
+                """INSERT INTO works (model, parameters, device, texts, characters, seconds, load_seconds)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                (model_key, *vars(work).values()),
+            )
+
+    def works(self, model_key: str | None = None, *, limit: int = 200) -> tuple[Work, ...]:
+        """Return the latest works of one model, or of all, newest first."""
+        query = f"""SELECT parameters, device, texts, characters, seconds, load_seconds FROM works
+            {"" if model_key is None else "WHERE model = ?"} ORDER BY number DESC LIMIT ?"""
+        arguments = (limit,) if model_key is None else (model_key, limit)
+        return tuple(Work(*row) for row in self._connection.execute(query, arguments))
+
+    def designs(self, key: str) -> dict[str, tuple[float, ...]]:
+        """Return the scores of redrawn designs that :meth:`put_designs` stored, or {}."""
+        found = self.get(key) or {"scores": {}}
+        return {name: tuple(map(_number, values)) for name, values in found["scores"].items()}
+
+    def put_designs(self, key: str, scores: Mapping[str, Sequence[float]]) -> None:
+        """Store the scores of redrawn designs by "metric labels"."""
+        plain = {name: [None if math.isnan(value) else value for value in values] for name, values in scores.items()}
+        self.put(key, {"scores": plain})
+
+    def projection(self, key: str) -> Projection | None:
+        """Return the map that :meth:`put_projection` stored."""
+        found = self.get(key)
+        if found is None:
+            return None
+        points = np.frombuffer(base64.b64decode(found["points"]), dtype="<f4").reshape(found["shape"])
+        return Projection(points, found["method"], found["used"])
+
+    def put_projection(self, key: str, projection: Projection) -> None:
+        """Store a map."""
+        points = np.ascontiguousarray(projection.points, dtype="<f4")
+        encoded = base64.b64encode(points.tobytes()).decode()
+        self.put(
+            key,
+            {"points": encoded, "shape": points.shape, "method": projection.method, "used": projection.used},
+        )
+
+
+def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of everything that decides a model's scores."""
+    labels = sequences.labels.tolist()
+    return _key("scores 2", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of scores without evidence: those of a model's twin with random weights."""
+    labels = sequences.labels.tolist()
+    return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of the scores of all baselines together."""
+    keys = [_baseline(entry).key for entry in BASELINES]
+    decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
+    return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
+
+
+def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of the scores of a model's redrawn designs; ``choices`` are the rest of what decides them."""
+    return _key("designs", model, sequences, labels=sequences.labels.tolist(), **choices)
+
+
+def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of what a model's clusters were found to encode."""
+    labels = sequences.labels.tolist()
+    return _key("explanation 3", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of what an examination found; ``choices`` are the rest of what decides it."""
+    labels = sequences.labels.tolist()
+    return _key("examination " + name, model, sequences, labels=labels, **choices)
+
+
+def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
+    """Return the key of everything that decides a map."""
+    return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _checksum(key: str, payload: object) -> bytes:
+    """Return what a row must carry; the key is in it, so that a damaged index never serves another row."""
+    return xxhash.xxh3_64_digest(f"{key} {payload}".encode())
+
+
+def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
+    return _digest(decides)
+
+
+def _digest(decides: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+def _baseline(entry: Entry[Any]) -> ModelSpec:
+    return ModelSpec(entry.title, BaselineWeights(entry.name, entry.facts.get("version", 1)))
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("scikit-learn", "umap-learn", "openTSNE")
+    return {"numembed": FORMULAS} | {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

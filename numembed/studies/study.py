@@ -1,0 +1,282 @@
+"""A whole experiment as one value, and what earlier runs of it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from numembed.core.errors import BadChoice, TooLarge
+from numembed.core.settings import LIMITS
+from numembed.models.catalogue.names import model, reference_of
+from numembed.models.spec import ModelSpec, canonical_json
+from numembed.sequences.families.family import family
+from numembed.sequences.matching import MATCHINGS, matched
+from numembed.sequences.redrawn_windows import redrawn
+from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
+from numembed.studies.results import (  # fmt: skip
+    ModelResult,
+    Projection,
+    ResultStore,
+    designs_key,
+    examination_key,
+    explanation_key,
+    projection_key,
+    scores_key,
+)
+
+DISTANCES = ("euclidean", "cosine")
+DIMENSIONS = (2, 3)
+FLAT_ABOVE = 3_000
+USUAL_DESIGNS = 30
+EXAMINATIONS = ("grouping", "landing", "probes", "stress", "maps")  # each a module of numembed/examinations
+QUERY_CHARS = 2_000
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one would write under "Methods": sequences, models, distance and seed. Always valid once made."""
+
+    families: tuple[str, ...]
+    models: tuple[ModelSpec, ...]
+    per_family: int = 4
+    length: int = 50
+    first_window: int = 0
+    text_format: TextFormat = TextFormat()
+    distance: str = "euclidean"
+    seed: int = 0
+    despite_checks: bool = False  # also run models whose check has failed
+    designs: int = 0  # how often the windows are redrawn, for the interval of every score
+    matched: tuple[str, ...] = ()  # what is made equal between the families: names of MATCHINGS
+    examine: tuple[str, ...] = ()  # further questions about each model: names of EXAMINATIONS
+    query: str = ""  # a text of one's own, for "landing": where does it fall among the sequences?
+
+    def __post_init__(self) -> None:
+        known = dict.fromkeys(family(name).reference for name in self.families)
+        object.__setattr__(self, "families", tuple(known))
+        object.__setattr__(self, "models", tuple({reference_of(spec): spec for spec in self.models}.values()))
+        check_size(self.families, per_family=self.per_family, length=self.length, first_window=self.first_window)
+        if not self.models:
+            raise BadChoice("A study needs at least one model. Choose one, for instance all-MiniLM-L6-v2.")
+        if len(self.models) > LIMITS.models:
+            raise TooLarge(f"A study has at most {LIMITS.models} models, got {len(self.models):,}.")
+        names = [spec.name for spec in self.models]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise BadChoice(f"Two models are called {twice[:80]!r}. Rename one of the folders.")
+        if self.distance not in DISTANCES:
+            raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
+        if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+        for name in self.matched:
+            _ = MATCHINGS[name]
+        object.__setattr__(self, "matched", tuple(name for name in MATCHINGS.names if name in self.matched))
+        for name in self.examine:
+            if name not in EXAMINATIONS:
+                raise BadChoice(f"There is no examination {str(name)[:40]!r}. Known: {', '.join(EXAMINATIONS)}.")
+        object.__setattr__(self, "examine", tuple(name for name in EXAMINATIONS if name in self.examine))
+        if not isinstance(self.query, str) or len(self.query) > QUERY_CHARS:
+            raise BadChoice(f"A text of your own has at most {QUERY_CHARS:,} characters; shorten it.")
+        if not isinstance(self.despite_checks, bool):
+            raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
+
+    @cached_property
+    def sequences(self) -> SequenceSet:
+        """The sequences as models read them, made on first use."""
+        return matched(self.plain_sequences, self.matched)
+
+    @cached_property
+    def plain_sequences(self) -> SequenceSet:
+        """The sequences before anything is made equal between the families."""
+        return make_sequences(
+            self.families,
+            per_family=self.per_family,
+            length=self.length,
+            first_window=self.first_window,
+            text_format=self.text_format,
+        )
+
+    @property
+    def key(self) -> str:
+        """The sha256 of the study's JSON: equal studies share one run."""
+        return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the study as JSON values: what a link, a saved file and an export hold."""
+        return {
+            "families": list(self.families),
+            "models": [reference_of(spec) for spec in self.models],
+            "per_family": self.per_family,
+            "length": self.length,
+            "first_window": self.first_window,
+            "separator": self.text_format.separator,
+            "max_chars": self.text_format.max_chars,
+            "distance": self.distance,
+            "seed": self.seed,
+            "despite_checks": self.despite_checks,
+            "designs": self.designs,
+            "matched": list(self.matched),
+            "examine": list(self.examine),
+            "query": self.query,
+        }
+
+    def to_json(self) -> str:
+        """Return the study as readable JSON."""
+        return json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Study:
+        """Return the study that :meth:`as_dict` described; what is left out takes its default."""
+        rest = ("per_family", "length", "first_window", "distance", "seed", "despite_checks", "designs")
+        lists = ("matched", "examine")
+        known = ("families", "models", "separator", "max_chars", "query", *lists, *rest)
+        if unknown := sorted(set(plain) - set(known)):
+            raise BadChoice(f"A study has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
+        for field in ("families", "models", *(field for field in lists if field in plain)):
+            names = plain.get(field)
+            if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+                raise BadChoice(f"A study needs {field}: a list of names.")
+        layout = {field: plain[field] for field in ("separator", "max_chars") if field in plain}
+        given: dict[str, Any] = {field: plain[field] for field in ("query", *rest) if field in plain}
+        given |= {field: tuple(plain[field][:20]) for field in lists if field in plain}
+        return cls(
+            families=tuple(plain["families"][: LIMITS.families + 1]),
+            models=tuple(model(name) for name in plain["models"][: LIMITS.models + 1]),
+            text_format=TextFormat(**layout),
+            **given,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Study:
+        """Return the study in ``text``; raise BadChoice or TooLarge where it is none."""
+        if len(text) > LIMITS.study_chars:
+            raise TooLarge(f"A study has at most {LIMITS.study_chars:,} characters, got {len(text):,}.")
+        try:
+            plain = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BadChoice("This is no study: it is not JSON. Save one from the Compare page.") from None
+        if not isinstance(plain, dict):
+            raise BadChoice("This is no study: it is not a JSON object. Save one from the Compare page.")
+        return cls.from_dict(plain)
+
+
+def furthest_start(study: Study) -> int:
+    """Return the furthest term at which a redrawn window may begin: 1,000, or more where all windows need the room."""
+    return max(1_000, 2 * study.per_family * study.length)
+
+
+def redrawings(study: Study, count: int) -> Iterator[SequenceSet]:
+    """Yield the study's sequences with their windows at ``count`` other random places, matched as the study asks."""
+    for design in redrawn(study.plain_sequences, count, seed=study.seed, furthest=furthest_start(study)):
+        yield matched(design, study.matched)
+
+
+def design_of(study: Study) -> str:
+    """Return which sequences a study scores, in a few words.
+
+    >>> design_of(Study(("even", "odd"), (model("last_digits"),), length=10))
+    'even, odd: 4 windows of 10 terms each, from term 0'
+    """
+    start = study.first_window * study.length
+    told = f"{', '.join(study.families)}: {study.per_family} windows of {study.length} terms each, from term {start:,}"
+    return f"{told}, made equal in {', '.join(study.matched)}" if study.matched else told
+
+
+def dimensions(n: int) -> tuple[int, ...]:
+    """Return the dimensions in which n sequences are mapped: with many, flat maps only, as 3-D ones take minutes."""
+    return DIMENSIONS if n <= FLAT_ABOVE else DIMENSIONS[:1]
+
+
+def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) -> tuple[ModelResult | None, ...]:
+    """Return what earlier runs left for each model of ``study``; None where there is nothing yet.
+
+    Without ``redrawn`` the scores of redrawn windows are not read.
+    """
+    return tuple(stored_result(study, spec, results, redrawn=redrawn) for spec in study.models)
+
+
+def stored_projection(
+    study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int
+) -> Projection | None:
+    """Return a map that an earlier run left; ``spec`` is resolved."""
+    return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+
+
+def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
+    """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
+    found = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    return next((str(one["warning"]) for one in found["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
+
+
+def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
+    """Return ``spec`` as the latest run pinned it, or None where none has."""
+    if spec.resolved:
+        return spec
+    known = results.get(pin_key(spec))
+    return ModelSpec.from_dict(known) if known else None
+
+
+def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
+    """Return what earlier runs left for one model; None where its check is known to fail and that was not allowed."""
+    pinned = pinned_before(spec, results)
+    if pinned is None:
+        return None
+    result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
+    if result is None or (check is not None and not check.ok and not study.despite_checks):
+        return None
+    scores = tuple(replace(score, model=spec.name) for score in result.scores)
+    designs = stored_designs(study, pinned, results) if redrawn else {}
+    return replace(result, scores=scores, check=check, designs=designs)
+
+
+def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
+    """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
+    counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
+    found = (results.designs(design_key(study, spec, count)) for count in counts if count)
+    return next(filter(None, found), {})
+
+
+def explain_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of what a resolved model's clusters were found to encode."""
+    return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
+
+
+def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
+    """Return the key of what an examination found about a resolved model."""
+    landing = {"query": study.query, "separator": study.text_format.separator}
+    more: dict[str, Any] = landing if name == "landing" else {"designs": study.designs}
+    return examination_key(
+        name, spec, study.sequences, distance=study.distance, seed=study.seed, **more, **_matching(study)
+    )
+
+
+def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
+    """Return what an examination found about a resolved model, as JSON values, or None."""
+    return results.get(examined_key(study, spec, name))
+
+
+def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
+    """Return the key of a resolved model's scores on redrawn windows."""
+    return designs_key(
+        spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs, **_matching(study)
+    )
+
+
+def _matching(study: Study) -> dict[str, Any]:
+    """Return what decides other windows where the families were matched: one set may come from two plain ones."""
+    return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
+
+
+def pin_key(spec: ModelSpec) -> str:
+    """Return the key under which it is kept how a model was pinned."""
+    return "pinned:" + canonical_json(spec.as_dict())
+
+
+def result_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of a resolved model's scores."""
+    return scores_key(spec, study.sequences, distance=study.distance, seed=study.seed)

@@ -1,0 +1,1 @@
+"""Compare: scores and maps of the chosen models."""

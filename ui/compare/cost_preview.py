@@ -1,0 +1,207 @@
+"""What a run will read and cost, said before it is started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from numembed.models.encoders.tokens import TokenCount, count_tokens
+from numembed.models.resolve import known_folder
+from numembed.models.spec import ModelSpec, RemoteWeights
+from numembed.sequences.families.family import family
+from numembed.studies.cost import Cost, cost_of
+from numembed.studies.study import Study, pinned_before
+from ui.shared.frame import result_store, settings, vector_store
+from ui.shared.study_choice import cached_study
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import about, duration, md_text, plural, size
+
+_COUNTED_CHARS = 300_000  # tokens of longer sets are counted on the first sequences only
+_MOST_PIECES = 120  # of one text
+_ON_ITS_SERVER = "on its server"  # what this machine neither does nor knows
+_LOOK_AGAIN_SECONDS = 10.0  # for files that may have arrived
+_COLUMNS = (
+    Column("Model"),
+    Column("In the store", "Texts whose vectors are there already and need no computing.", "number"),
+    Column("Reads at most", "Tokens, the pieces in which a model reads; what is longer is cut off.", "number"),
+    Column("Download", "What has to be fetched first.", "number"),
+    Column("Memory", "Of the weights in the format in which they are loaded, with room for one batch.", "number"),
+    Column("Fits", "Whether that is less than this machine has."),
+    Column(
+        "Takes",
+        "Encoding what is not stored, learnt from earlier runs on this machine. The same architecture with random "
+        "weights, which is read afterwards for models of up to a billion numbers, takes as long again.",
+        "number",
+    ),
+)
+_SPLIT = (
+    Column("Model"),
+    Column("Digits per token", "How many digits one token holds, on average.", "number"),
+    Column("Tokens per number", "How many tokens one number takes, on average.", "number"),
+    Column("Numbers read", "In the longest text: how many of its numbers the model reads before it is cut.", "number"),
+    Column("The text in its tokens", "Each box is one token. ✂ marks where the model stops reading.", "pieces"),
+)
+
+
+def preview(study: Study) -> None:
+    """Say how much will be computed; the numbers of each model are folded away, and made when they are looked at."""
+    sequences = study.sequences
+    strings, families = plural(len(sequences), "sequence"), plural(len(sequences.families), "family", "families")
+    models = plural(len(study.models), "model or baseline", "models and baselines")
+    told = f"{strings} of {families} · {models}"
+    help_text = "What will be computed and what it costs"
+    with st.popover(told, help=help_text, type="tertiary", key="cost", on_change="rerun") as folded:
+        if folded.open:
+            table(_COLUMNS, _rows(study), key="before", label="What will be computed for each model, and what it costs")
+
+
+def _rows(study: Study) -> list[list[Cell]]:
+    sequences, rows = study.sequences, []
+    with vector_store() as vectors, result_store() as results:
+        for spec in study.models:
+            if spec.is_baseline:
+                rows.append([Cell(spec.name), Cell("not needed"), *(Cell("–") for _ in _COLUMNS[2:])])
+                continue
+            pinned = pinned_before(spec, results) or spec
+            texts = set(sequences.texts)
+            stored = vectors.count(pinned.stored.key, sequences.texts) if pinned.resolved else 0
+            open_chars = round(sum(map(len, texts)) * (1 - stored / len(texts)))
+            cost = _cost(study.to_json(), spec.name, open_chars)
+            share = Cell(f"{stored:,} of {len(texts):,}", stored)
+            limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, stored == len(texts))
+            if _is_remote(spec):
+                limit, costs = Cell(_ON_ITS_SERVER), [*(Cell(_ON_ITS_SERVER) for _ in costs[:-1]), costs[-1]]
+            rows.append([Cell(spec.name), share, limit, *costs])
+    return rows
+
+
+def warn(study: Study) -> None:
+    """Say which models will not read the whole texts, and which will hardly fit into memory."""
+    for spec in (spec for spec in study.models if not spec.is_baseline):
+        cost = _cost(study.to_json(), spec.name, 0)
+        if cost.fits is False and cost.memory_bytes:
+            st.warning(
+                md_text(
+                    f"{spec.name} needs about {size(cost.memory_bytes)} of memory, more than this machine has. "
+                    "Choose a smaller model, or one behind an endpoint."
+                ),
+                icon=":material/memory:",
+            )
+        counted = _tokens(study, spec)
+        if counted and counted.truncated:
+            cut = plural(counted.truncated, "text is", "texts are")
+            read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
+            st.warning(
+                md_text(
+                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {cut} longer and will be cut off. "
+                    f"Of one text it reads {read:,} of {of:,} numbers."
+                ),
+                icon=":material/content_cut:",
+            )
+
+
+def reading(study: Study) -> None:
+    """Show how each model splits the texts, for every model whose tokenizer is on this machine."""
+    models = [spec for spec in study.models if not spec.is_baseline]
+    if not models:
+        return
+    with st.expander("How the models read the text", key="reading", on_change="rerun") as folded:
+        if not folded.open:
+            return
+        firsts = {name: study.sequences.families.index(name) for name in study.sequences.families}
+        chosen = st.selectbox(
+            "Which text", firsts, key="read_family", format_func=lambda name: f"{family(name).title}, first window"
+        )
+        row = study.sequences.labels.tolist().index(firsts[chosen])
+        table(
+            _SPLIT, [_split_row(study, spec, row) for spec in models], key="split",
+            label="How each model splits the text into tokens",
+        )  # fmt: skip
+
+
+def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
+    counted, one = _tokens(study, spec), _split(study, spec, row)
+    if counted is None or one is None:
+        why = _ON_ITS_SERVER if _is_remote(spec) else "unknown until its files are on this machine"
+        return [Cell(spec.name), *(Cell("–") for _ in range(3)), Cell(why)]
+    read, of = min(zip(counted.numbers_read, counted.numbers, strict=True), default=(0, 0))
+    pieces = list(one.pieces[0])
+    if one.max_tokens and len(pieces) > one.max_tokens:
+        pieces = [*pieces[: one.max_tokens], "✂", *pieces[one.max_tokens :]]
+    more = [" …"] if len(pieces) > _MOST_PIECES else []
+    return [
+        Cell(spec.name), number(counted.digits_per_token), number(counted.tokens_per_number),
+        Cell(f"{read:,} of {of:,}", read), Cell(json.dumps(pieces[:_MOST_PIECES] + more), len(pieces)),
+    ]  # fmt: skip
+
+
+def _is_remote(spec: ModelSpec) -> bool:
+    return isinstance(spec.weights, RemoteWeights)
+
+
+def _limit(counted: TokenCount | None) -> Cell:
+    if counted is None:
+        return Cell("unknown")
+    return number(counted.max_tokens, 0) if counted.max_tokens else Cell("no limit")
+
+
+def _cost_cells(cost: Cost, all_stored: bool) -> list[Cell]:
+    download = "unknown" if cost.download_bytes is None else "is here" if not cost.download_bytes else ""
+    if cost.training_seconds:
+        download = f"none; is trained here at first use: {about(cost.training_seconds)}"
+    fits = {None: "unknown", True: "yes", False: "no"}[cost.fits]
+    takes = "nothing" if all_stored else "unknown" if cost.seconds is None else duration(cost.seconds)
+    return [
+        Cell(download or size(cost.download_bytes or 0), cost.download_bytes),
+        Cell(size(cost.memory_bytes) if cost.memory_bytes else "unknown", cost.memory_bytes),
+        Cell(fits),
+        Cell(takes, 0.0 if all_stored else cost.seconds),
+    ]
+
+
+def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
+    return _counted(study.to_json(), spec.name, _folder(study.to_json(), spec.name))
+
+
+def _split(study: Study, spec: ModelSpec, row: int) -> TokenCount | None:
+    return _pieces(study.to_json(), spec.name, row, _folder(study.to_json(), spec.name))
+
+
+@st.cache_data(show_spinner=False, max_entries=256, ttl=_LOOK_AGAIN_SECONDS)
+def _folder(study_json: str, name: str) -> Path | None:
+    return known_folder(_spec(study_json, name).weights, settings())
+
+
+@st.cache_data(show_spinner=False, max_entries=256, ttl=_LOOK_AGAIN_SECONDS)
+def _cost(study_json: str, name: str, characters: int) -> Cost:
+    with result_store() as results:
+        spec = _spec(study_json, name)
+        return cost_of(
+            pinned_before(spec, results) or spec, characters=characters, settings=settings(), results=results
+        )
+
+
+def _spec(study_json: str, name: str) -> ModelSpec:
+    return next(spec for spec in cached_study(study_json).models if spec.name == name)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _counted(study_json: str, name: str, folder: Path | None) -> TokenCount | None:
+    """``folder`` makes a model that has arrived count anew."""
+    study, spec = cached_study(study_json), _spec(study_json, name)
+    texts: list[str] = []
+    chars = 0
+    for text in study.sequences.texts:
+        chars += len(text)
+        if texts and chars > _COUNTED_CHARS:
+            break
+        texts.append(text)
+    return count_tokens(spec, texts, settings())
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _pieces(study_json: str, name: str, row: int, folder: Path | None) -> TokenCount | None:
+    study, spec = cached_study(study_json), _spec(study_json, name)
+    return count_tokens(spec, [study.sequences.texts[row]], settings(), pieces_of=1)

@@ -1,0 +1,205 @@
+"""How sure the numbers of a table are, and the button that redraws the windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.export import pairs_csv
+from numembed.studies.cost import cost_of
+from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
+from numembed.studies.reference_scores import Floors
+from numembed.studies.results import ModelResult
+from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start, pinned_before, stored_designs
+from ui.shared.frame import result_store, settings
+from ui.shared.run_progress import start
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import about, md_text, plural
+
+_COLUMNS = (
+    Column("Model"),
+    Column("Score", kind="number"),
+    Column("Jackknife", "95% interval: each sequence is left out once.", "number", "how far it may be off"),
+    Column("Redrawn windows", "95% of other choices of windows score in here.", "number", "how far it may be off"),
+    Column("Their spread", "Standard deviation over the redrawn windows.", "number", "how far it may be off", 3),
+    Column("Chance", "What shuffled families score: 95% of them in here.", "number", "is it chance?"),
+    Column("z", "Standard deviations above what shuffled families score on average.", "number", "is it chance?", 1),
+    Column("p", "How often shuffled families score at least as well.", "number", "is it chance?", digits=3),
+    Column("p, all models", "The same, made stricter because several models are looked at (Holm).", "number",
+           "is it chance?", digits=3),
+    Column("p within windows", "Families are shuffled inside each window only: the size of the numbers stays the same.",
+           "number", "is it chance?", digits=3),
+    Column("Best baseline", "The best of all trivial baselines, which know nothing but a simple count.", "number",
+           "what it is held against"),
+    Column("Gain", "Of the model over the best baseline: above 0 it is better.", "number", "what it is held against"),
+    Column("Random weights", "The same architecture before any training.", "number", "what it is held against"),
+)  # fmt: skip
+_PAIRS = (
+    Column("Higher"),
+    Column("Lower"),
+    Column("Difference", "Mean over the same redrawn windows.", "number", digits=3),
+    Column("Interval", "95% of the mean difference.", "number"),
+    Column("p", "Two-sided.", "number", digits=3),
+    Column("p, all pairs", "The same, made stricter because several pairs are looked at (Holm).", "number", digits=3),
+    Column("In words", kind="wide"),
+)
+_SCORES = {
+    "silhouette families": "Silhouette with the families",
+    "davies_bouldin families": "Davies–Bouldin with the families",
+    "silhouette kmeans": "Silhouette with KMeans clusters",
+    "davies_bouldin kmeans": "Davies–Bouldin with KMeans clusters",
+    "ari kmeans": "Adjusted Rand index",
+    "ami kmeans": "Adjusted mutual information",
+}
+
+
+def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
+    """Draw the evidence of each model, folded away."""
+    with st.expander("How sure are these numbers?", key="evidence", on_change="rerun") as folded:
+        if not folded.open:
+            return
+        results = with_designs(study, results)
+        name = st.selectbox("Score", tuple(_SCORES), key="evidence_score", format_func=lambda name: _SCORES[name])
+        found = evidence_of(results, floors, name)
+        table(
+            _COLUMNS, [_row(one) for one in found], key="evidence_table", label=f"Evidence behind each {_SCORES[name]}",
+            muted=[i for i, one in enumerate(found) if one.is_baseline],
+        )  # fmt: skip
+        for note in dict.fromkeys(one.note for one in found if one.note):
+            st.caption(md_text(f"{note[0].upper()}{note[1:]}."))
+        for sentence in compared(results, families=len(study.families)):
+            st.markdown(md_text(sentence))
+        _show_pairs(study, results)
+        counts = {one.model: one.designs for one in found}
+        if any(counts.values()):
+            st.caption(md_text(redrawn_told(study, counts), most=2_000))
+        if len(set(counts.values())) > 1 or not any(counts.values()):
+            _offer(study)
+        with st.popover("How this is computed", type="tertiary"):
+            st.markdown(_HOW)
+
+
+def with_designs(study: Study, results: Sequence[ModelResult]) -> list[ModelResult]:
+    """Return the results with the scores of redrawn windows that are stored."""
+    with result_store() as store:
+        return [replace(one, designs=stored_designs(study, one.model, store)) for one in results]
+
+
+def redrawn_told(study: Study, counts: Mapping[str, int]) -> str:
+    """Return in one or two sentences how often the windows of each model were redrawn, and from where."""
+    told, where = "", f"from term 0 to {furthest_start(study):,}, seed {study.seed}."
+    if len(set(counts.values())) == 1:
+        return f"Windows were redrawn {plural(next(iter(counts.values())), 'time')}, {where}"
+    for count in sorted(set(counts.values()), reverse=True):
+        names = ", ".join(name for name, own in counts.items() if own == count)
+        told += f"{plural(count, 'time') if count else 'never'} for {names}; "
+    return f"Windows were redrawn {told.removesuffix('; ')}; {where}"
+
+
+def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
+    """Draw every pair of models, folded away."""
+    pairs = pairs_of(results, families=len(study.families))
+    if not pairs:
+        return
+    with st.expander("Every pair of models", key="pairs", type="compact"):
+        table(_PAIRS, [_pair_row(pair) for pair in pairs], key="pairs_table", label="Every pair of models")
+        st.download_button(
+            "Pairs (CSV)", pairs_csv(study, results), "numembed-pairs.csv", "text/csv", key="pairs_csv",
+            on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
+
+
+def _offer(study: Study) -> None:
+    texts = USUAL_DESIGNS * len(study.sequences)
+    models = sum(not spec.is_baseline for spec in study.models)
+    st.button(
+        f"Redraw the windows {USUAL_DESIGNS} times", key="redraw", on_click=_redraw, args=(study,),
+        icon=":material/shuffle:",
+        help="The paper looks at one choice of windows. How much a score depends on it is its honest error bar.",
+    )  # fmt: skip
+    told = f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}"
+    st.caption(f"{told}{_takes(study)}; what is stored is not encoded again.")
+
+
+def _takes(study: Study) -> str:
+    """Return about how long the models take for it, as far as anybody knows of each."""
+    characters = USUAL_DESIGNS * sum(map(len, study.sequences.texts))
+    seconds = []
+    with result_store() as store:
+        for spec in study.models:
+            pinned = pinned_before(spec, store) or spec
+            if not spec.is_baseline:
+                found = cost_of(pinned, characters=characters, settings=settings(), results=store)
+                seconds.append(found.seconds)
+    known = [value for value in seconds if value is not None]
+    return f", {about(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
+
+
+def _redraw(study: Study) -> None:
+    st.session_state["designs"] = USUAL_DESIGNS
+    start(replace(study, designs=USUAL_DESIGNS))
+
+
+def too_few(least_p: float | None) -> str:
+    """Return a remark where so few sequences cannot have a p below 0.05, else ""."""
+    return f"Too few sequences to tell: it cannot be below {least_p:.2f}." if least_p and least_p > 0.05 else ""
+
+
+def _row(one: Evidence) -> list[Cell]:
+    redrawn = one.redrawn
+    return [
+        Cell(one.model, one.model),
+        number(one.value, note=one.note),
+        _interval(one.low, one.high, "" if one.low is not None else "for silhouettes with the families only"),
+        _interval(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
+        number(one.redrawn_sd, 3),
+        _interval(one.chance_low, one.chance_high, one.note),
+        number(one.z, 1, note=one.note),
+        _p(one.p, one.note or too_few(one.least_p)),
+        _p(one.p_holm),
+        _p(one.p_within, too_few(one.least_p_within)),
+        number(one.floor, note=one.best_baseline),
+        number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
+        number(
+            one.twin, note="" if one.twin is not None else "Scored in a run, for models of up to a billion numbers."
+        ),
+    ]
+
+
+def _pair_row(pair: Pair) -> list[Cell]:
+    return [
+        Cell(pair.first, pair.first), Cell(pair.second, pair.second), number(pair.difference, 3, note=pair.note),
+        _interval(pair.low, pair.high, pair.note), _p(pair.p, pair.note), _p(pair.p_holm), Cell(pair.sentence),
+    ]  # fmt: skip
+
+
+def _p(value: float | None, note: str = "") -> Cell:
+    return Cell("< 0.001", value, note) if value is not None and value < 0.001 else number(value, 3, note=note)
+
+
+def _interval(low: float | None, high: float | None, note: str = "") -> Cell:
+    if low is None or high is None or low != low:
+        return Cell("–", None, note)
+    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−"), (low + high) / 2, note)
+
+
+_HOW = """
+**Jackknife.** Each sequence is left out once; Student's t around the score (Tukey 1958). Points are never doubled, as a
+bootstrap would: doubled points lie at distance 0 and raise a silhouette by themselves.
+
+**Redrawn windows.** The same families, as many sequences, as many terms, but other places to begin.
+The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
+
+**p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
+10,000, or fewer where they take long. From 501 to 5,000 sequences the shuffles are steps of labels around rings, which
+gives all of them at the price of few (Besag and Clifford 1989). *Within windows* families are shuffled inside each
+window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
+Holm's adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so
+shuffles of them are no chance level: their scores have none.
+
+**Pairs.** Student's t of the differences over the same redrawn windows: what the windows have in common cancels.
+
+**Not distinguishable** is no proof that two models are equal.
+"""

@@ -1,0 +1,141 @@
+"""Maps beside the table, with one selection for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
+from numembed.studies.results import ModelResult, Projection, ResultStore, badged
+from numembed.studies.study import FLAT_ABOVE, Study, dimensions, stored_projection, stored_warning
+from ui.shared.frame import theme
+from ui.shared.text import md_text
+
+_COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
+_IMAGE = {"toImageButtonOptions": {"format": "svg", "filename": "numembed-map"}}
+_HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
+
+
+def map_controls() -> tuple[str, int, str]:
+    """Draw the choice of map and return (method, dims, what gives the colour)."""
+    with st.container(horizontal=True, key="map_controls"):
+        method = st.segmented_control(
+            "Map", PROJECTIONS.names, default="tsne", key="method", required=True, persist_state="session",
+            format_func=lambda name: PROJECTIONS[name].title, help=_map_help(),
+        )  # fmt: skip
+        dims = st.segmented_control(
+            "View", (2, 3), default=2, key="dims", required=True, persist_state="session",
+            format_func=lambda dims: f"{dims}-D",
+        )  # fmt: skip
+        color = st.segmented_control(
+            "Colour", COLOR_BY, default="family", key="color", required=True, persist_state="session",
+            format_func=_COLOR_WORDS.__getitem__,
+        )  # fmt: skip
+    return str(method), int(dims or 2), str(color)
+
+
+def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: str, dims: int, color: str) -> None:
+    """Draw one model's map; points that are selected in it are selected everywhere."""
+    projection = stored_projection(study, result.model, store, method=method, dims=dims)
+    name = md_text(badged(result), most=90)
+    if projection is None and dims not in dimensions(len(study.sequences)):
+        st.caption(f"3-D maps are drawn for up to {FLAT_ABOVE:,} sequences. Choose 2-D.")
+        return
+    if projection is None:
+        st.caption(f"**{name}** has no {PROJECTIONS[method].title} map yet. Press Run.")
+        return
+    groups = groups_of(study.sequences, result.clusters, color)
+    key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"
+    rows = () if st.session_state.get("lit_in") == key else chosen_rows(study)
+    look = theme()
+    figure = _drawn((key, rows, look), lambda: map_figure(projection, study.sequences, groups, chosen=rows, theme=look))
+    st.markdown(f"**{name}**")
+    st.plotly_chart(
+        figure, theme=None, key=key, on_select=lambda: _take(key, groups) if dims == 2 else None,
+        selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
+    )  # fmt: skip
+    st.caption(_used(method, projection))
+    if warning := stored_warning(study, result.model, store, method=method, dims=dims):
+        st.markdown(f":red[{md_text(warning)}]")
+
+
+def show_overview(study: Study, results: Sequence[ModelResult], store: ResultStore, *, method: str, color: str) -> None:
+    """Draw small maps of all models with the same colours and the same selection."""
+    maps = [(r, stored_projection(study, r.model, store, method=method, dims=2)) for r in results]
+    drawn = [(result, projection) for result, projection in maps if projection is not None]
+    if len(drawn) < 2:
+        return
+    st.subheader("All maps", anchor=False)
+    by = color if color != "cluster" else "family"  # clusters of different models have nothing in common
+    groups, chosen, look = groups_of(study.sequences, drawn[0][0].clusters, by), chosen_rows(study), theme()
+    with st.container(horizontal=True, key="overview"):
+        for place, (result, projection) in enumerate(drawn):
+            with st.container(width=270, gap=None, key=f"small-{place}"):
+                st.caption(md_text(badged(result), most=48))
+                figure = _drawn(
+                    (study.key, result.model.name, method, by, chosen, look),
+                    partial(small_figure, projection, study.sequences, groups, chosen=chosen, theme=look),
+                )
+                st.plotly_chart(
+                    figure, theme=None, key=f"small {result.model.name}", config=_config() | {"staticPlot": True},
+                    alt=_alt(study, result, method, 2),
+                )  # fmt: skip
+
+
+def chosen_rows(study: Study) -> tuple[int, ...]:
+    """Return the selected sequences of ``study``; a selection made in another study is forgotten."""
+    if st.session_state.get("lit_study") != study.sequences.digest:
+        st.session_state.update(lit=(), lit_in="", lit_study=study.sequences.digest)
+    return tuple(st.session_state["lit"])
+
+
+def clear_selection() -> None:
+    """Forget the selection; new keys make the maps forget theirs."""
+    st.session_state.update(lit=(), lit_in="", cleared=st.session_state.get("cleared", 0) + 1)
+
+
+def _take(key: str, groups: Sequence[Group]) -> None:
+    event: Any = st.session_state[key]
+    points = [(point["curve_number"], point["point_index"]) for point in event["selection"]["points"]]
+    st.session_state.update(lit=map_rows(groups, points), lit_in=key if points else "")
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
+    """Return a figure, made once for all visitors who see the same."""
+    return _draw()
+
+
+def _config() -> dict[str, Any]:
+    return PLOTLY_CONFIG | _IMAGE | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS}
+
+
+def _used(method: str, projection: Projection) -> str:
+    used = projection.used
+    if "note" in used:
+        return md_text(str(used["note"]))
+    match method:
+        case "tsne":
+            return f"t-SNE, perplexity {used['perplexity']:g}, {used['iterations']:,} iterations, {used['program']}"
+        case "umap":
+            return f"UMAP, {used['neighbors']} neighbours"
+        case _:
+            share = sum(used["explained_variance"])
+            return f"PCA, shows {share:.0%} of the variance"
+
+
+def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:
+    score = result.score("silhouette", "families").value
+    return (
+        f"{PROJECTIONS[method].title} map in {dims} dimensions of {len(study.sequences)} sequences of "
+        f"{len(study.sequences.families)} families by {badged(result)}; silhouette {score:.2f}."
+    )
+
+
+def _map_help() -> str:
+    return "\n\n".join(f"**{entry.title}**: {entry.summary}" for entry in PROJECTIONS)

@@ -1,0 +1,214 @@
+"""The answer of a study: a sentence, the table of scores, and the maps beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.analysis.inference.estimates import signed
+from numembed.analysis.metrics import METRICS
+from numembed.analysis.scores import Score
+from numembed.export import maps_html, scores_csv
+from numembed.sequences.families.family import family
+from numembed.sequences.matching import matching_sentence
+from numembed.studies.evidence import best_baseline
+from numembed.studies.headline import headline
+from numembed.studies.reference_scores import Floors, stored_floors
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study
+from ui.compare.evidence import show_evidence, too_few, with_designs
+from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
+from ui.shared.frame import result_store
+from ui.shared.table import Cell, Column, number, selected_rows, table
+from ui.shared.text import md_text, plural
+
+_MOST_MAPS = 4
+_MOST_ROWS = 500
+_FAMILIES, _CLUSTERS, _AGREE = "with the families", "with KMeans clusters", "both compared"
+
+
+def _help(metric: str) -> str:
+    entry = METRICS[metric]
+    return f"{entry.summary} By chance: {entry.facts['chance']}."
+
+
+def _columns() -> tuple[Column, ...]:
+    p = (
+        "How often shuffled families score at least as high. Below 0.05 is seldom chance for one model; of several, "
+        "some come below by luck: see p, all models, under How sure are these numbers?"
+    )
+    return (
+        Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
+        Column("Silhouette", _help("silhouette"), "interval", _FAMILIES, better="high"),
+        Column("p", p, "number", _FAMILIES, digits=3),
+        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _FAMILIES, better="low"),
+        Column("Silhouette", _help("silhouette"), "number", _CLUSTERS, better="high"),
+        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _CLUSTERS, better="low"),
+        Column("ARI", _help("ari"), "number", _AGREE, better="high"),
+        Column("AMI", _help("ami"), "number", _AGREE, better="high"),
+        Column("Check", "Whether the model, when it was loaded, did what its makers say.", "line"),
+    )
+
+
+def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
+    """Draw what is known of ``study``."""
+    results = [result for result in found if result is not None]
+    with result_store() as store:
+        floors = stored_floors(study, [result.model for result in results], store)
+        st.subheader(md_text(headline(results, floors)))
+        if study.matched:
+            st.caption(md_text(matching_sentence(study.matched)))
+        if missing := len(found) - len(results):
+            st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
+        left, right = st.columns([13, 10], gap="medium")
+        with left:
+            shown = _score_table(results, floors)
+            _explain_columns()
+            _downloads(study, results, floors)
+        with right:
+            method, dims, color = map_controls()
+            for result in shown:
+                show_map(study, result, store, method=method, dims=dims, color=color)
+        show_evidence(study, results, floors)
+        _sequence_table(study, shown[0])
+        show_overview(study, results, store, method=method, color=color)
+
+
+def _score_table(results: Sequence[ModelResult], floors: Floors) -> list[ModelResult]:
+    """Draw the scores; return the models whose maps are to be shown."""
+    names = [result.model.name for result in results]
+    wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
+    best = best_baseline(results, floors)
+    rows = [_score_row(result, best, floors.twin(result.model.name)) for result in results]
+    chosen = table(
+        _columns(), rows, key="scores", label="Scores of each model",
+        selected=[names.index(name) for name in wanted],
+        muted=[i for i, result in enumerate(results) if result.model.is_baseline],
+        on_select=lambda: _remember(names),
+    )  # fmt: skip
+    for result in results:
+        if result.check is not None and not result.check.ok:
+            st.warning(
+                md_text(f"{result.model.name} ran although its check failed: {result.check.sentence}"),
+                icon=":material/warning:",
+            )
+    tick = f" The tick is the best baseline ({best[0]}, {signed(best[1])})." if best else ""
+    ring = " The ring is the same model with random weights." if floors.twins else ""
+    st.caption(
+        f"Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.{tick}{ring}"
+    )
+    return [results[i] for i in chosen if i < len(results)][:_MOST_MAPS] or [results[names.index(wanted[0])]]
+
+
+def _remember(names: Sequence[str]) -> None:
+    rows = selected_rows("scores")
+    st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
+
+
+def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float | None) -> list[Cell]:
+    first = result.score("silhouette", "families")
+    notes = [first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"]
+    if best and not result.model.is_baseline:
+        notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
+    if twin is not None:
+        notes.append(f"with random weights: {signed(twin)}")
+    silhouette = replace(
+        number(first.value, note="; ".join(notes)), low=first.chance_low, high=first.chance_high,
+        floor=best[1] if best else None, twin=twin,
+    )  # fmt: skip
+    rest = [
+        number((score := result.score(*where)).value, note=score.note)
+        for where in (
+            ("davies_bouldin", "families"), ("silhouette", "kmeans"), ("davies_bouldin", "kmeans"),
+            ("ari", "kmeans"), ("ami", "kmeans"),
+        )
+    ]  # fmt: skip
+    return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest, check_cell(result)]
+
+
+def check_cell(result: ModelResult) -> Cell:
+    """Return the badge of a model's check, with its sentence."""
+    if result.check is None:
+        return Cell("–", None, "A baseline needs no check." if result.model.is_baseline else "Not checked yet.")
+    return Cell("✓" if result.check.ok else "⚠ failed", float(result.check.ok), result.check.sentence)
+
+
+def _p(score: Score) -> Cell:
+    if score.p is not None and score.p < 0.001:
+        return Cell("< 0.001", score.p)
+    return number(score.p, 3, note=score.note or too_few(score.least_p))
+
+
+def _explain_columns() -> None:
+    with st.expander("What the columns mean", key="columns"):
+        for name in ("silhouette", "davies_bouldin", "ari", "ami"):
+            st.markdown(f"**{METRICS[name].title}.** {_help(name)}")
+        st.markdown(f"**p.** {_columns()[2].help}")
+        st.markdown(
+            "**Check.** Whenever a model is loaded, a few short texts show whether it does what its makers say: whole "
+            "weights, the right direction of reading, the end-of-text token, vectors as wide and long as stated."
+        )
+        st.markdown(
+            "**With the families** holds the vectors against the true families; **with KMeans clusters** against the "
+            "groups that KMeans finds by itself (as many as families, 10 restarts)."
+        )
+
+
+def _downloads(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
+    def maps() -> str:
+        with result_store() as store:
+            return maps_html(study, results, store)
+
+    def scores() -> str:
+        return scores_csv(study, with_designs(study, results), floors)
+
+    with st.container(horizontal=True):
+        st.download_button("Table (CSV)", scores, "numembed-scores.csv", "text/csv", on_click="ignore")
+        st.download_button("Maps (HTML)", maps, "numembed-maps.html", "text/html", on_click="ignore")
+        st.download_button(
+            "Study (JSON)", study.to_json(), "numembed-study.json", "application/json", on_click="ignore"
+        )
+
+
+def _sequence_table(study: Study, result: ModelResult) -> None:
+    sequences, rows = study.sequences, []
+    for i, item in enumerate(sequences.items[:_MOST_ROWS]):
+        text = sequences.texts[i]
+        window, cluster = int(sequences.windows[i]) + 1, int(result.clusters[i]) + 1
+        rows.append(
+            [
+                Cell(family(item.family).title),
+                number(window, 0),
+                number(cluster, 0),
+                Cell(text[:60] + "…" * (len(text) > 60)),
+            ]
+        )
+    chosen = chosen_rows(study)
+    with st.expander("The sequences", key="items"):
+        table(
+            _item_columns(result),
+            rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
+            on_select=_take_rows, height=380,
+        )  # fmt: skip
+        if len(sequences) > len(rows):
+            st.caption(f"The first {len(rows):,} of {len(sequences):,} are listed.")
+    if chosen:
+        names = ", ".join(dict.fromkeys(family(sequences.items[row].family).title for row in chosen))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{plural(len(chosen), 'sequence')} selected: {md_text(names, most=200)}")
+            st.button("Clear selection", key="clear", on_click=clear_selection, icon=":material/close:")
+
+
+def _item_columns(result: ModelResult) -> tuple[Column, ...]:
+    return (
+        Column("Family"),
+        Column("Window", kind="number"),
+        Column("Cluster", f"Of KMeans on {result.model.name}.", "number"),
+        Column("First terms", kind="line"),
+    )
+
+
+def _take_rows() -> None:
+    st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences")

@@ -1,0 +1,1 @@
+"""Explain: what the clusters of one model encode."""

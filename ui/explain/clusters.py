@@ -1,0 +1,203 @@
+"""The parts of the Explain page: each a question, a picture and one sentence of answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
+from numembed.examinations.clusters.text import (
+    matched_sentence,
+    nearest_sentence,
+    p_told,
+    sentence_of,
+    shares_sentence,
+    tree_sentence,
+)
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
+from numembed.sequences.families.family import family
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study
+from ui.shared.frame import theme
+from ui.shared.run_progress import start, watch
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text, plural
+
+_AGREEMENTS = (
+    Column("Attribute"),
+    Column("ARI", "Adjusted Rand index: 1 is the same grouping, 0 is chance.", "number", better="high"),
+    Column("AMI", "Adjusted mutual information: 1 is the same grouping, 0 is chance.", "number", better="high"),
+    Column("p", "How often shuffled groups agree at least as well.", "number", digits=3),
+    Column("p, adjusted", "For all attributes together (Holm): what the sentence and the colours go by.", "number",
+           digits=3),
+    Column("Classes", kind="number"),
+    Column("What it is", kind="wide"),
+)  # fmt: skip
+_ASTRAY = (
+    Column("Sequence"),
+    Column("Silhouette", "Below 0: nearer to another family than to its own.", "number", better="high"),
+    Column("Nearest other family"),
+    Column("First terms", kind="line"),
+)
+_NEAREST = (
+    Column("Nearest sequences", "The nearest first."),
+    Column("Same family"),
+    Column("Distance", "In the model's own units.", "number", digits=3),
+    Column("First terms", kind="line"),
+)
+_FIRST = 60  # characters of a text in a table
+_WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the similarity of every pair
+
+
+def followed(result: ModelResult, found: Explanation) -> None:
+    """Draw what the clusters agree with."""
+    st.subheader(md_text(sentence_of(result.model.name, found)), anchor=False)
+    told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {one.ari:.2f}" for one in found.agreements)
+    _figure(lambda: agreement_figure(found, theme=theme()), "agreement", f"Agreement of the clusters (ARI): {told}.")
+    with st.expander("All numbers, and how this is computed", key="agreement_more"):
+        ps = adjusted(found)
+        rows = [
+            [
+                Cell(ATTRIBUTES[one.attribute].title), number(one.ari), number(one.ami), number(one.p, 3),
+                number(ps[one.attribute], 3), number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
+            ]
+            for one in found.agreements
+        ]  # fmt: skip
+        table(_AGREEMENTS, rows, key="agreement_table", label="What the clusters agree with")
+        st.markdown(
+            "As many KMeans groups as families, 10 restarts. Each attribute sorts the sequences into classes; the "
+            "adjusted Rand index (Hubert and Arabie 1985) compares the two sortings, and p is the share of 999 "
+            "shuffles that agree at least as well. Sentence, colours and marks go by p adjusted for all attributes "
+            "(Holm 1979): a bar beyond its mark is more than chance, all judged together at 5%."
+        )
+
+
+def variance(found: Explanation) -> None:
+    """Draw what makes the vectors differ."""
+    _headed(shares_sentence(found))
+    told = ", ".join(f"{share.name} {share.share:.0%}" for share in found.shares)
+    _figure(lambda: shares_figure(found, theme=theme()), "shares", f"Shares of the variance: {told}.")
+    with st.expander("How this is computed", key="shares_more"):
+        ps = ", ".join(f"{one.name} {p_told(one.p)}" for one in found.shares if not math.isnan(one.p))
+        st.markdown(
+            "PERMANOVA (Anderson 2001): squared distances divided by factor; p from 999 shuffles of one factor among "
+            "sequences that share the other, in the sentence adjusted for both (Holm 1979). "
+            f"{ps}. Its share by chance is the mean of such shuffles."
+        )
+
+
+def mixed(study: Study, found: Explanation) -> None:
+    """Draw which families lie in which cluster."""
+    _headed(matched_sentence(found))
+    st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
+    told = f"{len(found.counts)} clusters against {len(study.sequences.families)} families"
+    _figure(lambda: confusion_figure(found, study.sequences, theme=theme()), "confusion", f"Counts of {told}.")
+    with st.expander("How this is computed", key="confusion_more"):
+        st.markdown(
+            "Each group stands for one family: of all such assignments the one in which most sequences fit (Kuhn "
+            "1955). Some always do, so the same is done for 999 shuffles of the families: "
+            f"{found.matched_chance:.0%} fit on average, {p_told(found.matched_p)}."
+        )
+
+
+def neighbours(study: Study, found: Explanation) -> None:
+    """Draw the nearest sequences of a chosen one."""
+    _headed(nearest_sentence(found))
+    names, items = sequence_names(study.sequences), study.sequences.items
+    row = st.selectbox("Neighbours of", range(len(names)), format_func=lambda row: names[row], key="neighbours_of")
+    row = row if row < len(names) else 0
+    rows = [
+        [
+            Cell(names[other]), Cell("yes" if items[other].family == items[row].family else "no"), number(gap, 3),
+            Cell(_first_terms(study, other)),
+        ]
+        for other, gap in zip(found.neighbours[row], found.distances[row], strict=True)
+    ]  # fmt: skip
+    table(_NEAREST, rows, key="neighbours_table", label=f"Nearest sequences of {names[row]}")
+    with st.expander("How this is computed", key="neighbours_more"):
+        st.markdown(
+            "Distances between the vectors themselves, not on a map, with the distance chosen on Compare. The "
+            "percentage counts the very nearest sequence of each, equally near ones in part. Chance is the mean over "
+            "all shuffles of the families, p from 999 of them."
+        )
+
+
+def family_tree(study: Study, found: Explanation) -> None:
+    """Draw which families lie close to each other."""
+    _headed(tree_sentence(found, study.sequences))
+    if not found.tree:
+        return
+    titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(found)[-1]]
+    alt = f"Tree of the families' centres, from one end to the other: {', '.join(titles)}."
+    _figure(lambda: tree_figure(found, study.sequences, theme=theme()), "tree", alt)
+    with st.expander("How this is computed", key="tree_more"):
+        st.markdown(
+            "The centre of a family is the mean of its vectors. The two nearest are joined first, then always the two "
+            "groups whose families are nearest on average (average linkage, Sokal and Michener 1958)."
+        )
+
+
+def astray(study: Study, found: Explanation) -> None:
+    """Draw the silhouette of each sequence, those astray first."""
+    lost = sum(value < 0 for value in found.silhouettes)
+    told = plural(lost, "sequence lies", "sequences lie")
+    with st.expander(f"{told} nearer to another family than to their own", key="astray"):
+        names, rows = sequence_names(study.sequences), []
+        for row in sorted(range(len(names)), key=lambda row: found.silhouettes[row]):
+            other = found.nearest[row]
+            title = family(study.sequences.families[other]).title if other >= 0 else "–"
+            rows.append([Cell(names[row]), number(found.silhouettes[row]), Cell(title), Cell(_first_terms(study, row))])
+        table(_ASTRAY, rows, key="astray_table", label="Silhouette of each sequence", height=420)
+
+
+def look_first(study: Study, result: ModelResult) -> None:
+    """Draw the button that asks for what is not known of a model that was run before."""
+    asked = replace(study, models=(result.model,), examine=(), designs=0, query="")
+    job = watch(asked)
+    if job is None or not job.active:
+        st.info("This model was run before its clusters were looked at as they are now.", icon=":material/info:")
+        st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(asked,))
+
+
+def to_save(found: Explanation) -> dict[str, Any]:
+    """Return all numbers as JSON values; with many sequences without the table of all pairs, which is megabytes."""
+    plain = found.as_json()
+    return plain if len(found.silhouettes) <= _WHOLE_TABLE else {k: v for k, v in plain.items() if k != "similarity"}
+
+
+def look_alike(study: Study, found: Explanation) -> None:
+    """Draw the similarity of all pairs."""
+    with st.expander("Heat map: how alike is every pair of sequences?", key="alike", on_change="rerun") as folded:
+        if not folded.open:
+            return
+        orders = {
+            "Families side by side": tuple(range(len(study.sequences))),
+            "What is alike side by side": found.order,
+        }
+        chosen = st.segmented_control("Order", list(orders), default=next(iter(orders)), key="order", required=True)
+        order = orders[str(chosen)]
+        alt = "Cosine similarity of every pair of sequences."
+        _figure(lambda: similarity_figure(found, study.sequences, order, theme=theme()), f"similarity {chosen}", alt)
+
+
+def _headed(told: str) -> None:
+    """Draw the first sentence as a heading and the others below it."""
+    head, _, rest = told.partition(". ")
+    st.subheader(md_text(head.removesuffix(".")), anchor=False)
+    if rest:
+        st.markdown(md_text(rest))
+
+
+def _first_terms(study: Study, row: int) -> str:
+    text = study.sequences.texts[row]
+    return text if len(text) <= _FIRST else text[:_FIRST] + " …"
+
+
+def _figure(draw: Callable[[], Any], key: str, alt: str) -> None:
+    st.plotly_chart(draw(), theme=None, key=key, config=PLOTLY_CONFIG, alt=alt)

@@ -1,0 +1,99 @@
+"""Other ways of grouping, on the Explain page: asked by a button, answered by the worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.examinations.grouping import (
+    Grouping,
+    Way,
+    most_of,
+    seeds_sentence,
+    steps_sentence,
+    title_of,
+    ways_sentence,
+)
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.clusters import steps_figure
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study
+from ui.shared.examination import examined, numbers_download
+from ui.shared.frame import job_table, theme
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text
+
+_ARI = "Adjusted Rand index: 1 is the same grouping, 0 is chance."
+_AMI = "Adjusted mutual information: 1 is the same grouping, 0 is chance."
+_P = "How often shuffled groups agree at least as well, made stricter because several are looked at (Holm)."
+_COLUMNS = (
+    Column("Way of grouping"),
+    Column("Groups", "How many it finds, or is asked for: as many as there are families.", "number"),
+    Column("ARI", _ARI, "number", "with the family"),
+    Column("AMI", _AMI, "number", "with the family"),
+    Column("p", _P, "number", "with the family", digits=3),
+    Column("ARI", _ARI, "number", "with the window"),
+    Column("AMI", _AMI, "number", "with the window"),
+    Column("p", _P, "number", "with the window", digits=3),
+    Column("Attribute", "The one with the highest ARI.", "line", "agrees most with"),
+    Column("ARI", _ARI, "number", "agrees most with"),
+    Column("p", _P, "number", "agrees most with", digits=3),
+    Column("Silhouette", "Of its own groups, without what it leaves out as noise.", "number"),
+)
+
+
+def other_ways(study: Study, result: ModelResult) -> None:
+    """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
+    heading = st.empty()
+    heading.subheader("Do other ways of grouping say the same?", anchor=False)
+    plain = examined(
+        study, result, "grouping",
+        button="Try other ways of grouping",
+        told="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
+    )  # fmt: skip
+    if plain is None:
+        return
+    found = Grouping.from_json(plain)
+    heading.subheader(md_text(ways_sentence(found).removesuffix(".")), anchor=False)
+    table(_COLUMNS, [_row(way) for way in found.ways], key="grouping_table", label="Ways of grouping")
+    st.markdown(md_text(f"{seeds_sentence(found)} {steps_sentence(found)}".strip()))
+    alt = "; ".join(
+        f"{one.k} groups: silhouette {one.silhouette:.2f}, stability {one.stability:.2f}" for one in found.steps
+    )
+    st.plotly_chart(steps_figure(found, theme=theme()), theme=None, key="steps", config=PLOTLY_CONFIG, alt=f"{alt}.")
+    with st.expander("How this is computed", key="grouping_more"):
+        st.markdown(
+            "Every clusterer is asked for as many groups as there are families; HDBSCAN finds its own number, leaves "
+            "out what lies alone, and this counts as one more group. The silhouette is that of the groups themselves, "
+            "so it is above 0 on noise too. The grey band is KMeans on 19 sets of shapeless vectors with the same mean "
+            "and the same spread along the same directions; groups stand out where the largest gap to it, in units of "
+            "its own spread, is larger than that of all 19. Stability is the mean adjusted Rand index over all pairs "
+            f"of {found.seeds} seeds (von Luxburg 2010), ten restarts each."
+        )
+        numbers_download(study, result, "grouping", plain)
+
+
+def grouping_runs(study: Study, result: ModelResult) -> bool:
+    """Return whether the worker is at it just now: its progress then stands on the page."""
+    asked = replace(study, models=(result.model,), examine=("grouping",), designs=0, query="")
+    with job_table() as jobs:
+        job = jobs.latest(asked)
+    return job is not None and job.active
+
+
+def _row(way: Way) -> list[Cell]:
+    left_out = f" + {way.left_out} alone" if way.left_out else ""
+    return [
+        Cell(title_of(way)),
+        Cell(f"{way.groups}{left_out}", way.groups),
+        *(
+            number(value, digits, note=way.note)
+            for factor in (way.family, way.window)
+            for value, digits in ((factor.ari, 2), (factor.ami, 2), (factor.p, 3))
+        ),
+        Cell(most_of(way) or "–"),
+        number(way.most.ari),
+        number(way.most.p, 3),
+        number(way.silhouette, note=way.note),
+    ]

@@ -1,0 +1,153 @@
+"""A text of one's own, on the Explain page: where it lands in every model that has read the same sequences."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.analysis.clusters.attributes import family_title
+from numembed.core.errors import NumembedError
+from numembed.core.settings import LIMITS
+from numembed.examinations.clusters.compute import sequence_names
+from numembed.examinations.placement import Landed, Query, outlying, read_query, read_sentence, sentence_of
+from numembed.models.spec import ModelSpec
+from numembed.runs.jobs import STUDY
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study, stored_examination, stored_results
+from ui.shared.frame import job_table, result_store
+from ui.shared.run_progress import start, watch
+from ui.shared.study_choice import cached_study
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text, plural
+
+_COLUMNS = (
+    Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
+    Column("Nearest family", "The family whose centre is nearest."),
+    Column("How far out", "Each of its own sequences is held against the centre of the others.", "line"),
+    Column("Distance", "To the centre, in the model's own units: models cannot be compared by it.", "number", digits=3),
+    Column("Nearest sequence", "", "line"),
+    Column("Distance", "To that sequence.", "number", digits=3),
+)
+_SHOWN = 300  # characters of the text as it is read
+_EARLIER = 100  # runs whose models are looked for
+
+
+def free_query(study: Study, *, waits: bool = False) -> None:
+    """Draw the field for a text of one's own and where it lands; ``waits``: another answer's progress is shown."""
+    heading = st.empty()
+    heading.subheader("Where does a sequence of your own land?", anchor=False)
+    with result_store() as store:
+        models = [found for found in stored_results(_with_earlier_models(study), store) if found is not None]
+    with st.form("land", border=False):
+        st.text_input(
+            "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"
+        )  # fmt: skip
+        st.form_submit_button(
+            "See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models)
+        )  # fmt: skip
+    st.caption(
+        f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
+        "and models of earlier runs included."
+    )
+    if (typed := st.session_state.get("landed")) is None:
+        return
+    try:
+        query, asked = read_query(typed, study.text_format), _asked(study, models, typed)
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return
+    found = _found(asked, models)
+    if len(found) < len(models):
+        _wait(asked, len(models) - len(found), waits=waits)
+    if found:
+        told = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in found])
+        head, _, rest = told.partition(". ")
+        heading.subheader(md_text(head.removesuffix(".")), anchor=False)
+        _show(study, query, found, rest)
+
+
+def _with_earlier_models(study: Study) -> Study:
+    """Return the study with the models of earlier runs behind its own, as many as a study takes."""
+    with job_table() as jobs:
+        texts = [job.study_json for job in jobs.recent(_EARLIER) if job.kind == STUDY and job.state == "done"]
+    models = {spec.name: spec for spec in study.models}
+    for spec in (spec for text in texts for spec in _models_of(text)):
+        models.setdefault(spec.name, spec)
+    return cached_study(replace(study, models=tuple(models.values())[: LIMITS.models]).to_json())
+
+
+@functools.lru_cache(maxsize=_EARLIER)
+def _models_of(study_json: str) -> tuple[ModelSpec, ...]:
+    try:
+        return Study.from_json(study_json).models
+    except NumembedError:  # a run of another version
+        return ()
+
+
+def _ask(study: Study, models: Sequence[ModelResult]) -> None:
+    typed = st.session_state["landed"] = str(st.session_state["own_text"])
+    try:
+        read_query(typed, study.text_format)
+        asked = _asked(study, models, typed)
+    except NumembedError:
+        return  # the page says what is wrong
+    if len(_found(asked, models)) < len(models):
+        start(asked)
+
+
+def _asked(study: Study, models: Sequence[ModelResult], typed: str) -> Study:
+    specs = tuple(result.model for result in models)
+    return replace(study, models=specs, examine=("landing",), designs=0, query=typed.strip())
+
+
+def _found(asked: Study, models: Sequence[ModelResult]) -> list[tuple[ModelResult, Landed]]:
+    with result_store() as store:
+        kept = [(result, stored_examination(asked, result.model, "landing", store)) for result in models]
+    return [(result, Landed.from_json(plain)) for result, plain in kept if plain is not None]
+
+
+def _wait(asked: Study, missing: int, *, waits: bool) -> None:
+    """Draw the progress, or the button that asks for what is missing; a page shows one progress at a time."""
+    if waits:
+        st.caption("This comes after the other ways of grouping, which are looked at just now.")
+        return
+    job = watch(asked)
+    if job is None or not job.active:
+        st.button(f"Look in {plural(missing, 'more model')}", key="land_more", on_click=start, args=(asked,))
+
+
+def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Landed]], rest: str) -> None:
+    names = sequence_names(study.sequences)
+    shown = query.text if len(query.text) <= _SHOWN else query.text[:_SHOWN] + " …"
+    st.markdown(f"{md_text(rest)} {read_sentence(query, study)} As the models read it: {md_text(shown)}")
+    if (twin := found[0][1].twin) >= 0:
+        st.markdown(
+            f"This very text is among the sequences ({md_text(names[twin])}); it is left out of its family here."
+        )
+    table(
+        _COLUMNS, [_row(result, landed, names) for result, landed in found], key="landing_table",
+        label="Where the text lands in each model",
+        muted=[i for i, (result, _) in enumerate(found) if result.model.is_baseline],
+    )  # fmt: skip
+    with st.expander("How this is computed", key="landing_more"):
+        st.markdown(
+            "The text is encoded as the sequences were. Its distance to the centre of each family, the mean of its "
+            "vectors, decides; the text is no part of any centre. For comparison each sequence of that family is held "
+            "against the centre of the others. With four sequences even a text of the family lies farther out than "
+            "all of them about once in five times."
+        )
+
+
+def _row(result: ModelResult, one: Landed, names: Sequence[str]) -> list[Cell]:
+    families = " or ".join(map(family_title, (one.family, *one.tied))) if one.family else "–"
+    return [
+        Cell(result.model.name),
+        Cell(families, note=one.note),
+        Cell(outlying(one)),
+        number(one.distance, 3, note=one.note),
+        Cell(names[one.nearest[0]] if one.nearest else "–"),
+        number(one.distances[0] if one.distances else None, 3, note=one.note),
+    ]

@@ -1,0 +1,1 @@
+"""Maps: how far the maps of one model can be trusted."""

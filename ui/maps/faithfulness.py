@@ -1,0 +1,179 @@
+"""The parts of the Maps page: whether a map shows what is there, each part a question, a picture and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
+from numembed.examinations.maps.text import (
+    answer,
+    groups_sentence,
+    kept_sentence,
+    noise_sentence,
+    scores_sentence,
+    seeds_sentence,
+    signed,
+    title,
+)
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
+from numembed.figures.maps import COLOR_BY, groups_of
+from numembed.studies.results import ModelResult, badged
+from numembed.studies.study import Study
+from ui.shared.frame import theme
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text
+
+_NUMBERS = (
+    Column("Map"),
+    Column("Trustworthiness", "1: no neighbour in the map is a stranger in the vectors.", "number", better="high"),
+    Column("Continuity", "1: no neighbour in the vectors is torn away in the map.", "number", better="high"),
+    Column("Shared neighbours", "The share of nearest neighbours in common.", "number", better="high"),
+    Column("Score in the map", "Silhouette of the families.", "number"),
+    Column("Noise: trustworthiness", kind="number"),
+    Column("Noise: shared", kind="number"),
+    Column("Noise: score", "The best in a map of noise.", "number"),
+    Column("Groups seen", "Silhouette of the groups that KMeans reads off the map.", "number"),
+    Column("Same, in the vectors", "Silhouette of the same groups in the vectors.", "number"),
+    Column("Note", kind="wide"),
+)
+_MAPS_WIDTH = 860  # pixels
+_COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
+
+
+def verdict(result: ModelResult, found: Maps) -> None:
+    """Draw the answer in one sentence: red where a map shows groups that the vectors do not have."""
+    said = md_text(answer(badged(result), found))
+    caught = [one for one in found.maps if one.warning]
+    st.subheader(said, anchor=False)
+    for one in caught:
+        st.error(f"**{title(one)}.** {md_text(one.warning)}", icon=":material/error:")
+
+
+def kept(found: Maps) -> None:
+    """Draw how much of the neighbourhoods and of the score each map keeps."""
+    st.subheader("Are neighbours in the map neighbours in the vectors?", anchor=False)
+    told = "; ".join(
+        f"{title(one)} {signed(one.trustworthiness)}, {signed(one.continuity)}, {signed(one.overlap)}"
+        for one in found.maps if one.dims == 2
+    )  # fmt: skip
+    alt = f"Trustworthiness, continuity and shared neighbours: {told}."
+    _figure(lambda: kept_figure(found, theme=theme()), "kept", alt)
+    st.markdown(md_text(kept_sentence(found)))
+
+
+def scored(found: Maps) -> None:
+    """Draw the families' score in each map beside that in the vectors."""
+    st.subheader("Is the score in the map the score in the vectors?", anchor=False)
+    told = "; ".join(f"{title(one)} {signed(one.silhouette)}" for one in found.maps)
+    alt = f"Silhouette of the families: {signed(found.space)} in the vectors; {told}."
+    _figure(lambda: scores_figure(found, theme=theme()), "scores", alt)
+    st.markdown(md_text(scores_sentence(found)))
+
+
+def six_seeds(study: Study, result: ModelResult, found: Maps) -> None:
+    """Draw the maps of six seeds side by side."""
+    st.subheader("Would another seed give the same map?", anchor=False)
+    if not found.seeds:
+        st.caption(f"Six maps are drawn for up to {SEEDS_UP_TO:,} sequences.")
+        return
+    with st.container(horizontal=True, key="seeds_controls"):
+        method = _choice("Map", [one.method for one in found.seeds], "seeds_method", _map_title)
+        color = _choice("Colour", COLOR_BY, "seeds_color", _COLORS.__getitem__)
+    seeds = next(one for one in found.seeds if one.method == method)
+    st.markdown(md_text(seeds_sentence(seeds, found.n)))
+    groups = groups_of(study.sequences, result.clusters, color)
+    alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {signed(seeds.stability)}."
+    _figure(
+        lambda: seeds_figure(seeds, study.sequences, groups, theme=theme()), f"seeds {method} {color}", alt, still=True
+    )
+    st.caption(
+        "Above each map, its number and the families' score in it. Believe what all six show. PCA has no seed: it is "
+        "always the same."
+    )
+
+
+def show_noise(study: Study, result: ModelResult, found: Maps) -> None:
+    """Draw the model's map and one of noise side by side; which is which is told on demand."""
+    st.subheader("Show me noise: could you tell?", anchor=False)
+    if not found.noise:
+        st.caption("Noise is mapped for 2 to 3,000 sequences.")
+        return
+    st.markdown(
+        "One of these is the model's map. The other is made of random vectors: as many, in as many dimensions, with "
+        "the same colours."
+    )
+    with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
+        method = _choice("Map", [one.method for one in found.noise], "noise_method", _map_title)
+        told = st.toggle("Tell me which", key="noise_told")
+    pair = _pair(study, result, found, method)
+    named = [(name if told else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
+    groups = groups_of(study.sequences, result.clusters, "family")
+    names = " and ".join(name for name, _ in named)
+    _figure(
+        lambda: twin_figure(named, study.sequences, groups, theme=theme()),
+        f"noise {method} {told}", f"{_map_title(method)} maps side by side: {names}.", still=True,
+    )  # fmt: skip
+    if told:
+        st.markdown(md_text(f"{noise_sentence(found, method)} {groups_sentence(found, method)}"))
+
+
+def method_and_numbers(found: Maps) -> None:
+    """Draw all numbers and how they were computed."""
+    with st.expander("All numbers, and how this is computed", key="honesty_more"):
+        rows = [
+            [
+                Cell(title(one)), number(one.trustworthiness), number(one.continuity), number(one.overlap),
+                number(one.silhouette), number(one.noise_trustworthiness), number(one.noise_overlap),
+                number(one.noise_highest), number(one.groups), number(one.groups_space), Cell(one.note),
+            ]
+            for one in found.maps
+        ]  # fmt: skip
+        table(_NUMBERS, rows, key="honesty_table", label="How far each map may be believed")
+        count = found.maps[0].neighbours if found.maps else 0
+        st.markdown(_METHOD.format(count=count, twins=found.twins, dimension=found.dimension))
+
+
+_METHOD = """
+- **No false, no lost neighbours** are trustworthiness and continuity (Venna and Kaski 2001), and **shared neighbours** is
+  the overlap of the {count} nearest (Lee and Verleysen 2009). Above 3,000 sequences, 3,000 drawn at random are compared.
+- **The score** is the silhouette of the families (Rousseeuw 1987): in the vectors with the distance of the study, in the
+  map with Euclidean distance, as the eye reads it. 95% of shuffles of the families lie in the grey areas.
+- **Red** is said where the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
+  vectors, and there no more than chance; or where KMeans reads groups off the map that are clearer than in 99 even
+  scatters of points and 0.25 clearer than in the vectors, where they are no clearer than in noise.
+- **Six seeds**: t-SNE from a random start (Compare's begins with PCA, which hides what luck does) and UMAP. The maps are
+  moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975); agreement is the share of the squared spread that
+  then fits. Where groups lie far apart, t-SNE puts them anywhere: the layout then agrees little, but neighbours stay.
+- **Noise**: {twins} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
+"""  # noqa: E501  a line here is a line on the page
+
+
+def _pair(study: Study, result: ModelResult, found: Maps, method: str) -> list[tuple[str, Picture]]:
+    """Return the model's map and that of noise with their names, in an order that nobody can guess but that stays."""
+    own = next(one for one in found.drawn if one.method == method)
+    noise = next(one for one in found.noise if one.method == method)
+    pair = [(badged(result), own), ("Pure noise", noise)]
+    turned = sum(f"{study.sequences.digest}{result.model.key}{method}".encode()) % 2
+    return pair[::-1] if turned else pair
+
+
+def _choice(label: str, names: Any, key: str, words: Callable[[str], str]) -> str:
+    chosen = st.segmented_control(
+        label, names, default=names[0], key=key, required=True, persist_state="session", format_func=words
+    )
+    return str(chosen)
+
+
+def _map_title(method: str) -> str:
+    return PROJECTIONS[method].title
+
+
+def _figure(draw: Callable[[], Any], key: str, alt: str, *, still: bool = False) -> None:
+    config = PLOTLY_CONFIG | ({"staticPlot": True} if still else {})
+    with st.container(width=_MAPS_WIDTH if still else "stretch"):  # maps that are pulled wide mislead the eye
+        st.plotly_chart(draw(), theme=None, key=f"honesty {key}", config=config, alt=alt)

@@ -1,0 +1,258 @@
+"""The ladder that a visitor chooses on the Merge page, what it costs, and what was found of it so far."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.core.settings import LIMITS
+from numembed.merge_experiment.experiment import (
+    FEWEST_POINTS,
+    MOST_POINTS,
+    USUAL_BASE,
+    USUAL_POINTS,
+    Ladder,
+    LadderResult,
+    ladder_key,
+)
+from numembed.merge_experiment.paths import KINDS, USUAL, possible
+from numembed.merge_experiment.recipes import recipe_for
+from numembed.models.adapters.saved import MOST_RANK, Recipe
+from numembed.models.builtin.models import usual_recipe
+from numembed.models.catalogue.names import CATALOGUE, model, reference_of
+from numembed.models.files.folders import allowed_folder, checked_folder
+from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
+from numembed.sequences.splits import Split, sentences, split_called
+from numembed.studies.cost import cost_of
+from ui.merge.splits import TITLES, splits_shown
+from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
+from ui.shared.text import about, md_text, plural
+
+_BASES = [
+    row.name for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)
+    if not row.refused and not row.loading.remote_code and row.family != "static"
+]  # fmt: skip
+SPLIT_TITLES = {name: title for name, title in TITLES.items() if name != "sentences"}
+_TRAININGS = {"others": "Twelve other families", "paper": "The paper’s six"}
+_ABOUT = {
+    "others": "The paper’s six families stay unseen, so that its 24 sequences are a real test.",
+    "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
+}
+_TRAINING_COSTS = 3  # a step goes through the model forwards, and twice that backwards
+Field = str | int | list[str]  # what a widget holds
+_SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
+_NUMBERS = {  # of the address and the widgets: fewest and most
+    "seeds": (1, 8), "steps": (1, 5_000), "stages": (1, 8), "rank": (1, MOST_RANK),
+    "points": (FEWEST_POINTS, MOST_POINTS),
+}  # fmt: skip
+_TOLD = {
+    "seeds": ("Seeds", "So many adapters are trained from different random starts. Merges need two, statements about "
+                       "other seeds three."),
+    "steps": ("Training steps", "Of each seed."),
+    "stages": ("Saved stages", "How often each adapter is saved on its way; two allow merges across stages."),
+    "rank": ("Rank", "How many directions LoRA may use."),
+    "points": ("Points on a path", "How many values of t or of the scale are scored at least."),
+}  # fmt: skip
+
+
+FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored where they are asked for
+_OF_BASE = ("steps", "rank")  # what is usual depends on the base
+
+
+def choose() -> Ladder | None:
+    """Draw the choice and return it as a ladder, or None after saying what is wrong with it."""
+    _seed_widgets()
+    with st.container(border=True, key="choice"):
+        left, right = st.columns(2)
+        base = left.selectbox(
+            "Base", _BASES, key="merge_base", accept_new_options=True, persist_state="session",
+            on_change=_take_what_is_usual,
+            help="The model that is trained. Or type a Hugging Face id (owner/name), or a folder that starts with / "
+            "or ~: also one that was saved from a ladder.",
+        )  # fmt: skip
+        training = right.segmented_control(
+            "Train on", list(_TRAININGS), required=True, key="merge_training",
+            format_func=_TRAININGS.__getitem__, persist_state="session",
+        )  # fmt: skip
+        right.caption(_ABOUT[str(training)])
+        with st.expander("Details: training, and what is judged by", key="merge_more"):
+            for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
+                (low, high), (label, help_text) = _NUMBERS[name], _TOLD[name]
+                place.number_input(
+                    label, low, high, value=st.session_state[f"merge_{name}"], key=f"merge_{name}", step=1,
+                    help=help_text, persist_state="session",
+                )  # fmt: skip
+            st.multiselect(
+                "Further paths", FURTHER, key="merge_further", persist_state="session",
+                format_func=lambda name: KINDS[name].title, placeholder="None beside the usual ones",
+                help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
+            )  # fmt: skip
+            splits_shown(split_called(str(training)))
+    _write_address()
+    seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
+    try:
+        chosen, split = _checked(model(str(base or ""))), split_called(str(training))
+        recipe = recipe_for(chosen, split, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
+        return _ladder(chosen, recipe, points, st.session_state["merge_further"])
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return None
+
+
+def _ladder(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]) -> Ladder:
+    """Return the ladder over the usual paths and further ones; raises BadChoice where these need more seeds."""
+    usual = [name for name in possible(recipe) if name in USUAL]
+    return Ladder(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
+
+
+def open_ladder(ladder: Ladder) -> bool:
+    """Put ``ladder`` into the page's widgets, but for its redrawn windows, which the page shows where they are there.
+
+    False, and nothing changed, where they cannot say all of it.
+    """
+    ladder = replace(ladder, designs=0)
+    further = [name for name in ladder.paths if name in FURTHER]
+    recipe = ladder.recipe
+    training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
+    numbers = {"seeds": len(recipe.seeds), "points": ladder.points}
+    numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
+    same = recipe_for(
+        ladder.base, split_called(training), seeds=range(len(recipe.seeds)), steps=recipe.steps, stages=recipe.stages,
+        rank=recipe.rank,
+    )  # fmt: skip
+    if ladder != _ladder(ladder.base, same, ladder.points, further):
+        return False
+    if any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items()):
+        return False
+    chosen = {"base": reference_of(ladder.base), "training": training, "further": further, **numbers}
+    for name, value in chosen.items():
+        st.session_state[f"merge_{name}"] = value
+    return True
+
+
+def _take_what_is_usual() -> None:
+    """Follow a new base with what its adapters usually take; what the visitor has changed stays."""
+    before, usual = (_usual(str(st.session_state[key] or "")) for key in ("merge_base_before", "merge_base"))
+    for name in _OF_BASE:
+        if st.session_state[f"merge_{name}"] == before[name]:
+            st.session_state[f"merge_{name}"] = usual[name]
+
+
+def _usual(base: str) -> dict[str, Field]:
+    try:
+        recipe = usual_recipe(model(base))
+    except NumembedError:  # the page says so when it makes the ladder
+        recipe = Recipe()
+    numbers = {"seeds": len(recipe.seeds), "points": USUAL_POINTS}
+    numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
+    usual: dict[str, Field] = {"base": USUAL_BASE, "training": "others", "further": []}
+    return usual | {name: numbers[name] for name in _NUMBERS}
+
+
+def _seed_widgets() -> None:
+    """Set the widgets where the page is new to the visit: from the address, else to what is usual.
+
+    Streamlit's own binding to the address forbids going to another page by a button.
+    """
+    base = st.session_state.get("merge_base") or _of_address("base", st.query_params.get("base", ""), USUAL_BASE)
+    set_cut_fields("merge", (f"merge_{name}" for name in _usual(str(base))))
+    for name, usual in _usual(str(base)).items():
+        if f"merge_{name}" not in st.session_state:
+            st.session_state[f"merge_{name}"] = _of_address(name, st.query_params.get(name, ""), usual)
+
+
+def _of_address(name: str, text: str, usual: Field) -> Field:
+    """Return what the address says of a widget where it may be that, else what is usual."""
+    if name in _NUMBERS:
+        low, high = _NUMBERS[name]
+        known = text.isascii() and text.isdigit() and len(text) < 6
+        return int(text) if known and low <= int(text) <= high else usual
+    if name == "further":
+        return [one for one in FURTHER if one in text.split(",")]
+    if name == "training":
+        return text if text in _TRAININGS else usual
+    return text[: LIMITS.reference_chars] or usual
+
+
+def _write_address() -> None:
+    """Put what is not usual into the address bar, so that a link or a refresh brings it back."""
+    fields_drawn("merge")
+    st.session_state["merge_base_before"] = base = str(st.session_state["merge_base"] or "")
+    every = _usual(base)
+    chosen = {name: st.session_state[f"merge_{name}"] for name in every}
+    wanted = {name: _in_address(chosen[name]) for name, usual in every.items() if chosen[name] != usual}
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def _in_address(value: Field) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _checked(base: ModelSpec) -> ModelSpec:
+    """Return ``base``; raises ModelUnavailable where it is a folder that is no model or may not be read."""
+    if isinstance(base.weights, LocalWeights):
+        checked_folder(allowed_folder(Path(base.weights.path), settings()))
+    return base
+
+
+def price(ladder: Ladder, found: LadderResult | None) -> None:
+    """Draw what a click costs: models, texts, steps, and the minutes as far as this machine has learnt them."""
+    if found is not None and found.complete:
+        st.caption(f"All {len(found.arms):,} models of it stand below.")
+        return
+    recipe = ladder.recipe
+    texts, characters = reading(recipe.split)
+    steps = recipe.steps * len(recipe.seeds)
+    whole = characters * ladder.arms + training_characters(recipe)
+    with result_store() as results:
+        cost = cost_of(ladder.base, characters=whole, settings=settings(), results=results)
+    seconds = None
+    if cost.seconds is not None:
+        seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * ladder.arms
+    told = "" if seconds is None else f" · {about(seconds)} on this machine"
+    st.caption(
+        f"{plural(steps, 'training step')} · up to {ladder.arms:,} models × {plural(texts, 'text')}{told}. "
+        "What is stored is not computed again."
+    )
+    if not isinstance(ladder.base.weights, ScratchWeights):
+        st.caption("For a first look choose the base number-lm: its whole ladder takes minutes, with no download.")
+    if cost.fits is False:
+        st.caption(":red[This base needs more memory than this machine has.]")
+
+
+def found_so_far(ladder: Ladder) -> LadderResult | None:
+    """Return what runs have found of ``ladder``; grows while one runs. It is read anew only where it has grown."""
+    with result_store() as results:
+        plain = results.get(ladder_key(ladder))
+    return _read(ladder.key, _size(plain), plain) if plain else None
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> LadderResult:
+    return LadderResult.from_json(_plain)
+
+
+def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
+    listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences", "redrawn")
+    digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
+    return (*(len((plain or {}).get(name, ())) for name in listed), int(bool((plain or {}).get("complete"))), digests)
+
+
+def training_characters(recipe: Recipe) -> int:
+    """Return about as many characters as take as long to encode as all training takes."""
+    per_step = recipe.batch * (recipe.split.shortest + recipe.split.longest) / 2 * 6  # characters, about
+    return round(_TRAINING_COSTS * per_step * recipe.steps * len(recipe.seeds))
+
+
+@functools.lru_cache(maxsize=16)
+def reading(split: Split) -> tuple[int, int]:
+    """Return how many texts every arm reads, and their characters."""
+    texts = [text for one in split.evaluations.values() for text in one.texts] + list(sentences().texts)
+    return len(texts), sum(map(len, texts))

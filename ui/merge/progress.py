@@ -1,0 +1,115 @@
+"""A ladder while it is climbed: one bar over everything, the curves of training, and a way to stop it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.merge.plane import training_figure
+from numembed.merge_experiment.experiment import REDRAWING, Ladder
+from numembed.merge_experiment.redrawn import named_places
+from numembed.runs.jobs import Job, ModelProgress
+from ui.merge.choice import found_so_far, reading, training_characters
+from ui.merge.redrawn import redrawn_reading, with_designs
+from ui.shared.frame import job_table, theme
+from ui.shared.run_progress import poll_seconds, stop
+from ui.shared.run_titles import waiting_told
+from ui.shared.text import about, md_text
+
+_LOOKS_ARMS = 4  # models that take as long to score as angles and maps take
+_WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps", "score": "comparing"}
+
+
+def watch_ladder(ladder: Ladder) -> Job | None:
+    """Draw the newest run of ``ladder``, or of its redrawn windows, while it is active, or how it ended; return it."""
+    if notice := st.session_state.pop("notice", ""):
+        st.error(md_text(notice), icon=":material/error:")
+    with job_table() as jobs:
+        listed = [job for one in (ladder, with_designs(ladder)) if (job := jobs.latest(one))]
+    job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
+    if job is not None and job.active:
+        st.fragment(_live, run_every=poll_seconds())(job.id, ladder)
+    elif job is not None and job.state == "failed":
+        st.error(md_text(job.error), icon=":material/error:")
+    elif job is not None and job.state == "cancelled":
+        st.info(
+            "This ladder was stopped. What was computed is kept; press the button again to go on.",
+            icon=":material/stop_circle:",
+        )
+    return job
+
+
+def _live(job_id: str, ladder: Ladder) -> None:
+    with job_table() as jobs:
+        job, listed = jobs.get(job_id), jobs.recent()
+    done = sum(step.stage == "done" for step in job.progress)
+    before = st.session_state.get("climbed", (job_id, done))
+    st.session_state["climbed"] = (job_id, done)
+    if not job.active or before != (job_id, done):
+        st.rerun()  # the page below shows each path as it comes
+    with st.container(border=True, key="running"):
+        share, left = share_and_left(job.progress, parts_of(job.ladder))
+        st.progress(share, text=_told(job, left, listed))
+        found = found_so_far(ladder) if not done else None
+        if found is not None and found.training:
+            last = found.training[-1]
+            st.plotly_chart(
+                training_figure(found.training, theme=theme()), theme=None, key="training live", config=PLOTLY_CONFIG,
+                alt=f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}.",
+            )  # fmt: skip
+        st.button(
+            "Stopping …" if job.cancel else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=job.cancel,
+            icon=":material/stop_circle:", help="Stops after the present step. What is done is kept.",
+        )  # fmt: skip
+
+
+def parts_of(ladder: Ladder) -> tuple[int, ...]:
+    """Return how much work each row of a ladder's progress is: characters that take as long to encode, about."""
+    _, characters = reading(ladder.recipe.split)
+    arms = Counter[str]()
+    for path in ladder.drawn:
+        arms[path.name] += len(path.values)
+    parts = [training_characters(ladder.recipe), *(characters * arms[name] for name in ladder.paths)]
+    parts.append(characters * _LOOKS_ARMS)
+    if ladder.designs:
+        parts.append(redrawn_reading(ladder)[1] * len(named_places(ladder)))
+    return tuple(parts)
+
+
+def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> tuple[float, float | None]:
+    """Return how far a whole ladder is, from 0 to 1, and the seconds that all of the rest takes at the present pace.
+
+    What was there before, as of a ladder whose windows alone are redrawn, is not counted.
+    """
+    if len(progress) != len(parts):
+        return 0.0, None
+    if len(parts) > 1 and all(one.stage == "done" for one in progress[:-1]) and progress[-1].model == REDRAWING:
+        progress, parts = progress[-1:], parts[-1:]
+    rest = [part * (1 - _done(one)) for one, part in zip(progress, parts, strict=True)]
+    left = None
+    for one, its_rest in zip(progress, rest, strict=True):
+        if one.stage not in ("waiting", "done") and one.seconds_left is not None and its_rest > 0:
+            left = one.seconds_left / its_rest * sum(rest)
+    return 1 - sum(rest) / sum(parts), left
+
+
+def _done(one: ModelProgress) -> float:
+    if one.stage in ("waiting", "load", "download"):
+        return 0.0
+    return 1.0 if one.stage == "done" else min(1.0, one.done / one.total) if one.total else 0.0
+
+
+def _told(job: Job, left: float | None, listed: Sequence[Job]) -> str:
+    working = [one for one in job.progress if one.stage not in ("waiting", "done")]
+    if job.state == "queued" or not working:
+        return waiting_told(job, listed)
+    step = working[-1]
+    parts = [f"**{md_text(step.model, most=60)}**", _WORDS.get(step.stage, "")]
+    if step.total > 1:
+        parts.append(f"{step.done:,} of {step.total:,}")
+    if left is not None and left >= 1:
+        parts.append(f"{about(left)} left in all")
+    return " · ".join(filter(None, parts))

@@ -1,0 +1,252 @@
+"""What a ladder has found, part by part: a question, a picture, the sentence that the numbers allow, and how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from numembed.figures.merge.common import MEASURES, spots
+from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.results import Comparison
+from numembed.merge_experiment.text import SPLITS, main_split
+from numembed.models.adapters.saved import Recipe
+from ui.merge.charts import chart
+from ui.merge.choice import SPLIT_TITLES
+from ui.merge.maps import morph
+from ui.merge.redrawn import redrawn_windows
+from ui.merge.weights import dominance, straight
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text, plural
+
+_COMPARED = (
+    Column("First"),
+    Column("Second"),
+    Column("Difference", "Of the silhouette, first minus second, where both keep equally much.", "number", digits=3),
+    Column("95% interval", kind="line"),
+    Column("p", kind="number", digits=3),
+    Column("p, adjusted", "For all comparisons on these sequences (Holm).", "number", digits=3),
+    Column("Kept, from – to", "The retention at which both were read off.", "line"),
+    Column("Over", kind="wide"),
+)
+
+_ASKED = ("slerp", "slerp_base", "slerp_task")  # what the verdict says first of them
+_WORDS = (
+    "Silhouette: how far families of numbers stand apart, from −1 to 1; 0 where they mix. Retention: how well the "
+    "order of likeness among ordinary sentences agrees with the base’s, 1 at most."
+)
+
+
+def show_ladder(found: LadderResult) -> None:
+    """Draw everything that was found so far."""
+    _verdict(found)
+    split = _split_control(found)
+    _plane(found, split)
+    if found.comparisons:
+        _compared(found, split)
+    _sweep(found, split)
+    if found.maps:
+        morph(found)
+    if found.straight:
+        straight(found)
+    if any(arm.path.startswith("lora") for arm in found.arms):
+        dominance(found, SPLIT_TITLES)
+    _trained(found)
+
+
+def _verdict(found: LadderResult) -> None:
+    """Draw what may be said of the whole ladder, once it is complete."""
+    if not found.complete:
+        done = len({arm.path for arm in found.arms})
+        st.info(
+            f"{done} of {plural(len(found.ladder.drawn), 'path')} scored. The verdict and the comparisons come once "
+            "all are there.",
+            icon=":material/hourglass_top:",
+        )
+        return
+    main = main_split(found)
+    compared = {one.sentence for one in found.comparisons}
+    first, *more = [sentence for sentence in found.sentences if sentence not in compared] or [""]
+    asked = [one.sentence for name in _ASKED for one in found.comparisons if one.split == main and one.a == name]
+    first_asked, rest = asked[:1], list(dict.fromkeys([*more, *asked[1:]]))
+    with st.container(border=True, key="verdict"):
+        st.subheader("What came out", anchor=False)
+        for sentence in filter(None, dict.fromkeys([first, *first_asked])):
+            st.markdown(md_text(sentence))
+        st.caption(_WORDS)
+        if rest:
+            with st.expander("More of what came out", key="verdict_more"):
+                st.markdown("\n".join(f"- {md_text(sentence)}" for sentence in rest))
+
+
+def _split_control(found: LadderResult) -> str:
+    order = [name for name in SPLIT_TITLES if name in found.ladder.splits]
+    order += [name for name in found.ladder.splits if name not in order]
+    chosen = st.segmented_control(
+        "Scored on", order, default=main_split(found), required=True, key=f"merge_split_{'-'.join(order)}",
+        format_func=lambda name: SPLIT_TITLES.get(name, name), persist_state="session",
+        help="\n\n".join(f"**{SPLIT_TITLES.get(name, name)}**: {SPLITS.get(name, name)}." for name in order),
+    )  # fmt: skip
+    return str(chosen)
+
+
+def _plane(found: LadderResult, split: str) -> None:
+    st.subheader("What does separating numbers cost?", anchor=False)
+    more = [name for name in found.ladder.paths if name not in (*MAIN, "base")]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="plane_controls"):
+        shown = st.segmented_control(
+            "Paths", ("main", "all"), default="main", required=True, key="merge_paths", persist_state="session",
+            format_func={"main": "The main ones", "all": "All"}.__getitem__,
+        ) if more else "main"  # fmt: skip
+        each = st.toggle("Each seed", key="merge_each", persist_state="session", help="A thin line for every seed.")
+        sure = st.toggle("How sure", key="merge_sure", persist_state="session",
+                         help="Pale bars: 95% intervals for other sentences (across) and sequences (up). Thin "
+                         "bars: where other choices of windows score, once they are redrawn.")  # fmt: skip
+    names = (*MAIN, *more) if shown == "all" else MAIN
+    chart(
+        found, "plane", lambda look: plane_figure(found, split, names=names, each=each, sure=sure, theme=look),
+        f"Silhouette against retention on {SPLITS.get(split, split)}. {_ends_told(found, split)}",
+        choices=(split, names, each, sure),
+    )  # fmt: skip
+    st.markdown(md_text(_ends_told(found, split)))
+    redrawn_windows(found)
+    with st.expander("How this is computed", key="plane_more"):
+        st.markdown(
+            "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
+            "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
+            "over pairs of them, at one t or scale; the cross at its named place goes from the lowest to the highest. "
+            "With “How sure”, pale bars behind it are 95% intervals of the two numbers for other sentences and other "
+            "sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Once windows are "
+            "redrawn, a thin bar with a diamond beside them shows, for half-way places and adapters taken once, the "
+            "mean of the seeds on other windows, which begin anywhere up to term 1,000, and where 95% of further "
+            "choices of windows score (Student’s t). Two paths share "
+            "both, so their difference is surer than the bars: see the comparisons. Right and up is better. Compare "
+            "lines where they stand above each other, never at the same t."
+        )
+        drawn = [KINDS[name] for name in names if name in found.ladder.paths]
+        st.markdown("\n".join(f"- **{row.title}.** {row.about}" for row in drawn))
+
+
+def _ends_told(found: LadderResult, split: str) -> str:
+    """Return what the adapters reach at full scale, and what the base has."""
+    base = [arm for arm in found.arms if arm.path == "base" and split in arm.splits]
+    full = [spot for spot in spots(found, "lora", lambda arm: arm.retention.spearman,
+                                   lambda arm: MEASURES["silhouette"].value(arm, split)) if spot.at == 1]  # fmt: skip
+    if not base or not full:
+        return "The adapters are being scored."
+    spot, before = full[0], base[0].splits[split].silhouette
+    seeds = f" ({spot.y[1]:.2f} to {spot.y[2]:.2f} over {spot.count} seeds)" if spot.count > 1 else ""
+    kept = f" ({spot.x[1]:.2f} to {spot.x[2]:.2f})" if spot.count > 1 else ""
+    told = (
+        f"The base scores {before:.2f}. The adapters as they were trained score {spot.y[0]:.2f}{seeds} and keep "
+        f"{spot.x[0]:.2f}{kept} of the order of sentence similarities."
+    )
+    return told.replace("-", "−")
+
+
+def _compared(found: LadderResult, split: str) -> None:
+    st.subheader("Which separates better where both keep equally much?", anchor=False)
+    listed = [one for one in found.comparisons if one.split == split]
+    known = [one for one in listed if math.isfinite(one.difference)]
+    if known:
+        told = "; ".join(f"{KINDS[one.a].title} minus {KINDS[one.b].title} {one.difference:+.3f}" for one in known)
+        chart(
+            found, "compared", lambda look: comparisons_figure(listed, theme=look),
+            f"Differences at equal retention: {told}.", choices=(split,),
+        )  # fmt: skip
+        st.caption(
+            "Right of 0 the first is better. Lines: 95% intervals. Filled: a difference is seen, also after adjusting "
+            "for all comparisons."
+        )
+    for sentence in _sentences(listed):
+        st.markdown(md_text(sentence))
+    with st.expander("All comparisons, and how this is computed", key="compared_more"):
+        table(_COMPARED, [_row(one) for one in listed], key="table compared", label="Comparisons at equal retention")
+        st.markdown("\n".join(f"- {md_text(one.sentence)}" for one in listed))
+        st.markdown(
+            "Both paths are read off at the same few levels of retention that both reach, between two scored places on "
+            "a straight line; where a path comes by a level more than once, the mean counts. The interval holds two "
+            "errors: of the seeds (from three on, and not where all are held against one model), and of the "
+            "sequences, each left out in turn; it is the square root of the sum of the squares of their own "
+            "intervals. p values are adjusted for all comparisons on the same sequences (Holm "
+            "1979). “Linear, length kept” and “Soup, length kept” are controls: the straight line, stretched to the "
+            "length that SLERP would keep."
+        )
+
+
+def _sentences(listed: Sequence[Comparison]) -> list[str]:
+    """Return the sentences of differences that were seen, else the one about SLERP."""
+    seen = [one.sentence for one in listed if one.distinguishable]
+    return seen[:3] or [one.sentence for one in listed if one.a == "slerp"][:1]
+
+
+def _row(one: Comparison) -> list[Cell]:
+    kept = f"{min(one.retention):.2f} – {max(one.retention):.2f}" if one.retention else "never equal"
+    span = "–" if math.isnan(one.low) else f"{one.low:+.3f} to {one.high:+.3f}".replace("-", "−")
+    return [
+        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3), Cell(span, one.difference),
+        number(one.p, 3), number(one.p_holm, 3), Cell(kept), Cell(one.over),
+    ]  # fmt: skip
+
+
+def _sweep(found: LadderResult, split: str) -> None:
+    st.subheader("How does each score change on the way?", anchor=False)
+    swept = [name for name in ("scale", "t") if any(KINDS[one].sweeps == name for one in found.ladder.paths)]
+    known = [name for name, one in MEASURES.items() if any(math.isfinite(one.value(arm, split)) for arm in found.arms)]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="sweep_controls"):
+        sweeps = st.segmented_control(
+            "Along", swept, default=swept[0], required=True, key="merge_sweeps", persist_state="session",
+            format_func={"scale": "Scale, from the base", "t": "t, from one model to another"}.__getitem__,
+        )  # fmt: skip
+        measure = st.selectbox(
+            "Score", known, key="merge_measure", persist_state="session", width=340,
+            format_func=lambda name: MEASURES[name].title,
+        )  # fmt: skip
+    chosen = MEASURES[str(measure)]
+    where = f" on {SPLITS.get(split, split)}" if chosen.split else ""
+    chart(
+        found, "sweep", lambda look: sweep_figure(found, split, str(measure), sweeps=str(sweeps), theme=look),
+        f"{chosen.title}{where} along the {sweeps}, one line for each path; the base is dashed.",
+        choices=(split, measure, sweeps),
+    )  # fmt: skip
+    better = {"high": "Higher is better.", "low": "Lower is better.", "": ""}[chosen.better]
+    st.caption(
+        f"{better} Lines are means, bands go from the lowest to the highest seed. Equal t is not equal retention: "
+        "for which is better see above."
+    )
+
+
+def _trained(found: LadderResult) -> None:
+    """Draw how training went, folded away."""
+    last: dict[int, Any] = {one.seed: one for one in sorted(found.adapters, key=lambda one: one.step)}
+    readings = [reading for one in last.values() for reading in one.readings]
+    if not readings:
+        return
+    with st.expander("How did training go?", key="trained"):
+        recipe = found.ladder.recipe
+        looks = [one.silhouette for one in readings if one.silhouette is not None]
+        told = f"Validation silhouette from {looks[0]:.2f} to {looks[-1]:.2f}." if looks else ""
+        chart(
+            found, "training", lambda look: training_figure(readings, theme=look),
+            f"Loss and validation by step. {told}",
+        )  # fmt: skip
+        st.markdown(
+            f"LoRA of rank {recipe.rank} on all linear layers, {recipe.steps:,} steps of {recipe.batch} sequences for "
+            f"each of {plural(len(recipe.seeds), 'seed')}, {recipe.loss.replace('_', '-')} loss, learning rate "
+            f"{recipe.learning_rate:g}. {_beginnings(recipe)} Validation: windows of the training families that "
+            "training never reads."
+        )
+
+
+def _beginnings(recipe: Recipe) -> str:
+    if recipe.apart is None:
+        return "Each sequence begins at a random term of its own."
+    first, last = recipe.apart
+    return (
+        f"The sequences of a step begin around one random term: at first within {first:g} times its index, at the end "
+        f"within {last:g} times. Where all numbers are about as large, only the family is left to tell them apart by."
+    )

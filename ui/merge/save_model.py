@@ -1,0 +1,226 @@
+"""One place of a ladder to go on with: saved as a model of its own, compared, or taken as the next base."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.paths import Path
+from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.save_model import MOST_NAME, Saving, proposed_name, saved_reference
+from numembed.models.catalogue.names import reference_of
+from numembed.models.resolve import known_folder
+from numembed.models.spec import (
+    LoraWeights,
+    MergedWeights,
+    ModelSpec,
+    Weights,
+    origin_of,
+)
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import Job
+from ui.merge.choice import SPLIT_TITLES
+from ui.models.catalogue import take_to_compare
+from ui.shared.frame import job_table, settings
+from ui.shared.run_progress import poll_seconds, start, stop
+from ui.shared.study_choice import put_choice
+from ui.shared.text import md_text
+
+_OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes
+_MOST_TRIES = 50  # for a name that is free
+
+
+def keep_one(found: LadderResult) -> None:
+    """Draw the choice of one model of the ladder, its scores, and what can be done with it."""
+    st.subheader("Which one do you want to keep?", anchor=False)
+    paths = {path.id: path for path in found.ladder.drawn if path.name != "base" and found.path(path.id)}
+    if not paths:
+        st.caption("The adapters are being scored.")
+        return
+    with st.container(border=True, key="keep"):
+        left, right = st.columns(2)
+        chosen = str(left.selectbox(
+            "Path", list(paths), key="keep_path", format_func=lambda name: paths[name].title, persist_state="session",
+        ))  # fmt: skip
+        arms = {arm.at: arm for arm in found.path(chosen)}
+        with right:
+            arm = arms[_place(paths[chosen], list(arms))]
+        st.markdown(_scores(found, arm))
+        if arm.model.weights == ModelSpec.from_dict(found.base).weights:
+            st.caption("This is the base itself.")
+        else:
+            _saving(found, arm)
+            _command(arm)
+        st.download_button(
+            "All numbers of the ladder (JSON)", lambda: json.dumps(found.as_json()), "numembed-ladder.json",
+            "application/json", key="save ladder", on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
+
+
+def _place(path: Path, places: list[float]) -> float:
+    """Draw the choice of t or the scale where there is one."""
+    if len(places) == 1:
+        return places[0]
+    usual = 0.5 if path.sweeps == "t" else 1.0
+    nearest = min(places, key=lambda at: abs(at - usual))
+    return float(st.select_slider(
+        "t" if path.sweeps == "t" else "Scale", places, nearest, key=f"keep_at_{path.id}_{len(places)}",
+        format_func=lambda at: f"{at:.3g}",
+    ))  # fmt: skip
+
+
+def _scores(found: LadderResult, arm: Arm) -> str:
+    told = [f"{SPLIT_TITLES.get(name, name)} **{arm.splits[name].silhouette:.2f}**"
+            for name in SPLIT_TITLES if name in arm.splits]  # fmt: skip
+    kept = f"Kept of the base **{arm.retention.spearman:.2f}**. Its weights moved by {arm.update_relative:.2%}."
+    return f"{md_text(arm.title)}. Silhouette: {' · '.join(told)}. {kept}".replace("-", "−")
+
+
+def _saving(found: LadderResult, arm: Arm) -> None:
+    """Draw the name and the button that saves a model, how far that is, and what can be done once it is there."""
+    key = f"keep_name_{found.ladder.key[:12]}_{arm.path}_{arm.at:g}"
+    if key not in st.session_state:
+        st.session_state[key] = _free_name(found, arm)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="keep_ask"):
+        name = st.text_input(
+            "Save it under the name", key=key, max_chars=MOST_NAME, width=420, persist_state="session",
+            help="Letters, digits and - _ . only. The folder holds the model, and a card that tells what it was made "
+            "of, under which licences, and how it scored.",
+        )  # fmt: skip
+        pressed = st.empty()  # the button stands beside the name and knows what comes of it
+        scaled = isinstance(arm.model.weights, LoraWeights)  # a merge has no name before it is saved
+        if scaled and st.button("Compare without saving", key="keep_compare", icon=":material/scatter_plot:"):
+            _compare(reference_of(arm.model))
+    try:
+        saving = Saving(name or "", found.ladder, arm.path, arm.at)
+    except NumembedError as error:
+        _save_button(pressed, None)
+        st.error(md_text(str(error)), icon=":material/error:")
+        return
+    with job_table() as jobs:
+        job = jobs.latest(saving)
+    there, active = os.path.lexists(saving.folder(settings())), job is not None and job.active
+    _save_button(pressed, None if there or active else saving)
+    if job is not None and active:
+        st.fragment(_live, run_every=poll_seconds())(job.id)
+    elif job is not None and there and job.state == "done":
+        _saved(saving, arm)
+    elif there:
+        told = f"A model {saving.name!r} is saved already. Choose another name."
+        st.warning(md_text(told), icon=":material/folder:")
+    elif job is not None:
+        _ended(job)
+
+
+def _save_button(place: st.delta_generator.DeltaGenerator, saving: Saving | None) -> None:
+    place.button(
+        "Save this model", key="keep_save", type="primary", icon=":material/save:", disabled=saving is None,
+        on_click=start, args=(saving,),
+    )  # fmt: skip
+
+
+def _free_name(found: LadderResult, arm: Arm) -> str:
+    """Return the name under which this model is saved already, else a proposed one that no model has."""
+    first = proposed_name(found.ladder, arm)
+    with job_table() as jobs:
+        for number in range(1, _MOST_TRIES):
+            saving = Saving(first if number == 1 else f"{first}-{number}", found.ladder, arm.path, arm.at)
+            job = jobs.latest(saving)
+            if not os.path.lexists(saving.folder(settings())) or (job is not None and job.state == "done"):
+                return saving.name
+    return first
+
+
+def _live(job_id: str) -> None:
+    with job_table() as jobs:
+        job = jobs.get(job_id)
+    if not job.active:
+        st.rerun()
+    step = job.progress[0] if job.progress else None
+    share = step.done / step.total if step is not None and step.total else 0.0
+    waits = step is None or step.stage == "waiting"
+    with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
+        st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {share:.0%}")
+        st.button(
+            "Stopping …" if job.cancel else "Cancel", key="keep_cancel", on_click=stop, args=(job_id,),
+            disabled=job.cancel, icon=":material/stop_circle:",
+        )  # fmt: skip
+
+
+def _saved(saving: Saving, arm: Arm) -> None:
+    """Draw where a saved model lies, and the ways to go on with it."""
+    st.success(
+        f"**{md_text(saving.name)}** is saved, with a card (README.md) that tells its recipe, licences and scores.",
+        icon=":material/check:",
+    )
+    reference = saved_reference(saving, arm, settings())
+    with st.container(horizontal=True, key="keep_on"):
+        if st.button("Compare it", key="keep_compare_saved", icon=":material/scatter_plot:"):
+            _compare(reference)
+        st.button(
+            "Use it as a base", key="keep_base", on_click=_as_base, args=(reference, saving.name),
+            icon=":material/foundation:", help="Puts it into the field Base above, for a ladder of its own.",
+        )  # fmt: skip
+    st.caption(md_text(str(saving.folder(settings()))))
+
+
+def _ended(job: Job) -> None:
+    if job.state == "failed":
+        st.error(md_text(job.error), icon=":material/error:")
+    elif job.state == "cancelled":
+        st.info("Saving was stopped; nothing of the model was kept.", icon=":material/stop_circle:")
+
+
+def _compare(reference: str) -> None:
+    if "chosen" not in st.session_state:  # this page was the visit's first
+        put_choice(paper_study())
+    take_to_compare(reference)
+
+
+def _as_base(reference: str, name: str) -> None:
+    st.session_state["merge_base"] = reference
+    st.toast(f"The base is now {md_text(name)}.", icon=":material/foundation:")
+
+
+def _command(arm: Arm) -> None:
+    """Draw the command that writes the same model to a folder of the visitor's own choosing."""
+    if command := save_command(arm.model):
+        with st.expander("As a command", key="keep_command"):
+            st.code(command, language="bash", wrap_lines=True)
+            st.caption("Writes the same weights to the folder my-model, wherever it is run.")
+
+
+def save_command(spec: ModelSpec) -> str:
+    """Return the command that writes an adapted or merged model to the folder my-model, with its card."""
+    words = ["python", "-m", "numembed", "merge"]
+    match spec.weights:
+        case LoraWeights(base, adapter, scale):
+            words += ["fold", "--parts", _folder(adapter), "--base", _named(spec, base), "--scale", f"{scale:.6g}"]
+        case MergedWeights(method, parts, base, space, scope, weights, options):
+            words += [method, "--parts", *map(_folder, parts), "--base", _named(spec, base or origin_of(parts[0]))]
+            words += ["--space", space] if space else []
+            words += ["--flat"] if scope == "flat" else []
+            words += ["--weights", *(f"{one:.6g}" for one in weights)] if weights else []
+            for name, value in options:
+                words += [f"--{name}", f"{value:.6g}"] if name in _OPTIONS else []
+        case _:
+            return ""  # the base itself
+    return shlex.join([*words, "--out", "my-model"])
+
+
+def _folder(weights: Weights) -> str:
+    """Return where a part lies on this machine: of an adapted model its adapter, whose base is named beside it."""
+    part = weights.adapter if isinstance(weights, LoraWeights) else weights
+    known = known_folder(part, settings())
+    named = (str(getattr(part, field, "")) for field in ("path", "repo", "name"))
+    return str(known) if known is not None else next(filter(None, named), "")
+
+
+def _named(spec: ModelSpec, base: Weights) -> str:
+    return reference_of(replace(spec, weights=base))

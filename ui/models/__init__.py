@@ -1,0 +1,1 @@
+"""Models: the catalogue, a card a model, and models of one's own."""

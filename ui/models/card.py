@@ -1,0 +1,295 @@
+"""The card of one catalogue model: what is known, how it is loaded, how to ask for it, and what it gave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.core.errors import BadChoice, NumembedError
+from numembed.models.catalogue.entries import Row
+from numembed.models.catalogue.names import model, reference_of
+from numembed.models.encoders.checks import ModelCheck
+from numembed.models.spec import PRECISIONS, ModelSpec
+from numembed.paper.protocol import paper_study, published
+from numembed.studies.cost import BYTES, cost_of
+from numembed.studies.study import pinned_before, stored_result
+from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings, take_to_compare
+from ui.shared.frame import result_store, settings
+from ui.shared.study_choice import cached_study
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import about, md_text, size
+
+_OWN_TEXT = " own"  # no prompt's name: they hold no spaces
+_PRECISIONS = {"float32": "full (float32)", "int8": "8 bits a number (int8)", "binary": "1 bit a number (binary)"}
+_ATTENTION = {"bidirectional": "both directions", "causal": "one direction (causal)", "none": "none", "": "unknown"}
+_POOLING = {"mean": "mean of all tokens", "cls": "first token", "lasttoken": "last token", "": "unknown"}
+_YES = {True: "yes", False: "no", None: "unknown"}
+_SCORES = (
+    Column("On the paper's sequences"),
+    Column("Silhouette", "Higher is better.", "number", "With the families"),
+    Column("Davies–Bouldin", "Lower is better.", "number", "With the families"),
+    Column("Silhouette", "Higher is better.", "number", "With KMeans clusters"),
+    Column("Davies–Bouldin", "Lower is better.", "number", "With KMeans clusters"),
+)
+_MARKS = {True: "✓", False: "✗", None: "–"}
+
+
+def model_card(row: Row) -> None:
+    """Draw the card of a catalogue model, with the way to Compare."""
+    known = standings()[row.name]
+    with st.container(border=True, key="card"):
+        with st.container(gap="xsmall", key="card_head"):
+            st.subheader(md_text(row.name), anchor=False)
+            st.markdown(md_text(sentence_of(row), most=2000))
+            _badges(row, known.is_here, known.check)
+        if row.refused:
+            st.warning(md_text(f"{row.name} is not run here: {row.refused}."), icon=":material/block:")
+            chosen = None
+        else:
+            chosen = _asked_for(row)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            if chosen is not None:
+                _scores(row, chosen)
+                _cost(row, chosen)
+                _loaded(row)
+                _check(known.check)
+            if row.merge_note:
+                with st.expander("What its makers say about training and merging", key="merging"):
+                    st.markdown(md_text(row.merge_note, most=2000))
+            with st.expander("Where these facts come from", key="sources"):
+                _sources(row)
+        with right:
+            _facts(row)
+
+
+def sentence_of(row: Row) -> str:
+    """Return what a model is, in one sentence."""
+    millions = row.parameters_millions
+    many = (
+        f"{millions:,.{0 if millions >= 10 else 1}f} million" if millions < 1000 else f"{millions / 1000:.1f} billion"
+    )
+    by = f"Made by {row.repo.partition('/')[0]}." if row.repo else row.made_note
+    return f"{KINDS[row.family][1]} with {many} parameters. {by}"
+
+
+def recipe_of(row: Row) -> list[str]:
+    """Return in plain sentences what is done so that a model is loaded as its makers meant it."""
+    recipe, told = row.loading, []
+    if row.mirror:
+        told.append(f"Loaded from the converted copy {row.mirror}, with the same weights.")
+    if recipe.remote_code:
+        now = "The operator has allowed it here" if is_allowed(row) else "It is not allowed here so far"
+        code = recipe.remote_code.partition("@")[0]
+        told.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
+    if recipe.add_bos or recipe.add_eos:
+        both = "begin-of-text and end-of-text tokens are put there" if recipe.add_bos and recipe.add_eos else ""
+        put = both or "end-of-text token is put there"
+        told.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
+    if recipe.causal is not None:
+        told.append(f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading.")
+    if recipe.pooling:
+        told.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
+    if not recipe.pool_prompt:
+        told.append("The tokens of a prompt are left out of that mean.")
+    if recipe.normalize:
+        told.append("Vectors are brought to length 1, as the makers' program does it.")
+    if recipe.needs_parameter:
+        told.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
+    if row.readings:
+        told.append("Sources disagree on its attention; choose the reading above.")
+    return told or ["Loaded as its files say; nothing has to be mended."]
+
+
+def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:
+    with st.container(horizontal=True, gap="xsmall", key="badges"):
+        if is_here:
+            st.badge("is here already", color="green", icon=":material/download_done:")
+        if published(row.paper_name):
+            st.badge("in the paper", color="blue", icon=":material/article:")
+        if row.gated:
+            told = "Its owner decides who may download it. The operator's hub token must be admitted."
+            st.badge("by request", color="orange", icon=":material/lock:", help=told)
+        if not is_allowed(row):
+            st.badge("needs program code", color="orange", icon=":material/code:")
+        if not row.refused:
+            color = "gray" if check is None else "green" if check.ok else "red"
+            st.badge(f"check: {checked(check)}", color=color)  # type: ignore[arg-type]
+
+
+def _asked_for(row: Row) -> ModelSpec | None:
+    """Draw the options and the button; return the model with them, or None after saying what is wrong."""
+    try:
+        spec = _with_options(row)
+        reference = reference_of(spec)
+        model(reference)  # a prompt may be too long for a name
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return None
+    if spec.prompt:
+        st.caption(f"Stands before every sequence: “{md_text(spec.prompt)}”")
+    with st.container(horizontal=True, vertical_alignment="center", key="take"):
+        taken = st.button("Compare this model", type="primary", key="add", icon=":material/scatter_plot:")
+        st.code(reference, language=None, wrap_lines=True, width="content")
+    if taken:
+        take_to_compare(reference)
+    return spec
+
+
+def _with_options(row: Row) -> ModelSpec:
+    """Draw prompt, length, precision and attention; return the model with what was chosen."""
+    spec = spec_of(row)
+    places = st.columns(4 if row.readings else 3)
+    titles = {"": "none, as in the paper", **{name: name for name in row.prompts}, _OWN_TEXT: "a text of your own"}
+    name = places[0].selectbox(
+        "Prompt", list(titles), key=f"prompt-{row.name}", format_func=titles.__getitem__,
+        help="Text that is put before every sequence. Those with a name are the makers' own.",
+    )  # fmt: skip
+    own = st.text_input("Your prompt", key=f"own-{row.name}", max_chars=300) if name == _OWN_TEXT else ""
+    width = places[1].selectbox(
+        "Shorten vectors", ["", *map(str, row.matryoshka)], key=f"dim-{row.name}", accept_new_options=True,
+        format_func=lambda value: value or f"no, all {row.dimension:,} numbers",
+        help="Keep the first numbers only. " + _shortening(row) + " Choose one, or type a number.",
+    )  # fmt: skip
+    precision = places[2].selectbox(
+        "Precision", PRECISIONS, key=f"precision-{row.name}", format_func=_PRECISIONS.__getitem__,
+        help="Rounds the vectors before they are scored: what is lost when they are kept in less space.",
+    )  # fmt: skip
+    recipe = spec.loading
+    if row.readings:
+        reading = places[3].selectbox(
+            "Attention", row.readings, key=f"attention-{row.name}", format_func=_ATTENTION.__getitem__,
+            help="Sources disagree on which tokens each token sees. The makers' own words come first.",
+        )  # fmt: skip
+        recipe = replace(recipe, causal=reading == "causal") if reading != row.readings[0] else recipe
+    prompt = str(own or "") if name == _OWN_TEXT else row.prompts.get(str(name), "")
+    return replace(
+        spec, prompt=prompt, dimensions=_width(str(width or ""), row), precision=precision, loading=recipe
+    )  # fmt: skip
+
+
+def _shortening(row: Row) -> str:
+    if row.matryoshka:
+        return f"It was trained for {', '.join(map(str, row.matryoshka))}."
+    return f"It was trained for {row.matryoshka_note}." if row.matryoshka_note else "It was not trained for that."
+
+
+def _width(text: str, row: Row) -> int | None:
+    if not text:
+        return None
+    plain = text.replace(",", "").strip()
+    if not plain.isascii() or not plain.isdigit() or len(plain) > 6 or not 1 <= int(plain) <= row.dimension:
+        raise BadChoice(f"Vectors of {row.name} can keep 1 to {row.dimension:,} numbers, got {text[:40]!r}.")
+    return int(plain) if int(plain) < row.dimension else None
+
+
+def _facts(row: Row) -> None:
+    short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
+    facts = (
+        ("Repository", "repo", row.repo or "none: it is made by this program"),
+        *([("Loaded from", "mirror", f"{row.mirror}, its newest commit when it is first used")] if row.mirror else []),
+        ("Commit", "revision", _pin_of(row)),
+        ("Kind", "family", KINDS[row.family][0]),
+        ("Parameters", "parameters_millions", parameters(row.parameters_millions)),
+        ("Numbers in a vector", "dimension", f"{row.dimension:,}"),
+        ("Reads at most", "max_tokens", "no limit" if row.max_tokens is None else f"{row.max_tokens:,} tokens"),
+        ("Licence", "licence", row.licence or "unknown"),
+        ("Files only by request", "gated", _YES[row.gated]),
+        ("Files", "download_gb", f"{size(_file_bytes(row))} in {row.stored_dtype}"),
+        ("Loaded in", "dtype", row.dtype + (f", never {', '.join(row.unfit_dtypes)}" if row.unfit_dtypes else "")),
+        ("Architecture", "architecture", row.architecture or "unknown"),
+        ("Vector made from", "pooling", _POOLING[row.pooling]),
+        ("Each token sees", "attention", _ATTENTION[row.attention]),
+        ("Text ends with a token", "ends_with_eos", _YES[row.ends_with_eos]),
+        ("Vectors of length 1", "normalizes", _YES[row.normalizes]),
+        ("Trained to be shortened to", "matryoshka", short),
+        ("Its own prompts", "prompts", ", ".join(row.prompts) or "none known"),
+    )  # fmt: skip
+    mark = {True: " · not verified", False: ""}
+    rows = [[Cell(title), Cell(value + mark[_unsure(name, row)])] for title, name, value in facts]
+    table((Column("Fact", kind="line"), Column(row.name)), rows, key="facts", label=f"Facts about {row.name}")
+
+
+def _pin_of(row: Row) -> str:
+    if not row.repo:
+        return "none: the digest of its files stands for it"
+    return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
+
+
+def _file_bytes(row: Row) -> float:
+    return row.download_gb * 1e9 or row.parameters_millions * 1e6 * BYTES[row.stored_dtype]
+
+
+def _unsure(name: str, row: Row) -> bool:
+    return any(name == field or (name, field) == ("matryoshka", "matryoshka_note") for field in row.unsure)
+
+
+def _scores(row: Row, spec: ModelSpec) -> None:
+    """Draw the paper's four numbers beside our own of the same sequences."""
+    study = cached_study(json.dumps(paper_study().as_dict() | {"despite_checks": True}))
+    line = published(row.paper_name)
+    pairs = [(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")]
+    paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in pairs]
+    with result_store() as results:
+        found = stored_result(study, spec, results)
+    ours: Sequence[float | None] = [None] * 4
+    if found is not None:
+        ours = [found.score(*pair).value for pair in pairs]
+    failed = found is not None and found.check is not None and not found.check.ok
+    here = "⚠ here, check failed" if failed else "here" if found is not None else "not run here yet"
+    rows = [
+        [Cell("in the paper" if line else "not in the paper"), *(number(value, 4) for value in paper)],
+        [Cell(here), *(number(value, 4, note="Not run here yet.") for value in ours)],
+    ]
+    table(_SCORES, rows, key="scores_of", label="Scores on the paper's sequences, in the paper and here")
+
+
+def _cost(row: Row, spec: ModelSpec) -> None:
+    characters = _chosen_characters()
+    with result_store() as results:
+        pinned = pinned_before(spec, results) or spec
+        cost = cost_of(pinned, characters=characters, settings=settings(), results=results)
+    fetched = cost.download_bytes
+    told = [
+        "Nothing to download." if fetched == 0 else f"Downloads {size(fetched)} first." if fetched else "",
+        f"It is trained here at first use: {about(cost.training_seconds)}." if cost.training_seconds else "",
+        f"Takes about {size(cost.memory_bytes)} of memory"
+        + {None: ".", True: ", which this machine has.", False: ", which is more than this machine has."}[cost.fits]
+        if cost.memory_bytes
+        else "Its memory is unknown.",
+        f"The sequences chosen on Compare take {about(cost.seconds)}."
+        if cost.seconds is not None
+        else "How long it takes is unknown until a model has run here.",
+    ]
+    st.markdown("**Cost.** " + md_text(" ".join(filter(None, told))))
+
+
+def _chosen_characters() -> int:
+    """Return how long the texts of the visitor's choice are together; the paper's where it cannot be read."""
+    try:
+        study = cached_study(json.dumps(st.session_state["chosen"]))
+    except (KeyError, NumembedError):
+        study = cached_study(paper_study().to_json())
+    return sum(map(len, study.sequences.texts))
+
+
+def _loaded(row: Row) -> None:
+    st.markdown("**Loading.** " + md_text(" ".join(recipe_of(row))))
+
+
+def _check(check: ModelCheck | None) -> None:
+    if check is None:
+        st.markdown("**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it does "
+                    "what its makers say.")  # fmt: skip
+        return
+    with st.expander(f"Check: {checked(check)}", key="check", expanded=not check.ok):
+        st.markdown("\n".join(f"- {_MARKS[one.ok]} {md_text(one.sentence)}" for one in check.findings))
+
+
+def _sources(row: Row) -> None:
+    st.markdown("\n".join(f"- {md_text(source)}" for source in row.sources) or "unknown")
+    if row.unsure:
+        st.caption("What is marked “not verified” stands in no source that could be read; it was told by others.")

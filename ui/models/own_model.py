@@ -1,0 +1,205 @@
+"""A model of the visitor's own on the Models page: a folder, or an id on the model hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from numembed.core.errors import ModelUnavailable, NumembedError
+from numembed.core.settings import LIMITS
+from numembed.models.catalogue.names import facts_of, model, reference_of
+from numembed.models.encoders.tokens import max_tokens
+from numembed.models.hub import snapshots as hub
+from numembed.models.hub.card import prompts_in
+from numembed.models.hub.snapshots import HubCard
+from numembed.models.loading.loader import read_json
+from numembed.models.resolve import adapter_folder, folder_of
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
+from ui.models.catalogue import parameters, show_model, spec_of, take_to_compare
+from ui.shared.frame import settings
+from ui.shared.table import Cell, Column, table
+from ui.shared.text import md_text, size
+
+
+def own_model() -> None:
+    """Draw the field for a folder or an id, what is known about it, and the way to Compare."""
+    name = st.text_input(
+        "Folder or Hugging Face id", key="own_name", max_chars=LIMITS.reference_chars, persist_state="session",
+        placeholder="~/models/mine, or owner/name", icon=":material/deployed_code:",
+        help="A folder starts with / or ~. An id is owner/name, with @ and a commit where one is meant.",
+    )  # fmt: skip
+    if not name or not name.strip():
+        st.caption("Nothing is downloaded before you have seen what it is.")
+        return
+    try:
+        spec = model(name)
+        _preview(spec)
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+
+
+def _preview(spec: ModelSpec) -> None:
+    facts = facts_of(spec)
+    if facts is not None and spec.weights == spec_of(facts).weights:
+        st.info(md_text(f"This is {facts.name} of the catalogue."), icon=":material/info:")
+        st.button("Show its card", key="show_card", on_click=show_model, args=(facts.name,))
+        return
+    match spec.weights:
+        case LocalWeights():
+            _folder(spec)
+        case HubWeights(repo, revision):
+            _hub_card(spec, repo, revision)
+        case LoraWeights():
+            _adapted(spec, spec.weights)
+        case _:
+            st.caption(md_text(f"{spec.name} needs no files on this machine."))
+            _take(spec)
+
+
+def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
+    """Tell what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
+    if isinstance(weights.base, LocalWeights):
+        folder_of(replace(spec, weights=weights.base), settings())
+    if isinstance(weights.adapter, LocalWeights):
+        adapter_folder(weights.adapter, settings())
+    fetched = isinstance(weights.base, HubWeights) or isinstance(weights.adapter, HubWeights)
+    where = "What is not on this machine yet is fetched from the model hub when it is run." if fetched else ""
+    with st.container(border=True, key="own_card"):
+        st.markdown(f"**{md_text(spec.name)}**")
+        times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
+        told = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
+        st.caption(md_text(told))
+        _take(spec)
+
+
+def _folder(spec: ModelSpec) -> None:
+    try:
+        folder = folder_of(spec, settings())
+    except OSError as error:
+        raise ModelUnavailable(f"The folder of {spec.name!r} cannot be read ({error.strerror}).") from None
+    with st.container(border=True, key="own_card"):
+        st.markdown(f"**{md_text(spec.name)}**")
+        _facts_table(spec, _folder_facts(folder))
+        _take(_prompted(spec, prompts_in(read_json(folder / "config_sentence_transformers.json"))))
+
+
+def _folder_facts(folder: Path) -> list[tuple[str, str]]:
+    config = _config(folder)
+    kept = {file for pattern in hub.KEPT for file in folder.rglob(pattern) if file.is_file()}
+    limit, width = max_tokens(folder), _dimension(folder, config)
+    return [
+        ("Architecture", _word(config.get("architectures")) or "unknown"),
+        ("Numbers in a vector", f"{width:,}" if width else "unknown"),
+        ("Reads at most", f"{limit:,} tokens" if limit else "unknown"),
+        ("Files", size(sum(os.path.getsize(file) for file in kept))),
+    ]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
+
+
+def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
+    """Return what the last module says that says anything, else the model's own width."""
+    told = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
+    fields = ("out_features", "word_embedding_dimension", "embedding_dimension")
+    found = [part.get(field) for part in told for field in fields]
+    found += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
+    return next((value for value in found if type(value) is int and value > 0), None)
+
+
+def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
+    seen: dict[tuple[str, str], HubCard] = st.session_state.setdefault("looked_up", {})
+    if (repo, revision) not in seen:
+        st.caption(md_text(f"{repo} is looked up on the model hub; a few small files are read, no weights."))
+        if not st.button("Look it up", key="look_up", icon=":material/search:"):
+            return
+        with st.spinner("Asking the model hub …"):
+            seen[repo, revision] = hub.card(repo, settings(), revision)
+        st.rerun()
+    card = seen[repo, revision]
+    with st.container(border=True, key="own_card"):
+        st.markdown(f"**{md_text(spec.name)}**")
+        _facts_table(spec, _hub_facts(card))
+        refused = refusal_of(card)
+        if refused:
+            st.error(md_text(f"It would be refused: {refused}"), icon=":material/block:")
+        for warning in warnings_of(card):
+            st.warning(md_text(warning), icon=":material/warning:")
+        _take(_prompted(spec, card.prompts), refused=bool(refused))
+
+
+def refusal_of(card: HubCard) -> str:
+    """Return why a model of the hub would not be run, or ""."""
+    if card.is_adapter:
+        return (
+            "it is a LoRA adapter, a small change to a model and not a model. Type the name of that model instead, and "
+            f"after it adapter={card.repo}."
+        )
+    if not card.has_safe_weights:
+        return (
+            "it holds no weights in the safetensors format. Other formats can run programs while they load. "
+            "Choose a copy that has been saved with safe serialization."
+        )
+    return ""
+
+
+def warnings_of(card: HubCard) -> list[str]:
+    """Return what may keep a model of the hub from running."""
+    told = []
+    if card.needs_code:
+        told.append(
+            "It asks to run program code of its own, which is not done here. Where the libraries know its design, it "
+            "is loaded without that code; otherwise it is refused."
+        )
+    if card.gated:
+        told.append(
+            "Its owner decides who may download it. It can be fetched only where the operator's hub token was admitted."
+        )
+    return told
+
+
+def _hub_facts(card: HubCard) -> list[tuple[str, str]]:
+    return [
+        ("Commit", card.revision[:12]),
+        ("Licence", card.licence or "unknown"),
+        ("Files only by request", "yes" if card.gated else "no"),
+        ("Download", size(card.download_bytes)),
+        ("Parameters", parameters(card.parameters / 1e6) if card.parameters else "unknown"),
+        ("Architecture", card.architecture or "unknown"),
+        ("Numbers in a vector", f"{card.dimension:,}" if card.dimension else "unknown"),
+        ("Reads at most", f"{card.max_tokens:,} tokens" if card.max_tokens else "unknown"),
+        ("Made for", card.library or "unknown"),
+    ]
+
+
+def _facts_table(spec: ModelSpec, facts: Sequence[tuple[str, str]]) -> None:
+    rows = [[Cell(title), Cell(value[:200])] for title, value in facts]
+    table((Column("Fact", kind="line"), Column("Value")), rows, key="own_facts", label=f"Facts about {spec.name}")
+
+
+def _prompted(spec: ModelSpec, prompts: Mapping[str, str]) -> ModelSpec:
+    """Draw the menu of the model's own prompts where it has any; return the model with the chosen one."""
+    if not prompts or spec.prompt:
+        return spec
+    name = st.selectbox(
+        "Prompt", ["", *prompts], key=f"own_prompt-{spec.name}",
+        format_func=lambda name: f"{name}: “{prompts[name]}”".replace("\n", "⏎") if name else "none, as in the paper",
+        help="Text that is put before every sequence. These stand in the model's own files.",
+    )  # fmt: skip
+    return replace(spec, prompt=prompts.get(str(name or ""), ""))
+
+
+def _take(spec: ModelSpec, *, refused: bool = False) -> None:
+    if st.button("Compare this model", key="add_own", disabled=refused, icon=":material/scatter_plot:"):
+        take_to_compare(reference_of(spec))
+
+
+def _word(value: Any) -> str:
+    first = value[0] if isinstance(value, list) and value else ""
+    return first[:100] if isinstance(first, str) else ""

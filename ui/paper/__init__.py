@@ -1,0 +1,1 @@
+"""Paper: its figures, its numbers and its claims."""

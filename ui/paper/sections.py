@@ -1,0 +1,299 @@
+"""The parts of the Paper page: each a question, a picture, an answer, and how it is computed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from numembed.analysis.inference.estimates import plain
+from numembed.export import PLOTLY_CONFIG
+from numembed.figures.paper import STYLES, Metric, score_figure, size_figure, standing_figure
+from numembed.models.catalogue.names import CATALOGUE
+from numembed.paper.claims import CLAIMS, Claim, judged
+from numembed.paper.comparison import (
+    CHANCE,
+    KINDS,
+    baseline_levels,
+    facts_of_line,
+    figure_number,
+    own_line,
+    own_results,
+    size_of,
+)
+from numembed.paper.protocol import TABLE_1, TABLE_2, PublishedScore, paper_study, published
+from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
+from numembed.studies.results import ModelResult
+from ui.models.card import recipe_of
+from ui.paper.text import agreement, how_judged, redrawn_here
+from ui.shared.frame import result_store, theme
+from ui.shared.study_choice import put_choice
+from ui.shared.table import Cell, Column, number, table
+from ui.shared.text import md_text, plural
+
+_HOW = "How this is computed"
+_BADGES = {
+    HOLDS: ("green", ":material/check_circle:"), FAILS: ("red", ":material/cancel:"),
+    OPEN: ("gray", ":material/help:"), FEW: ("gray", ":material/hourglass_empty:"),
+}  # fmt: skip
+_VERSIONS = ("torch", "transformers", "sentence-transformers", "scikit-learn")
+_FAMILY, _KMEANS = "With the families", "With KMeans clusters"
+_TABLE_2 = (
+    Column("Model", "As the paper calls it."),
+    Column("Kind", "As far as the makers' reports say.", "line"),
+    Column("Million parameters", kind="number", digits=0),
+    Column("Silhouette", "Higher is better.", "number", _FAMILY, 4, "high"),
+    Column("Davies–Bouldin", "Lower is better.", "number", _FAMILY, 4, "low"),
+    Column("Silhouette", "Higher is better.", "number", _KMEANS, 4, "high"),
+    Column("Davies–Bouldin", "Lower is better.", "number", _KMEANS, 4, "low"),
+)
+_TABLE_1 = (Column("Model"), Column("Architecture", kind="wide"), Column("How a text becomes one vector", kind="wide"))
+_OURS = (
+    Column("Model"),
+    Column("Here", "Our run.", "number", "Silhouette with the families", 3),
+    Column("Paper", "Its Table 2.", "number", "Silhouette with the families", 3),
+    Column("Difference", "Ours less the paper's.", "number", "Silhouette with the families", 3),
+    Column("Our interval", "Where 95% of other choices of windows score.", "line", "Silhouette with the families"),
+    Column("p", "How often shuffled families score at least as high.", "number", "Silhouette with the families", 3),
+    Column("Here", "Our run.", "number", "Davies–Bouldin with the families", 3),
+    Column("Paper", "Its Table 2.", "number", "Davies–Bouldin with the families", 3),
+)
+
+
+def found_here() -> tuple[ModelResult, ...]:
+    """Return what was run here on the paper's sequences."""
+    with result_store() as results:
+        return own_results(results)
+
+
+def findings() -> None:
+    """Draw what the paper found: its two figures, redrawn, and its tables."""
+    st.subheader("What did the paper find?", anchor=False)
+    floor, look = baseline_levels()[0], theme()
+    figures: tuple[tuple[Metric, str], ...] = (
+        ("silhouette", "Figure 1: silhouette"),
+        ("davies_bouldin", "Figure 2: Davies–Bouldin"),
+    )
+    _legend(kmeans=True)
+    for place, (metric, title) in zip(st.columns(2, gap="medium"), figures, strict=True):
+        figure = _drawn((metric, look), partial(score_figure, TABLE_2, metric, floor=floor, theme=look))
+        with place:
+            st.markdown(f"**{title} of all models**")
+            _chart(f"figure {metric}", figure, _figure_alt(title, metric))
+    best = max(TABLE_2, key=lambda line: line.silhouette_families)
+    st.markdown(
+        f"**{md_text(best.model)} keeps the families apart best, with a silhouette of "
+        f"{plain(best.silhouette_families)}; a mere count of last digits reaches {plain(floor.silhouette)}, and chance "
+        f"is not 0 but {plain(CHANCE.silhouette)} where it was measured.**"
+    )
+    with st.expander(_HOW, key="how_found"):
+        _how_found()
+    with st.expander("Table 2: every number", key="table_2"):
+        table(_TABLE_2, [_table_2_row(line) for line in TABLE_2], key="published", label="Table 2 of the paper")
+    with st.expander("Table 1: the models as the paper describes them", key="table_1"):
+        rows = [
+            [Cell(line.model, line.model.casefold()), Cell(line.architecture), Cell(line.pooling)] for line in TABLE_1
+        ]
+        table(_TABLE_1, rows, key="architectures", label="Table 1 of the paper")
+        st.caption("Where a maker's own report says otherwise, the model's card on the Models page tells it.")
+
+
+def our_runs(own: Sequence[ModelResult]) -> None:
+    """Draw what was run here beside the paper's numbers, or where to run it."""
+    st.subheader("Do our runs agree?", anchor=False)
+    lines = [own_line(result) for result in own]
+    shared = [(result, line) for result, line in zip(own, lines, strict=True) if published(line.model) is not None]
+    if not lines:
+        st.markdown(f"None of the paper's {len(TABLE_2)} models has been run here on its sequences so far.")
+        _links()
+        return
+    look, floor = theme(), baseline_levels()[0]
+    figure = _drawn((*lines, look), lambda: standing_figure(TABLE_2, lines, floor=floor, theme=look))
+    told = ", ".join(f"{line.model} {plain(line.silhouette_families)}" for line in lines)
+    st.html('<div style="font-size:.875rem">● in the paper &emsp; ★ run here</div>')
+    _chart("standing", figure, f"Silhouettes of the paper's 14 models, and those that were run here: {told}.")
+    st.markdown(f"**{md_text(agreement(lines, shared))}**")
+    if not shared:
+        _links()
+    with st.expander("The numbers, ours and the paper's", key="ours"):
+        rows = [_our_row(result, line) for result, line in zip(own, lines, strict=True)]
+        table(_OURS, rows, key="agreement", label="Our scores beside the paper's")
+    with st.expander(_HOW, key="how_ours"):
+        _why_different(own, [line for _, line in shared])
+
+
+def claim_cards(own: Sequence[ModelResult]) -> None:
+    """Draw the claims, each with its verdict on Table 2 and on what was run here."""
+    st.subheader("Do its claims hold?", anchor=False)
+    floor, look = baseline_levels()[0], theme()
+    figure = _drawn(("size", look), lambda: size_figure(TABLE_2, floor=floor, theme=look))
+    told = ", ".join(f"{line.model} {plain(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
+    alt = f"Silhouette by family against parameters, from the smallest model to the largest: {told}."
+    _legend()
+    _chart("sizes", figure, alt)
+    found, ours = judged(TABLE_2), judged([own_line(result) for result in own])
+    words = [verdict.word for verdict in found]
+    tested = sum(verdict.word != FEW for verdict in ours)
+    here = (
+        f"With the {plural(len(own), 'model')} run here, {plural(tested, 'claim')} can be tested too." if tested else ""
+    )
+    st.markdown(
+        f"**Of {len(CLAIMS)} claims, {words.count(HOLDS)} hold, {words.count(FAILS)} do not, and {words.count(OPEN)} "
+        f"cannot be told from the paper's own numbers.** {here}"
+    )
+    cards = list(zip(CLAIMS, found, ours, strict=True))
+    for first in range(0, len(cards), 2):
+        for place, card in zip(st.columns(2), cards[first : first + 2], strict=False):
+            with place:
+                _card(*card)
+
+
+def maps(own: Sequence[ModelResult]) -> None:
+    """Draw the way to the maps of the paper's models that were run here."""
+    st.subheader("Where are its maps?", anchor=False)
+    names = {own_line(result).model: result.model.name for result in own}
+    missing = [line for line in TABLE_2 if line.model not in names]
+    with st.container(horizontal=True, key="figures"):
+        for line in TABLE_2:
+            if line.model in names and st.button(
+                f"Figure {figure_number(line)}: {md_text(line.model)}", key=f"map {line.model}",
+                icon=":material/scatter_plot:", help="Show its map on Compare.",
+            ):  # fmt: skip
+                put_choice(paper_study(names[line.model]))
+                st.switch_page("pages/compare.py")
+    drawn = len(TABLE_2) - len(missing)
+    told = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
+    rest = f" Still to be run: {md_text(', '.join(line.model for line in missing))}." if missing else ""
+    st.markdown(f"**{told}**{rest}")
+    with st.expander(_HOW, key="how_maps"):
+        st.markdown(
+            "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4); Compare draws the same, "
+            "beside PCA and UMAP. A map bends distances: the scores are computed from the vectors, never from the map."
+        )
+
+
+def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
+    color, icon = _BADGES[found.word]
+    with st.container(border=True, height="stretch", gap="small", key=f"claim-{claim.name}"):
+        st.badge(found.word, color=color, icon=icon)  # type: ignore[arg-type]
+        st.markdown(f"**{claim.question}**")
+        st.caption(
+            f"“{md_text(claim.quotation)}” ({claim.section if claim.section[0] == 'A' else '§ ' + claim.section})"
+        )
+        st.markdown(md_text(found.sentence))
+        if found.detail:
+            st.caption(md_text(found.detail))
+        if ours.word != FEW:
+            st.markdown(f"**On the runs here: {ours.word}.** {md_text(ours.sentence)}")
+        with st.expander(_HOW, key=f"how-{claim.name}", type="compact"):
+            st.markdown(f"{claim.test} {claim.computed}")
+            if ours.word == FEW:
+                st.caption(f"On the runs here: {FEW}. {md_text(ours.sentence)}")
+
+
+def _figure_alt(title: str, metric: str) -> str:
+    told = ", ".join(
+        f"{line.model} {plain(getattr(line, f'{metric}_families'))} by family and "
+        f"{plain(getattr(line, f'{metric}_kmeans'))} by KMeans"
+        for line in TABLE_2
+    )  # fmt: skip
+    return f"{title} of the paper's 14 models: {told}."
+
+
+def _how_found() -> None:
+    levels = ", ".join(f"{level.name.lower()} {plain(level.silhouette)}" for level in baseline_levels())
+    low, high = CHANCE.silhouette_band
+    st.markdown(
+        "Drawn from the paper's Table 2: the **silhouette** says how much closer a sequence lies to its own group than "
+        "to the nearest other (Rousseeuw 1987), the **Davies–Bouldin index** how wide groups are beside the gaps "
+        "between them (Davies and Bouldin 1979). Filled marks are by family, open ones by the groups of KMeans."
+    )
+    st.markdown(
+        "The dotted line is the best trivial baseline, computed here on the paper's 24 sequences; silhouettes of all: "
+        f"{levels}. The grey band is where shuffled families fall in 95 of 100 cases: {plain(low)} to {plain(high)}, "
+        f"measured with {CHANCE.name}. Every model has a band of its own."
+    )
+
+
+def _table_2_row(line: PublishedScore) -> list[Cell]:
+    facts = facts_of_line(line)
+    values = (
+        line.silhouette_families,
+        line.davies_bouldin_families,
+        line.silhouette_kmeans,
+        line.davies_bouldin_kmeans,
+    )
+    return [
+        Cell(line.model, line.model.casefold()), Cell(KINDS[facts.family] if facts else "unknown"),
+        Cell(f"{size_of(line):,.0f}", size_of(line)), *(number(value, 4) for value in values),
+    ]  # fmt: skip
+
+
+def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
+    printed, score = published(line.model), result.score("silhouette", "families")
+    theirs = printed.silhouette_families if printed else None
+    none = "The paper does not have this model."
+    away = number(None, note=none)
+    if theirs is not None:
+        away = Cell(f"{score.value - theirs:+.3f}".replace("-", "−"), score.value - theirs)
+    return [
+        Cell(line.model, line.model.casefold()), number(score.value, 3), number(theirs, 3, note=none),
+        away, _interval(result, theirs), number(score.p, 3),
+        number(line.davies_bouldin_families, 3),
+        number(printed.davies_bouldin_families if printed else None, 3, note=none),
+    ]  # fmt: skip
+
+
+def _interval(result: ModelResult, theirs: float | None) -> Cell:
+    """Return where other windows would score here, and whether the paper's value lies in it."""
+    redrawn = redrawn_here(result)
+    if redrawn is None:
+        return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")
+    low, high = redrawn
+    where = "" if theirs is None else f", the paper's is {'inside' if low <= theirs <= high else 'outside'}"
+    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−") + where, (low + high) / 2)
+
+
+def _links() -> None:
+    with st.container(horizontal=True, key="run_them"):
+        st.page_link("pages/models.py", label="Choose one on Models", icon=":material/deployed_code:")
+        st.page_link("pages/compare.py", label="Run it on Compare", icon=":material/scatter_plot:")
+
+
+def _why_different(own: Sequence[ModelResult], shared: Sequence[PublishedScore]) -> None:
+    st.markdown(
+        "Our numbers come from the store: the same 24 sequences, six families with four windows of 50 terms, Euclidean "
+        "distance, KMeans with 10 restarts. An interval says where 95% of other choices of windows score. "
+        f"{how_judged(own)} The paper does not say which terms its windows hold, nor name a prompt or a version."
+    )
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)
+    st.markdown(f"Libraries here now: {md_text(versions)}. The paper names Google Colab and no versions.")
+    for line in shared:
+        if (row := facts_of_line(line)) is not None:
+            st.markdown(f"**{md_text(row.name)}.** {md_text(' '.join(recipe_of(CATALOGUE[row.name])))}")
+
+
+def _legend(*, kmeans: bool = False) -> None:
+    """Draw what the marks of the charts below mean, once for all of them and on as many lines as they need."""
+    known = {facts.family for line in TABLE_2 if (facts := facts_of_line(line)) is not None}
+    shown = [(STYLES[kind], title) for kind, title in KINDS.items() if kind in known]
+    marks = [f'<span style="color:{color}">{glyph}</span> {title}' for (color, _, glyph), title in shown]
+    marks += ["● filled: by family", "○ open: by KMeans"] if kmeans else []
+    told = "".join(f"<span>{mark}</span>" for mark in marks)
+    st.html(f'<div style="font-size:.875rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem">{told}</div>')
+
+
+def _chart(key: str, figure: Any, alt: str) -> None:
+    st.plotly_chart(figure, theme=None, key=key, config=_CONFIG, alt=alt)
+
+
+_CONFIG = PLOTLY_CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "numembed-paper"}}
+
+
+@st.cache_resource(show_spinner=False, max_entries=40)
+def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
+    """Return a figure, made once for all visitors who see the same."""
+    return _draw()

@@ -1,0 +1,1 @@
+"""Robustness: what changes do to the score of one model."""

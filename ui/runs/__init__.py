@@ -1,0 +1,1 @@
+"""Runs: earlier and waiting runs, and the stored vectors."""

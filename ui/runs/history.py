@@ -1,0 +1,183 @@
+"""The parts of the Runs page: what was asked for, and what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.runs.jobs import LADDER, STUDY, Job
+from numembed.storage.vectors import StoredModel
+from numembed.studies.study import Study
+from ui.shared.frame import job_table, vector_store
+from ui.shared.run_progress import start, stop
+from ui.shared.run_titles import ASKED, title_of
+from ui.shared.study_choice import put_choice
+from ui.shared.table import Cell, Column, number, selected_rows, table
+from ui.shared.text import duration, md_text, moment, plural, size
+
+if TYPE_CHECKING:
+    from numembed.merge_experiment.experiment import Ladder
+
+_STATES = {
+    "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",
+}  # fmt: skip
+_RUNS = (
+    Column("Asked for", kind="wide"),
+    Column("When", kind="line"),
+    Column("State"),
+    Column("Took", kind="number"),
+    Column("By"),
+    Column("What went wrong", kind="wide"),
+)
+_ALL = ""  # no model's name
+_STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kind="number"))
+
+
+def run_list() -> None:
+    """Draw all runs, newest first; a selected one can be opened, asked for again, stopped or forgotten."""
+    with job_table() as jobs:
+        listed = jobs.recent()
+    if not listed:
+        st.info("Nothing was asked for yet. Press Run on the Compare page.", icon=":material/info:")
+        return
+    ids = [job.id for job in listed]
+    chosen = st.session_state.get("run_chosen", "")
+    failed = any(job.error for job in listed)
+    table(
+        _RUNS if failed else _RUNS[:-1], [_row(job)[: None if failed else -1] for job in listed], key="runs",
+        label="Runs, newest first", height=420, selected=[ids.index(chosen)] if chosen in ids else [],
+        on_select=lambda: _remember(ids),
+    )  # fmt: skip
+    if chosen in ids:
+        _actions(listed[ids.index(chosen)])
+    else:
+        st.caption("Click a run to open it, ask for it again, stop it or forget it.")
+
+
+def live_run_list() -> None:
+    """Draw the runs while one is active; then the whole page once more, without a clock."""
+    if not any_active():
+        st.rerun()
+    run_list()
+
+
+def any_active() -> bool:
+    """Return True while a run waits or works."""
+    with job_table() as jobs:
+        return any(job.active for job in jobs.recent(20))
+
+
+def stored_vectors() -> None:
+    """Draw what the store holds, and a way to delete it that asks twice."""
+    with vector_store() as vectors:
+        models, total = vectors.models(), vectors.size_bytes()
+    named: dict[str, list[StoredModel]] = {}
+    for model in models:  # a ladder's models have their base's name
+        named.setdefault(model.name, []).append(model)
+    held = plural(sum(model.vectors for model in models), "vector")
+    st.markdown(f"{held} of {plural(len(named), 'model')} take {size(total)} on this machine. "
+                "They save computing the same text twice; deleting them loses nothing but time.")  # fmt: skip
+    if not models:
+        return
+    titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
+    rows = [[Cell(titles[name]), *_held(alike)] for name, alike in named.items()]
+    table(_STORED, rows, key="stored", label="Stored vectors of each model")
+    with st.popover("Delete vectors", icon=":material/delete:"):
+        choices = [*named, _ALL]
+        chosen = st.selectbox(
+            "Whose vectors?", choices, format_func=lambda name: titles.get(name, "All models"), key="delete_which"
+        )
+        st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
+        keys = [None] if chosen == _ALL else [model.key for model in named[chosen]]
+        st.button(
+            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}", on_click=_delete_vectors,
+            args=(keys,), key="delete_now",
+        )  # fmt: skip
+
+
+def _stored_title(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}, in {count} variants"  # other prompts, say, or merges made of it
+
+
+def _held(models: Sequence[StoredModel]) -> list[Cell]:
+    total = sum(model.size_bytes for model in models)
+    return [number(sum(model.vectors for model in models), 0), Cell(size(total), total)]
+
+
+def _row(job: Job) -> list[Cell]:
+    return [
+        Cell(title_of(job)),
+        Cell(moment(job.asked_at), job.asked_at),
+        Cell(_STATES[job.state]),
+        Cell(duration(job.seconds), job.seconds),
+        Cell(job.asked_by),
+        Cell(job.error),
+    ]
+
+
+def _actions(job: Job) -> None:
+    try:
+        study = job.study if job.kind == STUDY else None
+        ladder = job.ladder if job.kind == LADDER else None
+    except NumembedError as error:
+        st.warning(md_text(f"This run cannot be opened: {error}"))
+        study = ladder = None
+    with st.container(horizontal=True):
+        if study is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
+            _to_its_page(study)
+        if ladder is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
+            _to_merge(ladder)
+        if job.active:
+            st.button("Stop", key="stop", on_click=stop, args=(job.id,), icon=":material/stop_circle:")
+        else:
+            if study is not None:
+                st.button("Run again", key="again", on_click=_again, args=(study,), icon=":material/replay:")
+            st.button("Forget this run", key="forget", on_click=_forget, args=(job.id,), icon=":material/delete:",
+                      help="Takes it off this list. What it has computed or saved stays.")  # fmt: skip
+
+
+def _to_its_page(study: Study) -> None:
+    """Make the study the visitor's choice and show what was found: on Compare, or where the further question is."""
+    put_choice(replace(study, examine=(), designs=0, query=""))
+    if not study.examine:
+        st.switch_page("pages/compare.py")
+    st.session_state["explained"] = study.models[0].name
+    st.switch_page(ASKED[study.examine[0]][1])
+
+
+def _to_merge(ladder: Ladder) -> None:
+    from ui.merge.choice import open_ladder
+
+    if open_ladder(ladder):
+        st.switch_page("pages/merge.py")
+    st.warning(
+        "This ladder was asked for on the command line, with choices that the Merge page does not offer, such as fewer "
+        "paths. What it found is in the files that the command wrote.",
+        icon=":material/info:",
+    )
+
+
+def _again(study: Study) -> None:
+    st.session_state["run_chosen"] = ""
+    start(study)
+
+
+def _forget(job_id: str) -> None:
+    st.session_state["run_chosen"] = ""
+    with job_table() as jobs:
+        jobs.delete(job_id)
+
+
+def _delete_vectors(keys: Sequence[str | None]) -> None:
+    with vector_store() as vectors:
+        for key in keys:
+            vectors.delete(key)
+
+
+def _remember(ids: list[str]) -> None:
+    rows = selected_rows("runs")
+    st.session_state["run_chosen"] = ids[rows[-1]] if rows else ""

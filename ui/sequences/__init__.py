@@ -1,0 +1,1 @@
+"""Sequences: the families, and what gives them away."""

@@ -1,0 +1,86 @@
+"""Whether sequences give their families away: shared numbers, magnitude, length and tokens."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from numembed.export import PLOTLY_CONFIG, rows_csv
+from numembed.figures.leakage import clue_figure, shared_figure
+from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Leakage, leakage, rows_of
+from numembed.sequences.matching import MATCHINGS, matching_sentence
+from numembed.studies.study import Study
+from ui.sequences.families import token_counts
+from ui.shared.frame import theme
+from ui.shared.study_choice import cached_study
+from ui.shared.text import md_text
+
+_METHOD = (
+    "Counted are distinct numbers in the texts that the models read; shares are of the family with fewer of them. "
+    "To see how far a single number such as the text length tells the families, each sequence is given the family of "
+    "the sequence of another window that is nearest in that number; equal distances count in part. p is the share of "
+    "999 shuffles of the families within each window (fewer for many sequences) that name at least as many."
+)
+
+
+def give_away(study: Study) -> None:
+    """Draw what the sequences of ``study`` give away, and what each option that makes them fairer would mean."""
+    st.subheader("Do the sequences give the families away?", anchor=False)
+    if study.matched:
+        st.caption(md_text(matching_sentence(study.matched)))
+    if len(study.sequences) > MOST_ROWS:
+        st.info(f"Up to {MOST_ROWS:,} sequences are compared with each other; here are {len(study.sequences):,}.")
+        return
+    found = _leakage(study.to_json())
+    shared, clues = st.columns([3, 2], gap="medium")
+    with shared:
+        _shared(found)
+    with clues:
+        _told(found)
+    _strips(study, found)
+    with st.expander("How this is computed, and what can be made equal", key="leakage_more"):
+        st.markdown(_METHOD)
+        st.download_button(
+            "All numbers (CSV)", rows_csv(rows_of(found, study.sequences)), "numembed-leakage.csv", "text/csv",
+            key="save leakage", on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
+        for entry in MATCHINGS:
+            st.markdown(f"**{entry.title}.** {entry.summary} {entry.facts['meaning']}")
+
+
+def _shared(found: Leakage) -> None:
+    told = " ".join(found.sentences)
+    st.markdown(f"**Shared numbers.** {md_text(told)}")
+    if found.shared.sum() > found.shared.trace():
+        st.plotly_chart(
+            shared_figure(found, theme=theme()), theme=None, key="shared", config=PLOTLY_CONFIG,
+            alt=f"Numbers that each two families share. {told}",
+        )  # fmt: skip
+
+
+def _told(found: Leakage) -> None:
+    for clue in (clue for clue in found.clues if clue.tried):
+        st.markdown(md_text(clue.sentence))
+    if not any(clue.tried for clue in found.clues):
+        st.markdown("What magnitude and length give away can be told of two or more sequences of two or more families.")
+
+
+def _strips(study: Study, found: Leakage) -> None:
+    with st.expander("Magnitude, length and tokens of each family", key="clues", on_change="rerun") as folded:
+        if not folded.open:
+            return
+        for place, clue in zip(st.columns(len(found.clues)), found.clues, strict=True):
+            with place:
+                st.markdown(f"**{clue.title}**")
+                if clue.tried:
+                    st.caption(f"The ranges of two families overlap by {clue.overlap:.0%} on average.")
+                st.plotly_chart(
+                    clue_figure(clue, study.sequences, theme=theme()), theme=None, key=f"clue {clue.name}",
+                    config=PLOTLY_CONFIG, alt=f"{clue.title} of the sequences of each family. {clue.sentence}",
+                )  # fmt: skip
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _leakage(study_json: str) -> Leakage:
+    study = cached_study(study_json)
+    few = sum(map(len, study.sequences.texts)) <= COUNTED_CHARS
+    return leakage(study.sequences, token_counts=token_counts(study_json, MOST_ROWS) if few else None, seed=study.seed)

@@ -1,0 +1,98 @@
+"""What every page about one model stands on: which model, what was found about it, and the button that asks for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.examinations.clusters.compute import LARGEST
+from numembed.studies.cost import cost_of
+from numembed.studies.results import ModelResult
+from numembed.studies.study import Study, stored_examination, stored_results
+from ui.shared.frame import result_store, settings
+from ui.shared.run_progress import start, watch
+from ui.shared.study_choice import chosen_study, seed_choice
+from ui.shared.text import about, md_text, plural
+
+
+def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
+    """Draw the choice among the models of Compare that have results; return the study and the model's result."""
+    seed_choice(page)
+    try:
+        study = chosen_study()
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return None, None
+    with result_store() as store:
+        results = {found.model.name: found for found in stored_results(study, store) if found is not None}
+    if not results:
+        st.info("Nothing of the present choice was run yet. Press Run on the Compare page.", icon=":material/info:")
+        st.page_link("pages/compare.py", label="To Compare", icon=":material/scatter_plot:")
+        return None, None
+    name = st.selectbox("Model", list(results), key="explained", persist_state="session")
+    if len(study.sequences) > LARGEST:
+        st.info(f"Up to {LARGEST:,} sequences are looked at one by one here; Compare has {len(study.sequences):,}.")
+        return None, None
+    tell_failed(results[str(name)])
+    return study, results[str(name)]
+
+
+def tell_failed(result: ModelResult) -> None:
+    """Warn above everything that is drawn of a model which ran although its check had failed."""
+    if result.check is not None and not result.check.ok:
+        st.warning(
+            md_text(f"{result.model.name} did not pass its check, so nothing below may be what its makers mean. ")
+            + md_text(result.check.sentence),
+            icon=":material/warning:",
+        )
+
+
+def examined(
+    study: Study,
+    result: ModelResult,
+    name: str,
+    *,
+    button: str,
+    told: str,
+    texts: int = 0,
+    designs: int = 0,
+    query: str = "",
+) -> dict[str, Any] | None:
+    """Return what an examination found about one model; where it was not asked yet, draw the button that asks.
+
+    ``told`` says in one sentence what the click does; ``texts`` is how many texts it may have to encode at most.
+    """
+    asked = replace(study, models=(result.model,), examine=(name,), designs=designs, query=query)
+    with result_store() as store:
+        found = stored_examination(asked, result.model, name, store)
+    if found is not None:
+        return found
+    job = watch(asked)
+    if job is None or not job.active:
+        st.button(button, key=f"ask {name}", type="primary", icon=":material/search:", on_click=start, args=(asked,))
+        st.caption(told + _cost(asked, result, texts))
+    return None
+
+
+def _cost(study: Study, result: ModelResult, texts: int) -> str:
+    """Return how many texts are to be encoded at most and about how long that takes, as far as anybody knows."""
+    if not texts or result.model.is_baseline:
+        return ""
+    characters = texts * sum(map(len, study.sequences.texts)) // max(1, len(study.sequences))
+    with result_store() as store:
+        cost = cost_of(result.model, characters=characters, settings=settings(), results=store)
+    told = f", {about(cost.seconds)} on this machine" if cost.seconds is not None else ""
+    return f" It encodes up to {plural(texts, 'text')}{told}; what is stored is not encoded again."
+
+
+def numbers_download(study: Study, result: ModelResult, name: str, found: dict[str, Any]) -> None:
+    """Draw the button that saves all numbers of an examination, with the study that they belong to."""
+    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": found}
+    st.download_button(
+        "All numbers (JSON)", json.dumps(whole, indent=2), f"numembed-{name}.json", "application/json",
+        key=f"save {name}", on_click="ignore", icon=":material/download:", type="tertiary",
+    )  # fmt: skip

@@ -1,0 +1,135 @@
+"""A run while it runs: one bar a model, and a way to stop it. The work itself is in the worker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.core.progress import STAGES
+from numembed.runs.jobs import Asked, Job, ModelProgress
+from numembed.studies.study import Study, pinned_before
+from ui.shared.frame import job_table, result_store, visitor
+from ui.shared.run_titles import waiting_told
+from ui.shared.text import about, md_text, size
+
+_STAGE_WORDS = {
+    "waiting": "waiting", "download": "downloading", "train": "training, once on this machine", "load": "loading",
+    "encode": "encoding", "score": "scoring", "project": "drawing maps",
+    "redraw": "redrawing windows", "examine": "looking closer", "twin": "reading with random weights",
+    "done": "done", "failed": "could not run",
+}  # fmt: skip
+_SHARE = {
+    "waiting": (0, 0), "download": (0, 0.5), "train": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7),
+    "score": (0.7, 0.8), "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0), "twin": (0.95, 1.0),
+}  # fmt: skip
+_TIMED = ("download", "train", "encode", "score")
+_ANSWERED = ("project", "twin", "done", "failed")
+_FORGET_SECONDS = 15
+
+
+def start(asked: Asked) -> None:
+    """Ask the worker for a study, a ladder or a saving; equal ones share one run."""
+    try:
+        with job_table() as jobs:
+            jobs.submit(asked, asked_by=visitor())
+    except NumembedError as error:
+        st.session_state["notice"] = str(error)
+
+
+def stop(job_id: str) -> None:
+    """Ask a run to stop after its present batch."""
+    with job_table() as jobs:
+        jobs.cancel(job_id)
+
+
+def watch(study: Study) -> Job | None:
+    """Draw the newest run of ``study`` while it is active, or how it ended; return it."""
+    if notice := st.session_state.pop("notice", ""):
+        st.error(md_text(notice), icon=":material/error:")
+    with job_table() as jobs:
+        job = jobs.latest(study)
+    if job is not None and job.active:
+        st.fragment(_bars, run_every=poll_seconds())(job.id)
+    elif job is not None and job.state == "failed":
+        st.error(md_text(job.error), icon=":material/error:")
+        if _failed_checks(study):
+            st.button(
+                "Run them anyway", key="anyway", on_click=_start_anyway, args=(study,), icon=":material/warning:",
+                help="Their results will say on every chart that the check failed.",
+            )  # fmt: skip
+    elif job is not None and job.state == "cancelled":
+        st.info("This run was stopped. What was computed is kept; press Run to go on.", icon=":material/stop_circle:")
+    return job
+
+
+def _failed_checks(study: Study) -> bool:
+    if study.despite_checks:
+        return False
+    with result_store() as results:
+        pinned = [pinned_before(spec, results) for spec in study.models]
+        checks = [results.check(spec) for spec in pinned if spec is not None]
+    return any(check is not None and not check.ok for check in checks)
+
+
+def _start_anyway(study: Study) -> None:
+    st.session_state["despite_checks"] = True
+    start(replace(study, despite_checks=True))
+
+
+def _bars(job_id: str) -> None:
+    with job_table() as jobs:
+        job, listed = jobs.get(job_id), jobs.recent()
+    finished = sum(step.stage in _ANSWERED for step in job.progress)
+    if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
+        st.session_state["answered"] = (job_id, finished)
+        st.rerun()  # the page below shows each model's answer as it comes
+    st.session_state["answered"] = (job_id, finished)
+    with st.container(border=True, key="running"):
+        if job.state == "queued" or not job.progress:
+            st.progress(0.0, text=waiting_told(job, listed))
+        places = st.columns(2 if len(job.progress) > 3 else 1)
+        for i, step in enumerate(job.progress):
+            places[i * len(places) // len(job.progress)].progress(_share(step), text=_told(step))
+        asked = job.cancel
+        st.button(
+            "Stopping …" if asked else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=asked,
+            icon=":material/stop_circle:", help="Stops after the present batch. What is done is kept.",
+        )  # fmt: skip
+
+
+def _share(step: ModelProgress) -> float:
+    if step.stage not in _SHARE:
+        return 1.0
+    low, high = _SHARE[step.stage]
+    return low + (high - low) * (step.done / step.total if step.total else 0)
+
+
+def _told(step: ModelProgress) -> str:
+    parts = [f"**{md_text(step.model, most=60)}**", _STAGE_WORDS.get(step.stage, step.stage)]
+    if step.stage == "download":
+        parts.append(f"{size(step.done)} of {size(step.total)}")
+    elif step.stage in STAGES and step.stage != "done" and step.total > 1:
+        parts.append(f"{step.done:,} of {step.total:,}")
+    if step.stage in _TIMED and step.seconds_left is not None and step.seconds_left >= 1:
+        parts.append(f"{about(step.seconds_left)} left")
+    if step.stage == "failed":
+        parts.append(md_text(step.note))
+    return " · ".join(parts)
+
+
+@st.cache_resource(show_spinner=False)
+def _watchers() -> dict[str, float]:
+    return {}
+
+
+def poll_seconds() -> float:
+    """Return how often this page asks: every second, more slowly as more people watch."""
+    now, watchers = time.monotonic(), _watchers()
+    watchers[visitor()] = now
+    for name, seen in list(watchers.items()):
+        if now - seen > _FORGET_SECONDS:
+            watchers.pop(name, None)
+    return max(1.0, len(watchers) / 10)

@@ -1,0 +1,198 @@
+"""The study that a visitor chooses: widgets, address bar and saved state say the same."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from numembed.core.errors import NumembedError
+from numembed.core.settings import LIMITS
+from numembed.models.baselines import BASELINES
+from numembed.models.catalogue.names import CATALOGUE, ENDPOINT
+from numembed.paper.protocol import paper_study
+from numembed.sequences.families.family import FAMILIES, family
+from numembed.sequences.matching import MATCHINGS
+from numembed.studies.study import DISTANCES, Study
+from ui.shared.frame import fields_drawn, set_cut_fields, settings
+from ui.shared.text import md_text
+
+_LISTS = ("models", "families", "matched")
+_NUMBERS = ("per_family", "length", "first_window", "max_chars", "seed", "designs")
+_TEXTS = ("separator", "distance")
+_SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
+_MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
+_NEVER_IN_LINKS = ("despite_checks", "examine", "query")
+
+
+def choose() -> Study | None:
+    """Draw the choice and return it as a study, or None after saying what is wrong with it."""
+    seed_choice("compare")
+    with st.container(border=True, key="choice"):
+        left, right = st.columns(2)
+        with left:
+            st.multiselect(
+                "Models and baselines", [*_MODELS, *_endpoints(), *BASELINES.names], key="models",
+                format_func=_model_title, accept_new_options=True, placeholder="Choose, or type a name",
+                select_all=False,
+                help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~. Options may "
+                "follow: dim=128, precision=int8, prompt=query. The Models page helps to choose.",
+            )  # fmt: skip
+        with right:
+            family_picker()
+        with st.expander("Sequences, text and distance", key="more"):
+            sequence_details()
+            _scoring_details()
+    try:
+        study = chosen_study()
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return None
+    write_address(study)
+    return study
+
+
+def seed_choice(page: str) -> None:
+    """Set the widgets where a page is entered: to the visitor's choice, at first from the address bar.
+
+    Streamlit forgets a widget's value when another page is shown, so the choice is kept under a key of its own.
+    """
+    if "chosen" not in st.session_state:
+        study, notes = read_address({name: st.query_params.get_all(name) for name in st.query_params})
+        put_choice(study)
+        for note in notes:
+            st.toast(md_text(note), icon=":material/link_off:")
+    entered = st.session_state.get("chosen_on") != page
+    st.session_state["chosen_on"] = page
+    set_cut_fields("chosen", st.session_state["chosen"])
+    for name, value in st.session_state["chosen"].items():
+        if entered or name not in st.session_state:  # also after a page that has no such widgets
+            st.session_state[name] = value
+
+
+def put_choice(study: Study) -> None:
+    """Make ``study`` the visitor's choice from the next page on."""
+    st.session_state.update(chosen=study.as_dict(), chosen_on="")
+
+
+def chosen_json() -> str:
+    """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
+    fields_drawn("chosen")
+    chosen = st.session_state["chosen"]
+    st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
+    return json.dumps(st.session_state["chosen"])
+
+
+def chosen_study() -> Study:
+    """Return the visitor's choice as the one object that the whole page shares, so that its sequences are made once.
+
+    Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
+    """
+    study = cached_study(cached_study(chosen_json()).to_json())
+    if study.matched:
+        _ = study.sequences
+    return study
+
+
+@functools.lru_cache(maxsize=32)
+def cached_study(text: str) -> Study:
+    """Return the study in ``text``; the same object for the same text, so that its sequences are made once."""
+    return Study.from_json(text)
+
+
+def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
+    """Return the study that an address asks for, and a sentence for each part that was ignored."""
+    preset = paper_study()
+    plain, notes = preset.as_dict(), []
+    for name, values in query.items():
+        if name in _LISTS:
+            plain[name] = values
+        elif name in _TEXTS:
+            plain[name] = values[-1]
+        elif name in _NUMBERS and values[-1].isascii() and values[-1].isdigit() and len(values[-1]) < 12:
+            plain[name] = int(values[-1])
+        else:
+            notes.append(f"The link's part {name[:40]!r} is not understood and was left out.")
+    try:
+        return Study.from_dict(plain), notes
+    except NumembedError as error:
+        return preset, [*notes, f"The link was left out: {error}"]
+
+
+def address_of(study: Study) -> dict[str, Any]:
+    """Return the address's parts that restore ``study``; what the preset says already is left out."""
+    usual = paper_study().as_dict()
+    return {
+        name: value for name, value in study.as_dict().items() if value != usual[name] and name not in _NEVER_IN_LINKS
+    }
+
+
+def write_address(study: Study) -> None:
+    """Put the choice into the address bar."""
+    wanted = {name: value if isinstance(value, list) else str(value) for name, value in address_of(study).items()}
+    present = {name: st.query_params.get_all(name) for name in st.query_params}
+    if present != {name: value if isinstance(value, list) else [value] for name, value in wanted.items()}:
+        st.query_params.from_dict(wanted)
+
+
+def family_picker() -> None:
+    """Draw the choice of families."""
+    st.multiselect(
+        "Families of sequences", FAMILIES.names, key="families", format_func=_family_title, accept_new_options=True,
+        placeholder="Choose, or type a name", select_all=False,
+        help="Families with a parameter can be typed: multiples:k=7. The Sequences page shows them all.",
+    )  # fmt: skip
+
+
+def sequence_details() -> None:
+    """Draw how many sequences, how long, from where, how they become text, and what is made equal."""
+    one, two, three, four, five = st.columns(5)
+    _number(one, "Sequences per family", "per_family", 1, LIMITS.per_family, "Each is a window of the family.")
+    _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
+    _number(three, "First window", "first_window", 0, LIMITS.first_window, "0 starts at the family's first term.")
+    four.selectbox(
+        "Between two terms", list(_SEPARATORS), key="separator", accept_new_options=True,
+        format_func=lambda text: _SEPARATORS.get(text, text),
+    )  # fmt: skip
+    _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
+    st.pills(
+        "Make equal between families", MATCHINGS.names, selection_mode="multi", key="matched",
+        format_func=lambda name: MATCHINGS[name].title,
+        help="Families differ in more than their rule, and a model may read only that.\n\n"
+        + "\n\n".join(f"**{entry.title}.** {entry.summary}" for entry in MATCHINGS),
+    )  # fmt: skip
+
+
+def _scoring_details() -> None:
+    one, two, _ = st.columns([1, 1, 3])
+    one.selectbox(
+        "Distance", DISTANCES, key="distance", format_func=str.capitalize,
+        help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
+    )  # fmt: skip
+    _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
+    st.checkbox(
+        "Also run models that fail their check", key="despite_checks",
+        help="Every model is checked when it is loaded. One that does not do what its makers say is not run, unless "
+        "you ask for it here; its results then say so.",
+    )  # fmt: skip
+
+
+def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:
+    # the value too: what a page set by its key is lost where a click comes before the browser has heard of it
+    place.number_input(label, low, high, value=st.session_state[key], key=key, step=1, help=text)
+
+
+def _endpoints() -> list[str]:
+    return [ENDPOINT + name for name in settings().endpoints]
+
+
+def _model_title(reference: str) -> str:
+    """A typed name is its own title: the browser sends titles back, and knows only those of the list."""
+    return BASELINES[reference].title if reference in BASELINES else reference
+
+
+def _family_title(reference: str) -> str:
+    return family(reference).title if reference in FAMILIES else reference
