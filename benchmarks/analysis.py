@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from benchmarks.measure import Figure, cpu_seconds, interleaved
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
-from numembed.analysis.metrics import Distance, Matrix
+from numembed.analysis.metrics import Distance
 from numembed.analysis.metrics import silhouette as our_silhouette
+from numembed.core.arrays import Matrix
 
 
 def permutation() -> list[Figure]:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure
+from numembed.core.arrays import Matrix
 from numembed.models.builtin.tokenizer import FIRST, LAST, PAD, SPECIAL, UNKNOWN
-from numembed.models.encoders.encoder import Matrix, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import make_sequences

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, interleaved
+from numembed.core.arrays import Matrix
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, Matrix
+from numembed.models.encoders.encoder import LoadedModel
 
 ROUNDS = 3
 

@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.analysis.inference.intervals import jackknife
 from numembed.analysis.inference.permutation_test import permutation_test
-from numembed.analysis.metrics import Labels, Matrix
 from numembed.analysis.scores import plain_scores
+from numembed.core.arrays import Labels, Matrix
 from numembed.studies.study import USUAL_DESIGNS
 
 _FAMILIES, _EXTRA = 6, "Davies–Bouldin"

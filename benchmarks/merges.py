@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Figure, cpu_seconds
+from numembed.core.arrays import Tensor
 from numembed.models.files.tensors import TensorFolder, write_file
 from numembed.models.merging.folders import merge_folders
-from numembed.models.merging.methods import Space, Tensor
+from numembed.models.merging.methods import Space
 from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
 from numembed.models.resolve import bundled_folder
 

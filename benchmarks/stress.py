@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, cpu_seconds, interleaved
+from numembed.core.arrays import Matrix
 from numembed.core.settings import Settings, read_settings
 from numembed.examinations import Bench
 from numembed.examinations.stress.compute import stress as stress_tests
 from numembed.examinations.stress.trials import trials
-from numembed.models.embedding import Matrix, embed
+from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study

@@ -16,15 +16,16 @@ import plotly.graph_objects as go
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.errors import BadChoice
 from numembed.figures.maps import groups_of, overview_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.evidence import NO_FLOORS, evidence_rows, pair_rows
 from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
-from numembed.studies.study import Study, stored_projection
+from numembed.studies.stored import stored_projection
+from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # pages need no run
     from numembed.runs.study_run import Outcome
 
-PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 

@@ -11,7 +11,7 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from numembed.studies.study import stored_results
+from numembed.studies.stored import stored_results
 from ui.compare.cost_preview import preview, reading, warn
 from ui.compare.results import show_results
 from ui.shared.frame import result_store

@@ -37,10 +37,11 @@ from numembed.paper.comparison import (
     own_results,
     size_of,
 )
-from numembed.paper.protocol import TABLE_1, TABLE_2, PublishedScore, paper_study
+from numembed.paper.protocol import paper_study
+from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore
 from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
+from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import result_key
 
 GOLDEN = Path(__file__).parent / "golden"
 JUDGE = {claim.name: claim.judge for claim in CLAIMS}

@@ -25,7 +25,8 @@ from numembed.paper.protocol import paper_study
 from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.leakage import leakage
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study, stored_examination
+from numembed.studies.stored import stored_examination
+from numembed.studies.study import Study
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]

@@ -26,7 +26,8 @@ from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import compared, evidence_of, evidence_rows, pairs_of
 from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import Study, stored_results
+from numembed.studies.stored import stored_results
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 Run = Callable[..., Outcome]

@@ -20,7 +20,8 @@ from numembed.export import csv_cell, figure_html, maps_html, scores_csv, table_
 from numembed.figures.maps import groups_of, map_figure
 from numembed.models.catalogue.names import model
 from numembed.runs.study_run import Outcome
-from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
+from numembed.studies.keys import projection_key
+from numembed.studies.results import ModelResult, Projection, ResultStore
 from numembed.studies.study import Study
 
 # what a browser would fetch by itself: sources, style sheets, imports

@@ -13,10 +13,6 @@ from numembed.export import figure_html
 from numembed.figures.maps import (
     COLOR_BY,
     HOVER_POINTS,
-    PALETTE,
-    SYMBOLS,
-    SYMBOLS_3D,
-    THEMES,
     Group,
     family_style,
     groups_of,
@@ -24,8 +20,8 @@ from numembed.figures.maps import (
     map_figure,
     map_rows,
     overview_figure,
-    plotly_text,
 )
+from numembed.figures.style import PALETTE, SYMBOLS, SYMBOLS_3D, THEMES, plotly_text
 from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import SequenceSet, TextFormat, make_sequences
 from numembed.studies.results import Projection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,11 @@ TIERS = {  # of each package: its parts from low to high; each imports its own a
         *("core", "storage sequences", "models analysis", "studies", "examinations merge_experiment paper"),
         *("runs figures", "export", "cli", "__main__ __init__"),
     ),
+    "numembed.models": (
+        *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin", "resolve"),
+        *("encoders training save", "embedding", "__init__"),
+    ),
+    "ui": ("shared", "compare explain generalise maps merge models robustness sequences", "paper runs", "__init__"),
 }
 WHO = {  # who may import what is not a library
     "numembed": ("numembed", "ui", "pages", "app"),
@@ -29,7 +34,7 @@ LOADERS = tuple(
     f"numembed/models/{name}.py"
     for name in (
         *("loading/devices", "loading/loader", "loading/random_weights", "encoders/encoder", "encoders/weight_swap"),
-        *("training/lora", "training/train"),
+        *("losses", "training/lora", "training/train"),
         *("builtin/encoder", "builtin/files", "builtin/language_model", "builtin/tokenizer"),
     )
 )
@@ -103,6 +108,23 @@ def test_every_part_has_its_tier() -> None:
     assert len([file for file in FILES if re.fullmatch(r"numembed/[a-z]+\.py", file)]) <= 2
 
 
+def _circle(arrows: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the modules that import one another in a circle, and those that need these, or []."""
+    left = dict(arrows)
+    while leaves := [module for module, targets in left.items() if not any(target in left for target in targets)]:
+        left = {module: targets for module, targets in left.items() if module not in leaves}
+    return sorted(left)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {file.removesuffix(".py").replace("/", "."): file for file in FILES if not file.endswith("__init__.py")}
+    arrows = {
+        own: {found for module, _ in _imports(_tree(file)) for found in (module, module.rpartition(".")[0])} - {own}
+        for own, file in modules.items()
+    }
+    assert _circle(arrows) == []
+
+
 @EACH
 def test_every_package_says_what_belongs_there(file: str) -> None:
     if file.endswith("/__init__.py"):
@@ -159,8 +181,11 @@ def test_the_rules_can_fail() -> None:
     assert not _may_import("pages/runs.py", "pages.compare") and not _may_import(
         "app.py", "numembed.studies.study.Study"
     )
+    assert not _may_import("numembed/models/hub/card.py", "numembed.models.resolve.resolve")
+    assert not _may_import("ui/explain/clusters.py", "ui.maps.faithfulness.kept")
     assert not _may_import("numembed/studies/study.py", "ui.shared.frame.settings")
     assert _may_import("ui/shared/frame.py", "numembed.runs.jobs.x") and _may_import(
         "numembed/cli/sequences.py", "json"
     )
+    assert _circle({"a": ["b"], "b": ["c", "d"], "c": ["b"], "d": []}) == ["a", "b", "c"]
     assert list(_undocumented(ast.parse("class A:\n 'x'\n def b(self): ...\n def _c(self): ...\n").body)) == ["b"]

@@ -22,8 +22,10 @@ from numembed.runs.worker import run_job
 from numembed.sequences.matching import MATCHINGS, matched
 from numembed.sequences.redrawn_windows import redrawn
 from numembed.storage.vectors import VectorStore
+from numembed.studies.keys import design_key, examined_key
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study, design_key, examined_key, furthest_start, redrawings, stored_result
+from numembed.studies.stored import stored_result
+from numembed.studies.study import Study, furthest_start, redrawings
 from tests.offline import OFFLINE
 
 PLAIN = paper_study("last_digits")

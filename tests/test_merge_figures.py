@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from numembed.figures.maps import THEMES
 from numembed.figures.merge.common import MEASURES, color_of, spots, symbol_of
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
@@ -23,6 +22,7 @@ from numembed.figures.merge.weights import (
     scale_figure,
     shift_figure,
 )
+from numembed.figures.style import THEMES
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Retention

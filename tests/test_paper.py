@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.paper.protocol import TABLE_2, PublishedScore, published
+from numembed.paper.published import TABLE_2, PublishedScore, published
 
 TABLE = Path(__file__).parent / "golden" / "table2.csv"
 HEAVY = {"pandas", "torch", "sklearn", "transformers", "sentence_transformers", "streamlit", "plotly"}

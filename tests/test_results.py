@@ -12,7 +12,8 @@ from numembed.analysis.scores import Score
 from numembed.models.catalogue.names import model
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
-from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key, scores_key
+from numembed.studies.keys import projection_key, scores_key
+from numembed.studies.results import ModelResult, Projection, ResultStore
 
 SPEC = model("last_digits")
 SEQUENCES = make_sequences(["even", "odd"], per_family=3, length=4)

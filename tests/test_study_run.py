@@ -23,7 +23,8 @@ from numembed.runs import study_run as run_module
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore, badged
-from numembed.studies.study import Study, pinned_before, stored_projection, stored_results
+from numembed.studies.stored import pinned_before, stored_projection, stored_results
+from numembed.studies.study import Study
 from tests import tiny
 from tests.offline import OFFLINE
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from numembed.analysis.metrics import Labels, Matrix, rescaled
+from numembed.analysis.metrics import rescaled
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Range, Registry
 
 _DOUBLE_UP_TO = 1 << 24  # numbers; twice as wide they take 128 MiB

@@ -12,10 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Registry
 
-Matrix = NDArray[np.float32]
-Labels = NDArray[np.int64]
 METRICS: Registry[Callable[..., float]] = Registry("metric")
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one

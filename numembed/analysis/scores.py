@@ -11,8 +11,6 @@ from numembed.analysis.inference.permutation_test import Metric, permutation_tes
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import (
     Distance,
-    Labels,
-    Matrix,
     agreement_undefined_reason,
     ami,
     ari,
@@ -21,6 +19,7 @@ from numembed.analysis.metrics import (
     silhouettes,
     undefined_reason,
 )
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 
 EVIDENCE_UP_TO = 5_000  # sequences; beyond, shuffling within windows and leaving each out take minutes

@@ -19,7 +19,7 @@ from numembed.models.hub.snapshots import code_digests
 from numembed.models.spec import HubWeights
 from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
-from numembed.paper.protocol import TABLE_2
+from numembed.paper.published import TABLE_2
 from numembed.paper.verdicts import OPEN
 from numembed.runs.jobs import JobTable
 from numembed.sequences.families.family import FAMILIES, family

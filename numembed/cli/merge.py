@@ -21,7 +21,7 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.recipes import recipe_for
 from numembed.merge_experiment.results import Redrawn
 from numembed.merge_experiment.text import main_split
-from numembed.models.adapters.saved import LOSSES, Recipe
+from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
 from numembed.runs.jobs import JobTable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import types
 from collections.abc import Mapping
@@ -80,3 +81,8 @@ def with_nan(value: Any) -> Any:
         return math.nan if value is None else value
     nested = bool(value) and isinstance(value[0], list | dict)  # long lists of numbers are taken at one go
     return tuple(map(with_nan, value)) if nested else tuple([math.nan if item is None else item for item in value])
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -16,7 +16,8 @@ from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
 from numembed.analysis.inference.estimates import signed
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
+from numembed.analysis.metrics import Distance, silhouette, undefined_reason
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.serialization import with_nan, without_nan
 from numembed.examinations.registry import EXAMINATIONS, Bench
 from numembed.models.encoders.tokens import count_tokens

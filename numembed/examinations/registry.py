@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from numembed.core.arrays import Matrix
 from numembed.core.registry import Registry
 from numembed.core.settings import Settings
-from numembed.models.embedding import Matrix
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import ModelResult, ResultStore

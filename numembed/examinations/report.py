@@ -19,7 +19,8 @@ from numembed.examinations.maps import text as maps_told
 from numembed.examinations.stress import compute as stress
 from numembed.examinations.stress import text as stress_words
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import Study, stored_examination
+from numembed.studies.stored import stored_examination
+from numembed.studies.study import Study
 
 Rows = list[dict[str, Any]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from numembed.examinations.generalisation.findings import Probe, p_words, percent
-from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.models.baselines import BASELINES
 
 _BANDS = {"light": "#DADDE3", "dark": "#3A3F4B"}

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES, family_style, plotly_text
+from numembed.figures.maps import family_style
+from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES, plotly_text
 from numembed.sequences.families.family import family
 from numembed.sequences.leakage import Clue, Leakage
 from numembed.sequences.sets import SequenceSet

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.examinations.maps.compute import Maps, MapTruth, Picture, Seeds
 from numembed.examinations.maps.text import signed
-from numembed.figures.maps import CLEAR, PALETTE, THEMES, Group, overview_figure
+from numembed.figures.maps import Group, overview_figure
+from numembed.figures.style import CLEAR, PALETTE, THEMES
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,24 +11,16 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, SYMBOLS_3D, THEMES, plotly_text
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
 
 COLOR_BY = ("family", "cluster", "window")
-# Okabe and Ito's colours, told apart by colour-blind people, without their yellow, which white swallows
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
-SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
-SYMBOLS_3D = ("circle", "square", "diamond", "cross", "circle-open", "x", "diamond-open", "square-open")
 WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
 _VARIANT_STEP = 21  # from 43 families the first variants of each fall on styles that no family has
 HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
 WEBGL_POINTS = 5_000
-THEMES = {
-    "light": {"text": "#31333F", "line": "#E6E9EF"},
-    "dark": {"text": "#FAFAFA", "line": "#3A3F4B"},
-}
-CLEAR = "rgba(0,0,0,0)"  # the page's own ground shows through
 
 
 @dataclass(frozen=True)
@@ -41,18 +31,6 @@ class Group:
     color: str
     symbol: int
     rows: NDArray[np.int64]
-
-
-def plotly_text(text: str, *, most: int = 80) -> str:
-    """Return user text so that Plotly shows it as it stands: no links, no markup, no templates, no MathJax.
-
-    >>> plotly_text('<a href="https://x.y">odd</a> $x$ %{y}')
-    '&lt;a href="https://x.y"&gt;odd&lt;/a&gt; ＄x＄ %\u200a{y}'
-    """
-    plain = "".join(" " if c in "\n\t" else c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
-    short = plain if len(plain) <= most else plain[: most - 1] + "…"
-    escaped = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "＄")
-    return re.sub(r"%(?=\{)", "%\u200a", escaped)
 
 
 def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str) -> tuple[Group, ...]:

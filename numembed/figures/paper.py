@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from numembed.figures.maps import CLEAR, THEMES, plotly_text
+from numembed.figures.style import CLEAR, THEMES, plotly_text
 from numembed.paper.comparison import CHANCE, KINDS, Level, facts_of_line, size_of
-from numembed.paper.protocol import PublishedScore
+from numembed.paper.published import PublishedScore
 
 Metric = Literal["silhouette", "davies_bouldin"]
 METRIC_TITLES = {

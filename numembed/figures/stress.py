@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from numembed.analysis.inference.estimates import plain, signed
 from numembed.examinations.stress.compute import Stress, Tried, variant_of
 from numembed.examinations.stress.text import LEVEL, above_chance, most_extreme
-from numembed.figures.maps import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
 _COLORS = dict(zip(GROUPS, PALETTE, strict=False))

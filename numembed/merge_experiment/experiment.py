@@ -10,14 +10,15 @@ from functools import cached_property
 from typing import Any
 
 from numembed.core.errors import BadChoice, TooLarge
-from numembed.core.serialization import as_plain, from_plain
+from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.core.settings import LIMITS
 from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
 from numembed.merge_experiment.results import Arm, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
-from numembed.models.adapters.saved import Reading, Recipe
+from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.catalogue.names import model, reference_of
-from numembed.models.spec import FolderWeights, ModelSpec, canonical_json
-from numembed.studies.results import FORMULAS, ResultStore
+from numembed.models.spec import FolderWeights, ModelSpec
+from numembed.studies.keys import FORMULAS
+from numembed.studies.results import ResultStore
 from numembed.studies.study import DISTANCES
 
 USUAL_BASE = "all-MiniLM-L6-v2"

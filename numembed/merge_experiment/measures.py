@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.maps.faithfulness import procrustes_stability
 from numembed.analysis.maps.projections import project
-from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
+from numembed.analysis.metrics import Distance, silhouette, undefined_reason
 from numembed.analysis.probes.probes import balanced, folds_of, held_out_sorter
 from numembed.analysis.scores import score_all
 from numembed.analysis.similarity.retention import (  # fmt: skip
@@ -25,6 +25,7 @@ from numembed.analysis.similarity.retention import (  # fmt: skip
     shift_shares,
     similarity_agreement,
 )
+from numembed.core.arrays import Labels, Matrix
 from numembed.merge_experiment.experiment import Ladder
 from numembed.merge_experiment.paths import Path
 from numembed.merge_experiment.results import Frame, Retention, Separation, ShiftShare

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.models.merging.methods import Scope, Space
 from numembed.models.merging.tensors import Merge, checked
 from numembed.models.spec import FolderWeights, LocalWeights, LoraWeights, MergedWeights, Weights

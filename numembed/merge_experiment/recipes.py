@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from numembed.models.adapters.saved import Loss, Recipe
+from numembed.models.adapters.recipe import Loss, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.spec import ModelSpec
 from numembed.sequences.splits import Split

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numembed.models.adapters.saved import Reading
+from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
 

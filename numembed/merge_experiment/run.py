@@ -13,6 +13,7 @@ from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
 from numembed.core.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull, TrainingFailed
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.merge_experiment.comparisons import comparisons_of
 from numembed.merge_experiment.experiment import REDRAWING, Ladder, LadderResult, ladder_key, stored_ladder
@@ -28,9 +29,10 @@ from numembed.merge_experiment.redrawn import (  # fmt: skip
 from numembed.merge_experiment.results import Arm, Redrawn, TrainedAdapter
 from numembed.merge_experiment.scoring import Scorer
 from numembed.merge_experiment.text import verdict
-from numembed.models.adapters.saved import Reading, Recipe, SavedAdapter, adapters_in
+from numembed.models.adapters.recipe import Reading, Recipe
+from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.merging.folders import rounded_away
-from numembed.models.spec import ModelSpec, canonical_json
+from numembed.models.spec import ModelSpec
 from numembed.storage.vectors import VectorStore
 from numembed.studies.pinning import pin
 from numembed.studies.results import ResultStore

@@ -13,11 +13,12 @@ from typing import Any
 
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.progress import Progress, silent
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS, Settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult, stored_ladder
 from numembed.merge_experiment.results import Arm
 from numembed.models.catalogue.names import reference_of
-from numembed.models.spec import LocalWeights, canonical_json
+from numembed.models.spec import LocalWeights
 from numembed.studies.results import ResultStore
 
 MOST_NAME = 80  # characters

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.metrics import Distance, silhouette
+from numembed.core.arrays import Matrix
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult
@@ -20,14 +21,15 @@ from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
 from numembed.merge_experiment.redrawn import redrawn_split
 from numembed.merge_experiment.results import Arm, Dominance, Frame, Retention, Separation, Straight
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
-from numembed.models.embedding import Matrix, embed, refuse_failed
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.embedding import embed, refuse_failed
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.resolve import folder_of
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
-from numembed.studies.results import ResultStore, examination_key
+from numembed.studies.keys import examination_key
+from numembed.studies.results import ResultStore
 
 if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Tensor
 from numembed.merge_experiment.paths import Trained
 from numembed.merge_experiment.results import LayerUpdate, Straight, TensorAngle
 from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.merging.angles import Update, by_layer, straightness
-from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES, Tensor
+from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES
 from numembed.models.merging.tensors import Merge, checked, gram_of
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights, Weights
 

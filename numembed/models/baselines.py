@@ -15,9 +15,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.core.registry import Registry
 
-Matrix = NDArray[np.float32]
 BASELINES: Registry[Callable[[Sequence[str]], Matrix]] = Registry("baseline")
 
 _NUMBER = re.compile(r"-?[0-9]+")

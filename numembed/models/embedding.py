@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 
 if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
-
-Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
-from numembed.core.errors import ModelUnavailable
+from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.fold import read_adapter
 from numembed.models.builtin.models import known_scratch, pinned_scratch, scratch_folder
 from numembed.models.catalogue.names import BUNDLED, facts_of
-from numembed.models.encoders.endpoint import pin
 from numembed.models.files.folders import allowed_folder, checked_folder, digest_of_folder, sha256_of
+from numembed.models.files.model_config import read_json
 from numembed.models.hub import snapshots as hub
-from numembed.models.loading.loader import read_json
 from numembed.models.merging.tensors import Merge, checked
 from numembed.models.spec import (
     BaselineWeights,
@@ -259,3 +258,13 @@ def _is_complete(folder: Path) -> bool:
         return bool(checked_folder(folder))
     except (ModelUnavailable, OSError):
         return False
+
+
+def pin(weights: RemoteWeights, settings: Settings) -> RemoteWeights:
+    """Return ``weights`` with the url and model that the operator has set; raise BadChoice where none is set."""
+    endpoint = settings.endpoints.get(weights.endpoint)
+    if endpoint is None:
+        names = ", ".join(sorted(settings.endpoints))
+        known = f"Known: {names}." if names else "None is set; the operator sets them in operator.toml."
+        raise BadChoice(f"No endpoint is called {weights.endpoint[:40]!r}. {known}")
+    return RemoteWeights(endpoint.name, endpoint.url, endpoint.model)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import json
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, assert_never
 
 from numembed.core.errors import BadChoice
+from numembed.core.serialization import canonical_json
 
 
 @dataclass(frozen=True)
@@ -212,11 +212,6 @@ def origin_of(weights: Weights) -> Weights:
             return origin_of(first)
         case _:
             return weights
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _is_pinned(weights: Weights) -> bool:

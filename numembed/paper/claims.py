@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numembed.paper import verdicts as judges
-from numembed.paper.protocol import PublishedScore
+from numembed.paper.published import PublishedScore
 from numembed.paper.verdicts import FEW, Table, Verdict
 
 _FILE = Path(__file__).with_suffix(".toml")

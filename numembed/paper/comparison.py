@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.inference.estimates import quantile
-from numembed.models.baselines import BASELINES, Matrix
+from numembed.core.arrays import Matrix
+from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.paper.protocol import TABLE_2, PublishedScore, paper_study, published
+from numembed.paper.protocol import paper_study
+from numembed.paper.published import TABLE_2, PublishedScore, published
 from numembed.studies.evidence import evidence_of
 from numembed.studies.reference_scores import SILHOUETTE
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import Study, stored_result
+from numembed.studies.stored import stored_result
+from numembed.studies.study import Study
 
 FIRST_MAP = 3  # Figures 3 to 16 are the maps of Table 2's models, in its order
 KINDS = {  # how a chart calls the families of models

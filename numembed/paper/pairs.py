@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from numembed.paper.comparison import redrawing_margin
-from numembed.paper.protocol import PublishedScore
+from numembed.paper.published import PublishedScore
 
 
 @dataclass(frozen=True)

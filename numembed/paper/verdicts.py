@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from numembed.analysis.inference.estimates import Estimate, difference, plain, rank_correlation, signed
 from numembed.paper.comparison import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
 from numembed.paper.pairs import against_others, counted, lost, moved
-from numembed.paper.protocol import PublishedScore
+from numembed.paper.published import PublishedScore
 
 HOLDS, FAILS = "holds", "does not hold"
 OPEN, FEW = "cannot be told from these numbers", "not enough runs here yet"

@@ -11,35 +11,27 @@ from typing import TYPE_CHECKING, cast
 from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import Distance
 from numembed.analysis.scores import plain_scores, score_all
+from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
 from numembed.core.progress import Progress
 from numembed.core.settings import Settings
 from numembed.examinations import EXAMINATIONS, Bench
 from numembed.examinations.clusters.compute import LARGEST, explain
 from numembed.models.catalogue.names import random_twin
-from numembed.models.embedding import Embeddings, Matrix, embed, refuse_failed
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.embedding import Embeddings, embed, refuse_failed
+from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
+from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
 from numembed.studies.pinning import pin
 from numembed.studies.reference_scores import Floors, score_baselines, score_twin, stored_floors
-from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.studies.study import (
-    Study,
-    design_key,
-    dimensions,
-    examined_key,
-    explain_key,
-    pinned_before,
-    redrawings,
-    result_key,
-    stored_designs,
-    stored_result,
-)
+from numembed.studies.results import ModelResult, Projection, ResultStore
+from numembed.studies.stored import pinned_before, stored_designs, stored_result
+from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
     import pandas

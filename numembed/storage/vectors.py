@@ -16,10 +16,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
 from numembed.storage.sqlite import connect, is_damage, set_aside, transaction
 
-Matrix = NDArray[np.float32]
 T = TypeVar("T")
 
 _SCHEMA = (

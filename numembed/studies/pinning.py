@@ -9,8 +9,9 @@ from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of
 from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, HubWeights, LoraWeights, ModelSpec
+from numembed.studies.keys import pin_key
 from numembed.studies.results import ResultStore
-from numembed.studies.study import pin_key, pinned_before
+from numembed.studies.stored import pinned_before
 
 
 def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: Progress = silent) -> ModelSpec:

@@ -9,11 +9,12 @@ from typing import cast
 
 from numembed.analysis.metrics import METRICS, Distance
 from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
+from numembed.core.arrays import Matrix
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_twin
-from numembed.models.embedding import Matrix
 from numembed.models.spec import ModelSpec
-from numembed.studies.results import ResultStore, baselines_key, plain_key
+from numembed.studies.keys import baselines_key, plain_key
+from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 
 Scores = Mapping[str, float]  # by "metric labels", NaN where undefined

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
-import hashlib
-import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,17 +16,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from numembed.analysis.scores import Score
-from numembed.core.registry import Entry
-from numembed.models.baselines import BASELINES
+from numembed.core.arrays import Points
 from numembed.models.embedding import Work
-from numembed.models.encoders.checks import ModelCheck
-from numembed.models.spec import BaselineWeights, ModelSpec, canonical_json
-from numembed.sequences.sets import SequenceSet
+from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.spec import ModelSpec
 from numembed.storage.sqlite import connect, transaction
 
-Points = NDArray[np.float32]
-
-FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
 APP_SCHEMA = (
     """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
     CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
@@ -177,47 +169,6 @@ class ResultStore:
         )
 
 
-def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of everything that decides a model's scores."""
-    labels = sequences.labels.tolist()
-    return _key("scores 2", model, sequences, labels=labels, distance=distance, seed=seed)
-
-
-def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of scores without evidence: those of a model's twin with random weights."""
-    labels = sequences.labels.tolist()
-    return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
-
-
-def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of the scores of all baselines together."""
-    keys = [_baseline(entry).key for entry in BASELINES]
-    decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
-    return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
-
-
-def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
-    """Return the key of the scores of a model's redrawn designs; ``choices`` are the rest of what decides them."""
-    return _key("designs", model, sequences, labels=sequences.labels.tolist(), **choices)
-
-
-def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of what a model's clusters were found to encode."""
-    labels = sequences.labels.tolist()
-    return _key("explanation 3", model, sequences, labels=labels, distance=distance, seed=seed)
-
-
-def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
-    """Return the key of what an examination found; ``choices`` are the rest of what decides it."""
-    labels = sequences.labels.tolist()
-    return _key("examination " + name, model, sequences, labels=labels, **choices)
-
-
-def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
-    """Return the key of everything that decides a map."""
-    return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
-
-
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
@@ -225,22 +176,3 @@ def _number(value: float | None) -> float:
 def _checksum(key: str, payload: object) -> bytes:
     """Return what a row must carry; the key is in it, so that a damaged index never serves another row."""
     return xxhash.xxh3_64_digest(f"{key} {payload}".encode())
-
-
-def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
-    decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
-    return _digest(decides)
-
-
-def _digest(decides: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
-
-
-def _baseline(entry: Entry[Any]) -> ModelSpec:
-    return ModelSpec(entry.title, BaselineWeights(entry.name, entry.facts.get("version", 1)))
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    names = ("scikit-learn", "umap-learn", "openTSNE")
-    return {"numembed": FORMULAS} | {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

@@ -5,28 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from numembed.core.errors import BadChoice, TooLarge
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS
 from numembed.models.catalogue.names import model, reference_of
-from numembed.models.spec import ModelSpec, canonical_json
+from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import MATCHINGS, matched
 from numembed.sequences.redrawn_windows import redrawn
 from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
-from numembed.studies.results import (  # fmt: skip
-    ModelResult,
-    Projection,
-    ResultStore,
-    designs_key,
-    examination_key,
-    explanation_key,
-    projection_key,
-    scores_key,
-)
 
 DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
@@ -190,93 +181,3 @@ def design_of(study: Study) -> str:
 def dimensions(n: int) -> tuple[int, ...]:
     """Return the dimensions in which n sequences are mapped: with many, flat maps only, as 3-D ones take minutes."""
     return DIMENSIONS if n <= FLAT_ABOVE else DIMENSIONS[:1]
-
-
-def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) -> tuple[ModelResult | None, ...]:
-    """Return what earlier runs left for each model of ``study``; None where there is nothing yet.
-
-    Without ``redrawn`` the scores of redrawn windows are not read.
-    """
-    return tuple(stored_result(study, spec, results, redrawn=redrawn) for spec in study.models)
-
-
-def stored_projection(
-    study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int
-) -> Projection | None:
-    """Return a map that an earlier run left; ``spec`` is resolved."""
-    return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
-
-
-def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
-    """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
-    found = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
-    return next((str(one["warning"]) for one in found["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
-
-
-def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
-    """Return ``spec`` as the latest run pinned it, or None where none has."""
-    if spec.resolved:
-        return spec
-    known = results.get(pin_key(spec))
-    return ModelSpec.from_dict(known) if known else None
-
-
-def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
-    """Return what earlier runs left for one model; None where its check is known to fail and that was not allowed."""
-    pinned = pinned_before(spec, results)
-    if pinned is None:
-        return None
-    result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
-    if result is None or (check is not None and not check.ok and not study.despite_checks):
-        return None
-    scores = tuple(replace(score, model=spec.name) for score in result.scores)
-    designs = stored_designs(study, pinned, results) if redrawn else {}
-    return replace(result, scores=scores, check=check, designs=designs)
-
-
-def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
-    """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
-    counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
-    found = (results.designs(design_key(study, spec, count)) for count in counts if count)
-    return next(filter(None, found), {})
-
-
-def explain_key(study: Study, spec: ModelSpec) -> str:
-    """Return the key of what a resolved model's clusters were found to encode."""
-    return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
-
-
-def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
-    """Return the key of what an examination found about a resolved model."""
-    landing = {"query": study.query, "separator": study.text_format.separator}
-    more: dict[str, Any] = landing if name == "landing" else {"designs": study.designs}
-    return examination_key(
-        name, spec, study.sequences, distance=study.distance, seed=study.seed, **more, **_matching(study)
-    )
-
-
-def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
-    """Return what an examination found about a resolved model, as JSON values, or None."""
-    return results.get(examined_key(study, spec, name))
-
-
-def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
-    """Return the key of a resolved model's scores on redrawn windows."""
-    return designs_key(
-        spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs, **_matching(study)
-    )
-
-
-def _matching(study: Study) -> dict[str, Any]:
-    """Return what decides other windows where the families were matched: one set may come from two plain ones."""
-    return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
-
-
-def pin_key(spec: ModelSpec) -> str:
-    """Return the key under which it is kept how a model was pinned."""
-    return "pinned:" + canonical_json(spec.as_dict())
-
-
-def result_key(study: Study, spec: ModelSpec) -> str:
-    """Return the key of a resolved model's scores."""
-    return scores_key(spec, study.sequences, distance=study.distance, seed=study.seed)

@@ -18,7 +18,7 @@ from numembed.analysis.clusters.agreement import pairwise_ari, permanova, ranked
 from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes
 from numembed.analysis.clusters.clusterers import kmeans, name_clusters
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import Labels, Matrix
+from numembed.core.arrays import Labels, Matrix
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study

@@ -24,7 +24,7 @@ from numembed.analysis.clusters.clusterers import (
     name_clusters,
     stability,
 )
-from numembed.analysis.metrics import Labels, Matrix
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import Cancelled, TooLarge
 from numembed.core.registry import Entry
 from numembed.paper.protocol import PAPER_FAMILIES

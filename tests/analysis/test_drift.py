@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from numembed.analysis.inference.intervals import leave_one_out
-from numembed.analysis.metrics import Labels, Matrix, silhouette
+from numembed.analysis.metrics import silhouette
 from numembed.analysis.similarity.displacement import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
+from numembed.core.arrays import Labels, Matrix
 
 LABELS = np.repeat(np.arange(6), 4)
 ROWS = np.array([[3, 4], [0, 0], [6, 8]], dtype=np.float32)

@@ -13,8 +13,6 @@ from numembed.analysis.maps import projections
 from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import (
     Distance,
-    Labels,
-    Matrix,
     agreement_undefined_reason,
     ami,
     ari,
@@ -23,6 +21,7 @@ from numembed.analysis.metrics import (
     undefined_reason,
 )
 from numembed.analysis.scores import Score
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice
 from numembed.core.settings import read_settings
 

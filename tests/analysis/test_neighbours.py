@@ -22,7 +22,8 @@ from numembed.analysis.clusters.neighbours import (
     silhouette_samples,
     similarity,
 )
-from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette
+from numembed.analysis.metrics import Distance, silhouette
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge
 
 BOTH: list[Distance] = ["euclidean", "cosine"]

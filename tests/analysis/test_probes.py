@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.metrics import Labels, Matrix
 from numembed.analysis.probes.classes import family_classes, levels, sequence_classes
 from numembed.analysis.probes.probes import (
     CLASSIFIERS,
@@ -22,6 +21,7 @@ from numembed.analysis.probes.probes import (
     held_out_sorter,
     learnable,
 )
+from numembed.core.arrays import Labels, Matrix
 from numembed.sequences.sets import make_sequences
 
 K, W = 6, 4

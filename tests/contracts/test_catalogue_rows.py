@@ -15,7 +15,7 @@ import pytest
 import numembed.models
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row, read_rows, row_from
 from numembed.models.spec import Loading
-from numembed.paper.protocol import TABLE_2
+from numembed.paper.published import TABLE_2
 
 ROWS = read_rows()
 OURS = ("number-encoder", "number-lm")  # made by this program: in no repository

@@ -13,7 +13,8 @@ from numembed.analysis.clusters.agreement import ranked_agreement
 from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.clusters.clusterers import CLUSTERERS, kmeans
 from numembed.analysis.clusters.null_reference import TWINS, standing_out, twin
-from numembed.analysis.metrics import Matrix, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
 from numembed.core.settings import Settings
 from numembed.examinations import grouping as module
@@ -34,7 +35,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
-from numembed.studies.study import stored_examination
+from numembed.studies.stored import stored_examination
 from tests.offline import OFFLINE
 
 STUDY = replace(

@@ -18,7 +18,8 @@ from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study, stored_examination
+from numembed.studies.stored import stored_examination
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("last_digits"), length=12)

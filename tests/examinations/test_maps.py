@@ -13,8 +13,8 @@ import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
 from numembed.analysis.maps.projections import PROJECTIONS
-from numembed.analysis.metrics import Matrix
 from numembed.analysis.scores import score_all
+from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
 from numembed.core.settings import Settings
 from numembed.examinations.maps.compute import NAME, SEEDS, Maps, look
@@ -34,8 +34,10 @@ from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.storage.vectors import VectorStore
-from numembed.studies.results import ModelResult, Projection, ResultStore, projection_key
-from numembed.studies.study import Study, examined_key, stored_examination, stored_projection, stored_warning
+from numembed.studies.keys import examined_key, projection_key
+from numembed.studies.results import ModelResult, Projection, ResultStore
+from numembed.studies.stored import stored_examination, stored_projection, stored_warning
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("last_digits"), families=("even", "primes", "fibonacci"), length=12)

@@ -12,8 +12,8 @@ import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import Matrix
 from numembed.analysis.scores import score_all
+from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled, TooLarge
 from numembed.core.settings import Settings
 from numembed.examinations.generalisation.compute import (
@@ -45,7 +45,8 @@ from numembed.runs.study_run import run
 from numembed.sequences.sets import SequenceSet, make_sequences
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import Study, stored_examination
+from numembed.studies.stored import stored_examination
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 STUDY = replace(paper_study("random_vectors"), length=10)

@@ -15,7 +15,7 @@ import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
 from numembed.analysis.labels import kmeans
-from numembed.analysis.metrics import Matrix
+from numembed.core.arrays import Matrix
 from numembed.core.errors import TooLarge
 from numembed.core.settings import Settings
 from numembed.examinations import EXAMINATIONS, Bench
@@ -43,7 +43,8 @@ from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import Study, stored_examination
+from numembed.studies.stored import stored_examination
+from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 EVERY = [(entry.name, options) for entry in PERTURBATIONS for options in variants(entry.name)]

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TooLarge
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel, Matrix, SentenceEncoder
+from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.loading.loader import is_lost, is_out_of_memory
 from numembed.models.resolve import resolve
 from numembed.paper.protocol import PAPER_FAMILIES

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numembed.core.settings import Settings
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.files.publish import is_whole
 from numembed.models.spec import ModelSpec

@@ -10,7 +10,7 @@ from numembed.core.settings import read_settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult
 from numembed.merge_experiment.results import Arm
 from numembed.merge_experiment.run import run_ladder
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore

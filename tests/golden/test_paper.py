@@ -15,7 +15,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.study import stored_projection
+from numembed.studies.stored import stored_projection
 from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow

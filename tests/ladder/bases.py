@@ -14,7 +14,7 @@ from numembed.analysis.metrics import silhouette
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
 from numembed.merge_experiment.results import Arm, Retention, Separation
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.files.folders import digest_of_folder
 from numembed.models.resolve import resolve

@@ -24,7 +24,7 @@ from numembed.merge_experiment.results import (
     TensorAngle,
     TrainedAdapter,
 )
-from numembed.models.adapters.saved import Reading, Recipe
+from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.spec import LocalWeights, ModelSpec
 
 STRETCH = {"slerp_task": 1.35, "norm_matched": 1.34, "soup_norm": 1.3, "karcher_task": 1.31, "task_arithmetic": 2.2}

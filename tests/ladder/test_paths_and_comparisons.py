@@ -17,7 +17,7 @@ from numembed.merge_experiment.results import Arm, TrainedAdapter
 from numembed.merge_experiment.text import verdict
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.adapters.saved import Reading, Recipe
+from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.tensors import TensorFolder

@@ -20,7 +20,7 @@ from numembed.merge_experiment.redrawn import (
     summed_up,
 )
 from numembed.merge_experiment.run import ladder_rows
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.splits import NEW, PAPER, Split, leaks_of, split_called
 from tests.ladder.made import made_result
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numembed.core.errors import BadChoice, ModelUnavailable, NonFiniteVectors
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of, model, prompts_of, random_twin, reference_of
 from numembed.models.encoders import encoder as encoders
@@ -25,21 +26,13 @@ from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.merging.folders import fold_folder
 from numembed.models.resolve import bundled_folder, folder_of, known_folder, resolve
-from numembed.models.spec import (
-    BaselineWeights,
-    HubWeights,
-    Loading,
-    LocalWeights,
-    LoraWeights,
-    ModelSpec,
-    Weights,
-    canonical_json,
-)  # fmt: skip
+from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, LoraWeights, ModelSpec, Weights
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import cost_of, parameters_of
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study, stored_results
+from numembed.studies.stored import stored_results
+from numembed.studies.study import Study
 from tests import tiny
 from tests.lora import write_adapter
 from tests.offline import OFFLINE

@@ -21,7 +21,8 @@ import pytest
 from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable, StoreFull, TooLarge
 from numembed.models.files.publish import MANIFEST, is_whole, published
 from numembed.models.files.tensors import TensorFolder, as_stored, write_file
-from numembed.models.merging.folders import available_memory, merge_folders
+from numembed.models.loading.devices import available_memory
+from numembed.models.merging.folders import merge_folders
 from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
 from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, ModelSpec

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import BadChoice, Cancelled, UnknownName
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
@@ -30,8 +31,7 @@ from numembed.models.spec import (
     MergedWeights,
     ModelSpec,
     Weights,
-    canonical_json,
-)  # fmt: skip
+)
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
 from numembed.studies.study import Study

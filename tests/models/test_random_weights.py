@@ -19,11 +19,12 @@ from safetensors.numpy import load_file, save_file
 
 from numembed.analysis.scores import plain_scores
 from numembed.core.errors import BadChoice, ModelUnavailable
+from numembed.core.serialization import canonical_json
 from numembed.models.catalogue.names import model, random_twin, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.resolve import resolve
-from numembed.models.spec import Loading, LocalWeights, ModelSpec, canonical_json
+from numembed.models.spec import Loading, LocalWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from tests import architectures, tiny
 from tests.architectures import ARCHITECTURES, NAMES

@@ -22,8 +22,9 @@ from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint, Settings
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import Encoder
-from numembed.models.encoders.endpoint import EndpointEncoder, pin
+from numembed.models.encoders.endpoint import EndpointEncoder
+from numembed.models.encoders.protocol import Encoder
+from numembed.models.resolve import pin
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from numembed.core.serialization import canonical_json
 from numembed.models import spec as spec_module
-from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec, canonical_json
+from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec
 
 text = st.text(max_size=12)
 pin = st.text("0123456789abcdef", min_size=1, max_size=40)

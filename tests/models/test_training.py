@@ -25,15 +25,17 @@ from numembed.core.errors import (
 )
 from numembed.core.settings import Settings
 from numembed.models.adapters.compatibility import check_adapter
-from numembed.models.adapters.saved import Reading, Recipe, SavedAdapter, reserved_place, saved_adapter
+from numembed.models.adapters.recipe import Reading, Recipe
+from numembed.models.adapters.saved import SavedAdapter, reserved_place, saved_adapter
 from numembed.models.catalogue.names import BUNDLED, model
 from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.publish import is_whole
 from numembed.models.loading.loader import load
+from numembed.models.losses import contrastive_loss
 from numembed.models.merging.folders import fold_folder
 from numembed.models.resolve import bundled_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
-from numembed.models.training.lora import AdaptedModel, contrastive_loss, targets_in
+from numembed.models.training.lora import AdaptedModel, targets_in
 from numembed.models.training.train import check_room, memory_needed, train_adapters
 from numembed.sequences.splits import split_called, training_batch
 from tests import architectures, tiny

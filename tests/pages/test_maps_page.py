@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
 from numembed.paper.protocol import paper_study
+from numembed.studies.keys import examined_key
 from numembed.studies.results import ResultStore
-from numembed.studies.study import examined_key, stored_result, stored_warning
+from numembed.studies.stored import stored_result, stored_warning
 from tests.pages.elements import charts, opened, work_off
 
 PAGE = "pages/maps.py"

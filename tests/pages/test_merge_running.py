@@ -12,7 +12,7 @@ from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.run import ladder_rows
-from numembed.models.adapters.saved import Reading
+from numembed.models.adapters.recipe import Reading
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model
 from numembed.models.spec import LocalWeights

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from numembed.models.catalogue.entries import Row
-from numembed.paper.protocol import published
+from numembed.paper.published import published
 from numembed.studies.results import ResultStore
 from tests.pages.elements import opened, told
 from tests.pages.light import heavy_after

@@ -14,7 +14,7 @@ from numembed.models.files.publish import is_whole
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable, ModelProgress
 from numembed.studies.results import ResultStore
-from numembed.studies.study import stored_results
+from numembed.studies.stored import stored_results
 from tests.pages.elements import plain, protos, work_off
 
 SHORT = EncoderRecipe(steps=3, batch=6, shortest=8, longest=12)  # the same program, a poor model

@@ -15,9 +15,11 @@ from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import facts_of_line, figure_number, own_line, own_results
-from numembed.paper.protocol import TABLE_2, PublishedScore, paper_study
+from numembed.paper.protocol import paper_study
+from numembed.paper.published import TABLE_2, PublishedScore
+from numembed.studies.keys import design_key
 from numembed.studies.results import ResultStore
-from numembed.studies.study import USUAL_DESIGNS, design_key
+from numembed.studies.study import USUAL_DESIGNS
 from tests.pages.elements import charts, opened, plain, protos, told
 from tests.pages.light import heavy_after
 from tests.test_claims import store_as_run

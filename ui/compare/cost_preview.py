@@ -12,7 +12,8 @@ from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
-from numembed.studies.study import Study, pinned_before
+from numembed.studies.stored import pinned_before
+from numembed.studies.study import Study
 from ui.shared.frame import result_store, settings, vector_store
 from ui.shared.study_choice import cached_study
 from ui.shared.table import Cell, Column, number, table

@@ -12,7 +12,8 @@ from numembed.studies.cost import cost_of
 from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
 from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult
-from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start, pinned_before, stored_designs
+from numembed.studies.stored import pinned_before, stored_designs
+from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
 from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start
 from ui.shared.table import Cell, Column, number, table

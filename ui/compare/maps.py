@@ -9,10 +9,11 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.maps.projections import PROJECTIONS
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
-from numembed.studies.study import FLAT_ABOVE, Study, dimensions, stored_projection, stored_warning
+from numembed.studies.stored import stored_projection, stored_warning
+from numembed.studies.study import FLAT_ABOVE, Study, dimensions
 from ui.shared.frame import theme
 from ui.shared.text import md_text
 

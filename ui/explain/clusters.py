@@ -19,8 +19,8 @@ from numembed.examinations.clusters.text import (
     shares_sentence,
     tree_sentence,
 )
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study

@@ -15,8 +15,8 @@ from numembed.examinations.grouping import (
     title_of,
     ways_sentence,
 )
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.clusters import steps_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.examination import examined, numbers_download

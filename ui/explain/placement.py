@@ -16,7 +16,8 @@ from numembed.examinations.placement import Landed, Query, outlying, read_query,
 from numembed.models.spec import ModelSpec
 from numembed.runs.jobs import STUDY
 from numembed.studies.results import ModelResult
-from numembed.studies.study import Study, stored_examination, stored_results
+from numembed.studies.stored import stored_examination, stored_results
+from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store
 from ui.shared.run_progress import start, watch
 from ui.shared.study_choice import cached_study

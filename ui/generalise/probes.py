@@ -19,8 +19,8 @@ from numembed.examinations.generalisation.findings import (
     single_sentence,
     unseen_sentence,
 )
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.generalisation import Row, accuracy_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.models.baselines import BASELINES
 from ui.shared.frame import theme
 from ui.shared.table import Cell, Column, number, table

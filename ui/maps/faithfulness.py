@@ -19,9 +19,9 @@ from numembed.examinations.maps.text import (
     signed,
     title,
 )
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
 from numembed.figures.maps import COLOR_BY, groups_of
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.results import ModelResult, badged
 from numembed.studies.study import Study
 from ui.shared.frame import theme

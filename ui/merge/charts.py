@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.export import PLOTLY_CONFIG
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import LadderResult
 from ui.shared.frame import theme
 

@@ -23,7 +23,7 @@ from numembed.merge_experiment.experiment import (
 )
 from numembed.merge_experiment.paths import KINDS, USUAL, possible
 from numembed.merge_experiment.recipes import recipe_for
-from numembed.models.adapters.saved import MOST_RANK, Recipe
+from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import CATALOGUE, model, reference_of
 from numembed.models.files.folders import allowed_folder, checked_folder

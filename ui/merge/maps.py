@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Frame

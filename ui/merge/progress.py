@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.merge.plane import training_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import REDRAWING, Ladder
 from numembed.merge_experiment.redrawn import named_places
 from numembed.runs.jobs import Job, ModelProgress

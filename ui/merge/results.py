@@ -14,7 +14,7 @@ from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.text import SPLITS, main_split
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from ui.merge.charts import chart
 from ui.merge.choice import SPLIT_TITLES
 from ui.merge.maps import morph

@@ -26,10 +26,9 @@ from numembed.models.spec import (
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import Job
 from ui.merge.choice import SPLIT_TITLES
-from ui.models.catalogue import take_to_compare
 from ui.shared.frame import job_table, settings
 from ui.shared.run_progress import poll_seconds, start, stop
-from ui.shared.study_choice import put_choice
+from ui.shared.study_choice import put_choice, take_to_compare
 from ui.shared.text import md_text
 
 _OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes

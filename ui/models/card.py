@@ -11,14 +11,15 @@ import streamlit as st
 from numembed.core.errors import BadChoice, NumembedError
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import PRECISIONS, ModelSpec
-from numembed.paper.protocol import paper_study, published
+from numembed.paper.protocol import paper_study
+from numembed.paper.published import published
 from numembed.studies.cost import BYTES, cost_of
-from numembed.studies.study import pinned_before, stored_result
-from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings, take_to_compare
+from numembed.studies.stored import pinned_before, stored_result
+from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
 from ui.shared.frame import result_store, settings
-from ui.shared.study_choice import cached_study
+from ui.shared.study_choice import cached_study, take_to_compare
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import about, md_text, size
 

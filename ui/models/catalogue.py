@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
-from numembed.models.catalogue.names import CATALOGUE, model, reference_of
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.catalogue.names import CATALOGUE, model
+from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import HubWeights, ModelSpec
-from numembed.paper.protocol import paper_study, published
+from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
-from numembed.studies.study import pinned_before
+from numembed.studies.stored import pinned_before
 from ui.shared.frame import result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
-from ui.shared.text import about, md_text, size
+from ui.shared.text import about, size
 
 KINDS = {  # the chip, and how a sentence about such a model begins
     "encoder": ("Encoder", "An encoder, which was made for this task and reads the whole text at once,"),
@@ -129,16 +128,6 @@ def standings() -> dict[str, Standing]:
     return _standings(str(settings().app_db))
 
 
-def take_to_compare(reference: str) -> None:
-    """Put a model first in the visitor's choice, unless it is in it, and go to Compare; say it where that cannot be."""
-    try:
-        _add(reference)
-    except NumembedError as error:
-        st.error(md_text(str(error)), icon=":material/error:")
-        return
-    st.switch_page("pages/compare.py")
-
-
 def checked(check: ModelCheck | None) -> str:
     """Return the badge of a check."""
     return "not checked yet" if check is None else "✓ passed" if check.ok else "⚠ failed"
@@ -159,20 +148,6 @@ def is_allowed(row: Row) -> bool:
         return True
     allowed = settings().code.get(row.repo)
     return allowed is not None and f"{allowed.repo}@{allowed.revision}" == row.loading.remote_code
-
-
-def _add(reference: str) -> None:
-    chosen, wanted = st.session_state["chosen"], model(reference)
-    specs = []
-    for name in chosen["models"]:
-        try:
-            specs.append(model(name))
-        except NumembedError:
-            continue  # Compare says what is wrong with it
-    if reference_of(wanted) in map(reference_of, specs):
-        return
-    replace(paper_study(), models=(wanted, *specs))  # says whether they are too many
-    st.session_state.update(chosen=chosen | {"models": [reference, *chosen["models"]]}, chosen_on="")
 
 
 def _chips(label: str, key: str, titles: dict[str, str], told: str | None = None) -> None:

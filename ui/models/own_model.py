@@ -14,14 +14,15 @@ from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
+from numembed.models.files.model_config import read_json
 from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import prompts_in
 from numembed.models.hub.snapshots import HubCard
-from numembed.models.loading.loader import read_json
 from numembed.models.resolve import adapter_folder, folder_of
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
-from ui.models.catalogue import parameters, show_model, spec_of, take_to_compare
+from ui.models.catalogue import parameters, show_model, spec_of
 from ui.shared.frame import settings
+from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
 from ui.shared.text import md_text, size
 

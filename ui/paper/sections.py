@@ -10,8 +10,8 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.inference.estimates import plain
-from numembed.export import PLOTLY_CONFIG
 from numembed.figures.paper import STYLES, Metric, score_figure, size_figure, standing_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.models.catalogue.names import CATALOGUE
 from numembed.paper.claims import CLAIMS, Claim, judged
 from numembed.paper.comparison import (
@@ -24,7 +24,8 @@ from numembed.paper.comparison import (
     own_results,
     size_of,
 )
-from numembed.paper.protocol import TABLE_1, TABLE_2, PublishedScore, paper_study, published
+from numembed.paper.protocol import paper_study
+from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore, published
 from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from numembed.analysis.inference.estimates import plain, signed
-from numembed.paper.protocol import TABLE_2, PublishedScore, published
+from numembed.paper.published import TABLE_2, PublishedScore, published
 from numembed.studies.evidence import evidence_of
 from numembed.studies.results import ModelResult
 

@@ -10,8 +10,9 @@ import streamlit as st
 from numembed.core.errors import NumembedError
 from numembed.examinations.stress.compute import Stress, Tried, rows_of, texts_of, variant_of
 from numembed.examinations.stress.text import drift_sentence, evidence, headline, most_extreme, told
-from numembed.export import PLOTLY_CONFIG, table_csv
+from numembed.export import table_csv
 from numembed.figures.stress import drift_figure, tornado_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.sequences.families.family import family
 from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, perturb
 from numembed.sequences.sets import SequenceSet

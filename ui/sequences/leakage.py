@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from numembed.export import PLOTLY_CONFIG, rows_csv
+from numembed.export import rows_csv
 from numembed.figures.leakage import clue_figure, shared_figure
+from numembed.figures.style import PLOTLY_CONFIG
 from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Leakage, leakage, rows_of
 from numembed.sequences.matching import MATCHINGS, matching_sentence
 from numembed.studies.study import Study

@@ -12,7 +12,8 @@ from numembed.core.errors import NumembedError
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.studies.cost import cost_of
 from numembed.studies.results import ModelResult
-from numembed.studies.study import Study, stored_examination, stored_results
+from numembed.studies.stored import stored_examination, stored_results
+from numembed.studies.study import Study
 from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start, watch
 from ui.shared.study_choice import chosen_study, seed_choice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -12,7 +13,7 @@ import streamlit as st
 from numembed.core.errors import NumembedError
 from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue.names import CATALOGUE, ENDPOINT
+from numembed.models.catalogue.names import CATALOGUE, ENDPOINT, model, reference_of
 from numembed.paper.protocol import paper_study
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
@@ -196,3 +197,27 @@ def _model_title(reference: str) -> str:
 
 def _family_title(reference: str) -> str:
     return family(reference).title if reference in FAMILIES else reference
+
+
+def take_to_compare(reference: str) -> None:
+    """Put a model first in the visitor's choice, unless it is in it, and go to Compare; say it where that cannot be."""
+    try:
+        _add(reference)
+    except NumembedError as error:
+        st.error(md_text(str(error)), icon=":material/error:")
+        return
+    st.switch_page("pages/compare.py")
+
+
+def _add(reference: str) -> None:
+    chosen, wanted = st.session_state["chosen"], model(reference)
+    specs = []
+    for name in chosen["models"]:
+        try:
+            specs.append(model(name))
+        except NumembedError:
+            continue  # Compare says what is wrong with it
+    if reference_of(wanted) in map(reference_of, specs):
+        return
+    replace(paper_study(), models=(wanted, *specs))  # says whether they are too many
+    st.session_state.update(chosen=chosen | {"models": [reference, *chosen["models"]]}, chosen_on="")

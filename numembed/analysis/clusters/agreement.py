@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.inference.permutation_test import smallest_p
-from numembed.analysis.metrics import Labels, Matrix, all_equal, rescaled
+from numembed.analysis.metrics import all_equal, rescaled
+from numembed.core.arrays import Labels, Matrix
 
 LEVEL = 0.05  # of tests that are judged together
 _BLOCK_NUMBERS = 1 << 20  # of one block of shuffles: stays within some ten megabytes

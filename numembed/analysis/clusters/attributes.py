@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.labels import kmeans
-from numembed.analysis.metrics import Labels
+from numembed.core.arrays import Labels
 from numembed.core.errors import BadChoice, UnknownName
 from numembed.core.registry import Registry
 from numembed.sequences.families.family import family as named

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, Labels, Matrix, cosine_parts, rescaled, undefined_reason
+from numembed.analysis.metrics import Distance, cosine_parts, rescaled, undefined_reason
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge
 
 LARGEST = 5_000  # sequences of which all pairs are kept at once

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.clusters.clusterers import kmeans
-from numembed.analysis.metrics import Distance, Matrix, all_equal, rescaled, silhouette
+from numembed.analysis.metrics import Distance, all_equal, rescaled, silhouette
+from numembed.core.arrays import Matrix
 from numembed.core.progress import Progress, silent
 
 LARGEST = 500  # sequences; beyond, each twin costs seconds

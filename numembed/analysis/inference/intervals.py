@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.inference.permuted_scores import row_distances
-from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette, undefined_reason
+from numembed.analysis.metrics import Distance, silhouette, undefined_reason
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.settings import LIMITS
 
 Doubles = NDArray[np.float64]

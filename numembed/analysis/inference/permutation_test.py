@@ -15,8 +15,6 @@ from numembed.analysis.inference.permuted_scores import TIE, distances_of, permu
 from numembed.analysis.inference.ring_permutations import ring_davies_bouldin, ring_silhouettes, rings, same_make_up
 from numembed.analysis.metrics import (
     Distance,
-    Labels,
-    Matrix,
     centred,
     counts_of,
     davies_bouldin,
@@ -24,6 +22,7 @@ from numembed.analysis.metrics import (
     silhouette,
     undefined_reason,
 )
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import LIMITS
 

@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import ONE_CENTRE, Distance, Matrix, centred, cosine_parts, rescaled
+from numembed.analysis.metrics import ONE_CENTRE, Distance, centred, cosine_parts, rescaled
+from numembed.core.arrays import Matrix
 from numembed.core.progress import Progress, silent
 
 TIE = np.float32(1e-6)  # single precision: equal up to rounding counts as "at least as large"

@@ -13,17 +13,8 @@ from numpy.typing import NDArray
 from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.labels import kmeans
-from numembed.analysis.maps.projections import Points
-from numembed.analysis.metrics import (
-    Distance,
-    Labels,
-    Matrix,
-    all_equal,
-    cosine_parts,
-    rescaled,
-    silhouette,
-    undefined_reason,
-)
+from numembed.analysis.metrics import Distance, all_equal, cosine_parts, rescaled, silhouette, undefined_reason
+from numembed.core.arrays import Labels, Matrix, Points
 
 Distances = NDArray[np.float64]
 _MOST = 3_000  # rows compared; two distance matrices of 72 MB

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numembed.analysis.maps.umap_cache import import_umap, keep_compiled
-from numembed.analysis.metrics import Matrix, all_equal, rescaled
+from numembed.analysis.metrics import all_equal, rescaled
+from numembed.core.arrays import Matrix, Points
 from numembed.core.errors import BadChoice
 from numembed.core.registry import Entry, Range, Registry
 
-Points = NDArray[np.float32]
 Used = dict[str, Any]
 PROJECTIONS: Registry[Callable[..., tuple[Points, Used]]] = Registry("projection")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES, traits
-from numembed.analysis.metrics import Labels
+from numembed.core.arrays import Labels
 from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet
 

@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Labels, Matrix
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Registry
 
 Doubles = NDArray[np.float64]

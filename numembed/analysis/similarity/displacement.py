@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from numembed.analysis.clusters.neighbours import distances
 from numembed.analysis.inference.intervals import Difference
-from numembed.analysis.metrics import Distance, Labels, Matrix
+from numembed.analysis.metrics import Distance
+from numembed.core.arrays import Labels, Matrix
 
 Doubles = NDArray[np.float64]
 NORMALISATIONS = ("unit length", "centred", "standardised")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Matrix
+from numembed.core.arrays import Matrix
 
 Doubles = NDArray[np.float64]
 FEWEST = 4  # texts below which the debiased CKA is undefined

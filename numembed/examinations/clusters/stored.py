@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from numembed.examinations.clusters.compute import Explanation
 from numembed.models.spec import ModelSpec
+from numembed.studies.keys import explain_key
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study, explain_key
+from numembed.studies.study import Study
 
 
 def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import holm, shuffled
-from numembed.analysis.metrics import Labels, Matrix, all_equal
+from numembed.analysis.metrics import all_equal
 from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
 from numembed.analysis.probes.probes import (
     CLASSIFIERS,
@@ -28,6 +28,7 @@ from numembed.analysis.probes.probes import (
     rounds_for,
     undefined,
 )
+from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.generalisation.findings import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe

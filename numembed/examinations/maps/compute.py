@@ -19,10 +19,12 @@ from numembed.analysis.maps.faithfulness import (
     noise_twin,
     procrustes_stability,
 )
-from numembed.analysis.maps.projections import PROJECTIONS, Points, project
-from numembed.analysis.metrics import Distance, Labels, Matrix, silhouette
+from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.analysis.metrics import Distance, silhouette
+from numembed.core.arrays import Labels, Matrix, Points
 from numembed.examinations.registry import EXAMINATIONS, Bench
-from numembed.studies.study import DIMENSIONS, stored_projection
+from numembed.studies.stored import stored_projection
+from numembed.studies.study import DIMENSIONS
 
 NAME = "maps"
 SEEDS = 6

@@ -12,8 +12,9 @@ import numpy as np
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import kmeans
-from numembed.analysis.metrics import Distance, Matrix, ari, silhouette, undefined_reason
+from numembed.analysis.metrics import Distance, ari, silhouette, undefined_reason
 from numembed.analysis.similarity.displacement import Doubles, gaps, normalised, relatives
+from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TooLarge
 from numembed.examinations.registry import Bench
 from numembed.models.embedding import reduced

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES
+from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numembed.figures.maps import CLEAR
 from numembed.figures.merge.common import Spot, color_of, pale, placed, spots
+from numembed.figures.style import CLEAR
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm

@@ -9,8 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from numembed.figures.maps import CLEAR, SYMBOLS, THEMES, family_style, plotly_text
+from numembed.figures.maps import family_style
 from numembed.figures.merge.common import GREY, merge_layout
+from numembed.figures.style import CLEAR, SYMBOLS, THEMES, plotly_text
 from numembed.merge_experiment.results import Frame
 from numembed.sequences.families.family import family
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.figures.maps import CLEAR, PALETTE, SYMBOLS, THEMES
 from numembed.figures.merge.common import (  # fmt: skip
     GREY,
     MEASURES,
@@ -22,10 +21,11 @@ from numembed.figures.merge.common import (  # fmt: skip
     symbol_of,
 )
 from numembed.figures.merge.intervals import redrawn_bar, sure_bars
+from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Comparison, Separation
-from numembed.models.adapters.saved import Reading
+from numembed.models.adapters.recipe import Reading
 
 MAIN = ("lora", "soup", "slerp_base", "linear", "slerp", "slerp_task", "norm_matched")
 _DASHES = {"slerp": "7px,7px", "multi_stage": "7px,7px", "karcher": "3px,3px"}  # what lies beneath shows through

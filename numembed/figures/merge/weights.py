@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.figures.maps import PALETTE, SYMBOLS, THEMES, plotly_text
 from numembed.figures.merge.common import axis, merge_layout
+from numembed.figures.style import PALETTE, SYMBOLS, THEMES, plotly_text
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.results import Dominance, Straight
 from numembed.models.merging.methods import MERGEKIT_PARALLEL

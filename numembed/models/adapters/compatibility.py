@@ -9,10 +9,11 @@ from typing import Any
 
 from numembed.core.errors import BadChoice
 from numembed.models.adapters.fold import AdaptedFolder, read_adapter
-from numembed.models.adapters.saved import CONFIG, MOST_RANK, RECIPE
+from numembed.models.adapters.recipe import MOST_RANK
+from numembed.models.adapters.saved import CONFIG, RECIPE
 from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.model_config import read_json
 from numembed.models.files.tensors import FLOATS, Stored, TensorFolder, known_as
-from numembed.models.loading.loader import read_json
 from numembed.models.spec import FolderWeights, HubWeights
 
 _KNOWN = (  # settings whose value is judged by whoever folds the adapter, or does not touch the vectors

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.files.tensors import Stored, Tensor, TensorFolder, known_as, read_header, shapes_of
-from numembed.models.loading.loader import read_json
-from numembed.models.merging.tensors import HEADS, tied_embedding
+from numembed.models.files.model_config import read_json
+from numembed.models.files.tensors import HEADS, Stored, TensorFolder, known_as, read_header, shapes_of, tied_embedding
 
 _WRAPPER = "base_model.model."
 _FACTORS = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")

@@ -4,118 +4,29 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
 from numembed.core.progress import Progress, silent
 from numembed.models.adapters.fold import read_adapter
+from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.files.folders import digest_of_folder
+from numembed.models.files.model_config import read_json
 from numembed.models.files.publish import is_whole, published
-from numembed.models.files.tensors import Tensor, read_header, write_file
-from numembed.models.loading.loader import read_json
+from numembed.models.files.tensors import read_header, write_file
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
-from numembed.sequences.families.family import whole_number
-from numembed.sequences.splits import Split, split_called
 
 RECIPE = "recipe.json"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
-MOST_RANK = 256
 _STATE = "state.safetensors"
 _ASK_SECONDS = 0.5  # while another process trains
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
-
-Loss = Literal["contrastive", "in_batch"]
-LOSSES: tuple[Loss, ...] = ("contrastive", "in_batch")
-
-
-def _usual_split() -> Split:
-    return split_called("others")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How adapters are trained; always valid once made. One adapter is saved for each seed and stage."""
-
-    split: Split = field(default_factory=_usual_split)
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[str, ...] = ()  # ends of module names such as "query"; () for all linear layers of the encoder
-    embeddings: bool = False  # also adapt the table of token vectors
-    loss: Loss = "contrastive"  # supervised contrastive (Khosla et al. 2020), or pairs against the batch's other pairs
-    temperature: float = 0.1
-    apart: tuple[float, float] | None = (1.2, 14.0)  # the sequences of a step begin this near one another, at first
-    # and at the end: where size tells nothing, family is what is left. None: each begins on its own from the start
-    learning_rate: float = 2e-3
-    warmup: int = 10  # steps in which the learning rate rises
-    falling: bool = True  # whether it then falls in a straight line, to nothing at the end
-    batch: int = 24  # sequences in a step
-    steps: int = 120
-    stages: int = 2  # evenly spaced steps after which the adapter is saved, the last one among them
-    looks: int = 2  # evenly spaced steps after which validation is measured, beside the stages
-    seeds: tuple[int, ...] = (0, 1, 2)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
-        for name, (value, low, high) in _limits(self).items():
-            if type(value) is not int or not low <= value <= high:
-                raise BadChoice(f"{name} is a whole number from {low:,} to {high:,}, got {str(value)[:40]}.")
-        for name, number in (
-            ("The temperature", self.temperature), ("The learning rate", self.learning_rate), ("Alpha", self.alpha),
-        ):  # fmt: skip
-            if not 0 < number < math.inf:
-                raise BadChoice(f"{name} is a number above 0, got {str(number)[:40]}.")
-        if self.apart is not None:
-            object.__setattr__(self, "apart", tuple(map(float, self.apart)))
-            if len(self.apart) != 2 or not all(1 < factor < math.inf for factor in self.apart):
-                raise BadChoice(f"How far apart sequences begin is two factors above 1, got {str(self.apart)[:40]}.")
-        if self.loss not in LOSSES:
-            raise BadChoice(f"The loss is one of {', '.join(LOSSES)}, got {str(self.loss)[:40]!r}.")
-        for seed in self.seeds:
-            whole_number("A seed", seed, low=0, high=2**31 - 1)
-
-    @property
-    def saved_steps(self) -> tuple[int, ...]:
-        """The steps after which the adapter is saved."""
-        return _spread(self.steps, self.stages)
-
-    @property
-    def looked_steps(self) -> tuple[int, ...]:
-        """The steps after which validation is measured."""
-        return tuple(sorted({*self.saved_steps, *_spread(self.steps, self.looks)}))
-
-    def pace(self, step: int) -> float:
-        """Return the part of the learning rate that step 1, 2, … goes with: it rises, then falls to nothing."""
-        rising = min(1.0, step / max(1, self.warmup))
-        return rising * (1 - (step - 1) / self.steps if self.falling else 1)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        plain = asdict(self) | {"split": self.split.as_dict()}
-        apart = None if self.apart is None else list(self.apart)
-        return plain | {"targets": list(self.targets), "seeds": list(self.seeds), "apart": apart}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
-        """Return the recipe that :meth:`as_dict` described."""
-        split = Split.from_dict(plain["split"])
-        tuples = {name: tuple(plain[name]) for name in ("targets", "seeds", "apart") if plain.get(name) is not None}
-        return cls(**{**plain, **tuples, "split": split})
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What training has come to after a step; 0 is the base itself."""
-
-    seed: int
-    step: int
-    loss: float | None
-    silhouette: float | None = None  # of the validation windows, where it was measured
 
 
 @dataclass(frozen=True)
@@ -242,22 +153,6 @@ def reserved_place(place: Path, progress: Progress = silent) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _spread(steps: int, count: int) -> tuple[int, ...]:
-    return tuple(steps * (number + 1) // count for number in range(count))
-
-
-def _limits(recipe: Recipe) -> dict[str, tuple[Any, int, int]]:
-    return {
-        "The rank": (recipe.rank, 1, MOST_RANK),
-        "The number of sequences in a step": (recipe.batch, 4, 4_096),
-        "The number of steps": (recipe.steps, 1, 100_000),
-        "The number of steps of warm-up": (recipe.warmup, 0, 100_000),
-        "The number of stages": (recipe.stages, 1, min(recipe.steps, 50)),
-        "The number of looks at validation": (recipe.looks, 1, min(recipe.steps, 1_000)),
-        "The number of seeds": (len(recipe.seeds), 1, 20),
-    }
 
 
 def _state_folder(place: Path, seed: int, step: int) -> Path:

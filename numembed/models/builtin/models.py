@@ -17,12 +17,13 @@ from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
+from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
-from numembed.models.adapters.saved import Recipe
+from numembed.models.adapters.recipe import Recipe
 from numembed.models.builtin.encoder import EncoderRecipe, train_encoder
 from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.publish import is_whole, published
-from numembed.models.spec import ModelSpec, ScratchWeights, canonical_json, origin_of
+from numembed.models.spec import ModelSpec, ScratchWeights, origin_of
 from numembed.sequences.splits import split_called
 
 ENCODER, LANGUAGE_MODEL = "number-encoder", "number-lm"

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.models.catalogue.entries import Row
-from numembed.models.loading.loader import pooling_of, read_json, transformer_of
+from numembed.models.encoders.protocol import CheckedEncoder, Finding, ModelCheck
+from numembed.models.files.model_config import read_json
+from numembed.models.loading.loader import pooling_of, transformer_of
 from numembed.models.spec import LoraWeights, MergedWeights
-
-if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import SentenceEncoder
-
-Matrix = NDArray[np.float32]
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
 _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
@@ -29,45 +25,9 @@ _AS_BEFORE = "How it reads was looked at when its base was loaded."
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: right, wrong, or (None) with nothing to hold it against."""
-
-    name: str
-    ok: bool | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class ModelCheck:
-    """What a load found out."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """True where nothing is wrong."""
-        return all(finding.ok is not False for finding in self.findings)
-
-    @property
-    def sentence(self) -> str:
-        """What is wrong, or what was found right, in one or two plain sentences."""
-        wrong = [finding.sentence for finding in self.findings if finding.ok is False]
-        return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the findings as JSON values."""
-        return {"findings": [vars(finding) for finding in self.findings]}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> ModelCheck:
-        """Return what :meth:`as_json` described."""
-        return cls(tuple(Finding(**finding) for finding in plain["findings"]))
-
-
-def check_model(encoder: SentenceEncoder, facts: Row | None) -> ModelCheck:
+def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
     """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
-    looks: tuple[Callable[[SentenceEncoder, Row | None], Finding | None], ...] = (
+    looks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
         _weights, _exchanged, _needed_part, _wanted_tokens, _last_token, _attention, _pooling, _batches,
     )  # fmt: skip
     found = [look(encoder, facts) for look in looks]
@@ -75,7 +35,7 @@ def check_model(encoder: SentenceEncoder, facts: Row | None) -> ModelCheck:
     return ModelCheck(tuple(finding for finding in found if finding is not None))
 
 
-def check_kin(encoder: SentenceEncoder, known: SentenceEncoder) -> ModelCheck:
+def check_kin(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     """Return the check of a model that took the place of ``known`` in memory.
 
     How it reads is the same where only the weights are others, so it is not looked at again: that took as long as a
@@ -92,7 +52,7 @@ def check_kin(encoder: SentenceEncoder, known: SentenceEncoder) -> ModelCheck:
     return ModelCheck((weights, *([changed] if changed else []), *same, *vectors))
 
 
-def _vectors(encoder: SentenceEncoder, facts: Row | None) -> list[Finding]:
+def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
     vectors = encoder.encode(list(_TEXTS))
     promised = (facts.normalizes if facts else None) or _normalizes(encoder)
     return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
@@ -111,7 +71,7 @@ def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) 
     return found
 
 
-def _weights(encoder: SentenceEncoder, facts: Row | None) -> Finding:
+def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
     if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
         said = f"All its weights were drawn at random with seed {seed}, as asked for."
@@ -126,7 +86,7 @@ def _weights(encoder: SentenceEncoder, facts: Row | None) -> Finding:
     return Finding("weights", True, "Every weight was read, none was made up.")
 
 
-def _exchanged(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _exchanged(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """How much of the base an adapter or a merge has changed."""
     exchange, weights = encoder.exchange, encoder.spec.weights
     if exchange is None or not isinstance(weights, LoraWeights | MergedWeights):
@@ -140,7 +100,7 @@ def _exchanged(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     return Finding(what, True, said)
 
 
-def _needed_part(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _needed_part(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     part = encoder.spec.loading.needs_parameter
     if not part:
         return None
@@ -149,7 +109,7 @@ def _needed_part(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     return Finding("parts", there, said)
 
 
-def _wanted_tokens(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _wanted_tokens(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """What the tokenizer's own settings ask for must be there: transformers 5 believes tokenizer.json alone."""
     wishes, tokenizer = read_json(encoder.folder / "tokenizer_config.json"), encoder.model.tokenizer
     if transformer_of(encoder.model) is None:
@@ -164,7 +124,7 @@ def _wanted_tokens(encoder: SentenceEncoder, facts: Row | None) -> Finding | Non
     return Finding("tokens", False, said)
 
 
-def _last_token(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _last_token(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """The end-of-text token must end the text where the vector is read from the last token."""
     if _pooling_mode(encoder) != "lasttoken" and not (facts and facts.ends_with_eos):
         return None
@@ -183,7 +143,7 @@ def _last_token(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     return Finding("last token", False, said)
 
 
-def _attention(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """Does the first position feel a change at the end? Then the model reads in both directions."""
     if transformer_of(encoder.model) is None:
         return None
@@ -201,7 +161,7 @@ def _attention(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     return Finding("attention", False, f"{words[found]}, but it should be {expected}.")
 
 
-def _direction(encoder: SentenceEncoder) -> str | None:
+def _direction(encoder: CheckedEncoder) -> str | None:
     split = dict(zip(_LAST_DIGITS, encoder.token_ids(_LAST_DIGITS), strict=True))
     for one, other in combinations(_LAST_DIGITS, 2):
         ids, others = split[one], split[other]
@@ -212,7 +172,7 @@ def _direction(encoder: SentenceEncoder) -> str | None:
     return None
 
 
-def _pooling(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
+def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     mode = _pooling_mode(encoder)
     if encoder.guessed_pooling:
         return Finding(
@@ -227,7 +187,7 @@ def _pooling(encoder: SentenceEncoder, facts: Row | None) -> Finding | None:
     return None
 
 
-def _batches(encoder: SentenceEncoder, facts: Row | None) -> Finding:
+def _batches(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     together = encoder.encode(list(_TEXTS))
     alone = np.concatenate([encoder.encode([text]) for text in _TEXTS])
     lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
@@ -238,12 +198,12 @@ def _batches(encoder: SentenceEncoder, facts: Row | None) -> Finding:
     return Finding("batches", False, f"A text has another vector beside others (cosine {cosine:.4f}).")
 
 
-def _pooling_mode(encoder: SentenceEncoder) -> str:
+def _pooling_mode(encoder: CheckedEncoder) -> str:
     pooling = pooling_of(encoder.model)
     return pooling.pooling_mode if pooling is not None and isinstance(pooling.pooling_mode, str) else ""
 
 
-def _normalizes(encoder: SentenceEncoder) -> bool:
+def _normalizes(encoder: CheckedEncoder) -> bool:
     return any(type(module).__name__ == "Normalize" for module in encoder.model)
 
 

@@ -11,17 +11,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors, TooLarge
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
-from numembed.models.encoders.checks import TEXTS, ModelCheck, check_kin, check_model
+from numembed.models.encoders.checks import TEXTS, check_kin, check_model
+from numembed.models.encoders.protocol import Encoder
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import Exchange
 from numembed.models.loading.devices import device_of, give_back_memory
@@ -29,40 +29,11 @@ from numembed.models.loading.loader import faults_told, is_lost, is_out_of_memor
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
 
-Matrix = NDArray[np.float32]
-
 MOST_BATCH_TOKENS = 65_536  # on a graphics card
 _BYTES_PER_TOKEN_AND_WIDTH = 100  # what one token takes on the way through a layer, for each number of its vector
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
 _PLACE_TO_CUT = re.compile(r"(?<=\S) ")  # before all of several spaces: tokenisers disagree about what is left of them
 _READ_BYTES = 1 << 24
-
-
-class Encoder(Protocol):
-    """The whole interface of a loaded model."""
-
-    @property
-    def check(self) -> ModelCheck:
-        """What was found out about it when it was loaded."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Where it runs: "cpu", "cuda", "mps" or the name of an endpoint."""
-        ...
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers its weights are; 0 where nobody knows."""
-        ...
-
-    def batches(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the indices of ``texts`` grouped into batches of similar length, shortest first."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> Matrix:
-        """Return one row a text, (n, d)."""
-        ...
 
 
 class SentenceEncoder:
@@ -277,7 +248,8 @@ class LoadedModel:
 
     def _load(self, spec: ModelSpec, folder: Path | None, progress: Progress) -> Encoder:
         if folder is None:
-            from numembed.models.encoders.endpoint import EndpointEncoder, pin
+            from numembed.models.encoders.endpoint import EndpointEncoder
+            from numembed.models.resolve import pin
 
             assert isinstance(spec.weights, RemoteWeights)
             there = pin(spec.weights, self._settings)  # a sentence where the operator has taken it away

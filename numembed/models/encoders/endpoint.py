@@ -15,18 +15,17 @@ from time import monotonic  # the event loop's clock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, RemoteFailed
-from numembed.core.settings import Endpoint, Settings
-from numembed.models.encoders.checks import Finding, ModelCheck
+from numembed.core.settings import Endpoint
+from numembed.models.encoders.protocol import Finding, ModelCheck
 from numembed.models.spec import ModelSpec, RemoteWeights
 
 if TYPE_CHECKING:
     import httpx
     from tenacity import AsyncRetrying, RetryCallState
 
-Matrix = NDArray[np.float32]
 T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of one answer
@@ -39,16 +38,6 @@ _REFUSED = {
 _ERROR_BYTES, _EXCERPT_CHARS, _PIECE_CHARS = 4_096, 160, 8
 _UNQUOTED = re.compile(r"<[^>]*>|[^\w .,:;'()=-]+")  # markup and the signs that make it
 _LOUD = ("httpx", "httpcore.connection", "httpcore.http11")
-
-
-def pin(weights: RemoteWeights, settings: Settings) -> RemoteWeights:
-    """Return ``weights`` with the url and model that the operator has set; raise BadChoice where none is set."""
-    endpoint = settings.endpoints.get(weights.endpoint)
-    if endpoint is None:
-        names = ", ".join(sorted(settings.endpoints))
-        known = f"Known: {names}." if names else "None is set; the operator sets them in operator.toml."
-        raise BadChoice(f"No endpoint is called {weights.endpoint[:40]!r}. {known}")
-    return RemoteWeights(endpoint.name, endpoint.url, endpoint.model)
 
 
 class EndpointEncoder:

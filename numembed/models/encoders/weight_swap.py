@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.compatibility import attached
 from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.files.model_config import is_used
 from numembed.models.files.tensors import TensorFolder, known_as
-from numembed.models.loading.loader import is_used
 from numembed.models.merging.compatibility import check_related
-from numembed.models.merging.methods import MERGES, Gram, Tensor
+from numembed.models.merging.methods import MERGES, Gram
 from numembed.models.merging.tensors import Ingredients, Merge, grams_of, ingredients, merger
 from numembed.models.resolve import adapter_folder, folder_of
 from numembed.models.spec import (

@@ -12,9 +12,8 @@ from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
-from numembed.models.hub.card import PICKLED
-from numembed.models.hub.download import KEPT
-from numembed.models.loading.loader import read_json
+from numembed.models.files.formats import KEPT, PICKLED
+from numembed.models.files.model_config import read_json
 
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 _ADAPTER = "adapter_config.json"

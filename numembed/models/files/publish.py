@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull
-from numembed.models.hub.download import digest_of
+from numembed.models.files.formats import digest_of
 
 MANIFEST = "SHA256SUMS"  # the last file of a folder; ``sha256sum -c SHA256SUMS`` checks it too
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.loading.loader import read_json
+from numembed.models.files.model_config import read_json
 
-Tensor = NDArray[Any]
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
 _TYPES = {
@@ -206,3 +205,14 @@ def _damaged(file: Path) -> ModelUnavailable:
     return ModelUnavailable(
         f"The weight file {file.name[:80]!r} of {file.parent.name[:80]!r} is damaged. Fetch or save it again."
     )
+
+
+HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")
+EMBEDDINGS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "tok_embeddings.weight")
+
+
+def tied_embedding(tensors: Mapping[str, Tensor], head: str) -> str | None:
+    """Return the name of the embedding that the output head ``head`` repeats bit for bit, or None."""
+    shapes = shapes_of(tensors)
+    same_shape = [name for name in shapes if name.endswith(EMBEDDINGS) and shapes[name] == shapes[head]]
+    return next((name for name in same_shape if np.array_equal(tensors[name], tensors[head])), None)

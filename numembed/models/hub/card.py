@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from numembed.core.settings import Settings
+from numembed.models.files.formats import is_kept
 from numembed.models.hub.client import Hub, Refused, connected
-from numembed.models.hub.download import files_of, is_kept
+from numembed.models.hub.download import files_of
 
-PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
 _OWN_MODULES = "sentence_transformers."
 _MOST_CHARS, _MOST_TAGS, _MOST_MODULES = 100, 100, 8
 _MOST_PROMPTS, _MOST_PROMPT = 20, 300  # and characters of each

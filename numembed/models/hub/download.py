@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress
 from numembed.core.settings import Settings
+from numembed.models.files.formats import DIGEST, _blocks, _digester, digest_of
 from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
 
-KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
-DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PAUSES_SECONDS = (0.2, 1.0, 2.0)  # before a broken connection is tried again
 _ENOUGH_BYTES = 65_536  # after which a broken connection counts as a new trouble
 _TOLD_SECONDS = 0.2  # between two reports of progress
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,15 +31,6 @@ class HubFile:
     name: str
     size: int
     digest: str
-
-
-def is_kept(name: str) -> bool:
-    """Return True for the files of a repository that are downloaded.
-
-    >>> is_kept("1_Pooling/config.json"), is_kept("pytorch_model.bin"), is_kept("modeling_x.py")
-    (True, False, False)
-    """
-    return any(fnmatchcase(name, pattern) for pattern in KEPT)
 
 
 def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
@@ -127,15 +113,6 @@ def link(place: Path, name: Path) -> None:
         os.symlink(os.path.relpath(place, name.parent), name)
     except OSError:  # Windows allows symbolic links to few
         os.link(place, name)
-
-
-def digest_of(file: Path, digest: str, tick: Callable[[], None] = lambda: None) -> str:
-    """Return the digest of ``file``, of the same kind as ``digest``."""
-    digester = _digester(digest, file.stat().st_size)
-    for block in _blocks(file):
-        digester.update(block)
-        tick()
-    return str(digester.hexdigest())
 
 
 @contextmanager
@@ -244,13 +221,3 @@ def _locked(blob: Path, meter: Meter) -> Iterator[None]:
             except NotImplementedError:  # a file system without locks: at worst the checksum finds two writers
                 break
         yield
-
-
-def _digester(digest: str, size: int) -> Any:
-    return hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-
-
-def _blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while block := opened.read(_BLOCK_BYTES):
-            yield block

@@ -18,9 +18,10 @@ from pathlib import Path
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import AllowedCode, Settings
+from numembed.models.files.formats import DIGEST, KEPT, digest_of, is_kept
 from numembed.models.hub.card import HubCard, card
 from numembed.models.hub.client import cache_of, check_name, connected
-from numembed.models.hub.download import DIGEST, KEPT, Meter, bring, digest_of, files_of, in_plain_words, is_kept, link
+from numembed.models.hub.download import Meter, bring, files_of, in_plain_words, link
 
 __all__ = [
     "KEPT", "HubCard", "cached_folder", "card", "code_digests", "fetch", "fetch_code", "is_verified", "newest_commit",

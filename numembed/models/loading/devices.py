@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
 
@@ -39,3 +40,19 @@ def give_back_memory() -> None:
         torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that a process may still take, by the machine and its container; None if unknown."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        facts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        used = int((group / "memory.current").read_text(encoding="ascii")) - int(facts.get("inactive_file", 0))
+        found += [int(limit) - used] if limit.isdigit() else []
+    except (OSError, ValueError, IndexError):
+        pass  # no Linux, or no container: what is known counts
+    return min(found, default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -12,14 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable
+from numembed.models.files.model_config import is_used, positions_of
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
-_AFTER_PADDING = ("roberta", "camembert", "mpnet", "xmod", "longformer")  # their positions begin behind the padding's
-_UNUSED_PARTS = (  # heads that an embedding never passes through
-    *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
-    *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
-)
 _NO_ROOM = (
     "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, which finds no room for the code of an operation
@@ -62,15 +57,6 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         with faults_told(spec):
             model.to(device)
     return model.eval(), _summary(reports)
-
-
-def read_json(file: Path | None) -> dict[str, Any]:
-    """Return the JSON object in ``file``; {} where there is none."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def transformer_of(model: Any) -> Any:
@@ -133,20 +119,6 @@ def _limit(spec: ModelSpec, model: Any) -> int | None:
     if positions := positions_of(config.to_dict()):
         stated = min(stated or positions, positions)
     return None if stated is None else int(stated)
-
-
-def positions_of(config: dict[str, Any]) -> int | None:
-    """Return how many tokens a transformer with this config.json has places for; None where it does not say.
-
-    >>> positions_of({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1})
-    512
-    """
-    positions = config.get("max_position_embeddings")
-    if type(positions) is not int or positions <= 0:
-        return None
-    if any(kind in str(config.get("model_type")) for kind in _AFTER_PADDING):
-        positions -= (config.get("pad_token_id") or 0) + 1
-    return positions
 
 
 def _refuse_idle(spec: ModelSpec, model: Any) -> None:
@@ -307,8 +279,3 @@ def _summary(reports: list[Any]) -> LoadReport:
     missing |= {str(item[0]) for info in reports for item in info.mismatched_keys}
     ignored = {name for info in reports for name in info.unexpected_keys}
     return LoadReport(*(tuple(sorted(name for name in names if is_used(name))) for names in (missing, ignored)))
-
-
-def is_used(name: str) -> bool:
-    """Return False for weights that an embedding never passes through: poolers, output heads, tables of positions."""
-    return not any(part in name for part in _UNUSED_PARTS)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES, Shares, Tensor
+from numembed.core.arrays import Tensor
+from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES, Shares
 from numembed.models.merging.tensors import gram_of, ingredients
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice
+from numembed.models.files.model_config import read_json
 from numembed.models.files.tensors import modules_of
-from numembed.models.loading.loader import read_json
 
 _SIZES = (
     *("model_type", "hidden_size", "dim", "d_model", "n_embd", "num_hidden_layers", "n_layers", "num_attention_heads"),

@@ -12,16 +12,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import StoreFull, TooLarge
 from numembed.core.progress import Progress, silent
 from numembed.models.adapters.compatibility import attached
 from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.files.formats import is_kept
+from numembed.models.files.model_config import read_json
 from numembed.models.files.publish import published
 from numembed.models.files.tensors import INDEX, TensorFolder, as_stored, read_header, weight_files, write_file
-from numembed.models.hub.download import is_kept
-from numembed.models.loading.loader import read_json
+from numembed.models.loading.devices import available_memory
 from numembed.models.merging.compatibility import check_related
-from numembed.models.merging.methods import MERGES, Tensor
+from numembed.models.merging.methods import MERGES
 from numembed.models.merging.tensors import Ingredients, Merge, checked, gram_of, ingredients, merger
 
 SavedType = Literal["float32", "same"]
@@ -91,22 +93,6 @@ def rounded_away(adapted: AdaptedFolder, dtype: str) -> float:
         update += _square(value, adapted.base[name].astype(np.float32))
         lost += _square(_read_back(value, str(kept)), value)
     return math.sqrt(lost / update) if update else 0.0
-
-
-def available_memory() -> int | None:
-    """Return the bytes of memory that a process may still take, by the machine and its container; None if unknown."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        facts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        used = int((group / "memory.current").read_text(encoding="ascii")) - int(facts.get("inactive_file", 0))
-        found += [int(limit) - used] if limit.isdigit() else []
-    except (OSError, ValueError, IndexError):
-        pass  # no Linux, or no container: what is known counts
-    return min(found, default=None)
 
 
 def _opened(model: Path | ModelFolder) -> ModelFolder:

@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.arrays import Tensor
 from numembed.core.registry import Range, Registry
 
-Tensor = NDArray[Any]
 Gram = NDArray[np.float64]  # (k, k) inner products
 Shares = NDArray[np.float64]  # (k,)
 Space = Literal["weights", "task_vectors"]

@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
-from numembed.models.files.tensors import known_as, shapes_of
-from numembed.models.merging.methods import MERGES, Gram, Scope, Shares, Space, Tensor
+from numembed.models.files.tensors import HEADS, known_as, shapes_of, tied_embedding
+from numembed.models.merging.methods import MERGES, Gram, Scope, Shares, Space
 
-HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")
-EMBEDDINGS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "tok_embeddings.weight")
 _CHUNK = 1 << 18  # values added up at a time
 
 
@@ -210,13 +209,6 @@ def grams_of(given: Ingredients, space: Space, *, progress: Progress = silent) -
 def flat(grams: Mapping[str, Gram]) -> Gram:
     """Return the inner products of the models as wholes: the sum over their tensors."""
     return np.asarray(sum(grams.values()), dtype=np.float64)
-
-
-def tied_embedding(tensors: Mapping[str, Tensor], head: str) -> str | None:
-    """Return the name of the embedding that the output head ``head`` repeats bit for bit, or None."""
-    shapes = shapes_of(tensors)
-    same_shape = [name for name in shapes if name.endswith(EMBEDDINGS) and shapes[name] == shapes[head]]
-    return next((name for name in same_shape if np.array_equal(tensors[name], tensors[head])), None)
 
 
 def _tied_embedding(models: Sequence[Mapping[str, Tensor]], head: str) -> str | None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
-from numembed.models.adapters.saved import Recipe, Snapshot
-from numembed.models.files.tensors import Tensor
+from numembed.models.adapters.recipe import Recipe
+from numembed.models.adapters.saved import Snapshot
 from numembed.models.loading.loader import load, transformer_of
+from numembed.models.losses import contrastive_loss
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
 
@@ -24,21 +26,6 @@ _PEFT = "base_model.model."  # before every name in PEFT's files
 _NOT_ADAPTED = re.compile(r"(^|\.)(pooler|router|gate|vision\w*|audio\w*|lm_head)(\.|$)")
 _LARGEST_GRADIENT = 1.0  # longer ones are cut
 _EVALUATED_AT_ONCE = 8
-
-
-def contrastive_loss(vectors: Any, labels: Any, temperature: float) -> Any:
-    """Return the supervised contrastive loss of (n, d) vectors and their (n,) labels: Khosla et al. 2020, L_out.
-
-    Every label stands at two rows or more.
-    """
-    import torch
-
-    unit = torch.nn.functional.normalize(vectors.float(), dim=1)
-    itself = torch.eye(len(labels), dtype=torch.bool, device=unit.device)
-    likeness = (unit @ unit.T / temperature).masked_fill(itself, -math.inf)
-    log_share = (likeness - torch.logsumexp(likeness, dim=1, keepdim=True)).masked_fill(itself, 0.0)
-    same = (labels[:, None] == labels[None, :]) & ~itself
-    return -((log_share * same).sum(dim=1) / same.sum(dim=1)).mean()
 
 
 def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:

@@ -14,19 +14,12 @@ from pathlib import Path
 from numembed.core.errors import BadChoice, StoreFull, TooLarge, TrainingFailed
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.saved import (  # fmt: skip
-    Reading,
-    Recipe,
-    SavedAdapter,
-    adapters_in,
-    last_stage,
-    reserved_place,
-    save_stage,
-)
+from numembed.models.adapters.recipe import Reading, Recipe
+from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_stage
+from numembed.models.files.model_config import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
-from numembed.models.loading.devices import device_of
-from numembed.models.loading.loader import faults_told, read_json
-from numembed.models.merging.folders import available_memory
+from numembed.models.loading.devices import available_memory, device_of
+from numembed.models.loading.loader import faults_told
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import BaselineWeights, FolderWeights, ModelSpec, RemoteWeights
 from numembed.models.training.lora import IN_LAYER, AdaptedModel

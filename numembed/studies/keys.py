@@ -1,0 +1,114 @@
+"""The keys under which results are stored: everything that decides a result, and nothing else."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+from typing import Any
+
+from numembed.core.registry import Entry
+from numembed.core.serialization import canonical_json
+from numembed.models.baselines import BASELINES
+from numembed.models.spec import BaselineWeights, ModelSpec
+from numembed.sequences.sets import SequenceSet
+from numembed.studies.study import Study
+
+
+def explain_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of what a resolved model's clusters were found to encode."""
+    return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
+
+
+def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
+    """Return the key of what an examination found about a resolved model."""
+    landing = {"query": study.query, "separator": study.text_format.separator}
+    more: dict[str, Any] = landing if name == "landing" else {"designs": study.designs}
+    return examination_key(
+        name, spec, study.sequences, distance=study.distance, seed=study.seed, **more, **_matching(study)
+    )
+
+
+def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
+    """Return the key of a resolved model's scores on redrawn windows."""
+    return designs_key(
+        spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs, **_matching(study)
+    )
+
+
+def _matching(study: Study) -> dict[str, Any]:
+    """Return what decides other windows where the families were matched: one set may come from two plain ones."""
+    return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
+
+
+def pin_key(spec: ModelSpec) -> str:
+    """Return the key under which it is kept how a model was pinned."""
+    return "pinned:" + canonical_json(spec.as_dict())
+
+
+def result_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of a resolved model's scores."""
+    return scores_key(spec, study.sequences, distance=study.distance, seed=study.seed)
+
+
+FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
+
+
+def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of everything that decides a model's scores."""
+    labels = sequences.labels.tolist()
+    return _key("scores 2", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of scores without evidence: those of a model's twin with random weights."""
+    labels = sequences.labels.tolist()
+    return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of the scores of all baselines together."""
+    keys = [_baseline(entry).key for entry in BASELINES]
+    decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
+    return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
+
+
+def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of the scores of a model's redrawn designs; ``choices`` are the rest of what decides them."""
+    return _key("designs", model, sequences, labels=sequences.labels.tolist(), **choices)
+
+
+def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
+    """Return the key of what a model's clusters were found to encode."""
+    labels = sequences.labels.tolist()
+    return _key("explanation 3", model, sequences, labels=labels, distance=distance, seed=seed)
+
+
+def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    """Return the key of what an examination found; ``choices`` are the rest of what decides it."""
+    labels = sequences.labels.tolist()
+    return _key("examination " + name, model, sequences, labels=labels, **choices)
+
+
+def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
+    """Return the key of everything that decides a map."""
+    return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+
+
+def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
+    decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
+    return _digest(decides)
+
+
+def _digest(decides: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+
+def _baseline(entry: Entry[Any]) -> ModelSpec:
+    return ModelSpec(entry.title, BaselineWeights(entry.name, entry.facts.get("version", 1)))
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    names = ("scikit-learn", "umap-learn", "openTSNE")
+    return {"numembed": FORMULAS} | {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

@@ -1,0 +1,66 @@
+"""What earlier runs of a study left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from numembed.models.spec import ModelSpec
+from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
+from numembed.studies.results import ModelResult, Projection, ResultStore
+from numembed.studies.study import USUAL_DESIGNS, Study
+
+
+def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) -> tuple[ModelResult | None, ...]:
+    """Return what earlier runs left for each model of ``study``; None where there is nothing yet.
+
+    Without ``redrawn`` the scores of redrawn windows are not read.
+    """
+    return tuple(stored_result(study, spec, results, redrawn=redrawn) for spec in study.models)
+
+
+def stored_projection(
+    study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int
+) -> Projection | None:
+    """Return a map that an earlier run left; ``spec`` is resolved."""
+    return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+
+
+def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
+    """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
+    found = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    return next((str(one["warning"]) for one in found["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
+
+
+def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
+    """Return ``spec`` as the latest run pinned it, or None where none has."""
+    if spec.resolved:
+        return spec
+    known = results.get(pin_key(spec))
+    return ModelSpec.from_dict(known) if known else None
+
+
+def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
+    """Return what earlier runs left for one model; None where its check is known to fail and that was not allowed."""
+    pinned = pinned_before(spec, results)
+    if pinned is None:
+        return None
+    result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
+    if result is None or (check is not None and not check.ok and not study.despite_checks):
+        return None
+    scores = tuple(replace(score, model=spec.name) for score in result.scores)
+    designs = stored_designs(study, pinned, results) if redrawn else {}
+    return replace(result, scores=scores, check=check, designs=designs)
+
+
+def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
+    """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
+    counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
+    found = (results.designs(design_key(study, spec, count)) for count in counts if count)
+    return next(filter(None, found), {})
+
+
+def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
+    """Return what an examination found about a resolved model, as JSON values, or None."""
+    return results.get(examined_key(study, spec, name))
