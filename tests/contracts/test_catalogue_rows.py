@@ -286,7 +286,7 @@ def test_known_mistakes_of_other_lists_are_not_copied() -> None:
 
 
 def test_every_entry_of_the_file_is_a_fact() -> None:
-    file = Path(numembed.models.__path__[0]) / "catalogue.toml"
+    file = Path(numembed.models.__path__[0]) / "catalogue" / "catalogue.toml"
     plain = tomllib.loads(file.read_text(encoding="utf-8"))
     known = {one.name for one in fields(Row)} - {"name"}
     assert [(name, fact) for name, facts in plain.items() for fact in facts if fact not in known] == []
