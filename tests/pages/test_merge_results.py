@@ -18,9 +18,9 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.redrawn import named_places
 from numembed.runs.jobs import JobTable
 from numembed.studies.results import ResultStore
-from tests.ladder.bases import stored_on
-from tests.ladder.made import SENTENCE, made_result
-from tests.ladder.test_redrawn_windows import with_redrawn
+from tests.merge_experiment.bases import stored_on
+from tests.merge_experiment.made import SENTENCE, made_result
+from tests.merge_experiment.test_redrawn_windows import with_redrawn
 from tests.pages.elements import charts, opened, plain, told, walk, work_off
 from tests.pages.light import heavy_after
 
@@ -258,7 +258,7 @@ ANSWERED = """
 from numembed.merge_experiment.experiment import Ladder, ladder_key
 from numembed.studies.results import ResultStore
 from numembed.core.settings import read_settings
-from tests.ladder.made import made_result
+from tests.merge_experiment.made import made_result
 with ResultStore(read_settings().app_db) as results:
     results.put(ladder_key(Ladder()), made_result(Ladder()).as_json())
 app.run()

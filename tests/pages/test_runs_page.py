@@ -18,7 +18,7 @@ from numembed.runs.jobs import JobTable
 from numembed.sequences.splits import split_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.study import EXAMINATIONS
-from tests.ladder.bases import small_ladder
+from tests.merge_experiment.bases import small_ladder
 from tests.pages.elements import opened, walk, work_off
 
 PAGE = "pages/runs.py"

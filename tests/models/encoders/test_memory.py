@@ -29,7 +29,7 @@ from numembed.studies.study import Study
 from tests import tiny
 from tests.offline import OFFLINE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FAMILIES = ("even", "odd", "primes")
 MEBIBYTE = 2**20
 MEASURE = """

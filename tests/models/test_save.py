@@ -12,8 +12,8 @@ import pytest
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.resolve import bundled_folder
 from tests import tiny
+from tests.cli.test_cli import Answer, Call, call
 from tests.lora import write_adapter
-from tests.test_cli import Answer, Call, call
 
 __all__ = ["call"]
 

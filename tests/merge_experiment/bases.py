@@ -21,8 +21,8 @@ from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights
 from numembed.sequences.splits import Split
 from numembed.studies.results import ResultStore
-from tests.ladder.made import made_result
 from tests.lora import write_adapter
+from tests.merge_experiment.made import made_result
 
 SPLIT = Split(training=("multiples", "lucky", "happy"), new=("triangular", "evil"))
 RECIPE = Recipe(

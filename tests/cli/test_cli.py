@@ -29,7 +29,7 @@ from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 from tests import tiny
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = ("--families", "even", "primes", "--per-family", "3", "--length", "10")
 Row = dict[str, Any]
 

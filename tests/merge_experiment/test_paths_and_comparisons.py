@@ -27,9 +27,9 @@ from numembed.models.merging.tensors import Merge, gram_of, ingredients, merged_
 from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
 from numembed.studies.study import Study
-from tests.ladder.bases import RECIPE, made_path, noisy_path, small_ladder
-from tests.ladder.made import made_ladder, made_result
 from tests.lora import write_adapter
+from tests.merge_experiment.bases import RECIPE, made_path, noisy_path, small_ladder
+from tests.merge_experiment.made import made_ladder, made_result
 from tests.offline import OFFLINE
 
 LINES = ("linear", "stages_linear")  # what arcs are held against

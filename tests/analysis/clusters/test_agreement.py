@@ -24,7 +24,7 @@ from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
-from tests.analysis.test_clusterers import refuse_untrue_names
+from tests.analysis.clusters.test_clusterers import refuse_untrue_names
 from tests.offline import OFFLINE
 
 RICH = make_sequences(

@@ -22,7 +22,7 @@ from numembed.merge_experiment.redrawn import (
 from numembed.merge_experiment.run import ladder_rows
 from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.splits import NEW, PAPER, Split, leaks_of, split_called
-from tests.ladder.made import made_result
+from tests.merge_experiment.made import made_result
 
 
 def with_redrawn(result: LadderResult, designs: int = USUAL_DESIGNS) -> LadderResult:

@@ -43,7 +43,7 @@ from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
 from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult, ResultStore
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 JUDGE = {claim.name: claim.judge for claim in CLAIMS}
 TABLES = 200
 MOST_FALSE = 0.08
@@ -424,7 +424,7 @@ def test_our_value_stands_beside_the_papers(settings: Settings, away: float, ins
 
 def test_the_claims_need_nothing_heavy(home: Path) -> None:
     script = (
-        "import sys\nfrom numembed.paper.claims import judged\nfrom numembed.paper.protocol import TABLE_2\n"
+        "import sys\nfrom numembed.paper.claims import judged\nfrom numembed.paper.published import TABLE_2\n"
         "judged(TABLE_2)\n"
         "print([name for name in ('torch', 'sklearn', 'scipy', 'pandas', 'plotly') if name in sys.modules])"
     )

@@ -30,9 +30,9 @@ from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.ladder.bases import RECIPE, small_ladder
+from tests.cli.test_cli import Call, call
 from tests.lora import run_away
-from tests.test_cli import Call, call
+from tests.merge_experiment.bases import RECIPE, small_ladder
 
 __all__ = ["call"]
 pytestmark = pytest.mark.slow

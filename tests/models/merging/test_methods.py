@@ -18,7 +18,7 @@ from numembed.models.merging.angles import angles, by_layer, straightness, toget
 from numembed.models.merging.methods import MERGES, dare, slerp, ties
 from numembed.models.merging.tensors import Merge, checked, flat, gram_of, grams_of, ingredients, merged, merged_tensors
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "merges.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "merges.json").read_text(encoding="utf-8"))
 LARGEST_DIFFERENCE = 2e-6
 VECTORS = arrays(np.float32, 8, elements=st.floats(-4, 4, width=32))
 SHARES = st.floats(0, 1)

@@ -29,7 +29,7 @@ from numembed.models.spec import LocalWeights, ModelSpec
 from tests import tiny
 from tests.offline import OFFLINE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLERP, SOUP = Merge("slerp"), Merge("soup")
 ENDLESS = """
 import sys

@@ -38,7 +38,7 @@ from tests.lora import write_adapter
 from tests.offline import OFFLINE
 from tests.servers.hub import serve_hub
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXTS = ["1, 2, 3", "2, 4, 6, 8, 10, 12", "7", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89"]
 PLAIN = LoraWeights(HubWeights("owner/name", "0" * 40), LocalWeights("/adapters/one", "a" * 64), 0.5)
 

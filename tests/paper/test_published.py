@@ -12,7 +12,7 @@ import pytest
 
 from numembed.paper.published import TABLE_2, PublishedScore, published
 
-TABLE = Path(__file__).parent / "golden" / "table2.csv"
+TABLE = Path(__file__).parents[1] / "golden" / "table2.csv"
 HEAVY = {"pandas", "torch", "sklearn", "transformers", "sentence_transformers", "streamlit", "plotly"}
 
 

@@ -30,14 +30,14 @@ from tests import architectures, tiny
 from tests.architectures import ARCHITECTURES, NAMES
 from tests.offline import OFFLINE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXTS = ["1, 2, 3, 4", "7, 7", "10, 200, 3000, 40000, 5", "1, 1, 2, 3, 5, 8, 13, 21, 34"]
 SOME = ("bert-mean", "gemma3-text-bidir", "qwen3-causal-lasttoken", "static")
 SEED = Loading(random_seed=0)
 Folder = Callable[[str], Path]
 ELSEWHERE = """
 import json, sys
-from tests.models.test_random_weights import fingerprints
+from tests.models.loading.test_random_weights import fingerprints
 print(json.dumps(fingerprints(json.loads(sys.argv[1]))))
 """
 

@@ -29,7 +29,7 @@ from numembed.runs.worker import run_job
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 from tests.children import killed, started
-from tests.ladder.bases import stored_on
+from tests.merge_experiment.bases import stored_on
 
 TEXTS = ("2, 4, 6, 8", "1, 4, 9, 16", "two cats", "a dog")
 

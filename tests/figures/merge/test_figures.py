@@ -26,7 +26,7 @@ from numembed.figures.style import THEMES
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Retention
-from tests.ladder.made import made_ladder, made_result
+from tests.merge_experiment.made import made_ladder, made_result
 
 FOUND = made_result()
 READINGS = [reading for one in FOUND.adapters for reading in one.readings]
