@@ -416,7 +416,7 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
     assert counted is not None and counted == count_tokens(study.models[0], TEXTS, settings)
 
     shutil.rmtree(base)  # everything is in the store now
-    tool = "import sys; from numembed.studies.study import Study, stored_results; "
+    tool = "import sys; from numembed.studies.study import Study; from numembed.studies.stored import stored_results; "
     tool += "from numembed.studies.results import ResultStore; "
     tool += "from numembed.core.settings import read_settings; study = Study.from_json(sys.stdin.read()); "
     tool += "found = stored_results(study, ResultStore(read_settings().app_db)); "
