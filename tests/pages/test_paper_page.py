@@ -22,7 +22,7 @@ from numembed.studies.results import ResultStore
 from numembed.studies.study import USUAL_DESIGNS
 from tests.pages.elements import charts, opened, plain, protos, told
 from tests.pages.light import heavy_after
-from tests.paper.test_claims import store_as_run
+from tests.paper.test_comparison import store_as_run
 
 PINNED = [line for line in TABLE_2 if (row := facts_of_line(line)) is not None and model(row.name).resolved]
 MINILM = PublishedScore("all-MiniLM-L6-v2", -0.0922, 3.1046, 0.2299, 1.1919)

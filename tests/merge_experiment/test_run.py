@@ -1,11 +1,8 @@
+"""Ladders on a tiny model: every arm scored, stored, found again, cancelled and gone on with."""
+
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.core.errors import BadChoice, Cancelled, TrainingFailed
+from numembed.core.errors import Cancelled, TrainingFailed
 from numembed.core.settings import Settings, read_settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.merge_experiment.measures import Texts
@@ -24,19 +21,12 @@ from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.spec import MergedWeights
-from numembed.runs import worker
-from numembed.runs.jobs import LADDER, STUDY, JobTable
-from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study
-from tests.cli.test_cli import Call, call
 from tests.lora import run_away
 from tests.merge_experiment.bases import RECIPE, small_ladder
 
-__all__ = ["call"]
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -321,153 +311,6 @@ def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Setting
 def _numbers(found: LadderResult) -> list[object]:
     """Return all scores; paths of folders are not the same in two homes."""
     return [(arm.path, arm.at, arm.splits, arm.retention, arm.update) for arm in found.arms]
-
-
-# --- jobs
-
-
-@pytest.fixture
-def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTable]:
-    monkeypatch.setattr(worker, "_be_polite", lambda: None)
-    with JobTable(settings.app_db) as table:
-        yield table
-
-
-def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
-    asked = small_ladder(tiny_model, paths=("lora",))
-    job_id = jobs.submit(asked, asked_by="visitor")
-    assert jobs.submit(Ladder.from_json(asked.to_json()), asked_by="another") == job_id
-    waiting = jobs.get(job_id)
-    assert waiting.kind == LADDER and waiting.ladder == asked and jobs.latest(asked) == waiting
-    with pytest.raises(BadChoice):
-        _ = waiting.study
-    job = jobs.claim()
-    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "done"
-    done = jobs.get(job_id)
-    assert [(step.model, step.stage) for step in done.progress] == [(name, "done") for name in ladder_rows(asked)]
-    with ResultStore(settings.app_db) as results:
-        stored = stored_ladder(asked, results)
-    assert stored is not None and stored.complete and done.error == ""
-
-
-def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
-    from numembed.models.catalogue.names import model
-
-    job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
-    assert job.kind == STUDY and job.study
-    with pytest.raises(BadChoice, match="no ladder"):
-        _ = job.ladder
-
-
-def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
-    jobs: JobTable, settings: Settings, nan_model: Path
-) -> None:
-    jobs.submit(small_ladder(nan_model, paths=("lora",)), asked_by="visitor")
-    job = jobs.claim()
-    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "failed"
-    assert "not finite" in jobs.get(job.id).error
-
-
-# --- kills and the command line
-
-_FAMILIES = ("multiples", "lucky", "happy")
-_OPTIONS = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--points", "3", "--families", *_FAMILIES)
-
-
-def test_a_killed_ladder_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, home: Path) -> None:
-    options = ["--steps", "4", "--seeds", "0", "--rank", "2", "--points", "3", "--base", str(tiny_model)]
-    options += ["--families", *_FAMILIES, "--paths", "lora", "slerp_base"]
-    asked = [sys.executable, "-m", "numembed", "ladder", *options, "--out", str(tmp_path / "out")]
-    settings = read_settings()
-    process = subprocess.Popen(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    with ResultStore(settings.app_db) as results, VectorStore(settings.cache_db) as vectors:
-        while sum(model.vectors for model in vectors.models()) < 300:
-            assert process.poll() is None and time.monotonic() < deadline, "it never got so far"
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        before = {model.key: model.vectors for model in vectors.models()}
-        assert not (tmp_path / "out").exists()
-        subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=240)
-        after = {model.key: model.vectors for model in vectors.models()}
-        assert len(after) > len(before) and all(after[key] == count for key, count in before.items())
-        climbed = Ladder.from_json((tmp_path / "out" / "ladder.json").read_text())
-        stored = stored_ladder(climbed, results)
-        assert stored is not None and stored.complete and len(stored.arms) == climbed.arms
-    assert not list(home.rglob(".tmp-*")), "nothing half-written is left"
-
-
-def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
-    options = (*_OPTIONS, "--base", tiny_model, "--paths", "linear", "slerp")
-    answer = call("ladder", *options, "--out", tmp_path / "out")
-    assert answer.code == 0 and answer.err == ""
-    assert (
-        "redrawn" not in answer.out
-        and "Linear, seeds 0 and 1, t = 0.5" in answer.out
-        and "SLERP and Linear differ by" in answer.out
-    )
-    again = call("ladder", "--ladder", tmp_path / "out" / "ladder.json", "--json")
-    arms = [row for row in again.rows if "arm" in row]
-    assert len(arms) == 1 + 2 * 3 and arms[0]["spearman"] == pytest.approx(1)
-    assert any("verdict" in row for row in again.rows) and any("comparison" in row for row in again.rows)
-    redrawn = call("ladder", *options, "--designs", 3)
-    assert "On 3 redrawn choices of windows" in redrawn.out and "Over 3 redrawn choices of windows" in redrawn.out
-    listed = [row["redrawn"] for row in call("ladder", *options, "--designs", 3, "--json").rows if "redrawn" in row]
-    assert [one["name"] for one in listed] == ["base", "linear", "slerp"] and listed[0]["low"] < listed[0]["mean"]
-    lines = (tmp_path / "out" / "arms.csv").read_text().splitlines()
-    assert len(lines) == 1 + len(arms) and lines[0].startswith("path,arm,at,spearman,spearman low,spearman high,cka")
-    everything = json.loads((tmp_path / "out" / "found.json").read_text())
-    assert LadderResult.from_json(everything).complete
-    listed = call("runs", "--json").rows
-    assert [row["state"] for row in listed] == ["done"] * 4 and "ladder" in listed[0]["study"]
-
-
-def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, tiny_model: Path) -> None:
-    place = tmp_path / "adapters"
-    options = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--families", *_FAMILIES, "--base", tiny_model)
-    trained = call("adapt", *options, "--out", place, "--json").rows
-    assert [(row["seed"], row["step"]) for row in trained] == [(0, 2), (0, 4), (1, 2), (1, 4)]
-    first, second = trained[1]["folder"], trained[3]["folder"]
-    folded = call(
-        "merge", "fold", "--parts", first, "--base", tiny_model, "--scale", 0.5, "--out", tmp_path / "folded", "--json"
-    )
-    space = ("--space", "task_vectors", "--t", 0.25)
-    merged = call(
-        "merge", "slerp", "--parts", first, second, "--base", tiny_model, *space, "--out", tmp_path / "merged", "--json"
-    )
-    for answer, name in ((folded, "folded"), (merged, "merged")):
-        assert answer.code == 0 and answer.rows[0]["update"] > 0 and answer.rows[0]["lost"] == 0
-        assert (tmp_path / name / "modules.json").is_file()
-        assert (tmp_path / name / "model.safetensors").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("merge", "fold", "--parts", "a", "--out", "new"), "give --base"),
-        (("merge", "slerp", "--parts", "ADAPTER", "ADAPTER", "--out", "new"), "is an adapter"),
-        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "joins exactly 2 models, got 1"),
-        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "is there already"),
-        (("merge", "ties", "--parts", "MODEL", "MODEL", "--out", "new"), "needs the base"),
-        (("adapt", "--base", "MODEL", "--families", "even", "odd", "--training", "paper"), "not both"),
-        (("adapt", "--base", "MODEL", "--families", "even", "triangular"), "leaks"),
-        (("adapt", "--base", "last_digits"), "cannot be"),
-        (("ladder", "--base", "MODEL", "--points", "1"), "3 to 41"),
-        (("ladder", "--ladder", "/no/such/file"), "no ladder"),
-        (("ladder", "--base", "MODEL", "--seeds", "0", "--paths", "slerp"), "needs more seeds"),
-    ],
-)
-def test_a_wrong_call_is_one_sentence(
-    call: Call, tmp_path: Path, tiny_model: Path, arguments: tuple[str, ...], told: str
-) -> None:
-    from tests.lora import write_adapter
-
-    adapter = write_adapter(tmp_path / "adapter", tiny_model)
-    places = {"MODEL": str(tiny_model), "ADAPTER": str(adapter), "new": str(tmp_path / "new")}
-    answer = call(*(places.get(one, one) for one in arguments))
-    assert answer.code == 1 and told in answer.err and answer.err.startswith("numembed: "), answer.err
-    assert not (tmp_path / "new").exists()
 
 
 def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place) -> None:

@@ -12,10 +12,8 @@ import pytest
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.resolve import bundled_folder
 from tests import tiny
-from tests.cli.test_cli import Answer, Call, call
+from tests.cli.calls import Answer, Call
 from tests.lora import write_adapter
-
-__all__ = ["call"]
 
 Saver = Callable[..., Answer]
 

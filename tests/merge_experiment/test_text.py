@@ -1,0 +1,86 @@
+"""What is said of a ladder: with intervals, and as JSON and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from numembed.merge_experiment.comparisons import comparisons_of
+from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.results import TrainedAdapter
+from numembed.merge_experiment.text import verdict
+from numembed.models.adapters.recipe import Reading
+from tests.merge_experiment.bases import made_path, small_ladder
+from tests.merge_experiment.made import made_ladder, made_result
+
+
+def _result(tiny_model: Path) -> LadderResult:
+    asked = small_ladder(tiny_model, paths=("lora", "soup"))
+    kept, apart = (1.0, 0.9, 0.8, 0.7, 0.6), (0.2, 0.6, 1.0, 1.2, 1.3)
+    rows = {
+        path.id: made_path(path.id, kept[: len(path.values)], apart[: len(path.values)])
+        for path in asked.drawn
+        if path.name != "base"
+    }
+    base = [replace(arm, path="base") for arm in made_path("base", (1.0,), (0.2,))]
+    placed = {path.id: path.values for path in asked.drawn}
+    arms = [replace(arm, at=at) for name, row in rows.items() for arm, at in zip(row, placed[name], strict=True)]
+    arms = [replace(arm, splits=dict.fromkeys(asked.splits, arm.splits["paper"])) for arm in (*base, *arms)]
+    readings = (Reading(0, 0, None, 0.1), Reading(0, 4, 2.0, 0.2))
+    return LadderResult(
+        asked, {"name": "tiny"}, (TrainedAdapter(0, 4, "/a", "d", readings),), tuple(arms), training=readings
+    )  # fmt: skip
+
+
+def test_what_was_found_comes_back_from_its_json(tiny_model: Path) -> None:
+    found = _result(tiny_model)
+    found = replace(found, comparisons=comparisons_of(found))
+    text = json.dumps(found.as_json(), allow_nan=False)
+    again = LadderResult.from_json(json.loads(text))
+    assert again.as_json() == found.as_json() and again.ladder == found.ladder and again.adapters == found.adapters
+    assert [arm.at for arm in again.path("lora-0")] == [0, 0.5, 1, 1.5] and len(again.of("lora")) == 2
+    assert math.isnan(again.arms[0].splits["paper"].p) and again.training == found.training
+
+
+def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> None:
+    found = _result(tiny_model)
+    trade, *held = verdict(replace(found, comparisons=comparisons_of(found)))
+    assert trade.startswith("Adapting raised the silhouette of the paper's 24 sequences (by 0.") and "2 seeds" in trade
+    assert len(held) == 1 and "Soup and LoRA differ" in held[0]
+    nothing = replace(found, arms=tuple(replace(arm, splits=found.arms[0].splits) for arm in found.arms))
+    assert "did not surely change" in verdict(nothing)[0]
+    assert verdict(replace(found, arms=())) == ()
+    decoder = replace(
+        found,
+        arms=tuple(
+            replace(arm, retention=replace(arm.retention, lm_loss=1.5 if arm.path == "base" else 3.0))
+            for arm in found.arms
+        ),
+    )
+    assert "language model" not in " ".join(verdict(found))
+    assert verdict(decoder)[1] == (
+        "As a language model the base is worse with these adapters: its loss on the next token of new families' texts "
+        "went from 1.50 to 3.00 nats, 3.00 to 3.00 over the seeds; other seeds may differ."
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ((3.0,), "is worse with this adapter: "),
+        ((1.0, 1.2), "is better with these adapters: "),
+        ((1.0, 3.0), "is not surely changed by these adapters: "),
+        ((2.9, 3.0, 3.1), "the adapted base is worse (by 1.50 ± 0.25 nats over 3 seeds, on these texts): "),
+        ((1.51, 1.6, 3.0), "is not surely changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
+    ],
+)
+def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
+    found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
+    at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
+    arms = (replace(arm, retention=replace(arm.retention, lm_loss=at[arm.path])) for arm in found.arms)
+    (said,) = (one for one in verdict(replace(found, arms=tuple(arms))) if one.startswith("As a language model"))
+    assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)

@@ -1,0 +1,104 @@
+"""Ladders as jobs of the worker, and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from numembed.core.errors import BadChoice
+from numembed.core.settings import Settings, read_settings
+from numembed.merge_experiment.experiment import Ladder, stored_ladder
+from numembed.merge_experiment.run import ladder_rows
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.runs import worker
+from numembed.runs.jobs import LADDER, STUDY, JobTable
+from numembed.runs.worker import run_job
+from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
+from tests.merge_experiment.bases import small_ladder
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+# --- jobs
+
+
+@pytest.fixture
+def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTable]:
+    monkeypatch.setattr(worker, "_be_polite", lambda: None)
+    with JobTable(settings.app_db) as table:
+        yield table
+
+
+def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
+    asked = small_ladder(tiny_model, paths=("lora",))
+    job_id = jobs.submit(asked, asked_by="visitor")
+    assert jobs.submit(Ladder.from_json(asked.to_json()), asked_by="another") == job_id
+    waiting = jobs.get(job_id)
+    assert waiting.kind == LADDER and waiting.ladder == asked and jobs.latest(asked) == waiting
+    with pytest.raises(BadChoice):
+        _ = waiting.study
+    job = jobs.claim()
+    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "done"
+    done = jobs.get(job_id)
+    assert [(step.model, step.stage) for step in done.progress] == [(name, "done") for name in ladder_rows(asked)]
+    with ResultStore(settings.app_db) as results:
+        stored = stored_ladder(asked, results)
+    assert stored is not None and stored.complete and done.error == ""
+
+
+def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
+
+    job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
+    assert job.kind == STUDY and job.study
+    with pytest.raises(BadChoice, match="no ladder"):
+        _ = job.ladder
+
+
+def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
+    jobs: JobTable, settings: Settings, nan_model: Path
+) -> None:
+    jobs.submit(small_ladder(nan_model, paths=("lora",)), asked_by="visitor")
+    job = jobs.claim()
+    assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "failed"
+    assert "not finite" in jobs.get(job.id).error
+
+
+# --- kills and the command line
+
+
+_FAMILIES = ("multiples", "lucky", "happy")
+
+
+def test_a_killed_ladder_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, home: Path) -> None:
+    options = ["--steps", "4", "--seeds", "0", "--rank", "2", "--points", "3", "--base", str(tiny_model)]
+    options += ["--families", *_FAMILIES, "--paths", "lora", "slerp_base"]
+    asked = [sys.executable, "-m", "numembed", "ladder", *options, "--out", str(tmp_path / "out")]
+    settings = read_settings()
+    process = subprocess.Popen(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    with ResultStore(settings.app_db) as results, VectorStore(settings.cache_db) as vectors:
+        while sum(model.vectors for model in vectors.models()) < 300:
+            assert process.poll() is None and time.monotonic() < deadline, "it never got so far"
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        before = {model.key: model.vectors for model in vectors.models()}
+        assert not (tmp_path / "out").exists()
+        subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=240)
+        after = {model.key: model.vectors for model in vectors.models()}
+        assert len(after) > len(before) and all(after[key] == count for key, count in before.items())
+        climbed = Ladder.from_json((tmp_path / "out" / "ladder.json").read_text())
+        stored = stored_ladder(climbed, results)
+        assert stored is not None and stored.complete and len(stored.arms) == climbed.arms
+    assert not list(home.rglob(".tmp-*")), "nothing half-written is left"
