@@ -22,7 +22,8 @@ def _without_a_counterpart(files: list[str]) -> list[str]:
     return sorted(
         folder
         for folder in folders
-        if folder.split("/")[0] not in EXTRAS and not any((ROOT / top / folder).is_dir() for top in ("numembed", "ui"))
+        if folder.split("/")[0] not in EXTRAS
+        and not any((ROOT / top / folder / "__init__.py").is_file() for top in ("numembed", "ui"))
     )
 
 
