@@ -1,12 +1,14 @@
 """Table of contents: the pages, the worker's supervisor and the one place where errors are shown."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from numembed.core.errors import NumembedError
 from ui.shared.frame import calm, log_fault, settings, settle, supervise
 from ui.shared.text import md_text
 
-st.set_page_config(page_title="numembed", page_icon="ui/icon.png", layout="wide")
+st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
 calm()
 page = st.navigation(
     [

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import numembed
 from numembed.cli import lists as listing
 from numembed.cli import merge as merging
 from numembed.cli import sequences as giving_away
+from numembed.cli.app import app
 from numembed.cli.studies import examine, run_study
 from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings, read_settings
@@ -29,7 +31,7 @@ EXAMINING = (  # verb, examination, help
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; return its exit code: 0 all right, 1 something failed, 2 a wrong call."""
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     try:
         # whoever has this terminal can read every folder anyway; only visitors of pages are held to some
         code: int = options.command(options, dataclasses.replace(read_settings(), folders=()))
@@ -45,6 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of one command; what is not known is Streamlit's where the command starts the app."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command is not app:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return argparse.Namespace(**vars(options), rest=rest)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, as every other error here."""
 
@@ -54,6 +65,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="numembed", description="Compare how text-embedding models represent numbers.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {numembed.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
@@ -71,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_study(asked)
         return asked
 
+    text = "Open the pages in a browser; further options are Streamlit's, for instance --server.port 8600."
+    commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
     study_command("run", run_study, "Run a study and print its scores.")
     for verb, examination, text in EXAMINING:
         asked = study_command(verb, examine, text)

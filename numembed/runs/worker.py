@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,7 @@ from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
 
+_ROOT = str(Path(__file__).parents[2])  # where numembed is imported from
 _IDLE_SECONDS = 0.2
 _SHOW_SECONDS = 0.2  # between two writes of the progress
 _SUPERVISE_SECONDS = 0.2
@@ -173,6 +175,8 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
         "OMP_WAIT_POLICY": "passive",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONSAFEPATH": "1",  # this very package, whatever lies in the present folder
+        "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
     }  # fmt: skip
     with (settings.home / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
