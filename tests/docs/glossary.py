@@ -1,0 +1,36 @@
+"""The glossary's table, made from ui/shared/glossary.toml: ``python -m tests.docs.glossary`` writes it anew."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "glossary.md"
+START, END = "<!-- words -->\n", "<!-- end of words -->"
+
+
+def words() -> list[dict[str, str]]:
+    """Return the entries in the order of the file."""
+    found: list[dict[str, str]] = tomllib.loads((ROOT / "ui/shared/glossary.toml").read_text(encoding="utf-8"))["word"]
+    return found
+
+
+def table() -> str:
+    """Return the table as Markdown."""
+    lines = ["| word | standard term | meaning | in the code |", "|---|---|---|---|"]
+    for word in words():
+        file, _, name = word["identifier"].partition(": ")
+        code = f"`{file}`" + (f": `{name}`" if name else "")
+        lines.append(f"| {word['plain']} | {word['term']} | {word['meaning']} | {code} |")
+    return "\n".join(lines) + "\n"
+
+
+def written(page: str) -> str:
+    """Return ``page`` with the table in place of what stands between its markers."""
+    before, rest = page.split(START)
+    return before + START + table() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
