@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "glossary.md"
+from ui.shared.glossary import words
+
+PAGE = Path(__file__).parents[2] / "docs" / "glossary.md"
 START, END = "<!-- words -->\n", "<!-- end of words -->"
-
-
-def words() -> list[dict[str, str]]:
-    """Return the entries in the order of the file."""
-    found: list[dict[str, str]] = tomllib.loads((ROOT / "ui/shared/glossary.toml").read_text(encoding="utf-8"))["word"]
-    return found
 
 
 def table() -> str:

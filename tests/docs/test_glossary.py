@@ -7,7 +7,8 @@ import re
 import pytest
 
 from tests.docs.documents import ROOT, read
-from tests.docs.glossary import table, words, written
+from tests.docs.glossary import table, written
+from ui.shared.glossary import words
 
 WORDS = words()
 
