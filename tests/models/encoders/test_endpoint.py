@@ -174,7 +174,7 @@ def test_many_encoders_may_ask_at_the_same_time() -> None:
         for thread in threads:
             thread.join(30)
     assert all(np.array_equal(found[number], expected(TEXTS[number:])) for number in range(4))
-    assert not any(logging.getLogger(name).filters for name in ("httpx", "httpcore.connection", "httpcore.http11"))
+    assert not any(logging.getLogger(name).filters for name in ("httpx2", "httpcore2.connection", "httpcore2.http11"))
 
 
 def test_a_thread_with_an_event_loop_may_ask_too() -> None:
