@@ -16,7 +16,7 @@ TIERS = {  # of each package: its parts from low to high; each imports its own a
         *("runs figures", "export", "cli", "__main__"),
     ),
     "numembed.models": (
-        *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin", "resolve"),
+        *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin", "sources", "resolve"),
         *("encoders training save", "embedding", "__init__"),
     ),
     "ui": ("shared", "compare explain generalise maps merge models robustness sequences", "paper runs", "__init__"),
