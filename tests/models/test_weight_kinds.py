@@ -73,13 +73,15 @@ NO_NETWORK = Settings(
 
 @EACH
 def test_every_kind_has_its_row_in_each_table(kind: type[WeightsKind]) -> None:
+    assert kind in KINDS, "resolve.KINDS has no row of it"
     source = KINDS[kind]
     has_files = kind.runner == "files" and not kind.change
     assert (source.folder is not None) is (source.known_folder is not None) is has_files
     assert (source.adapter_folder is not None) is (source.resolved_adapter is not None) is (kind in ADAPTERS)
     assert has_files is (kind in get_args(FolderWeights))
-    assert kind.runner in ENCODERS or kind.runner == "formula"
-    assert kind.change in RECIPES and (kind.change in CHANGES or not kind.change)
+    assert kind.runner in {"formula", *ENCODERS}, "encoder.ENCODERS has no row of its runner"
+    assert kind.change in {"", *CHANGES}, "weight_swap.CHANGES has no row of its change"
+    assert kind.change in RECIPES, "save.RECIPES has no row of its change"
     assert WEIGHT_KINDS[kind.__name__] is kind
     assert kind in {type(one) for one, _ in DESCRIBED}, "its description is missing above"
 

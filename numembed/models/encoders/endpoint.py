@@ -120,19 +120,20 @@ async def _vectors(shared: _Round, texts: list[str], dimension: int | None) -> M
 
     The waits grow and are at least what the server asks for; none ends after the budget.
     """
-    growing = _FIRST_WAIT
+    growing, trouble = _FIRST_WAIT, None
     while True:
         try:
             content = await _answer(shared, texts)
             return _matrix(shared.endpoint, content, len(texts), dimension)
         except _Passing as passing:
-            jittered = min(growing + random.uniform(0, _FIRST_WAIT), _MOST_WAIT)
-            wait_seconds = max(jittered, passing.wait_seconds)
-            if monotonic() + wait_seconds >= shared.deadline:
-                raise _gave_up(shared.endpoint, passing, shared.deadline - monotonic()) from None
-            _log.info("%s; asking again in %.1f s", passing, wait_seconds)
-        growing = min(2 * growing, _MOST_WAIT)
+            if trouble is None or monotonic() < shared.deadline:  # else it was cut off, which tells nothing new
+                trouble = passing
+        wait_seconds = max(min(growing + random.uniform(0, _FIRST_WAIT), _MOST_WAIT), trouble.wait_seconds)
+        if monotonic() + wait_seconds >= shared.deadline:
+            raise _gave_up(shared.endpoint, trouble, shared.deadline - monotonic())
+        _log.info("%s; asking again in %.1f s", trouble, wait_seconds)
         await asyncio.sleep(wait_seconds)
+        growing = min(2 * growing, _MOST_WAIT)
 
 
 async def _answer(shared: _Round, texts: list[str]) -> bytes:
