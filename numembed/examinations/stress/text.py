@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from numembed.analysis.inference.estimates import plain, signed
+from numembed.examinations.registry import Answer
 from numembed.examinations.stress.compute import STILL, Plain, Stress, Tried, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
@@ -109,6 +110,11 @@ def evidence(found: Stress) -> str:
         return f"{told} All {tests} changes are judged together{where}, by Holm's rule."
     after = f"After: {_shown(first.value)}, a {_numbers(first)}."
     return f"{told} {after} All {tests} changes are judged together{where} (Holm's {_p(first.p_holm)})."
+
+
+def sentence(answer: Answer[Stress]) -> str:
+    """Return what moves the score most, and the numbers behind it."""
+    return sentence_of(answer.found)
 
 
 def sentence_of(found: Stress) -> str:
