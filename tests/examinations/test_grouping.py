@@ -50,7 +50,7 @@ def _of(attribute: str, noise: float = 0.05, seed: int = 0) -> Grouping:
     """Other ways of grouping vectors that hold one attribute and nothing else."""
     labels = ATTRIBUTES[attribute]
     matrix = np.eye(8)[labels] + np.random.default_rng(seed).normal(0, noise, (len(labels), 8))
-    return examine(matrix.astype(np.float32), ATTRIBUTES, STUDY, tell=lambda done, total: None)
+    return examine(matrix.astype(np.float32), ATTRIBUTES, STUDY, progress=lambda done, total: None)
 
 
 def _way(family: Factor, window: Factor) -> Way:
@@ -108,7 +108,7 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
     claims = {"ways": 0, "stands out": 0}
     for seed in range(12):
         matrix = np.random.default_rng(seed).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
-        found = examine(matrix, ATTRIBUTES, replace(STUDY, seed=seed), tell=lambda done, total: None)
+        found = examine(matrix, ATTRIBUTES, replace(STUDY, seed=seed), progress=lambda done, total: None)
         claims["ways"] += not ways_sentence(found).startswith("None of 6")
         claims["stands out"] += "stand out most" in steps_sentence(found)
     assert max(claims.values()) <= 3, claims
@@ -116,7 +116,7 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
 
 def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
     matrix = np.random.default_rng(3).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
-    found = examine(matrix, ATTRIBUTES, STUDY, tell=lambda done, total: None)
+    found = examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: None)
     plain = [
         {one.attribute: one.p for one in ranked_agreement(entry.function(matrix, 4, STUDY.seed), ATTRIBUTES)}
         for entry in CLUSTERERS
@@ -163,7 +163,7 @@ def test_strange_sets_are_answered_in_words(families: tuple[str, ...], per_famil
     n = len(study.sequences)
     matrix: Matrix = np.random.default_rng(0).standard_normal((n, 4)).astype(np.float32)
     matrix = matrix if kind == "noise" else np.ones_like(matrix)
-    found = examine(matrix, attributes(study.sequences), study, tell=lambda done, total: None)
+    found = examine(matrix, attributes(study.sequences), study, progress=lambda done, total: None)
     assert "nan" not in grouping_sentence(found) and grouping_sentence(found)
     assert steps_figure(from_plain(Grouping, json.loads(json.dumps(as_plain(found), allow_nan=False)))).data
 
@@ -171,7 +171,7 @@ def test_strange_sets_are_answered_in_words(families: tuple[str, ...], per_famil
 def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
     heard: list[tuple[int, int]] = []
     matrix = np.random.default_rng(0).standard_normal((len(STUDY.sequences), 4)).astype(np.float32)
-    examine(matrix, ATTRIBUTES, STUDY, tell=lambda done, total: heard.append((done, total)))
+    examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: heard.append((done, total)))
     assert [done for done, _ in heard] == sorted(done for done, _ in heard) and heard[-1][0] == heard[-1][1]
 
     def stop(done: int, total: int) -> None:
@@ -179,7 +179,7 @@ def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
             raise Cancelled("Stopped.")
 
     with pytest.raises(Cancelled):
-        examine(matrix, ATTRIBUTES, STUDY, tell=stop)
+        examine(matrix, ATTRIBUTES, STUDY, progress=stop)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import streamlit as st
 from numembed.core.errors import NumembedError
 from numembed.examinations.stress.compute import Stress, Tried, texts_of, variant_of
 from numembed.examinations.stress.rows import rows_of
-from numembed.examinations.stress.text import drift_sentence, evidence, headline, most_extreme, told
+from numembed.examinations.stress.text import drift_sentence, effect_of, evidence, headline, most_extreme
 from numembed.export import table_csv
 from numembed.figures.stress import drift_figure, tornado_figure
 from numembed.figures.style import PLOTLY_CONFIG
@@ -70,7 +70,7 @@ def moved(stress: Stress, *, key: str = "") -> None:
     st.subheader(md_text(headline(stress)), anchor=False)
     st.markdown(md_text(evidence(stress)))
     largest = most_extreme(stress.tried)
-    alt = f"Change of the score by perturbation, the largest on top. {told(stress, largest) if largest else ''}"
+    alt = f"Change of the score by perturbation, the largest on top. {effect_of(stress, largest) if largest else ''}"
     st.plotly_chart(
         tornado_figure(stress, theme=theme()), theme=None, key=f"tornado{key}", config=PLOTLY_CONFIG, alt=alt
     )
@@ -106,7 +106,7 @@ def one_change(study: Study, stress: Stress) -> None:
     entry = PERTURBATIONS[name]
     st.markdown(f"{md_text(entry.summary)} *{md_text(entry.facts['meaning'])}*")
     _texts(study, forms[form])
-    st.markdown(f"**Found:** {md_text(told(stress, forms[form]), most=1_000)}")
+    st.markdown(f"**Found:** {md_text(effect_of(stress, forms[form]), most=1_000)}")
 
 
 def drift(stress: Stress) -> None:
@@ -153,7 +153,7 @@ def _left_out(stress: Stress) -> list[str]:
             notes[one.note].append(title)
     parts = [f"Not in the chart: {', '.join(titles)}. {note}" for note, titles in notes.items() if note]
     controls = [one for one in stress.tried if PERTURBATIONS[one.perturbation].facts.get("other_families")]
-    return [*parts, *(told(stress, one) for one in controls if not one.note)]
+    return [*parts, *(effect_of(stress, one) for one in controls if not one.note)]
 
 
 def _texts(study: Study, one: Tried) -> None:

@@ -80,28 +80,28 @@ def grouping(context: ExaminationContext) -> Grouping:
     refuse_larger(len(sequences), "Other ways of grouping")
     counted = count_tokens(context.spec, sequences.texts, context.settings)
     attributes, _ = attributes_and_reasons(sequences, token_counts=counted.counts if counted else None)
-    return examine(context.matrix, attributes, study, tell=context.progress)
+    return examine(context.matrix, attributes, study, progress=context.progress)
 
 
 def examine(
-    matrix: Matrix, attributes: dict[str, Labels], study: Study, *, tell: Callable[[int, int], None]
+    matrix: Matrix, attributes: dict[str, Labels], study: Study, *, progress: Callable[[int, int], None]
 ) -> Grouping:
-    """Return what other ways of grouping find in ``matrix`` (n, d); ``tell(done, total)`` may raise Cancelled."""
+    """Return what other ways of grouping find in ``matrix`` (n, d); ``progress(done, total)`` may raise Cancelled."""
     families, n, distance = len(study.sequences.families), len(matrix), cast(Distance, study.distance)
     ks, seeds = sorted({*KS, families} - {0, 1}), default_seeds(n)
     parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * TWINS if n <= LARGEST else 0)
-    tell(0, sum(parts))
+    progress(0, sum(parts))
     ways = []
     for number, entry in enumerate(CLUSTERERS, start=1):
         labels = entry.function(matrix, families, study.seed)
         ways.append(_way(entry.name, matrix, labels, attributes, distance=distance, seed=study.seed))
-        tell(number, sum(parts))
+        progress(number, sum(parts))
     tried = best_k(
-        matrix, ks, distance=distance, progress=lambda done, total, note: tell(parts[0] + done, sum(parts))
+        matrix, ks, distance=distance, progress=lambda done, total, note: progress(parts[0] + done, sum(parts))
     )  # fmt: skip
     beside = standing_out(
         matrix, ks, [step.silhouette for step in tried], distance=distance, seed=study.seed,
-        progress=lambda done, total, note: tell(sum(parts[:2]) + done, sum(parts)),
+        progress=lambda done, total, note: progress(sum(parts[:2]) + done, sum(parts)),
     )  # fmt: skip
     best = ks[beside.best] if beside.best >= 0 else 0
     return Grouping(_adjusted(ways), _steps(tried, beside), families, seeds, best, beside.p)

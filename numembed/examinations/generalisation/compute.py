@@ -47,7 +47,7 @@ Rivals = Mapping[str, Matrix]  # vectors of the baselines by their names
 
 
 def generalisation(context: ExaminationContext) -> Generalisation:
-    """Return what is found about the bench's model; raise TooLarge above ``LARGEST`` sequences."""
+    """Return what is found about a model; raise TooLarge above ``LARGEST`` sequences."""
     sequences, seed = context.study.sequences, context.study.seed
     if len(sequences) > LARGEST:
         raise TooLarge(f"Up to {LARGEST:,} sequences are probed, got {len(sequences):,}; take fewer per family.")
@@ -73,14 +73,14 @@ def near_windows(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed
     note = "" if k > 1 else "needs at least 2 families"
     note = note or ("" if len(folds) > 1 else "needs at least 2 windows of each family") or _flat(matrix)
     if note:
-        return tuple(_told(name, k, undefined(note)) for name in CLASSIFIERS.names)
+        return tuple(_probe(name, k, undefined(note)) for name in CLASSIFIERS.names)
     shuffles = _shuffled(labels, windows, k, folds, seed)
     found = []
     for name in CLASSIFIERS.names:
         accuracy = assessed(held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels)
         others = {rival: held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
         best = _best({rival: float((named[0] == labels).mean()) for rival, named in others.items()})
-        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return _adjusted(found)
 
 
@@ -108,7 +108,7 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
     for name in CLASSIFIERS.names:
         accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
-        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return Far(start, k, left_out, tuple(found))
 
 
@@ -155,7 +155,7 @@ def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, s
         if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
             note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
         if note := note or _flat(matrix):
-            found.append(_told(name, 0, undefined(note)))
+            found.append(_probe(name, 0, undefined(note)))
             continue
         seen[name] = own
         orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
@@ -175,7 +175,7 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
         name, labels = sequence_classes(wanted, sequences)
         classes = int(labels.max(initial=0)) + 1
         if note := _unlearnable(labels, windows) or _flat(matrix):
-            found.append(_told(name, classes, undefined(note)))
+            found.append(_probe(name, classes, undefined(note)))
             continue
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
         exchanged = _exchanged(labels, sequences, classes, folds, seed)
@@ -188,7 +188,7 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
 
 
 def rivals_of(context: ExaminationContext, sequences: SequenceSet) -> Rivals:
-    """Return the vectors of all baselines but pure chance and the bench's own model."""
+    """Return the vectors of all baselines but pure chance and the model itself."""
     own = context.spec.weights.name if isinstance(context.spec.weights, BaselineWeights) else ""
     names = [entry for entry in BASELINES if not entry.facts.get("chance") and entry.name != own]
     return {entry.name: entry.function(sequences.texts) for entry in names}
@@ -205,7 +205,7 @@ def _attribute(
     values = {
         rival: float(balanced(right & counted[:1], true, counted[:1], classes)[0]) for rival, right in rest.items()
     }
-    return _told(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
+    return _probe(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
 
 
 def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[Fold]) -> dict[str, Sorter]:
@@ -254,7 +254,7 @@ def _best(values: Mapping[str, float]) -> tuple[str, float]:
     return max(values.items(), key=lambda one: one[1], default=("", math.nan))
 
 
-def _told(
+def _probe(
     name: str, classes: int, found: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
 ) -> Probe:
     numbers: dict[str, Any] = asdict(found)

@@ -109,7 +109,7 @@ class Maps:
 
 
 def maps(context: ExaminationContext) -> Maps:
-    """Return what is found about the maps of the bench's model: those of Compare, where a run has stored them."""
+    """Return what is found about the maps of a model: those of Compare, where a run has stored them."""
     matrix, labels, score = (
         context.matrix,
         context.study.sequences.labels,
@@ -238,12 +238,12 @@ def _few(twins: Sequence[Matrix], dims: int) -> Sequence[Matrix]:
     return twins if dims == 2 else twins[: len(twins) > 5]
 
 
-def _counting(tell: Callable[[int, int], None], total: int) -> Callable[[], None]:
+def _counting(progress: Callable[[int, int], None], total: int) -> Callable[[], None]:
     """Return a function that tells at each call that one more map begins."""
     begun = iter(range(total + 1))
 
     def step() -> None:
-        tell(next(begun, total), total)
+        progress(next(begun, total), total)
 
     return step
 

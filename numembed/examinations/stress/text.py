@@ -122,7 +122,7 @@ def sentence_of(found: Stress) -> str:
     return f"{headline(found)} {evidence(found)}"
 
 
-def told(found: Stress, one: Tried) -> str:
+def effect_of(found: Stress, one: Tried) -> str:
     """Return what was found with one variant, looked at alone."""
     if one.note:
         return one.note
@@ -136,7 +136,7 @@ def told(found: Stress, one: Tried) -> str:
         return f"The score is {_shown(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing at all: every vector stays where it was."
-    parts = [f"{_alone(found, one)} {_told(found, one)}."]
+    parts = [f"{_alone(found, one)} {_numbers_sentence(found, one)}."]
     if one.repeated and sure(one):
         parts.append(
             f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
@@ -205,7 +205,7 @@ def _claim(one: Tried, direction: int) -> str:
     return f": {found[2].split(';')[0]}"
 
 
-def _told(found: Stress, one: Tried) -> str:
+def _numbers_sentence(found: Stress, one: Tried) -> str:
     return f"The silhouette goes from {_shown(found.plain.value)} to {_shown(one.value)}, a {_numbers(one)}"
 
 

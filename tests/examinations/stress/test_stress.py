@@ -28,11 +28,11 @@ from numembed.examinations.stress.text import (
     destroyed,
     doing,
     drift_sentence,
+    effect_of,
     evidence,
     headline,
     leader,
     sentence_of,
-    told,
 )
 from numembed.figures.stress import drift_figure, tornado_figure
 from numembed.models.baselines import BASELINES
@@ -127,9 +127,9 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     assert removed.p_holm is not None and removed.p_holm <= 0.001
     share = destroyed(found, removed)
     assert share is not None and share >= 0.9
-    assert told(found, removed).startswith("Removing the last digit destroys all of the score, at least ") and told(
-        found, removed
-    ).split(" of it")[1].startswith(
+    assert effect_of(found, removed).startswith(
+        "Removing the last digit destroys all of the score, at least "
+    ) and effect_of(found, removed).split(" of it")[1].startswith(
         ": the model reads last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
     )
     assert re.match(
@@ -138,11 +138,11 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     )
     low = removed.low or 0
     unsure = replace(removed, high=-0.2)
-    assert "destroys 91% of the score (95% interval 2" in told(found, unsure) and low < -0.7
+    assert "destroys 91% of the score (95% interval 2" in effect_of(found, unsure) and low < -0.7
     shuffled = _one(found, "order_shuffled")
     assert (shuffled.change, shuffled.drift) == (0.0, 0.0)
-    assert told(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
-    assert told(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
+    assert effect_of(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
+    assert effect_of(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
 
 
 def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, Any]]) -> None:
@@ -153,7 +153,9 @@ def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, 
     assert "%): it lies in how one number follows another" in headline(found)
     few, many = (_one(found, "corrupted", share=share) for share in (0.02, 0.5))
     assert few.change is not None and many.change is not None and many.change < few.change < 0
-    assert "costs" in told(found, few) and "reads" not in told(found, few), "a little is no proof of what is read"
+    assert "costs" in effect_of(found, few) and "reads" not in effect_of(found, few), (
+        "a little is no proof of what is read"
+    )
 
 
 def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, Any]]) -> None:
@@ -164,8 +166,8 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
     )
     digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
     assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
-    assert "says little" in told(found, digits)
-    assert "no better than by chance" in told(found, _one(found, "primes_or_not"))
+    assert "says little" in effect_of(found, digits)
+    assert "no better than by chance" in effect_of(found, _one(found, "primes_or_not"))
     assert _one(found, "primes_or_not").change is None
     far = _one(found, "brackets").ratio
     assert far == pytest.approx(1.0, abs=0.1), "unrelated vectors lie as far apart as relatives"
@@ -187,12 +189,12 @@ def test_the_sentence_on_distances_names_what_the_picture_shows_at_its_ends(answ
 def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict[str, Any]]) -> None:
     found = from_plain(Stress, answers["char_ngrams"])
     for name in ("prompt", "precision"):
-        assert "takes no prompt" in told(found, _one(found, name)) and _one(found, name).value is None
+        assert "takes no prompt" in effect_of(found, _one(found, name)) and _one(found, name).value is None
     assert {one.drift for one in found.tried} == {None}  # its vectors depend on all texts of a set
     assert drift_sentence(found).startswith("No distance can be told")
     assert not drift_figure(found).data
     same = _one(found, "distance", distance="euclidean")
-    assert same.same and same.change == 0 and told(found, same) == "Nothing changes here: it is so already."
+    assert same.same and same.change == 0 and effect_of(found, same) == "Nothing changes here: it is so already."
 
 
 def test_the_seed_of_kmeans_moves_the_score_of_the_clusters(answers: dict[str, dict[str, Any]]) -> None:
@@ -200,7 +202,9 @@ def test_the_seed_of_kmeans_moves_the_score_of_the_clusters(answers: dict[str, d
     seeds = [one for one in found.tried if one.perturbation == "kmeans_seed"]
     assert len(seeds) == 19 and all(one.low is None and one.p is None for one in seeds)
     assert all(one.value == pytest.approx((found.plain.kmeans or 0) + (one.change or 0)) for one in seeds)
-    assert re.match(r"With 19 seeds the silhouette of the KMeans clusters lies between \S+ and", told(found, seeds[0]))
+    assert re.match(
+        r"With 19 seeds the silhouette of the KMeans clusters lies between \S+ and", effect_of(found, seeds[0])
+    )
 
 
 def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) -> None:
@@ -235,7 +239,7 @@ def test_noise_is_claimed_to_be_moved_by_nothing() -> None:
         if not above_chance(found.plain):
             told_of_chance += 1
             assert "nothing to destroy" in headline(found)
-            assert not any("of the score" in told(found, one) for one in found.tried)
+            assert not any("of the score" in effect_of(found, one) for one in found.tried)
     assert sum(claims) <= 2 and told_of_chance >= 9  # one in twenty at most, and room for luck
 
 
@@ -261,7 +265,7 @@ def test_one_call_reads_the_texts_of_each_prompt_and_a_text_too_long_stops_only_
 
     found = stress(_bench(study, refuse))
     stopped = {one.perturbation for one in found.tried if one.note}
-    assert stopped == {"number_words"} and "does not fit" in told(found, _one(found, "number_words"))
+    assert stopped == {"number_words"} and "does not fit" in effect_of(found, _one(found, "number_words"))
 
 
 def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
@@ -278,7 +282,7 @@ def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
         found = stress(_bench(study, _noise(1)))
         assert found.plain.value is None and "needs 2 to n" in evidence(found)
         assert headline(found) == "Without a plain score there is nothing to compare with."
-        assert leader(found) is None and all(told(found, one) for one in found.tried)
+        assert leader(found) is None and all(effect_of(found, one) for one in found.tried)
         assert tornado_figure(found) and drift_figure(found) and drift_sentence(found)
 
 
