@@ -94,7 +94,7 @@ def _number(plain: float | None) -> float:
 
 
 def _numbers(plain: list[float | None]) -> tuple[float, ...]:
-    return tuple(map(_number if None in plain else float, plain))  # type: ignore[arg-type]
+    return tuple([math.nan if value is None else value for value in plain])
 
 
 def _as_it_is(plain: Any) -> Any:

@@ -86,5 +86,5 @@ def test_what_is_not_finite_has_no_place_in_json(value: float) -> None:
     assert as_plain((value, 1.0)) == [None, 1.0] and as_plain({"one": value}) == {"one": None}
 
 
-def test_whole_numbers_are_numbers_where_floats_belong() -> None:
-    assert repr(from_plain(tuple[float, ...], [1, 2])) == "(1.0, 2.0)" and as_plain((1, 10**400)) == [1, 10**400]
+def test_whole_numbers_may_be_large() -> None:
+    assert as_plain((1, 10**400)) == [1, 10**400] and from_plain(tuple[int, ...], [1, 10**400]) == (1, 10**400)
