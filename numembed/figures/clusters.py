@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
-from numembed.examinations.grouping import Grouping
+from numembed.examinations.clusters.grouping import Grouping
 from numembed.figures.maps import family_style
 from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES, plotly_text
 from numembed.sequences.families.family import family

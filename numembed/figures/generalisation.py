@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.examinations.generalisation.findings import Probe, p_words, percent
+from numembed.examinations.generalisation.result import Probe
+from numembed.examinations.generalisation.text import p_words, percent
 from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.models.baselines import BASELINES
 

@@ -8,10 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.examinations.generalisation.findings import (
-    Far,
-    Generalisation,
-    Probe,
+from numembed.examinations.generalisation.result import Far, Generalisation, Probe
+from numembed.examinations.generalisation.text import (
     far_sentence,
     near_sentence,
     p_words,

@@ -7,9 +7,15 @@ from collections.abc import Sequence
 
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.examinations.maps.compute import Maps, MapTruth, Seeds
+from numembed.examinations.registry import Answer
 
 
-def answer(name: str, found: Maps) -> str:
+def sentence(answer: Answer[Maps]) -> str:
+    """Return whether a map shows groups of which the vectors know nothing."""
+    return maps_sentence(answer.model, answer.found)
+
+
+def maps_sentence(name: str, found: Maps) -> str:
     """Return in a sentence whether a map shows groups of which the vectors know nothing."""
     caught = [title(one) for one in found.maps if one.warning]
     if caught:
