@@ -136,10 +136,10 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
 
 def prime(options: argparse.Namespace, settings: Settings) -> int:
     """Do the slow things of a first run now."""
-    from numembed.analysis.maps.projections import warm_umap
+    from numembed.analysis.maps.projections import compile_maps
     from numembed.models.resolve import bundled_is_genuine
 
     began = time.monotonic()
     bundled_is_genuine()
-    warm_umap(settings.compiled)
+    compile_maps(settings.compiled)
     return print_rows([{"ready": True, "seconds": round(time.monotonic() - began, 1)}], options)

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.analysis.maps.projections import project, run_order
 from numembed.analysis.metrics import Distance
 from numembed.analysis.scores import plain_scores, score_all
 from numembed.core.arrays import Matrix
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
 
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one model's part of it
-LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def run(
     errors: dict[str, str] = {}
     found: dict[int, ModelResult] = {}
     score_baselines(study, results)
-    for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
+    for late, methods in enumerate(run_order()):
         for index, spec in enumerate(study.models):
             if spec.name in errors:
                 continue
@@ -92,7 +92,7 @@ def run(
                 found[index] = job.scores()
                 job.explanation(found[index])
                 job.projections(methods)
-                if methods == LATE:
+                if late:
                     found[index] = replace(found[index], designs=job.designs())
                     job.examinations(found[index])
                     job.twin()
@@ -246,8 +246,8 @@ class _ModelRun:
 
     def projections(self, methods: Sequence[str]) -> None:
         """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
-        study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
-        everything = [(method, dims) for method in names for dims in dimensions(len(study.sequences))]
+        study = self.study
+        everything = [(method, dims) for method in chain(*run_order()) for dims in dimensions(len(study.sequences))]
         for done, (method, dims) in enumerate(everything):
             key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
             if method not in methods or self.results.get(key) is not None:
