@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numembed.core.errors import UnknownName
+from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
 from numembed.storage.sqlite import connect, transaction
 from numembed.studies.results import APP_SCHEMA
 from numembed.studies.study import Study
@@ -42,11 +43,14 @@ class ModelProgress:
     """How far one model of a running job is; ``seconds_left`` is None while nobody can tell."""
 
     model: str
-    stage: str = "waiting"
+    stage: Stage = WAITING
     done: int = 0
     total: int = 0
     note: str = ""
     seconds_left: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", stage_called(self.stage))  # stored as its name
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,7 @@ class JobTable:
 
 def _gave_up(progress: str) -> str:
     """Return the sentence of a job that killed its worker too often, with the model that it was at."""
-    at = [step["model"] for step in json.loads(progress) if step["stage"] not in ("waiting", "done", "failed")]
+    at = [step["model"] for step in json.loads(progress) if step["stage"] not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     return (
         f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was given up. That model may need more memory "

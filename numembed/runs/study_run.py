@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -14,7 +14,19 @@ from numembed.analysis.metrics import Distance
 from numembed.analysis.scores import plain_scores, score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
-from numembed.core.progress import Progress
+from numembed.core.progress import (
+    DONE,
+    EXAMINE,
+    FAILED,
+    PROJECT,
+    REDRAW,
+    SCORE,
+    TWIN,
+    Progress,
+    Report,
+    Row,
+    unreported,
+)
 from numembed.core.settings import Settings
 from numembed.examinations import EXAMINATIONS, Bench
 from numembed.examinations.clusters.compute import LARGEST, explain
@@ -43,9 +55,6 @@ _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not
 
 _log = logging.getLogger(__name__)
 
-Report = Callable[[int, str, int, int, str], None]
-"""``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -69,9 +78,11 @@ def run(
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
-    report: Report = lambda index, stage, done, total, note: None,
+    report: Report = unreported,
 ) -> Outcome:
     """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
+
+    ``report`` has a row for each model.
 
     A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
     stored before stays.
@@ -84,11 +95,12 @@ def run(
         for index, spec in enumerate(study.models):
             if spec.name in errors:
                 continue
+            row = Row(report, index)
             try:
                 if index not in pinned:
-                    pinned[index] = pin(spec, results, settings, progress=partial(_told, report, index))
+                    pinned[index] = pin(spec, results, settings, progress=row)
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
-                job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
+                job = _ModelRun(study, pinned[index], row, vectors, results, loaded, settings, following)
                 found[index] = job.scores()
                 job.explanation(found[index])
                 job.projections(methods)
@@ -96,12 +108,12 @@ def run(
                     found[index] = replace(found[index], designs=job.designs())
                     job.examinations(found[index])
                     job.twin()
-                    report(index, "done", 1, 1, "")
+                    row(1, 1, DONE)
             except _ENDING:
                 raise
             except NumembedError as error:
                 errors[spec.name] = settings.redact(str(error))
-                report(index, "failed", 0, 1, errors[spec.name])
+                report(index, FAILED, 0, 1, errors[spec.name])
     floors = stored_floors(study, [pinned[index] for index in sorted(found)], results)
     return Outcome(tuple(found[index] for index in sorted(found)), errors, floors)
 
@@ -112,12 +124,11 @@ class _ModelRun:
 
     study: Study
     spec: ModelSpec
-    index: int
+    row: Row
     vectors: VectorStore
     results: ResultStore
     loaded: LoadedModel
     settings: Settings
-    report: Report
     following: ModelSpec | None
 
     @cached_property
@@ -157,7 +168,7 @@ class _ModelRun:
         study = self.study
         found: dict[str, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
-            self.report(self.index, "redraw", done, study.designs, "")
+            self.row(done, study.designs, REDRAW)
             matrix = embed(
                 self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
             ).matrix
@@ -172,8 +183,11 @@ class _ModelRun:
             key = examined_key(self.study, self.spec, name)
             if self.results.get(key) is not None:
                 continue
-            bench = Bench(self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined)
-            self.report(self.index, "examine", 0, 1, "")
+            bench = Bench(
+                self.study, self.spec, result, self.results, self.settings, self._vectors,
+                tell=lambda done, total: self.row(done, total, EXAMINE),
+            )  # fmt: skip
+            self.row(0, 1, EXAMINE)
             self.results.put(key, EXAMINATIONS[name].function(bench))
 
     def twin(self) -> None:
@@ -191,29 +205,26 @@ class _ModelRun:
     def _twin_vectors(self, twin: ModelSpec) -> Matrix:
         return embed(
             twin, self.study.sequences, store=self.vectors, loaded=self.loaded, judge=refuse_failed,
-            progress=lambda done, total, _: self.report(self.index, "twin", done, total, ""),
+            progress=self.row.at(TWIN),
         ).matrix  # fmt: skip
 
     def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
         return embed(
             spec, sequences, store=self.vectors, loaded=self.loaded, judge=partial(self._judge, of=spec),
-            progress=lambda done, total, _: self.report(self.index, "examine", done, total, ""),
+            progress=self.row.at(EXAMINE),
         ).matrix  # fmt: skip
-
-    def _examined(self, done: int, total: int) -> None:
-        self.report(self.index, "examine", done, total, "")
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""
-        return lambda texts, of, stage: self.report(self.index, "redraw", done, self.study.designs, "")
+        return lambda texts, of, stage: self.row(done, self.study.designs, REDRAW)
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         if stage == "encode" and done == 0 and self.following is not None:
             following = pinned_before(self.following, self.results)
             if following is not None:
                 self.loaded.read_ahead(following)
-        self.report(self.index, stage, done, total, "")
+        self.row(done, total, stage)
 
     def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
         self.results.put_check(of or self.spec, check)
@@ -230,7 +241,7 @@ class _ModelRun:
         if known is not None:
             return known
         matrix, sequences, study = self.embeddings.matrix, self.study.sequences, self.study
-        self.report(self.index, "score", 0, 1, "")
+        self.row(0, 1, SCORE)
         scores, clusters = score_all(
             matrix,
             sequences.labels,
@@ -238,7 +249,7 @@ class _ModelRun:
             distance=cast(Distance, study.distance),
             seed=study.seed,
             windows=sequences.windows,
-            progress=lambda done, total, note: self.report(self.index, "score", done, total, ""),
+            progress=self.row.at(SCORE),
         )
         result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))
         self.results.put_model_result(result_key(study, self.spec), result)
@@ -252,7 +263,7 @@ class _ModelRun:
             key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
             if method not in methods or self.results.get(key) is not None:
                 continue
-            self.report(self.index, "project", done, len(everything), "")
+            self.row(done, len(everything), PROJECT)
             points, used = project(
                 self.embeddings.matrix,
                 method,
@@ -261,8 +272,4 @@ class _ModelRun:
                 cache_folder=self.settings.compiled,
             )
             self.results.put_projection(key, Projection(points, method, used))
-            self.report(self.index, "project", done + 1, len(everything), "")
-
-
-def _told(report: Report, index: int, done: int, total: int, stage: str) -> None:
-    report(index, stage, done, total, "")
+            self.row(done + 1, len(everything), PROJECT)

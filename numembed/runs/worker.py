@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
-from numembed.core.progress import Progress
+from numembed.core.progress import Row, Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.loading.devices import device_memory
@@ -103,7 +103,7 @@ def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: Loade
 
             saving = job.saving
             reporter.progress = (ModelProgress(saving.name),)
-            save_arm(saving, results=results, settings=settings, progress=reporter.of(0))
+            save_arm(saving, results=results, settings=settings, progress=Row(reporter, 0))
             return ""
         study = job.study
         reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
@@ -120,7 +120,7 @@ class Reporter:
         self._shown = 0.0
         self._stage_began: dict[tuple[int, str], tuple[float, int]] = {}
 
-    def __call__(self, index: int, stage: str, done: int, total: int, note: str) -> None:
+    def __call__(self, index: int, stage: Stage, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         began, first = self._stage_began.setdefault((index, stage), (now, done))
         left = (now - began) / (done - first) * (total - done) if done > first else None
@@ -132,10 +132,6 @@ class Reporter:
         if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
             self._jobs.show(self._job_id, self.progress)
             self._shown = now
-
-    def of(self, index: int) -> Progress:
-        """Return the progress of one row, whose stage is the note."""
-        return lambda done, total, note: self(index, note, done, total, "")
 
 
 def start_supervisor(settings: Settings) -> None:

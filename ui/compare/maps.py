@@ -24,9 +24,10 @@ _HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesia
 
 def map_controls() -> tuple[str, int, str]:
     """Draw the choice of map and return (method, dims, what gives the colour)."""
+    names = PROJECTIONS.names
     with st.container(horizontal=True, key="map_controls"):
         method = st.segmented_control(
-            "Map", PROJECTIONS.names, default=PROJECTIONS.names[0], key="method", required=True, persist_state="session",
+            "Map", names, default=names[0], key="method", required=True, persist_state="session",
             format_func=lambda name: PROJECTIONS[name].title, help=_map_help(),
         )  # fmt: skip
         dims = st.segmented_control(
