@@ -90,7 +90,7 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
             {
                 "id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
                 "asked_by": job.asked_by, "state": job.state, "seconds": job.seconds, "error": job.error,
-                "study": json.loads(job.study_json),
+                "study": json.loads(job.request_json),
             }
             for job in jobs.recent()
         ]  # fmt: skip

@@ -22,12 +22,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
-from numembed.core.progress import Row, Stage
+from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.loading.devices import device_memory
-from numembed.runs.jobs import LADDER, SAVING, Job, JobTable, ModelProgress
-from numembed.runs.study_run import run
+from numembed.runs.jobs import Job, JobTable, ModelProgress
+from numembed.runs.kinds import Workplace, kind_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
@@ -91,24 +91,9 @@ def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: Loade
     Raises BadChoice where an older version has accepted what this one refuses.
     """
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        if job.kind == LADDER:
-            from numembed.merge_experiment.run import ladder_rows, run_ladder
-
-            ladder = job.ladder
-            reporter.progress = tuple(map(ModelProgress, ladder_rows(ladder)))
-            run_ladder(ladder, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
-            return ""
-        if job.kind == SAVING:
-            from numembed.merge_experiment.save_model import save_arm
-
-            saving = job.saving
-            reporter.progress = (ModelProgress(saving.name),)
-            save_arm(saving, results=results, settings=settings, progress=Row(reporter, 0))
-            return ""
-        study = job.study
-        reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
-        outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
-        return " ".join(outcome.errors.values())
+        kind, request = kind_called(job.kind), job.request
+        reporter.progress = tuple(map(ModelProgress, kind.rows(request)))
+        return kind.carry_out(request, Workplace(vectors, results, loaded, settings, reporter))
 
 
 class Reporter:

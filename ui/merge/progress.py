@@ -51,7 +51,7 @@ def _live(job_id: str, ladder: Ladder) -> None:
     if not job.active or before != (job_id, done):
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
-        share, left = share_and_left(job.progress, parts_of(job.ladder))
+        share, left = share_and_left(job.progress, parts_of(job.request))
         st.progress(share, text=_told(job, left, listed))
         found = found_so_far(ladder) if not done else None
         if found is not None and found.training:

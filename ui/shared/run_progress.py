@@ -8,7 +8,8 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.errors import NumembedError
-from numembed.runs.jobs import Asked, Job, ModelProgress
+from numembed.runs.jobs import Job, ModelProgress
+from numembed.runs.kinds import Request
 from numembed.studies.stored import pinned_before
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store, visitor
@@ -18,8 +19,8 @@ from ui.shared.text import about, md_text, size
 _FORGET_SECONDS = 15
 
 
-def start(asked: Asked) -> None:
-    """Ask the worker for a study, a ladder or a saving; equal ones share one run."""
+def start(asked: Request) -> None:
+    """Ask the worker to carry something out; equal requests share one run."""
     try:
         with job_table() as jobs:
             jobs.submit(asked, asked_by=visitor())
