@@ -90,7 +90,7 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
             {
                 "id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
                 "asked_by": job.asked_by, "state": job.state, "seconds": job.seconds, "error": job.error,
-                "study": json.loads(job.study_json),
+                "study": json.loads(job.request_json),
             }
             for job in jobs.recent()
         ]  # fmt: skip
@@ -136,10 +136,10 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
 
 def prime(options: argparse.Namespace, settings: Settings) -> int:
     """Do the slow things of a first run now."""
-    from numembed.analysis.maps.projections import warm_umap
+    from numembed.analysis.maps.projections import compile_maps
     from numembed.models.sources.bundled import bundled_is_genuine
 
     began = time.monotonic()
     bundled_is_genuine()
-    warm_umap(settings.compiled)
+    compile_maps(settings.compiled)
     return print_rows([{"ready": True, "seconds": round(time.monotonic() - began, 1)}], options)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numembed.cli.printing import print_lines, print_rows, print_table
 from numembed.cli.studies import progress_bar, user_name
 from numembed.core.errors import BadChoice, NumembedError
-from numembed.core.progress import Progress
+from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, Ladder, LadderResult
@@ -245,5 +245,5 @@ def _redrawn_row(one: Redrawn) -> dict[str, Any]:
 
 def _told(name: str) -> Progress:
     """Return a progress that draws one bar on a terminal, and nothing elsewhere."""
-    report = progress_bar([name])
-    return lambda done, total, note: report(0, "done" if done == total else note, done, total, note)
+    row = Row(progress_bar([name]), 0)
+    return lambda done, total, note: row(done, total, DONE if done == total else note)

@@ -14,14 +14,14 @@ from typing import Any
 
 from numembed.cli.printing import print_lines, print_table
 from numembed.core.errors import BadChoice
-from numembed.core.progress import STAGES
+from numembed.core.progress import DONE, FAILED, Report, Stage, unreported
 from numembed.core.settings import LIMITS, Settings
 from numembed.examinations.registry import Answer
 from numembed.examinations.report import answers, rows_of, sentence_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
-from numembed.runs.study_run import Outcome, Report, run
+from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows, pair_rows
 from numembed.studies.results import ResultStore
@@ -113,19 +113,19 @@ def study_of(options: argparse.Namespace) -> Study:
 def progress_bar(names: Sequence[str]) -> Report:
     """Return a report that draws one bar a model, or whatever ``names`` says, on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
-        return lambda index, stage, done, total, note: None
+        return unreported
     from tqdm import tqdm
 
     bars: dict[int, Any] = {}
 
-    def report(index: int, stage: str, done: int, total: int, note: str) -> None:
+    def report(index: int, stage: Stage, done: int, total: int, note: str) -> None:
         if index not in bars:
             bars[index] = tqdm(total=1, desc=names[index], file=sys.stderr, position=index)
         bar = bars[index]
-        bar.set_postfix_str(stage if stage in STAGES else note[:60], refresh=False)
+        bar.set_postfix_str((note or stage.words)[:60], refresh=False)
         bar.total, bar.n = max(total, 1), done
         bar.refresh()
-        if stage in ("done", "failed"):
+        if stage in (DONE, FAILED):
             bar.close()
 
     return report

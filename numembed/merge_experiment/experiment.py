@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import as_plain, canonical_json, from_plain
@@ -32,6 +32,7 @@ _VERSION = "3"  # grows when other numbers come out of the same vectors
 class Ladder:
     """What is asked: a base, how adapters are trained from it, and the paths to score. Always valid once made."""
 
+    kind: ClassVar[str] = "ladder"  # of job
     base: ModelSpec = field(default_factory=lambda: model(USUAL_BASE))
     recipe: Recipe = field(default_factory=Recipe)
     paths: tuple[str, ...] = ()  # rows of KINDS; (): the usual ones for which the recipe has seeds and stages

@@ -13,6 +13,19 @@ from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
 from numembed.core.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull, TrainingFailed
+from numembed.core.progress import (
+    DONE,
+    ENCODE,
+    LOAD,
+    PROJECT,
+    REDRAW,
+    SCORE,
+    Report,
+    Row,
+    Stage,
+    stage_called,
+    unreported,
+)
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.merge_experiment.comparisons import comparisons_of
@@ -39,9 +52,6 @@ from numembed.studies.results import ResultStore
 
 if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
-
-Report = Callable[[int, str, int, int, str], None]
-"""``report(row, stage, done, total, note)``; the rows are :func:`ladder_rows`. May raise Cancelled."""
 
 TRAINING, LOOKS = "Training", "Angles and maps"  # the first row of progress and the last of a plain ladder
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one arm
@@ -72,9 +82,11 @@ def run_ladder(
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
-    report: Report = lambda row, stage, done, total, note: None,
+    report: Report = unreported,
 ) -> LadderResult:
     """Carry out ``ladder`` and return what was found; what earlier runs have left is not done again.
+
+    The rows of ``report`` are :func:`ladder_rows`.
 
     Merged models are made in memory, never on disk. An arm that cannot be scored is left out and the others go on, and
     so is a seed whose training fails: the result is then the ladder of the other seeds, and says so. Its windows are
@@ -83,7 +95,7 @@ def run_ladder(
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
     asked = replace(ladder, designs=0)
-    base = pin(ladder.base, results, settings, progress=lambda done, total, stage: report(0, stage, done, total, ""))
+    base = pin(ladder.base, results, settings, progress=Row(report, 0))
     place, known = adapters_folder(ladder.recipe, base, settings), stored_ladder(asked, results)
     there = known is not None and known.complete and known.base == base.as_dict() and _still_there(known, place)
     if known is not None and there:
@@ -96,7 +108,7 @@ def run_ladder(
     scorer = Scorer(climbed, base, adapters, vectors, results, loaded, settings, place_of.tell)
     if known is not None and there:
         for row in range(len(ladder_rows(asked))):
-            report(row, "done", 1, 1, "")
+            report(row, DONE, 1, 1, "")
         result = known
     else:
         result = _climbed(asked, scorer, trained, place_of)
@@ -153,7 +165,7 @@ def _redrawn(ladder: Ladder, scorer: Scorer, place: _Place) -> Iterator[Redrawn]
     designs, places, split = redrawn_texts(climbed), named_places(climbed), redrawn_split(climbed.recipe.split)
     done: dict[str, list[tuple[float, ...]]] = {}
     for number, (path, at) in enumerate(places):
-        place.at("redraw", number, len(places))
+        place.at(REDRAW, number, len(places))
         try:
             done.setdefault(path.name, []).append(scorer.on_designs(path, at, designs))
         except _ENDING:
@@ -170,13 +182,13 @@ class _Place:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._row, self._stage, self._done, self._total = 0, "load", 0, 1
+        self._row, self._stage, self._done, self._total = 0, LOAD, 0, 1
 
     def at_row(self, row: int) -> _Place:
         self._row = row
         return self
 
-    def at(self, stage: str, done: int, total: int) -> None:
+    def at(self, stage: Stage, done: int, total: int) -> None:
         self._stage, self._done, self._total = stage, done, total
         self.tell()
 
@@ -184,7 +196,7 @@ class _Place:
         self._report(self._row, self._stage, self._done, self._total, "")
 
     def end(self) -> None:
-        self.at("done", 1, 1)
+        self.at(DONE, 1, 1)
 
 
 def _arms(scorer: Scorer, name: str, place: _Place) -> Iterator[tuple[Arm, ...]]:
@@ -194,7 +206,7 @@ def _arms(scorer: Scorer, name: str, place: _Place) -> Iterator[tuple[Arm, ...]]
     for path in drawn:
         arms = []
         for at in path.values:
-            place.at("encode", done, total)
+            place.at(ENCODE, done, total)
             try:
                 arms.append(scorer.arm(path, at))
             except _ENDING:
@@ -209,13 +221,13 @@ def _arms(scorer: Scorer, name: str, place: _Place) -> Iterator[tuple[Arm, ...]]
 
 def _looked_at(scorer: Scorer, result: LadderResult, place: _Place) -> LadderResult:
     """Return the result with what all arms together say."""
-    place.at("score", 0, 4)
+    place.at(SCORE, 0, 4)
     result = replace(result, straight=scorer.straight())
-    place.at("score", 1, 4)
+    place.at(SCORE, 1, 4)
     result = replace(result, dominance=scorer.dominance(result))
-    place.at("project", 2, 4)
+    place.at(PROJECT, 2, 4)
     result = replace(result, maps=tuple(scorer.maps(result)))
-    place.at("score", 3, 4)
+    place.at(SCORE, 3, 4)
     result = replace(result, comparisons=comparisons_of(result))
     sentences = (*verdict(result), *_rounding(scorer, result))
     return replace(result, sentences=sentences, complete=True)
@@ -261,13 +273,13 @@ def _train(
         try:
             there = train_adapters(
                 base, recipe, place, settings=settings, listen=_listener(ladder, base, there, results),
-                progress=lambda done, total, stage: report(0, stage, done, total, _NOTES.get(stage, "")),
+                progress=lambda done, total, stage: report(0, stage_called(stage), done, total, _NOTES.get(stage, "")),
             )  # fmt: skip
         except TrainingFailed:
             there = adapters_in(place, recipe)
             if not _ended(recipe, there):
                 raise
-    report(0, "done", 1, 1, "")
+    report(0, DONE, 1, 1, "")
     return tuple(one for one in there if one.seed in _ended(recipe, there))
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.progress import Progress, silent
@@ -30,6 +30,7 @@ _ENTRIES = ("name", "ladder", "path", "at")
 class Saving:
     """What is asked: one place of a scored ladder, and the name that its folder takes. Always valid once made."""
 
+    kind: ClassVar[str] = "saving"  # of job
     name: str  # of the folder below the home's "models"; never a path
     ladder: Ladder
     path: str  # id of its Path

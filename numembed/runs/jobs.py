@@ -8,33 +8,16 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from numembed.core.errors import UnknownName
+from numembed.core.errors import NumembedError, UnknownName
+from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
+from numembed.runs.kinds import Request, kind_called
 from numembed.storage.sqlite import connect, transaction
 from numembed.studies.results import APP_SCHEMA
-from numembed.studies.study import Study
-
-if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
-    from numembed.merge_experiment.experiment import Ladder
-    from numembed.merge_experiment.save_model import Saving
 
 ACTIVE = ("queued", "running")
 MAX_ATTEMPTS = 3
-STUDY, LADDER, SAVING = "study", "ladder", "saving"  # what can be asked for
-
-
-class Asked(Protocol):
-    """What a job carries out: a study, a ladder, or the saving of one of its models."""
-
-    @property
-    def key(self) -> str:
-        """Equal ones share one active job."""
-        ...
-
-    def to_json(self) -> str:
-        """Return it as JSON: but for a study one object with a single entry, the kind."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -42,11 +25,14 @@ class ModelProgress:
     """How far one model of a running job is; ``seconds_left`` is None while nobody can tell."""
 
     model: str
-    stage: str = "waiting"
+    stage: Stage = WAITING
     done: int = 0
     total: int = 0
     note: str = ""
     seconds_left: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stage", stage_called(self.stage))  # stored as its name
 
 
 @dataclass(frozen=True)
@@ -54,7 +40,8 @@ class Job:
     """One row of the table. Times of day are for showing only; ``seconds`` was measured steadily."""
 
     id: str
-    study_json: str
+    kind: str  # its row of JOB_KINDS
+    request_json: str
     asked_by: str
     asked_at: float
     started_at: float | None
@@ -71,32 +58,21 @@ class Job:
         return self.state in ACTIVE
 
     @property
-    def kind(self) -> str:
-        """What was asked for: STUDY, LADDER or SAVING."""
-        return _kind(self.study_json)
+    def request(self) -> Any:
+        """What was asked for; raises BadChoice where this version cannot read it."""
+        return kind_called(self.kind).read(self.request_json)
 
     @property
-    def study(self) -> Study:
-        """The study that was asked for; raises BadChoice for anything else."""
-        return Study.from_json(self.study_json)
-
-    @property
-    def ladder(self) -> Ladder:
-        """The ladder that was asked for; raises BadChoice for anything else."""
-        from numembed.merge_experiment.experiment import Ladder
-
-        return Ladder.from_json(self.study_json)
-
-    @property
-    def saving(self) -> Saving:
-        """The saving of a model that was asked for; raises BadChoice for anything else."""
-        from numembed.merge_experiment.save_model import Saving
-
-        return Saving.from_json(self.study_json)
+    def title(self) -> str:
+        """What the run is called."""
+        try:
+            return kind_called(self.kind).title(self.request)
+        except NumembedError:
+            return "a run of another version"
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
-_COLUMNS = ", ".join(_FIELDS).replace("study_json", "study")
+_COLUMNS = ", ".join(_FIELDS).replace("request_json", "study")  # the column's name is older than other kinds
 
 
 class JobTable:
@@ -113,7 +89,7 @@ class JobTable:
     ) -> None:
         self._connection.close()
 
-    def submit(self, asked: Asked, *, asked_by: str) -> str:
+    def submit(self, asked: Request, *, asked_by: str) -> str:
         """Return the id of the active job for what is asked: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
             running = connection.execute(
@@ -129,7 +105,7 @@ class JobTable:
             job = self._insert(asked, asked_by, "queued")
         return job
 
-    def record(self, asked: Asked, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
+    def record(self, asked: Request, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
             job = self._insert(asked, asked_by, state)
@@ -145,7 +121,7 @@ class JobTable:
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
         return _job(row)
 
-    def latest(self, asked: Asked) -> Job | None:
+    def latest(self, asked: Request) -> Job | None:
         """Return the newest job for what is asked, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (asked.key, asked.key)).fetchone()
@@ -223,32 +199,24 @@ class JobTable:
                 )
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
-    def _insert(self, asked: Asked, asked_by: str, state: str) -> str:
+    def _insert(self, asked: Request, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
         self._connection.execute(
-            "INSERT INTO jobs (id, key, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?)",
-            (job, asked.key, asked.to_json(), asked_by[:80], time.time(), state),
+            "INSERT INTO jobs (id, key, kind, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (job, asked.key, asked.kind, asked.to_json(), asked_by[:80], time.time(), state),
         )
         return job
 
 
 def _gave_up(progress: str) -> str:
     """Return the sentence of a job that killed its worker too often, with the model that it was at."""
-    at = [step["model"] for step in json.loads(progress) if step["stage"] not in ("waiting", "done", "failed")]
+    at = [step["model"] for step in json.loads(progress) if step["stage"] not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     return (
         f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was given up. That model may need more memory "
         "than this machine has, or its files may make the libraries fail; the worker's log tells more. What was "
         "computed before is kept. Run the others without it."
     )
-
-
-def _kind(text: str) -> str:
-    try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError):
-        return STUDY  # reading it says what is wrong
-    return next((kind for kind in (LADDER, SAVING) if isinstance(plain, dict) and kind in plain), STUDY)
 
 
 def _job(row: tuple[Any, ...]) -> Job:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.analysis.maps.projections import project, run_order
 from numembed.analysis.metrics import Distance
 from numembed.analysis.scores import plain_scores, score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
-from numembed.core.progress import Progress
+from numembed.core.progress import (
+    DONE,
+    EXAMINE,
+    FAILED,
+    PROJECT,
+    REDRAW,
+    SCORE,
+    TWIN,
+    Progress,
+    Report,
+    Row,
+    unreported,
+)
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.examinations.clusters.compute import LARGEST, explain
@@ -41,12 +54,8 @@ if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
 
 _ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one model's part of it
-LATE = ("umap",)  # its first use on a machine compiles for seconds, so it comes after all other maps
 
 _log = logging.getLogger(__name__)
-
-Report = Callable[[int, str, int, int, str], None]
-"""``report(model_index, stage, done, total, note)``; stage "failed" carries its sentence. May raise Cancelled."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +80,11 @@ def run(
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
-    report: Report = lambda index, stage, done, total, note: None,
+    report: Report = unreported,
 ) -> Outcome:
     """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
+
+    ``report`` has a row for each model.
 
     A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
     stored before stays.
@@ -82,28 +93,29 @@ def run(
     errors: dict[str, str] = {}
     found: dict[int, ModelResult] = {}
     score_baselines(study, results)
-    for methods in (tuple(name for name in PROJECTIONS.names if name not in LATE), LATE):
+    for late, methods in enumerate(run_order()):
         for index, spec in enumerate(study.models):
             if spec.name in errors:
                 continue
+            row = Row(report, index)
             try:
                 if index not in pinned:
-                    pinned[index] = pin(spec, results, settings, progress=partial(_told, report, index))
+                    pinned[index] = pin(spec, results, settings, progress=row)
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
-                job = _ModelRun(study, pinned[index], index, vectors, results, loaded, settings, report, following)
+                job = _ModelRun(study, pinned[index], row, vectors, results, loaded, settings, following)
                 found[index] = job.scores()
                 job.explanation(found[index])
                 job.projections(methods)
-                if methods == LATE:
+                if late:
                     found[index] = replace(found[index], designs=job.designs())
                     job.examinations(found[index])
                     job.twin()
-                    report(index, "done", 1, 1, "")
+                    row(1, 1, DONE)
             except _ENDING:
                 raise
             except NumembedError as error:
                 errors[spec.name] = settings.redact(str(error))
-                report(index, "failed", 0, 1, errors[spec.name])
+                report(index, FAILED, 0, 1, errors[spec.name])
     floors = stored_floors(study, [pinned[index] for index in sorted(found)], results)
     return Outcome(tuple(found[index] for index in sorted(found)), errors, floors)
 
@@ -114,12 +126,11 @@ class _ModelRun:
 
     study: Study
     spec: ModelSpec
-    index: int
+    row: Row
     vectors: VectorStore
     results: ResultStore
     loaded: LoadedModel
     settings: Settings
-    report: Report
     following: ModelSpec | None
 
     @cached_property
@@ -159,7 +170,7 @@ class _ModelRun:
         study = self.study
         found: dict[str, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
-            self.report(self.index, "redraw", done, study.designs, "")
+            self.row(done, study.designs, REDRAW)
             matrix = embed(
                 self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
             ).matrix
@@ -175,9 +186,15 @@ class _ModelRun:
             if self.results.get(key) is not None:
                 continue
             context = ExaminationContext(
-                self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined
+                self.study,
+                self.spec,
+                result,
+                self.results,
+                self.settings,
+                self._vectors,
+                progress=lambda done, total: self.row(done, total, EXAMINE),
             )
-            self.report(self.index, "examine", 0, 1, "")
+            self.row(0, 1, EXAMINE)
             self.results.put(key, computed(name, context))
 
     def twin(self) -> None:
@@ -195,29 +212,26 @@ class _ModelRun:
     def _twin_vectors(self, twin: ModelSpec) -> Matrix:
         return embed(
             twin, self.study.sequences, store=self.vectors, loaded=self.loaded, judge=refuse_failed,
-            progress=lambda done, total, _: self.report(self.index, "twin", done, total, ""),
+            progress=self.row.at(TWIN),
         ).matrix  # fmt: skip
 
     def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
         return embed(
             spec, sequences, store=self.vectors, loaded=self.loaded, judge=partial(self._judge, of=spec),
-            progress=lambda done, total, _: self.report(self.index, "examine", done, total, ""),
+            progress=self.row.at(EXAMINE),
         ).matrix  # fmt: skip
-
-    def _examined(self, done: int, total: int) -> None:
-        self.report(self.index, "examine", done, total, "")
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""
-        return lambda texts, of, stage: self.report(self.index, "redraw", done, self.study.designs, "")
+        return lambda texts, of, stage: self.row(done, self.study.designs, REDRAW)
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         if stage == "encode" and done == 0 and self.following is not None:
             following = pinned_before(self.following, self.results)
             if following is not None:
                 self.loaded.read_ahead(following)
-        self.report(self.index, stage, done, total, "")
+        self.row(done, total, stage)
 
     def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
         self.results.put_check(of or self.spec, check)
@@ -234,7 +248,7 @@ class _ModelRun:
         if known is not None:
             return known
         matrix, sequences, study = self.embeddings.matrix, self.study.sequences, self.study
-        self.report(self.index, "score", 0, 1, "")
+        self.row(0, 1, SCORE)
         scores, clusters = score_all(
             matrix,
             sequences.labels,
@@ -242,7 +256,7 @@ class _ModelRun:
             distance=cast(Distance, study.distance),
             seed=study.seed,
             windows=sequences.windows,
-            progress=lambda done, total, note: self.report(self.index, "score", done, total, ""),
+            progress=self.row.at(SCORE),
         )
         result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))
         self.results.put_model_result(result_key(study, self.spec), result)
@@ -250,13 +264,13 @@ class _ModelRun:
 
     def projections(self, methods: Sequence[str]) -> None:
         """Draw and store the maps of ``methods``; progress counts the maps of all methods."""
-        study, names = self.study, (*(name for name in PROJECTIONS.names if name not in LATE), *LATE)
-        everything = [(method, dims) for method in names for dims in dimensions(len(study.sequences))]
+        study = self.study
+        everything = [(method, dims) for method in chain(*run_order()) for dims in dimensions(len(study.sequences))]
         for done, (method, dims) in enumerate(everything):
             key = projection_key(self.spec, study.sequences, method=method, dims=dims, seed=study.seed)
             if method not in methods or self.results.get(key) is not None:
                 continue
-            self.report(self.index, "project", done, len(everything), "")
+            self.row(done, len(everything), PROJECT)
             points, used = project(
                 self.embeddings.matrix,
                 method,
@@ -265,8 +279,4 @@ class _ModelRun:
                 cache_folder=self.settings.compiled,
             )
             self.results.put_projection(key, Projection(points, method, used))
-            self.report(self.index, "project", done + 1, len(everything), "")
-
-
-def _told(report: Report, index: int, done: int, total: int, stage: str) -> None:
-    report(index, stage, done, total, "")
+            self.row(done + 1, len(everything), PROJECT)

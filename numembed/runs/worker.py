@@ -22,12 +22,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
-from numembed.core.progress import Progress
+from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.loading.devices import device_memory
-from numembed.runs.jobs import LADDER, SAVING, Job, JobTable, ModelProgress
-from numembed.runs.study_run import run
+from numembed.runs.jobs import Job, JobTable, ModelProgress
+from numembed.runs.kinds import Workplace, kind_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
@@ -91,24 +91,9 @@ def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: Loade
     Raises BadChoice where an older version has accepted what this one refuses.
     """
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        if job.kind == LADDER:
-            from numembed.merge_experiment.run import ladder_rows, run_ladder
-
-            ladder = job.ladder
-            reporter.progress = tuple(map(ModelProgress, ladder_rows(ladder)))
-            run_ladder(ladder, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
-            return ""
-        if job.kind == SAVING:
-            from numembed.merge_experiment.save_model import save_arm
-
-            saving = job.saving
-            reporter.progress = (ModelProgress(saving.name),)
-            save_arm(saving, results=results, settings=settings, progress=reporter.of(0))
-            return ""
-        study = job.study
-        reporter.progress = tuple(ModelProgress(spec.name) for spec in study.models)
-        outcome = run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=reporter)
-        return " ".join(outcome.errors.values())
+        kind, request = kind_called(job.kind), job.request
+        reporter.progress = tuple(map(ModelProgress, kind.rows(request)))
+        return kind.carry_out(request, Workplace(vectors, results, loaded, settings, reporter))
 
 
 class Reporter:
@@ -120,7 +105,7 @@ class Reporter:
         self._shown = 0.0
         self._stage_began: dict[tuple[int, str], tuple[float, int]] = {}
 
-    def __call__(self, index: int, stage: str, done: int, total: int, note: str) -> None:
+    def __call__(self, index: int, stage: Stage, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         began, first = self._stage_began.setdefault((index, stage), (now, done))
         left = (now - began) / (done - first) * (total - done) if done > first else None
@@ -132,10 +117,6 @@ class Reporter:
         if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
             self._jobs.show(self._job_id, self.progress)
             self._shown = now
-
-    def of(self, index: int) -> Progress:
-        """Return the progress of one row, whose stage is the note."""
-        return lambda done, total, note: self(index, note, done, total, "")
 
 
 def start_supervisor(settings: Settings) -> None:

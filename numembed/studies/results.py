@@ -33,6 +33,9 @@ APP_SCHEMA = (
         parameters INTEGER NOT NULL, texts INTEGER NOT NULL, characters INTEGER NOT NULL, seconds REAL NOT NULL,
         load_seconds REAL NOT NULL);
     CREATE INDEX works_of_model ON works (model)""",
+    """ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'study';
+    UPDATE jobs SET kind = 'ladder' WHERE ltrim(study, '{ ' || char(10)) LIKE '"ladder"%';
+    UPDATE jobs SET kind = 'saving' WHERE ltrim(study, '{ ' || char(10)) LIKE '"saving"%'""",
 )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import canonical_json
@@ -31,6 +31,7 @@ QUERY_CHARS = 2_000
 class Study:
     """What one would write under "Methods": sequences, models, distance and seed. Always valid once made."""
 
+    kind: ClassVar[str] = "study"  # of job
     families: tuple[str, ...]
     models: tuple[ModelSpec, ...]
     per_family: int = 4

@@ -115,7 +115,7 @@ def test_a_reload_and_a_second_tab_find_the_run_and_cancel_keeps_what_is_done(
     run(second)
     expect(first.get_by_text(re.compile(r"[1-9]\d* of 900"))).to_be_visible(timeout=MINUTES)
     with JobTable(server.home / "app.db") as jobs:
-        assert [job.state for job in jobs.recent() if job.study.per_family == 150] == ["running"]
+        assert [job.state for job in jobs.recent() if job.request.per_family == 150] == ["running"]
     first.reload()
     expect(first.get_by_text("of 900")).to_be_visible()
     first.get_by_role("link", name="Runs").click()

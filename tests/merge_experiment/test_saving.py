@@ -24,7 +24,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.files.publish import is_whole
 from numembed.models.resolve import folder_of, resolve
-from numembed.runs.jobs import SAVING, Job, JobTable
+from numembed.runs.jobs import Job, JobTable
 from numembed.runs.worker import run_job
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
@@ -87,7 +87,7 @@ def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(p
     job = place.jobs.submit(asked, asked_by="one")
     assert place.jobs.submit(Saving.from_json(asked.to_json()), asked_by="two") == job
     row = place.jobs.get(job)
-    assert row.kind == SAVING and row.saving == asked and row.saving.title == "Saving the model mine"
+    assert row.kind == Saving.kind and row.request == asked and asked.title == "Saving the model mine"
     for wrong in ("{}", "[1]", "no", '{"saving": 1}', '{"saving": {"name": "a"}}', asked.to_json().replace("at", "@")):
         with pytest.raises(BadChoice):
             Saving.from_json(wrong)
@@ -235,7 +235,7 @@ from numembed.runs.jobs import JobTable
 from numembed.paper.protocol import paper_study
 with JobTable(Path(sys.argv[1])) as jobs:
     job = jobs.get(jobs.submit(paper_study(), asked_by="test"))
-assert job.study == paper_study() and job.kind == "study"
+assert job.request == paper_study() and job.kind == "study"
 print([name for name in sys.modules if name.startswith("numembed.merge_experiment")])
 """
     with tempfile.TemporaryDirectory() as folder:

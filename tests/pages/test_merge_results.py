@@ -76,7 +76,7 @@ def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settin
     app.button(key="merge_redraw").click().run()
     assert not app.exception and not app.error and app.button(key="cancel").label == "Cancel"
     with JobTable(settings.app_db) as jobs:
-        assert [job.ladder for job in jobs.recent()] == [Ladder(designs=10)]
+        assert [job.request for job in jobs.recent()] == [Ladder(designs=10)]
     found = with_redrawn(made_result(Ladder()))
     keep(settings, found)
     app.run()

@@ -38,7 +38,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, base: object) -> str:
 
 def jobs_of(settings: Settings) -> list[Ladder]:
     with JobTable(settings.app_db) as jobs:
-        return [job.ladder for job in jobs.recent()]
+        return [job.request for job in jobs.recent()]
 
 
 def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: AppTest) -> None:

@@ -34,7 +34,7 @@ def _state(jobs: JobTable, job_id: str) -> str:
 
 def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
     job = jobs.get(jobs.submit(STUDY, asked_by="visitor 1"))
-    assert job.study == STUDY and job.asked_by == "visitor 1" and job.state == "queued" and job.active
+    assert job.request == STUDY and job.asked_by == "visitor 1" and job.state == "queued" and job.active
     assert (job.attempts, job.cancel, job.progress, job.error, job.started_at, job.seconds) == (
         0, False, (), "", None, None,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def test_racing_visitors_share_one_job(tmp_path: Path) -> None:
         racer.join(60)
         assert racer.exitcode == 0
     with JobTable(tmp_path / "app.db") as jobs:
-        assert sorted(job.study.seed for job in jobs.recent()) == [0, 1, 2, 3, 4]
+        assert sorted(job.request.seed for job in jobs.recent()) == [0, 1, 2, 3, 4]
 
 
 def test_jobs_are_taken_in_the_order_in_which_they_were_asked_for(jobs: JobTable) -> None:
@@ -231,7 +231,7 @@ def test_runs_of_the_command_line_stand_in_the_same_table(jobs: JobTable) -> Non
     active = jobs.submit(STUDY, asked_by="visitor")
     recorded = jobs.record(STUDY, asked_by="command line (me)", seconds=3.5, state="failed", error="a sentence")
     job = jobs.get(recorded)
-    assert (job.state, job.seconds, job.error, job.study) == ("failed", 3.5, "a sentence", STUDY)
+    assert (job.state, job.seconds, job.error, job.request) == ("failed", 3.5, "a sentence", STUDY)
     assert job.started_at == job.asked_at and jobs.submit(STUDY, asked_by="visitor") == active
 
 

@@ -19,7 +19,7 @@ from numembed.merge_experiment.run import ladder_rows
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.runs import worker
-from numembed.runs.jobs import LADDER, STUDY, JobTable
+from numembed.runs.jobs import JobTable
 from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
@@ -45,9 +45,9 @@ def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny
     job_id = jobs.submit(asked, asked_by="visitor")
     assert jobs.submit(Ladder.from_json(asked.to_json()), asked_by="another") == job_id
     waiting = jobs.get(job_id)
-    assert waiting.kind == LADDER and waiting.ladder == asked and jobs.latest(asked) == waiting
+    assert waiting.kind == Ladder.kind and waiting.request == asked and jobs.latest(asked) == waiting
     with pytest.raises(BadChoice):
-        _ = waiting.study
+        Study.from_json(waiting.request_json)
     job = jobs.claim()
     assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "done"
     done = jobs.get(job_id)
@@ -60,9 +60,9 @@ def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny
 def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
 
     job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
-    assert job.kind == STUDY and job.study
+    assert job.kind == Study.kind and isinstance(job.request, Study)
     with pytest.raises(BadChoice, match="no ladder"):
-        _ = job.ladder
+        Ladder.from_json(job.request_json)
 
 
 def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(

@@ -12,7 +12,7 @@ from filelock import FileLock
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
-from numembed.runs import worker
+from numembed.runs import study_run, worker
 from numembed.runs.jobs import JobTable
 from numembed.runs.worker import Reporter, main, run_job
 from numembed.storage.vectors import VectorStore
@@ -89,7 +89,7 @@ def test_a_study_that_is_none_any_more_is_a_sentence(
     jobs.submit(STUDY, asked_by="visitor")
     job = jobs.claim()
     assert job is not None
-    assert run_job(replace(job, study_json=study), jobs, settings=settings, loaded=loaded) == "failed"
+    assert run_job(replace(job, request_json=study), jobs, settings=settings, loaded=loaded) == "failed"
     assert jobs.get(job.id).error and "fault" not in jobs.get(job.id).error
 
 
@@ -114,7 +114,7 @@ def test_a_fault_of_ours_is_named_and_the_next_job_runs(
         raise ZeroDivisionError("secret detail")
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "run", broken)
+        patch.setattr(study_run, "run", broken)
         job = jobs.get(_run(STUDY, jobs, settings, loaded))
     assert job.state == "failed"
     assert job.error == "numembed has a fault here (ZeroDivisionError). Its details stand in worker.log."

@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.analysis.maps.projections import PROJECTIONS, caption_of
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.figures.style import PLOTLY_CONFIG
-from numembed.studies.results import ModelResult, Projection, ResultStore, badged
+from numembed.studies.results import ModelResult, ResultStore, badged
 from numembed.studies.stored import stored_projection, stored_warning
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
 from ui.shared.frame import theme
@@ -24,9 +24,10 @@ _HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesia
 
 def map_controls() -> tuple[str, int, str]:
     """Draw the choice of map and return (method, dims, what gives the colour)."""
+    names = PROJECTIONS.names
     with st.container(horizontal=True, key="map_controls"):
         method = st.segmented_control(
-            "Map", PROJECTIONS.names, default="tsne", key="method", required=True, persist_state="session",
+            "Map", names, default=names[0], key="method", required=True, persist_state="session",
             format_func=lambda name: PROJECTIONS[name].title, help=_map_help(),
         )  # fmt: skip
         dims = st.segmented_control(
@@ -60,7 +61,7 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
         figure, theme=None, key=key, on_select=lambda: _take(key, groups) if dims == 2 else None,
         selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
     )  # fmt: skip
-    st.caption(_used(method, projection))
+    st.caption(md_text(caption_of(method, projection.used)))
     if warning := stored_warning(study, result.model, store, method=method, dims=dims):
         st.markdown(f":red[{md_text(warning)}]")
 
@@ -114,20 +115,6 @@ def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
 
 def _config() -> dict[str, Any]:
     return PLOTLY_CONFIG | _IMAGE | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS}
-
-
-def _used(method: str, projection: Projection) -> str:
-    used = projection.used
-    if "note" in used:
-        return md_text(str(used["note"]))
-    match method:
-        case "tsne":
-            return f"t-SNE, perplexity {used['perplexity']:g}, {used['iterations']:,} iterations, {used['program']}"
-        case "umap":
-            return f"UMAP, {used['neighbors']} neighbours"
-        case _:
-            share = sum(used["explained_variance"])
-            return f"PCA, shows {share:.0%} of the variance"
 
 
 def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:

@@ -16,7 +16,6 @@ from numembed.examinations.clusters.compute import sequence_names
 from numembed.examinations.placement.compute import Placement, Query, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.models.spec import ModelSpec
-from numembed.runs.jobs import STUDY
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
@@ -75,7 +74,7 @@ def free_query(study: Study, *, waits: bool = False) -> None:
 def _with_earlier_models(study: Study) -> Study:
     """Return the study with the models of earlier runs behind its own, as many as a study takes."""
     with job_table() as jobs:
-        texts = [job.study_json for job in jobs.recent(_EARLIER) if job.kind == STUDY and job.state == "done"]
+        texts = [job.request_json for job in jobs.recent(_EARLIER) if job.kind == Study.kind and job.state == "done"]
     models = {spec.name: spec for spec in study.models}
     for spec in (spec for text in texts for spec in _models_of(text)):
         models.setdefault(spec.name, spec)

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.analysis.maps.projections import PROJECTIONS, seeded_maps
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
 from numembed.examinations.maps.text import (
     groups_sentence,
@@ -91,9 +91,10 @@ def six_seeds(study: Study, result: ModelResult, found: Maps) -> None:
     _figure(
         lambda: seeds_figure(seeds, study.sequences, groups, theme=theme()), f"seeds {method} {color}", alt, still=True
     )
+    fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
-        "Above each map, its number and the families' score in it. Believe what all six show. PCA has no seed: it is "
-        "always the same."
+        "Above each map, its number and the families' score in it. Believe what all six show. The same for every "
+        f"seed: {', '.join(fixed)}."
     )
 
 
@@ -135,7 +136,10 @@ def method_and_numbers(found: Maps) -> None:
         ]  # fmt: skip
         table(_NUMBERS, rows, key="honesty_table", label="How far each map may be believed")
         count = found.maps[0].neighbours if found.maps else 0
-        st.markdown(_METHOD.format(count=count, twins=found.twins, dimension=found.dimension))
+        seeded = " and ".join(
+            f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()
+        )
+        st.markdown(_METHOD.format(count=count, twins=found.twins, dimension=found.dimension, seeded=seeded))
 
 
 _METHOD = """
@@ -146,9 +150,9 @@ _METHOD = """
 - **Red** is said where the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
   vectors, and there no more than chance; or where KMeans reads groups off the map that are clearer than in 99 even
   scatters of points and 0.25 clearer than in the vectors, where they are no clearer than in noise.
-- **Six seeds**: t-SNE from a random start (Compare's begins with PCA, which hides what luck does) and UMAP. The maps are
-  moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975); agreement is the share of the squared spread that
-  then fits. Where groups lie far apart, t-SNE puts them anywhere: the layout then agrees little, but neighbours stay.
+- **Six seeds**: {seeded}. The maps are moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975);
+  agreement is the share of the squared spread that then fits. Where groups lie far apart, t-SNE puts them
+  anywhere: the layout then agrees little, but neighbours stay.
 - **Noise**: {twins} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
 """  # noqa: E501  a line here is a line on the page
 

@@ -111,10 +111,10 @@ def _ladder(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]
     return Ladder(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
 
 
-def open_ladder(ladder: Ladder) -> bool:
+def open_ladder(ladder: Ladder) -> str:
     """Put ``ladder`` into the page's widgets, but for its redrawn windows, which the page shows where they are there.
 
-    False, and nothing changed, where they cannot say all of it.
+    Return "", or the reason where they cannot say all of it; then nothing is changed.
     """
     ladder = replace(ladder, designs=0)
     further = [name for name in ladder.paths if name in FURTHER]
@@ -126,14 +126,16 @@ def open_ladder(ladder: Ladder) -> bool:
         ladder.base, split_called(training), seeds=range(len(recipe.seeds)), steps=recipe.steps, stages=recipe.stages,
         rank=recipe.rank,
     )  # fmt: skip
-    if ladder != _ladder(ladder.base, same, ladder.points, further):
-        return False
-    if any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items()):
-        return False
+    outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
+    if outside or ladder != _ladder(ladder.base, same, ladder.points, further):
+        return (
+            "This ladder was asked for on the command line, with choices that the Merge page does not offer, such as "
+            "fewer paths. What it found is in the files that the command wrote."
+        )
     chosen = {"base": reference_of(ladder.base), "training": training, "further": further, **numbers}
     for name, value in chosen.items():
         st.session_state[f"merge_{name}"] = value
-    return True
+    return ""
 
 
 def _take_what_is_usual() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from numembed.core.progress import DONE, WAITING
 from numembed.figures.merge.plane import training_figure
 from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import REDRAWING, Ladder
@@ -20,7 +21,6 @@ from ui.shared.run_titles import waiting_told
 from ui.shared.text import about, md_text
 
 _LOOKS_ARMS = 4  # models that take as long to score as angles and maps take
-_WORDS = {"download": "downloading", "load": "loading", "project": "drawing maps", "score": "comparing"}
 
 
 def watch_ladder(ladder: Ladder) -> Job | None:
@@ -45,13 +45,13 @@ def watch_ladder(ladder: Ladder) -> Job | None:
 def _live(job_id: str, ladder: Ladder) -> None:
     with job_table() as jobs:
         job, listed = jobs.get(job_id), jobs.recent()
-    done = sum(step.stage == "done" for step in job.progress)
+    done = sum(step.stage == DONE for step in job.progress)
     before = st.session_state.get("climbed", (job_id, done))
     st.session_state["climbed"] = (job_id, done)
     if not job.active or before != (job_id, done):
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
-        share, left = share_and_left(job.progress, parts_of(job.ladder))
+        share, left = share_and_left(job.progress, parts_of(job.request))
         st.progress(share, text=_told(job, left, listed))
         found = found_so_far(ladder) if not done else None
         if found is not None and found.training:
@@ -86,30 +86,30 @@ def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> t
     """
     if len(progress) != len(parts):
         return 0.0, None
-    if len(parts) > 1 and all(one.stage == "done" for one in progress[:-1]) and progress[-1].model == REDRAWING:
+    if len(parts) > 1 and all(one.stage == DONE for one in progress[:-1]) and progress[-1].model == REDRAWING:
         progress, parts = progress[-1:], parts[-1:]
     rest = [part * (1 - _done(one)) for one, part in zip(progress, parts, strict=True)]
     left = None
     for one, its_rest in zip(progress, rest, strict=True):
-        if one.stage not in ("waiting", "done") and one.seconds_left is not None and its_rest > 0:
+        if one.stage not in (WAITING, DONE) and one.seconds_left is not None and its_rest > 0:
             left = one.seconds_left / its_rest * sum(rest)
     return 1 - sum(rest) / sum(parts), left
 
 
 def _done(one: ModelProgress) -> float:
-    if one.stage in ("waiting", "load", "download"):
+    if one.stage.prepares:
         return 0.0
-    return 1.0 if one.stage == "done" else min(1.0, one.done / one.total) if one.total else 0.0
+    return 1.0 if one.stage == DONE else min(1.0, one.done / one.total) if one.total else 0.0
 
 
 def _told(job: Job, left: float | None, listed: Sequence[Job]) -> str:
-    working = [one for one in job.progress if one.stage not in ("waiting", "done")]
+    working = [one for one in job.progress if one.stage not in (WAITING, DONE)]
     if job.state == "queued" or not working:
         return waiting_told(job, listed)
     step = working[-1]
-    parts = [f"**{md_text(step.model, most=60)}**", _WORDS.get(step.stage, "")]
+    parts = [f"**{md_text(step.model, most=60)}**", step.stage.words]
     if step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
     if left is not None and left >= 1:
         parts.append(f"{about(left)} left in all")
-    return " · ".join(filter(None, parts))
+    return " · ".join(parts)

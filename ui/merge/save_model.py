@@ -10,6 +10,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.progress import WAITING
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import Path
 from numembed.merge_experiment.results import Arm
@@ -143,7 +144,7 @@ def _live(job_id: str) -> None:
         st.rerun()
     step = job.progress[0] if job.progress else None
     share = step.done / step.total if step is not None and step.total else 0.0
-    waits = step is None or step.stage == "waiting"
+    waits = step is None or step.stage == WAITING
     with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
         st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {share:.0%}")
         st.button(

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import streamlit as st
 
 from numembed.core.errors import NumembedError
-from numembed.runs.jobs import LADDER, STUDY, Job
+from numembed.runs.jobs import Job
+from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
-from numembed.studies.examination import EXAMINATIONS
-from numembed.studies.study import Study
 from ui.shared.frame import job_table, vector_store
 from ui.shared.run_progress import start, stop
-from ui.shared.run_titles import title_of
-from ui.shared.study_choice import put_choice
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import duration, md_text, moment, plural, size
-
-if TYPE_CHECKING:
-    from numembed.merge_experiment.experiment import Ladder
 
 _STATES = {
     "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",
@@ -111,7 +105,7 @@ def _held(models: Sequence[StoredModel]) -> list[Cell]:
 
 def _row(job: Job) -> list[Cell]:
     return [
-        Cell(title_of(job)),
+        Cell(job.title),
         Cell(moment(job.asked_at), job.asked_at),
         Cell(_STATES[job.state]),
         Cell(duration(job.seconds), job.seconds),
@@ -121,50 +115,37 @@ def _row(job: Job) -> list[Cell]:
 
 
 def _actions(job: Job) -> None:
+    kind = request = None
     try:
-        study = job.study if job.kind == STUDY else None
-        ladder = job.ladder if job.kind == LADDER else None
+        kind, request = kind_called(job.kind), job.request
     except NumembedError as error:
         st.warning(md_text(f"This run cannot be opened: {error}"))
-        study = ladder = None
     with st.container(horizontal=True):
-        if study is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
-            _to_its_page(study)
-        if ladder is not None and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
-            _to_merge(ladder)
+        shown = kind is not None and kind.page is not None
+        if shown and st.button("Open", type="primary", key="open", icon=":material/open_in_new:"):
+            _open(kind, request)
         if job.active:
             st.button("Stop", key="stop", on_click=stop, args=(job.id,), icon=":material/stop_circle:")
         else:
-            if study is not None:
-                st.button("Run again", key="again", on_click=_again, args=(study,), icon=":material/replay:")
+            if kind is not None and kind.repeatable:
+                st.button("Run again", key="again", on_click=_again, args=(request,), icon=":material/replay:")
             st.button("Forget this run", key="forget", on_click=_forget, args=(job.id,), icon=":material/delete:",
                       help="Takes it off this list. What it has computed or saved stays.")  # fmt: skip
 
 
-def _to_its_page(study: Study) -> None:
-    """Make the study the visitor's choice and show what was found: on Compare, or where the further question is."""
-    put_choice(replace(study, examine=(), designs=0, query=""))
-    if not study.examine:
-        st.switch_page("pages/compare.py")
-    st.session_state["explained"] = study.models[0].name
-    st.switch_page(EXAMINATIONS[study.examine[0]].page)
+def _open(kind: JobKind | None, request: Any) -> None:
+    """Show what a run has found on its page, or say why the page cannot."""
+    assert kind is not None and kind.page is not None
+    module, _, function = kind.open_with.partition(":")
+    if module and (reason := getattr(importlib.import_module(module), function)(request)):
+        st.warning(reason, icon=":material/info:")
+    else:
+        st.switch_page(kind.page(request))
 
 
-def _to_merge(ladder: Ladder) -> None:
-    from ui.merge.choice import open_ladder
-
-    if open_ladder(ladder):
-        st.switch_page("pages/merge.py")
-    st.warning(
-        "This ladder was asked for on the command line, with choices that the Merge page does not offer, such as fewer "
-        "paths. What it found is in the files that the command wrote.",
-        icon=":material/info:",
-    )
-
-
-def _again(study: Study) -> None:
+def _again(request: Request) -> None:
     st.session_state["run_chosen"] = ""
-    start(study)
+    start(request)
 
 
 def _forget(job_id: str) -> None:

@@ -8,31 +8,19 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.errors import NumembedError
-from numembed.core.progress import STAGES
-from numembed.runs.jobs import Asked, Job, ModelProgress
+from numembed.runs.jobs import Job, ModelProgress
+from numembed.runs.kinds import Request
 from numembed.studies.stored import pinned_before
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store, visitor
 from ui.shared.run_titles import waiting_told
 from ui.shared.text import about, md_text, size
 
-_STAGE_WORDS = {
-    "waiting": "waiting", "download": "downloading", "train": "training, once on this machine", "load": "loading",
-    "encode": "encoding", "score": "scoring", "project": "drawing maps",
-    "redraw": "redrawing windows", "examine": "looking closer", "twin": "reading with random weights",
-    "done": "done", "failed": "could not run",
-}  # fmt: skip
-_SHARE = {
-    "waiting": (0, 0), "download": (0, 0.5), "train": (0, 0.5), "load": (0.02, 0.1), "encode": (0.1, 0.7),
-    "score": (0.7, 0.8), "project": (0.8, 0.9), "redraw": (0.9, 0.95), "examine": (0.9, 1.0), "twin": (0.95, 1.0),
-}  # fmt: skip
-_TIMED = ("download", "train", "encode", "score")
-_ANSWERED = ("project", "twin", "done", "failed")
 _FORGET_SECONDS = 15
 
 
-def start(asked: Asked) -> None:
-    """Ask the worker for a study, a ladder or a saving; equal ones share one run."""
+def start(asked: Request) -> None:
+    """Ask the worker to carry something out; equal requests share one run."""
     try:
         with job_table() as jobs:
             jobs.submit(asked, asked_by=visitor())
@@ -83,7 +71,7 @@ def _start_anyway(study: Study) -> None:
 def _bars(job_id: str) -> None:
     with job_table() as jobs:
         job, listed = jobs.get(job_id), jobs.recent()
-    finished = sum(step.stage in _ANSWERED for step in job.progress)
+    finished = sum(step.stage.answers for step in job.progress)
     if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
         st.session_state["answered"] = (job_id, finished)
         st.rerun()  # the page below shows each model's answer as it comes
@@ -102,21 +90,19 @@ def _bars(job_id: str) -> None:
 
 
 def _share(step: ModelProgress) -> float:
-    if step.stage not in _SHARE:
-        return 1.0
-    low, high = _SHARE[step.stage]
+    low, high = step.stage.begins, step.stage.ends
     return low + (high - low) * (step.done / step.total if step.total else 0)
 
 
 def _told(step: ModelProgress) -> str:
-    parts = [f"**{md_text(step.model, most=60)}**", _STAGE_WORDS.get(step.stage, step.stage)]
-    if step.stage == "download":
+    parts = [f"**{md_text(step.model, most=60)}**", step.stage.words]
+    if step.stage.in_bytes:
         parts.append(f"{size(step.done)} of {size(step.total)}")
-    elif step.stage in STAGES and step.stage != "done" and step.total > 1:
+    elif step.total > 1:
         parts.append(f"{step.done:,} of {step.total:,}")
-    if step.stage in _TIMED and step.seconds_left is not None and step.seconds_left >= 1:
+    if step.stage.timed and step.seconds_left is not None and step.seconds_left >= 1:
         parts.append(f"{about(step.seconds_left)} left")
-    if step.stage == "failed":
+    if step.note:
         parts.append(md_text(step.note))
     return " · ".join(parts)
 

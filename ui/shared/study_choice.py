@@ -79,6 +79,14 @@ def put_choice(study: Study) -> None:
     st.session_state.update(chosen=study.as_dict(), chosen_on="")
 
 
+def open_study(study: Study) -> str:
+    """Make what was asked for the visitor's choice, for the page that shows what was found; return ""."""
+    put_choice(replace(study, examine=(), designs=0, query=""))
+    if study.examine:
+        st.session_state["explained"] = study.models[0].name
+    return ""
+
+
 def chosen_json() -> str:
     """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
     fields_drawn("chosen")

@@ -1,18 +1,29 @@
-"""Maps of a set of vectors: (n, d) → (n, 2) or (n, 3). Seeded, and never failing for small n."""
+"""Maps of a set of vectors: (n, d) → (n, 2) or (n, 3). Seeded, and never failing for small n.
+
+A registered function is a whole map: pages, exports and runs read all they show of it from its entry. Its facts, all
+but the first optional:
+
+- ``reference``: who published it;
+- ``caption``: what it used → the line below the map; without it, the title;
+- ``seeded``: the options with which its seed decides the layout; without it, all seeds are taken to give one map;
+- ``seeded_note``: how that differs from the map that pages show;
+- ``compiles``: a context manager around its computation, given the folder for compiled code. Such a map is slow at its
+  first use, so runs draw it after all others.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from numembed.analysis.maps.umap_cache import import_umap, keep_compiled
+from numembed.analysis.maps.umap_cache import compiled_umap
 from numembed.analysis.metrics import all_equal, rescaled
 from numembed.core.arrays import Matrix, Points
 from numembed.core.errors import BadChoice
@@ -27,7 +38,15 @@ _PAIRWISE_POINTS = 4_096  # from here on umap would compile an approximate searc
 _SETTLING = 300  # of them, by openTSNE's finer method
 
 
-@PROJECTIONS.register("t-SNE", reference="van der Maaten and Hinton 2008")
+@PROJECTIONS.register(
+    "t-SNE",
+    reference="van der Maaten and Hinton 2008",
+    caption=lambda used: (
+        f"t-SNE, perplexity {used['perplexity']:g}, {used['iterations']:,} iterations, {used['program']}"
+    ),
+    seeded={"start": "random"},
+    seeded_note="from a random start (Compare's begins with PCA, which hides what luck does)",
+)
 def tsne(
     matrix: Matrix,
     *,
@@ -55,7 +74,13 @@ def tsne(
     return points, told | {"program": "scikit-learn"}
 
 
-@PROJECTIONS.register("UMAP", reference="McInnes, Healy and Melville 2018")
+@PROJECTIONS.register(
+    "UMAP",
+    reference="McInnes, Healy and Melville 2018",
+    caption=lambda used: f"UMAP, {used['neighbors']} neighbours",
+    seeded={},
+    compiles=compiled_umap,
+)
 def umap(matrix: Matrix, *, dims: int, seed: int, neighbors: Annotated[int, Range(2, 200)] = 15) -> tuple[Points, Used]:
     """Keeps neighbourhoods together, near and middling; gaps between groups look clearer than they are."""
     n = len(matrix)
@@ -75,7 +100,11 @@ def umap(matrix: Matrix, *, dims: int, seed: int, neighbors: Annotated[int, Rang
     return points, {"neighbors": count}
 
 
-@PROJECTIONS.register("PCA", reference="Pearson 1901")
+@PROJECTIONS.register(
+    "PCA",
+    reference="Pearson 1901",
+    caption=lambda used: f"PCA, shows {sum(used['explained_variance']):.0%} of the variance",
+)
 def pca(matrix: Matrix, *, dims: int, seed: int) -> tuple[Points, Used]:
     """The flat view with the most spread: distances are honest, but what lies behind is hidden."""
     from sklearn.decomposition import PCA
@@ -101,29 +130,46 @@ def project(
 ) -> tuple[Points, Used]:
     """Return (points (n, dims), what was used) for any n and any finite matrix; equal seeds, equal maps.
 
-    The compiled code of UMAP is kept in ``cache_folder``. Raises UnknownName and BadChoice.
+    Compiled code is kept in ``cache_folder``. Raises UnknownName and BadChoice.
     """
     entry = PROJECTIONS[method]
     chosen = _parsed(entry, dims, options)
     if len(matrix) < 2 or all_equal(matrix):
         note = "all vectors are equal" if len(matrix) > 1 else "one sequence has no map"
         return np.zeros((len(matrix), dims), dtype=np.float32), {"note": note}
-    if method == "umap":
-        import_umap(cache_folder)
-    points, used = entry.function(rescaled(matrix), dims=dims, seed=seed, **chosen)
-    if method == "umap":
-        keep_compiled(cache_folder)
+    with entry.facts["compiles"](cache_folder) if _compiles(entry) else contextlib.nullcontext():
+        points, used = entry.function(rescaled(matrix), dims=dims, seed=seed, **chosen)
     if not np.isfinite(points).all():
         points, used = pca(rescaled(matrix), dims=dims, seed=seed)
         used = used | {"note": f"{entry.title} found no map of these vectors, so PCA is shown"}
     return np.ascontiguousarray(points, dtype=np.float32), used
 
 
-def warm_umap(cache_folder: Path) -> None:
-    """Compile UMAP for this machine, or read the compiled code, so that the next map is quick."""
+def caption_of(method: str, used: Used) -> str:
+    """Return the line below a map: what was used, or the note of one that was drawn in another way."""
+    entry = PROJECTIONS[method]
+    if "note" in used:
+        return str(used["note"])
+    return str(entry.facts["caption"](used)) if "caption" in entry.facts else entry.title
+
+
+def run_order() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of all maps as runs draw them: first the quick ones, then those that compile at first use."""
+    early = tuple(entry.name for entry in PROJECTIONS if not _compiles(entry))
+    return early, tuple(entry.name for entry in PROJECTIONS if _compiles(entry))
+
+
+def seeded_maps() -> dict[str, Mapping[str, Any]]:
+    """Return the names of the maps whose seed decides the layout, with the options under which it does."""
+    return {entry.name: entry.facts["seeded"] for entry in PROJECTIONS if "seeded" in entry.facts}
+
+
+def compile_maps(cache_folder: Path) -> None:
+    """Compile what maps need for this machine, or read the compiled code, so that the next map is quick."""
     noise = np.random.default_rng(0).standard_normal((24, 16)).astype(np.float32)
-    for dims in (2, 3):
-        project(noise, "umap", dims=dims, cache_folder=cache_folder)
+    for method in run_order()[1]:
+        for dims in (2, 3):
+            project(noise, method, dims=dims, cache_folder=cache_folder)
 
 
 def _opentsne(matrix: Matrix, seed: int, perplexity: float, start: str) -> Points:
@@ -141,6 +187,10 @@ def _opentsne(matrix: Matrix, seed: int, perplexity: float, start: str) -> Point
     ).fit(np.asarray(matrix, dtype=np.float64))  # fmt: skip
     settled = coarse.optimize(_SETTLING, negative_gradient_method="bh", theta=0.6)
     return np.asarray(settled, dtype=np.float32)
+
+
+def _compiles(entry: Entry[Callable[..., tuple[Points, Used]]]) -> bool:
+    return "compiles" in entry.facts
 
 
 def _parsed(entry: Entry[Callable[..., tuple[Points, Used]]], dims: int, options: dict[str, Any]) -> dict[str, Any]:

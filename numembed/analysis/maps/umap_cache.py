@@ -21,12 +21,14 @@ import xxhash
 _CHECKSUMS = "checksums.json"
 
 
-def import_umap(cache_folder: Path | None) -> Any:
-    """Return the umap module, its compiled code kept in ``cache_folder`` where it is not imported yet."""
+@contextlib.contextmanager
+def compiled_umap(cache_folder: Path | None) -> Iterator[None]:
+    """Import umap with its compiled code kept in ``cache_folder``; write down afterwards what the block compiled."""
     folder = None if cache_folder is None or "umap" in sys.modules else _ready(cache_folder)
     with contextlib.nullcontext() if folder is None else _caching_njit(folder):
-        import umap
-    return umap
+        import umap  # noqa: F401
+    yield
+    keep_compiled(cache_folder)
 
 
 def keep_compiled(cache_folder: Path | None) -> None:

@@ -19,7 +19,7 @@ from numembed.analysis.maps.faithfulness import (
     noise_twin,
     procrustes_stability,
 )
-from numembed.analysis.maps.projections import PROJECTIONS, project
+from numembed.analysis.maps.projections import PROJECTIONS, project, seeded_maps
 from numembed.analysis.metrics import Distance, silhouette
 from numembed.core.arrays import Labels, Matrix, Points
 from numembed.examinations.registry import ExaminationContext
@@ -30,7 +30,6 @@ SEEDS = 6
 SEEDS_UP_TO = 1_000  # sequences; six maps of more take minutes
 SOLID_UP_TO = 500  # sequences whose 3-D maps are looked at too
 SMALL = 200  # sequences; with more, noise is mapped less often
-_STARTS: dict[str, dict[str, Any]] = {"tsne": {"start": "random"}, "umap": {}}  # what luck has a part in
 _TWIN_SEED = 7_001
 
 Places = tuple[tuple[float, ...], ...]  # (n, 2): the middle is 0, and the farthest coordinate 1
@@ -119,7 +118,7 @@ def maps(context: ExaminationContext) -> Maps:
     twins = tuple(noise_twin(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
     scatter = clearest_scatter(labels, seed=context.study.seed)
     kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
-    rounds = SEEDS * len(_STARTS) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
+    rounds = SEEDS * len(seeded_maps()) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
     step = _counting(context.progress, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
     truths, drawn, noise = [], [], []
     for method, dims in kinds:
@@ -133,7 +132,7 @@ def maps(context: ExaminationContext) -> Maps:
         if dims == 2:
             drawn.append(_picture(method, points, labels))
             noise += [_picture(method, own, labels) for _, own in mapped[:1]]
-    seeds = tuple(_seeds(context, method, twins, step) for method in _STARTS) if rounds else ()
+    seeds = tuple(_seeds(context, method, twins, step) for method in seeded_maps()) if rounds else ()
     low, high = _rounded(score.chance_low), _rounded(score.chance_high)
     return Maps(
         n, d, len(twins), _rounded(scatter), _rounded(score.value), _rounded(score.chance_mean), low, high,
@@ -202,7 +201,7 @@ def _picture(method: str, points: Points, labels: Labels) -> Picture:
 
 def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
     """Return six maps of the same vectors, from six seeds, laid upon the first."""
-    labels, options = context.study.sequences.labels, _STARTS[method]
+    labels, options = context.study.sequences.labels, seeded_maps()[method]
 
     def drawn(matrix: Matrix) -> Iterator[Points]:
         for i in range(SEEDS):

@@ -1,0 +1,154 @@
+"""The kinds of job, one row each: how a request is read, carried out, called and opened again.
+
+To add one, write its request and a row of JOB_KINDS; the job table, the worker and the Runs page read the rest here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from numembed.core.errors import BadChoice
+from numembed.core.progress import Report, Row
+from numembed.core.settings import Settings
+from numembed.studies.examination import EXAMINATIONS
+from numembed.studies.study import Study
+
+if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
+    from numembed.merge_experiment.experiment import Ladder
+    from numembed.merge_experiment.save_model import Saving
+    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.storage.vectors import VectorStore
+    from numembed.studies.results import ResultStore
+
+
+class Request(Protocol):
+    """What a job carries out."""
+
+    kind: ClassVar[str]  # its row of JOB_KINDS
+
+    @property
+    def key(self) -> str:
+        """Equal ones share one active job."""
+        ...
+
+    def to_json(self) -> str:
+        """Return it as JSON, which its kind reads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What the worker gives to every job."""
+
+    vectors: VectorStore
+    results: ResultStore
+    loaded: LoadedModel
+    settings: Settings
+    report: Report  # of the rows that the kind names
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job; all but the last three take its request."""
+
+    name: str
+    read: Callable[[str], Any]  # JSON → the request; raises BadChoice
+    rows: Callable[[Any], Sequence[str]]  # what progress is reported on
+    carry_out: Callable[[Any, Workplace], str]  # returns what failed in it, or ""
+    title: Callable[[Any], str]  # what lists of runs call it
+    page: Callable[[Any], str] | None = None  # the file of the page that shows what it found
+    open_with: str = ""  # "module:function": makes the request the page's choice, or returns why it cannot
+    repeatable: bool = False  # Runs offers to ask for it again
+
+
+def kind_called(name: str) -> JobKind:
+    """Return the kind of this name; raise BadChoice for one of another version."""
+    if name not in JOB_KINDS:
+        raise BadChoice(f"This version of numembed knows no runs of the kind {name[:40]!r}.")
+    return JOB_KINDS[name]
+
+
+def _run_study(study: Study, place: Workplace) -> str:
+    from numembed.runs.study_run import run
+
+    return " ".join(run(study, **vars(place)).errors.values())
+
+
+def _study_title(study: Study) -> str:
+    models = ", ".join(spec.name for spec in study.models[:2])
+    more = f" and {len(study.models) - 2} more" if len(study.models) > 2 else ""
+    what = EXAMINATIONS[study.examine[0]].title.format(models + more) if study.examine else models + more
+    redrawn = f" · {study.designs} times redrawn" if study.designs else ""
+    families = f"{len(study.families)} {'family' if len(study.families) == 1 else 'families'}"
+    return f"{what} · {families} × {study.per_family} × {study.length}{redrawn}"
+
+
+def _study_page(study: Study) -> str:
+    return EXAMINATIONS[study.examine[0]].page if study.examine else "pages/compare.py"
+
+
+def _read_ladder(text: str) -> Ladder:
+    from numembed.merge_experiment.experiment import Ladder
+
+    return Ladder.from_json(text)
+
+
+def _ladder_rows(ladder: Ladder) -> Sequence[str]:
+    from numembed.merge_experiment.run import ladder_rows
+
+    return ladder_rows(ladder)
+
+
+def _run_ladder(ladder: Ladder, place: Workplace) -> str:
+    from numembed.merge_experiment.run import run_ladder
+
+    run_ladder(ladder, **vars(place))
+    return ""
+
+
+def _read_saving(text: str) -> Saving:
+    from numembed.merge_experiment.save_model import Saving
+
+    return Saving.from_json(text)
+
+
+def _save(saving: Saving, place: Workplace) -> str:
+    from numembed.merge_experiment.save_model import save_arm
+
+    save_arm(saving, results=place.results, settings=place.settings, progress=Row(place.report, 0))
+    return ""
+
+
+def _saving_title(saving: Saving) -> str:
+    return f"{saving.title}, from the {saving.ladder.title[:1].lower()}{saving.ladder.title[1:]}"
+
+
+STUDY = JobKind(
+    "study",
+    read=Study.from_json,
+    rows=lambda study: [spec.name for spec in study.models],
+    carry_out=_run_study,
+    title=_study_title,
+    page=_study_page,
+    open_with="ui.shared.study_choice:open_study",
+    repeatable=True,
+)
+LADDER = JobKind(
+    "ladder",
+    read=_read_ladder,
+    rows=_ladder_rows,
+    carry_out=_run_ladder,
+    title=lambda ladder: str(ladder.title),
+    page=lambda ladder: "pages/merge.py",
+    open_with="ui.merge.choice:open_ladder",
+)
+SAVING = JobKind(
+    "saving",
+    read=_read_saving,
+    rows=lambda saving: [saving.name],
+    carry_out=_save,
+    title=_saving_title,
+)
+JOB_KINDS = {kind.name: kind for kind in (STUDY, LADDER, SAVING)}
