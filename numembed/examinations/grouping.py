@@ -14,9 +14,11 @@ from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes_and_rea
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
+from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.estimates import signed
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import Distance, silhouette, undefined_reason
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.serialization import with_nan, without_nan
 from numembed.examinations.registry import EXAMINATIONS, Bench

@@ -13,7 +13,7 @@ import numpy as np
 
 from numembed.analysis.clusters.attributes import family_title
 from numembed.analysis.clusters.neighbours import land
-from numembed.analysis.metrics import Distance
+from numembed.analysis.preparation import Distance
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import with_nan, without_nan
 from numembed.examinations.clusters.compute import NEIGHBOURS, sequence_names
