@@ -204,9 +204,9 @@ def test_a_gain_is_better_above_nothing_whatever_the_metric() -> None:
     floors = Floors({"count": {SILHOUETTE: 0.6, ScoreKind("davies_bouldin", "families"): 1.0}})
     one = _result("a", 0.7, 0.1, [])
     one = replace(one, scores=(*one.scores, Score("a", "davies_bouldin", "families", 0.8)))
-    assert [evidence_of([one], floors, f"{name} families")[0].gain for name in ("silhouette", "davies_bouldin")] == [
-        pytest.approx(0.1), pytest.approx(0.2),
-    ]  # fmt: skip
+    kinds = (SILHOUETTE, ScoreKind("davies_bouldin", "families"))
+    gains = [evidence_of([one], floors, kind)[0].gain for kind in kinds]
+    assert gains == [pytest.approx(0.1), pytest.approx(0.2)]
 
 
 def test_null_data_claim_no_difference() -> None:
