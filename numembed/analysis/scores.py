@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -81,7 +81,7 @@ def score_all(
     What is ``known`` of the same vectors is taken as it is.
     """
     choices: dict[str, Any] = {"distance": distance, "seed": seed}
-    groups, found = _groupings(matrix, labels, seed), {score.kind: score for score in known}
+    groups, found = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
     values = _values(matrix, labels, groups, **choices)
     test = partial(_evidence, matrix, windows=windows, permutations=permutations, **choices)
     for at, kind in enumerate(score_kinds()):

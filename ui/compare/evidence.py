@@ -148,7 +148,7 @@ def _row(one: Evidence) -> list[Cell]:
     return [
         Cell(one.model, one.model),
         number(one.value, note=one.note),
-        _interval(one.low, one.high, "" if one.low is not None else "for silhouettes with the families only"),
+        _interval(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
         _interval(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
         number(one.redrawn_sd, 3),
         _interval(one.chance_low, one.chance_high, one.note),
