@@ -9,7 +9,7 @@ A metric is one registered function; every place that computes, stores or shows 
 - ``in_table``: False keeps it out of the table of scores; it stands with the evidence then.
 - ``labellings``: the names of those that it is computed for; without it all that it can be computed for.
 - ``note``: (the same arguments) → why it is undefined or what flatters it, or "".
-- ``untested``: of an agreement, which no shuffles are made of: why not, in words.
+- ``untested``: why no shuffles stand beside it, in words; without it groups that are known beforehand are shuffled.
 - ``together``: (matrix, *groupings) → the values of all, where these share work.
 - ``shuffles``: how many shuffles are scored at once; without it they are scored one by one, and fewer of them.
 - ``interval``: (the same arguments) → its interval over sequences; without it there is none.

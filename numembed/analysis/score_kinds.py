@@ -80,9 +80,8 @@ class ScoreKind(NamedTuple):
     def untested(self) -> str:
         """Why no shuffles stand beside it, or "" where they do."""
         kind = self.entry.facts["kind"]
-        told = self.entry if kind == "agreement" else self.labelling
-        why: str = told.facts.get("untested", _UNTESTED[kind])
-        return why
+        general: str = _UNTESTED[kind] if kind == "agreement" else self.labelling.facts.get("untested", _UNTESTED[kind])
+        return self.entry.facts.get("untested") or general
 
     def arguments(self, matrix: Matrix, families: Labels, groups: Labels) -> tuple[Any, Labels]:
         """Return what the metric takes, of vectors and their groups by this labelling."""

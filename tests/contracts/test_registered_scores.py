@@ -19,6 +19,7 @@ from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS, davies_bouldin
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
+from numembed.analysis.scores import score_all
 from numembed.cli import main
 from numembed.core.registry import Registry
 from numembed.core.serialization import as_plain, from_plain
@@ -188,11 +189,14 @@ def test_keys_without_kinds_change_only_with_what_was_added(request: pytest.Fixt
     assert set(added_scores()["scores"]) == {" ".join(kind) for kind in ADDED}
 
 
-def test_a_metric_may_name_its_labellings_and_stay_out_of_the_table() -> None:
-    METRICS.register("Once", labellings=("kmeans",), in_table=False, **FACTS)(calinski_harabasz)
+def test_a_metric_may_name_its_labellings_stay_out_of_the_table_and_have_no_test() -> None:
+    METRICS.register("Once", labellings=("families",), in_table=False, untested="too slow", **FACTS)(calinski_harabasz)
     try:
-        assert [kind.labels for kind in score_kinds() if kind.metric == METRIC] == ["kmeans"]
-        assert not ScoreKind(METRIC, "kmeans").in_table
+        assert [kind.labels for kind in score_kinds() if kind.metric == METRIC] == ["families"]
+        matrix = np.random.default_rng(2).standard_normal((len(SMALL.sequences), 4)).astype(np.float32)
+        scores, _ = score_all(matrix, SMALL.sequences.labels, model="m", permutations=9)
+        (own,) = (score for score in scores if score.metric == METRIC)
+        assert own.value > 0 and own.p is None and (own.kind.in_table, own.kind.untested) == (False, "too slow")
     finally:
         _forget(METRICS, METRIC)
 
