@@ -8,6 +8,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS, davies_bouldin
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
-from numembed.analysis.scores import score_all
+from numembed.analysis.scores import Score, score_all
 from numembed.cli import main
 from numembed.core.registry import Registry
 from numembed.core.serialization import as_plain, from_plain
@@ -224,3 +225,10 @@ def _only(rows: list[dict[str, Any]], model: str, labels: str) -> dict[str, Any]
 def _stored(settings: Settings) -> set[str]:
     with sqlite3.connect(settings.app_db) as connection:
         return {key for (key,) in connection.execute("SELECT key FROM results")}
+
+
+def test_what_is_known_of_the_same_vectors_is_not_computed_again() -> None:
+    matrix = np.random.default_rng(3).standard_normal((len(SMALL.sequences), 4)).astype(np.float32)
+    known = Score("before", *SILHOUETTE, 0.125, p=0.5)
+    (first, second, *_), _ = score_all(matrix, SMALL.sequences.labels, model="m", permutations=9, known=(known,))
+    assert first == replace(known, model="m") and second.value == davies_bouldin(matrix, SMALL.sequences.labels)
