@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.measure import Figure, cpu_seconds, interleaved
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
-from numembed.analysis.metrics import Distance
 from numembed.analysis.metrics import silhouette as our_silhouette
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Matrix
 
 

@@ -1,4 +1,12 @@
-"""Groupings of a set of sequences: what a score takes as its labels."""
+"""Groupings of a set of sequences: what a score takes as its labels.
+
+A labelling is one registered function, (matrix, families) → groups; every metric is then computed for it. An option
+named ``seed`` is given the study's. Its facts:
+
+- ``phrase``: what stands behind "with" in a heading, where that is not the title.
+- ``truth``: True for the families themselves: no agreement with them is computed.
+- ``untested``: why no shuffles of these groups are a chance level, in words; "" where they are one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +17,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from numembed.analysis.metrics import rescaled
+from numembed.analysis.preparation import rescaled
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Range, Registry
 
@@ -17,13 +25,17 @@ _DOUBLE_UP_TO = 1 << 24  # numbers; twice as wide they take 128 MiB
 LABELLINGS: Registry[Callable[..., Labels]] = Registry("labelling")
 
 
-@LABELLINGS.register("Families")
+@LABELLINGS.register("Families", phrase="the families", truth=True, untested="")
 def families(matrix: Matrix, labels: Labels) -> Labels:
     """The family of each sequence: the truth that the scores are held against."""
     return labels
 
 
-@LABELLINGS.register("KMeans clusters", reference="section 4.5 of the paper")
+@LABELLINGS.register(
+    "KMeans clusters",
+    reference="section 4.5 of the paper",
+    untested="KMeans chose these groups to lie apart, so shuffled groups are no chance level for them",
+)
 def kmeans(
     matrix: Matrix,
     labels: Labels,

@@ -1,26 +1,67 @@
 """Scores of a labelled set of vectors: (matrix, labels) → one number, NaN where the score is undefined.
 
-Facts: ``kind`` "separation" takes (matrix, labels), "agreement" takes (labels, clusters).
+A metric is one registered function; every place that computes, stores or shows scores reads the registry. Its facts:
+
+- ``kind``: "separation" takes (matrix, groups), "agreement" takes (families, groups). Options named ``distance`` and
+  ``seed`` are given the study's.
+- ``higher_is_better``, ``bounds``, and in words what it is by ``chance``.
+- ``short``: the title of its column, where that is not the whole title.
+- ``in_table``: False keeps it out of the table of scores; it stands with the evidence then.
+- ``labellings``: the names of those that it is computed for; without it all that it can be computed for.
+- ``note``: (the same arguments) → why it is undefined or what flatters it, or "".
+- ``untested``: why no shuffles stand beside it, in words; without it groups that are known beforehand are shuffled.
+- ``together``: (matrix, *groupings) → the values of all, where these share work.
+- ``shuffles``: how many shuffles are scored at once; without it they are scored one by one, and fewer of them.
+- ``interval``: (the same arguments) → its interval over sequences; without it there is none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.definedness import agreement_undefined_reason, davies_bouldin_note, undefined_reason
+from numembed.analysis.inference.intervals import jackknife
+from numembed.analysis.inference.permuted_scores import distances_of, permuted_davies_bouldin, permuted_silhouettes
+from numembed.analysis.inference.ring_permutations import Ring, ring_davies_bouldin, ring_silhouettes
+from numembed.analysis.preparation import ONE_CENTRE, Distance, centred, counts_of
+from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
-from numembed.core.registry import Registry
+from numembed.core.progress import Progress
+from numembed.core.registry import Entry, Registry
 
 METRICS: Registry[Callable[..., float]] = Registry("metric")
-Distance = Literal["euclidean", "cosine"]
-ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
-_STRETCH_NUMBERS = 1 << 20  # distances looked at together: stay in the processor's cache
+_NOTES: dict[str, Callable[..., str]] = {"separation": undefined_reason, "agreement": agreement_undefined_reason}
+_ADJUSTED = "adjusted for chance already: 0 on average; its p stands on Explain"
 _MOST_TABLE = 1 << 23  # numbers of the table that counts what clusters share by chance
-_SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
+
+
+@dataclass(frozen=True)
+class Shuffles:
+    """How a metric scores many shuffles of the same labels at once; both also take its options and ``progress``."""
+
+    products: Callable[..., NDArray[np.float64]]  # (matrix, labellings (b, n)) → (b,)
+    rings: Callable[..., NDArray[np.float64]]  # (matrix, rings) → one value for each of their shuffles
+    cheap: bool = False  # around rings all of them take seconds, and even the largest sets are tested
+
+
+def note_of(entry: Entry[Any], *arguments: Any, **options: Any) -> str:
+    """Return why a metric is undefined for its arguments, or what flatters it there, or ""."""
+    found: str = entry.facts.get("note", _NOTES[entry.facts["kind"]])(*arguments, **options)
+    return found
+
+
+def _silhouettes_around(matrix: Matrix, found: list[Ring], *, distance: Distance, progress: Progress) -> Any:
+    return ring_silhouettes(distances_of(matrix, distance), found, progress=progress)
+
+
+def _davies_bouldin_around(matrix: Matrix, found: list[Ring], *, progress: Progress) -> Any:
+    return ring_davies_bouldin(centred(matrix), found, progress=progress)
 
 
 @METRICS.register(
@@ -29,6 +70,9 @@ _SAME = np.float32(1e-6)  # as a share: what single precision does not tell from
     higher_is_better=True,
     bounds=(-1.0, 1.0),
     chance="a little below 0 and different for every set: the grey band shows where shuffled labels fall",
+    together=silhouettes,
+    shuffles=Shuffles(permuted_silhouettes, _silhouettes_around, cheap=True),
+    interval=jackknife,
 )
 def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> float:
     """How much closer each sequence lies to its own group than to the nearest other; from −1 to 1, higher is better.
@@ -44,12 +88,14 @@ def silhouette(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidea
     higher_is_better=False,
     bounds=(0.0, math.inf),
     chance="about 2.5 to 4 for 24 sequences in 6 groups",
+    note=davies_bouldin_note,
+    shuffles=Shuffles(permuted_davies_bouldin, _davies_bouldin_around),
 )
 def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
     """How wide the groups are beside the gaps between their centres; from 0 up, lower is better.
 
     Equal to scikit-learn's davies_bouldin_score, also where two centres coincide: formula (2) of the paper then
-    divides by zero, and scikit-learn leaves that pair out; :func:`davies_bouldin_note` says so.
+    divides by zero, and scikit-learn leaves that pair out; its note says so.
     Davies and Bouldin 1979.
     """
     if undefined_reason(matrix, labels):
@@ -66,7 +112,13 @@ def davies_bouldin(matrix: Matrix, labels: Labels) -> float:
 
 
 @METRICS.register(
-    "Adjusted Rand index", kind="agreement", higher_is_better=True, bounds=(-0.5, 1.0), chance="0 on average"
+    "Adjusted Rand index",
+    short="ARI",
+    kind="agreement",
+    higher_is_better=True,
+    bounds=(-0.5, 1.0),
+    chance="0 on average",
+    untested=_ADJUSTED,
 )
 def ari(labels: Labels, clusters: Labels) -> float:
     """How well the clusters found by KMeans match the families, pair by pair; 1 is perfect, 0 is chance.
@@ -86,7 +138,13 @@ def ari(labels: Labels, clusters: Labels) -> float:
 
 
 @METRICS.register(
-    "Adjusted mutual information", kind="agreement", higher_is_better=True, bounds=(-1.0, 1.0), chance="0 on average"
+    "Adjusted mutual information",
+    short="AMI",
+    kind="agreement",
+    higher_is_better=True,
+    bounds=(-1.0, 1.0),
+    chance="0 on average",
+    untested=_ADJUSTED,
 )
 def ami(labels: Labels, clusters: Labels) -> float:
     """How much the clusters found by KMeans tell about the families; 1 is everything, 0 is chance.
@@ -108,14 +166,6 @@ def ami(labels: Labels, clusters: Labels) -> float:
     return (shared - chance) / (min(most, -tiny) if most < 0 else max(most, tiny))
 
 
-def counts_of(labels: NDArray[np.integer], clusters: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return how many members each group (rows) has in each cluster (columns), both in the order of their labels."""
-    groups, own = np.unique(labels, return_inverse=True)
-    found, into = np.unique(clusters, return_inverse=True)
-    counts = np.bincount(own * len(found) + into, minlength=len(groups) * len(found))
-    return np.asarray(counts.reshape(len(groups), len(found)), dtype=np.int64)
-
-
 def _entropy(counts: NDArray[np.int64]) -> float:
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())
@@ -133,152 +183,3 @@ def _chance_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> 
     chance = np.where(possible, chance - sum(log_factorial[left] for left in rest), -np.inf)
     told = met / n * np.log(n * met / (a * b)) * np.exp(chance)
     return float(told.sum())
-
-
-def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "euclidean") -> list[float]:
-    """Return the silhouette of each labelling (n,) of the same vectors; their distances are computed once."""
-    undefined = [bool(undefined_reason(matrix, labels)) for labels in labellings]
-    known = [labels for labels, without in zip(labellings, undefined, strict=True) if not without]
-    if distance == "cosine":
-        values = [float(_cosine_silhouettes(matrix, labels).mean()) for labels in known]
-    else:
-        values = _euclidean_silhouettes(matrix, known) if known else []
-    found = iter(values)
-    return [math.nan if without else next(found) for without in undefined]
-
-
-def undefined_reason(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> str:
-    """Return why separation is undefined here, in plain words, or "" where it is defined."""
-    if reason := _groups_reason(labels):
-        return reason
-    if all_equal(matrix):
-        return "all vectors are equal"
-    if distance == "cosine" and _one_direction(cosine_parts(matrix)[1]):
-        return "all vectors point the same way"
-    return ""
-
-
-def davies_bouldin_note(matrix: Matrix, labels: Labels) -> str:
-    """Return why Davies–Bouldin is undefined here, or what flatters it, or ""."""
-    if reason := undefined_reason(matrix, labels):
-        return reason
-    centres = np.stack([matrix[labels == group].mean(axis=0, dtype=np.float64) for group in np.unique(labels)])
-    gaps = [np.linalg.norm(centres[i + 1 :] - centres[i], axis=1).min() for i in range(len(centres) - 1)]
-    return "two groups share one centre; that pair is left out" if min(gaps) <= _SAME * np.abs(matrix).max() else ""
-
-
-def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:
-    """Return why agreement is undefined here, or ""; with one sequence per family any clusters would match."""
-    if len(np.unique(labels)) < 2:
-        return "needs at least 2 families"
-    if reason := _groups_reason(labels):
-        return reason
-    return "KMeans found no two clusters" if len(np.unique(clusters)) < 2 else ""
-
-
-def all_equal(matrix: Matrix) -> bool:
-    """Return whether no two rows differ; a look at the first rows answers nearly always."""
-    return bool((matrix[:16] == matrix[:1]).all() and (matrix == matrix[:1]).all())
-
-
-def rescaled(matrix: Matrix) -> Matrix:
-    """Return the matrix, divided by a power of two where its squares would leave the range of single precision.
-
-    No score and no layout depends on the unit; a power of two leaves every digit as it is.
-    """
-    largest = max(float(matrix.max(initial=0)), -float(matrix.min(initial=0)))
-    if largest == 0 or 1e-3 < largest < 1e6:
-        return matrix
-    return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
-
-
-def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
-    """Return (centred (n, d), halves (n,)) with distance(x, y) = halves_x + halves_y − centred_x · centred_y.
-
-    Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
-    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
-    """
-    matrix = rescaled(matrix)
-    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
-    centred = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
-    centred -= centred.mean(axis=0)
-    halves = np.einsum("ij,ij->i", centred, centred) / 2
-    return centred, np.where(norms[:, 0] > 0, halves, halves + np.float32(0.5))
-
-
-def _one_direction(halves: NDArray[np.float32]) -> bool:
-    return bool(halves.max() < 1e-12)  # closer to the common direction than single precision can tell
-
-
-def _groups_reason(labels: Labels) -> str:
-    n, groups = len(labels), len(np.unique(labels))
-    return "" if 2 <= groups <= n - 1 else f"needs 2 to n − 1 groups, got {groups} for n = {n}"
-
-
-def _cosine_silhouettes(matrix: Matrix, labels: Labels) -> NDArray[np.float64]:
-    """Return each point's silhouette (n,) in closed form: the distances of a point to a group follow from its sum.
-
-    No pair of points is compared, so the cost grows with n and not with its square.
-    """
-    _, own = np.unique(labels, return_inverse=True)
-    centred, halves = cosine_parts(matrix)
-    if _one_direction(halves):
-        return np.full(len(own), np.nan)
-    sizes, rows = np.bincount(own), np.arange(len(own))
-    members = (own == np.arange(len(sizes))[:, None]).astype(np.float32)
-    dots = centred @ (members @ centred).T
-    most = np.outer(halves, sizes) + np.bincount(own, halves)
-    sums = np.where(most - dots > _SAME * most, most - dots, 0)  # less is the rounding of equal directions
-    to_itself = ~matrix.any(axis=1)  # a zero row is at distance 1 of every other and, by this form, of itself
-    return _from_sums(sums, sums[rows, own] - to_itself, own, sizes)
-
-
-def _euclidean_silhouettes(matrix: Matrix, labellings: Sequence[Labels]) -> list[float]:
-    """Return the mean silhouette of each labelling, from the summed distances of every point to every group."""
-    owns = [np.unique(labels, return_inverse=True)[1] for labels in labellings]
-    members = np.hstack([np.eye(int(own.max()) + 1)[own] for own in owns])
-    sums, values, first = _summed_gaps(centred(matrix), members), [], 0
-    for own in owns:
-        sizes = np.bincount(own)
-        to_groups = sums[:, first : first + len(sizes)]
-        values.append(float(_from_sums(to_groups, to_groups[np.arange(len(own)), own], own, sizes).mean()))
-        first += len(sizes)
-    return values
-
-
-def _summed_gaps(rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the summed distances (n, k) of each of ``rows`` (n, d) to the ``members`` (n, k) of each group."""
-    n, squares = len(rows), np.einsum("ij,ij->i", rows, rows)
-    step, sums = max(1, _STRETCH_NUMBERS // n), np.zeros(members.shape)
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        gaps = rows[start:stop] @ rows[start:].T  # those to earlier rows are known already
-        gaps *= -2
-        gaps += squares[start:stop, None]
-        gaps += squares[start:]
-        np.maximum(gaps, 0, out=gaps)
-        np.fill_diagonal(gaps, 0)
-        np.sqrt(gaps, out=gaps)
-        sums[start:stop] += gaps @ members[start:]
-        sums[stop:] += gaps[:, stop - start :].T @ members[start:stop]
-    return sums
-
-
-def _from_sums(
-    sums: NDArray[np.floating], inside: NDArray[np.floating], own: NDArray[np.intp], sizes: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return each point's silhouette (n,) from its summed distances (n, k) to all groups and (n,) inside its own."""
-    within = inside / np.maximum(sizes[own] - 1, 1)
-    means = sums / sizes
-    means[np.arange(len(own)), own] = np.inf
-    nearest = means.min(axis=1)
-    widest = np.maximum(within, nearest)
-    values = np.divide(nearest - within, widest, out=np.zeros(len(own)), where=widest > 0)
-    return np.where(sizes[own] > 1, values, 0.0)
-
-
-def centred(matrix: Matrix) -> NDArray[np.float64]:
-    """Return the rows around their mean in double precision, where differences lose no digits."""
-    rows = np.array(rescaled(matrix), dtype=np.float64)
-    rows -= rows.mean(axis=0)
-    return rows

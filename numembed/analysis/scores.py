@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from numembed.analysis.inference.intervals import jackknife
-from numembed.analysis.inference.permutation_test import Metric, permutation_test, smallest_p
-from numembed.analysis.labels import kmeans
-from numembed.analysis.metrics import (
-    Distance,
-    agreement_undefined_reason,
-    ami,
-    ari,
-    davies_bouldin,
-    davies_bouldin_note,
-    silhouettes,
-    undefined_reason,
-)
+from numembed.analysis.inference.permutation_test import permutation_test, smallest_p
+from numembed.analysis.labels import LABELLINGS, kmeans
+from numembed.analysis.metrics import METRICS
+from numembed.analysis.preparation import Distance
+from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 
@@ -45,6 +39,11 @@ class Score:
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
     least_p_within: float | None = None  # the same where families are shuffled inside each window only
 
+    @property
+    def kind(self) -> ScoreKind:
+        """Which score it is."""
+        return ScoreKind(self.metric, self.labels)
+
     def as_json(self) -> dict[str, Any]:
         """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
         plain = {name: value for name, value in vars(self).items() if value is not None and (value or name != "note")}
@@ -58,50 +57,9 @@ class Score:
 
 def plain_scores(
     matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean", seed: int = 0
-) -> dict[str, float]:
-    """Return the values of all scores by "metric labels", without any evidence; NaN where undefined."""
-    clusters = kmeans(matrix, labels, seed=seed)
-    by_family, by_cluster = silhouettes(matrix, labels, clusters, distance=distance)
-    return {
-        "silhouette families": by_family,
-        "davies_bouldin families": davies_bouldin(matrix, labels),
-        "silhouette kmeans": by_cluster,
-        "davies_bouldin kmeans": davies_bouldin(matrix, clusters),
-        "ari kmeans": ari(labels, clusters),
-        "ami kmeans": ami(labels, clusters),
-    }
-
-
-def _evidence(
-    matrix: Matrix,
-    labels: Labels,
-    metric: Metric,
-    windows: Labels | None,
-    *,
-    distance: Distance,
-    permutations: int | None,
-    seed: int,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Return the fields of a score that hold its evidence: shuffles, also within windows, and jackknife."""
-    test = permutation_test(
-        matrix, labels, distance=distance, permutations=permutations, seed=seed, metric=metric, progress=progress
-    )
-    if test.note:
-        return {}
-    found = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
-    found["least_p"] = smallest_p(labels)
-    if len(labels) <= EVIDENCE_UP_TO:
-        found["z"] = test.z
-        if metric == "silhouette":
-            interval = jackknife(matrix, labels, distance=distance)
-            found |= {"low": interval.low, "high": interval.high}
-        if windows is not None:
-            within = permutation_test(
-                matrix, labels, distance=distance, permutations=permutations, seed=seed, within=windows, metric=metric
-            )
-            found |= {"p_within": within.p, "least_p_within": smallest_p(labels, windows)}
-    return {name: None if math.isnan(value) else value for name, value in found.items()}
+) -> dict[ScoreKind, float]:
+    """Return the values of all scores, without any evidence; NaN where undefined."""
+    return _values(matrix, labels, _groupings(matrix, labels, seed), distance=distance, seed=seed)
 
 
 def score_all(
@@ -114,31 +72,80 @@ def score_all(
     windows: Labels | None = None,
     permutations: int | None = None,
     progress: Progress = silent,
+    known: Sequence[Score] = (),
 ) -> tuple[tuple[Score, ...], Labels]:
-    """Return the paper's scores of one model and the KMeans clusters (n,) that some of them use.
+    """Return all scores of one model and the KMeans clusters (n,) that some of them use.
 
     ``windows`` (n,) names the window of each sequence, for the test that holds magnitude fixed.
-    KMeans, Davies–Bouldin and the agreement use Euclidean distance always, the silhouette the given one.
+    A metric without an option of that name, like KMeans, uses Euclidean distance whatever ``distance``.
+    What is ``known`` of the same vectors is taken as it is.
     """
-    clusters = kmeans(matrix, labels, seed=seed)
-    asked: dict[str, Any] = {"distance": distance, "permutations": permutations, "seed": seed}
-    by_family, by_cluster = silhouettes(matrix, labels, clusters, distance=distance)
-    told = davies_bouldin_note(matrix, labels)
-    of_index = {} if len(labels) > EVIDENCE_UP_TO else _evidence(matrix, labels, "davies_bouldin", windows, **asked)
-    no_agreement = agreement_undefined_reason(labels, clusters)
-    return (
-        Score(
-            model, "silhouette", "families", by_family, note=undefined_reason(matrix, labels, distance=distance),
-            **_evidence(matrix, labels, "silhouette", windows, progress=progress, **asked),
-        ),
-        Score(model, "davies_bouldin", "families", davies_bouldin(matrix, labels), note=told, **of_index),
-        Score(
-            model, "silhouette", "kmeans", by_cluster, note=undefined_reason(matrix, clusters, distance=distance)
-        ),
-        Score(
-            model, "davies_bouldin", "kmeans", davies_bouldin(matrix, clusters),
-            note=davies_bouldin_note(matrix, clusters),
-        ),
-        Score(model, "ari", "kmeans", ari(labels, clusters), note=no_agreement),
-        Score(model, "ami", "kmeans", ami(labels, clusters), note=no_agreement),
-    ), clusters  # fmt: skip
+    choices: dict[str, Any] = {"distance": distance, "seed": seed}
+    groups, found = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
+    values = _values(matrix, labels, groups, **choices)
+    test = partial(_evidence, matrix, windows=windows, permutations=permutations, **choices)
+    for at, kind in enumerate(score_kinds()):
+        own = groups[kind.labels]
+        found[kind] = found.get(kind) or Score(
+            model,
+            *kind,
+            values[kind],
+            note=kind.note(matrix, labels, own, **choices),
+            **test(labels=own, kind=kind, progress=silent if at else progress),
+        )
+    return tuple(found[kind] for kind in score_kinds()), groups[kmeans.__name__]
+
+
+def _groupings(matrix: Matrix, labels: Labels, seed: int) -> dict[str, Labels]:
+    """Return the groups (n,) of every labelling by its name."""
+    return {one.name: one.function(matrix, labels, **one.options_from(seed=seed)) for one in LABELLINGS}
+
+
+def _values(matrix: Matrix, labels: Labels, groups: Mapping[str, Labels], **choices: Any) -> dict[ScoreKind, float]:
+    """Return the values of all scores, in their order; a metric that shares work between labellings has all at once."""
+    found: dict[ScoreKind, float] = {}
+    for metric in METRICS:
+        own = [kind for kind in score_kinds() if kind.metric == metric.name]
+        given, together = metric.options_from(**choices), metric.facts.get("together")
+        if together:
+            values = together(matrix, *(groups[kind.labels] for kind in own), **given)
+        else:
+            values = [metric.function(*kind.arguments(matrix, labels, groups[kind.labels]), **given) for kind in own]
+        found |= zip(own, values, strict=True)
+    return {kind: found[kind] for kind in score_kinds()}
+
+
+def _evidence(
+    matrix: Matrix,
+    *,
+    labels: Labels,
+    kind: ScoreKind,
+    windows: Labels | None,
+    distance: Distance,
+    permutations: int | None,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the fields of a score that hold its evidence: shuffles, also within windows, and its interval."""
+    shuffles, small = kind.entry.facts.get("shuffles"), len(labels) <= EVIDENCE_UP_TO
+    if kind.untested or not (small or (shuffles and shuffles.cheap)):
+        return {}
+    shuffle = partial(
+        permutation_test, matrix, labels, distance=distance, permutations=permutations, seed=seed, metric=kind.metric
+    )
+    test = shuffle(progress=progress)
+    if test.note:
+        return {}
+    found = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
+    found["least_p"] = smallest_p(labels)
+    if small:
+        found |= {"z": test.z} | _interval(matrix, labels, kind, distance=distance)
+        if windows is not None:
+            found |= {"p_within": shuffle(within=windows).p, "least_p_within": smallest_p(labels, windows)}
+    return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+
+def _interval(matrix: Matrix, labels: Labels, kind: ScoreKind, **choices: Any) -> dict[str, float]:
+    of = kind.entry.facts.get("interval")
+    interval = of(matrix, labels, **kind.entry.options_from(**choices)) if of else None
+    return {"low": interval.low, "high": interval.high} if interval else {}

@@ -10,6 +10,7 @@ import sys
 import time
 
 from numembed.analysis.metrics import METRICS
+from numembed.analysis.score_kinds import score_kinds
 from numembed.cli.printing import Row, print_lines, print_rows, print_table
 from numembed.core.errors import BadChoice
 from numembed.core.settings import Settings
@@ -76,7 +77,7 @@ def metrics(options: argparse.Namespace, settings: Settings) -> int:
             {"name": entry.name, "title": entry.title}
             | {fact: entry.facts[fact] for fact in facts}
             | {"bounds": [None if math.isinf(bound) else bound for bound in entry.facts["bounds"]]}
-            | {"help": entry.summary}
+            | {"help": entry.summary, "labels": ", ".join(kind.labels for kind in score_kinds() if kind.entry is entry)}
             for entry in METRICS
         ],
         options,

@@ -7,6 +7,7 @@ A registered function carries the name of the thing. Its keyword-only arguments 
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Option:
         return f"{noun} from {self.range.low:,} to {self.range.high:,}" if self.range else noun
 
 
+@functools.cache
 def options_of(function: Callable[..., Any]) -> tuple[Option, ...]:
     """Return the keyword-only arguments of ``function`` that have a default, in order."""
     hints = get_type_hints(function, include_extras=True)
@@ -94,6 +96,10 @@ class Entry(Generic[F]):
     def options(self) -> tuple[Option, ...]:
         """The function's keyword-only arguments."""
         return options_of(self.function)
+
+    def options_from(self, **choices: Any) -> dict[str, Any]:
+        """Return those of the choices that are options of the function."""
+        return {option.name: choices[option.name] for option in self.options if option.name in choices}
 
 
 class Registry(Generic[F]):

@@ -8,15 +8,12 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from numembed.analysis.metrics import METRICS
 from numembed.figures.style import CLEAR, THEMES, plotly_text
 from numembed.paper.comparison import CHANCE, KINDS, Level, facts_of_line, size_of
 from numembed.paper.published import PublishedScore
 
-Metric = Literal["silhouette", "davies_bouldin"]
-METRIC_TITLES = {
-    "silhouette": "Silhouette (higher is better)",
-    "davies_bouldin": "Davies–Bouldin index (lower is better)",
-}
+Metric = Literal["silhouette", "davies_bouldin"]  # what the paper draws
 
 # Okabe and Ito's colours, told apart by colour-blind people; the shape says the same once more
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
@@ -46,7 +43,7 @@ def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Leve
     ]  # fmt: skip
     behind, notes = _levels(metric, floor, theme, "x")
     layout = _layout(theme, 90 + _ROW * len(table)) | {
-        "xaxis": _axis(theme, METRIC_TITLES[metric]) | _room(metric, [v for pair in pairs for v in pair], floor),
+        "xaxis": _axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], floor),
         "yaxis": _names(names, theme), "shapes": [*behind, *joined], "annotations": notes,
     }  # fmt: skip
     return go.Figure({"data": traces, "layout": layout})
@@ -99,7 +96,7 @@ def standing_figure(
     behind, notes = _levels("silhouette", floor, theme, "x")
     room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], floor)
     layout = _layout(theme, 110 + _ROW * (1 + len(rows))) | {
-        "xaxis": _axis(theme, METRIC_TITLES["silhouette"]) | room,
+        "xaxis": _axis(theme, _titled("silhouette")) | room,
         "yaxis": _names([everything, *rows.values()], theme) | {"showgrid": True, "gridcolor": THEMES[theme]["line"]},
         "shapes": behind, "annotations": notes,
     }  # fmt: skip
@@ -150,6 +147,11 @@ def _layout(theme: str, height: int) -> dict[str, Any]:
         "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
         "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]},
     }  # fmt: skip
+
+
+def _titled(metric: Metric) -> str:
+    entry = METRICS[metric]
+    return f"{entry.title} ({'higher' if entry.facts['higher_is_better'] else 'lower'} is better)"
 
 
 def _axis(theme: str, title: str) -> dict[str, Any]:

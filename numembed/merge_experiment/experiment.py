@@ -17,7 +17,7 @@ from numembed.merge_experiment.results import Arm, Comparison, Dominance, Frame,
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import FolderWeights, ModelSpec
-from numembed.studies.keys import FORMULAS
+from numembed.studies.keys import FORMULAS, added_scores
 from numembed.studies.results import ResultStore
 from numembed.studies.study import DISTANCES
 
@@ -183,7 +183,7 @@ class LadderResult:
 def ladder_key(ladder: Ladder) -> str:
     """Return the key under which what was found of a ladder is kept, redrawn windows or not."""
     plain = replace(ladder, designs=0).as_dict()
-    decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION}
+    decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION} | added_scores()
     return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
 
 

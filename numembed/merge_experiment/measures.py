@@ -11,11 +11,14 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.maps.faithfulness import procrustes_stability
 from numembed.analysis.maps.projections import project
-from numembed.analysis.metrics import Distance, silhouette, undefined_reason
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance
 from numembed.analysis.probes.probes import balanced, folds_of, held_out_sorter
+from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.analysis.scores import score_all
 from numembed.analysis.similarity.retention import (  # fmt: skip
     agreement_interval,
@@ -28,7 +31,7 @@ from numembed.analysis.similarity.retention import (  # fmt: skip
 from numembed.core.arrays import Labels, Matrix
 from numembed.merge_experiment.experiment import Ladder
 from numembed.merge_experiment.paths import Path
-from numembed.merge_experiment.results import Frame, Retention, Separation, ShiftShare
+from numembed.merge_experiment.results import FIELDS, Frame, Retention, Separation, ShiftShare
 from numembed.sequences.sets import IntegerSequence, SequenceSet
 from numembed.sequences.splits import sentences
 
@@ -78,7 +81,8 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
     scores, _ = score_all(
         matrix, labels, model="", distance=of, seed=seed, windows=sequences.windows, permutations=SHUFFLES
     )
-    first, dbi, own, own_dbi, ari, _ = scores
+    values = {score.kind: score.value for score in scores}
+    first = next(score for score in scores if score.kind == SILHOUETTE)
     without = np.full(len(labels), math.nan)
     if not undefined_reason(matrix, labels, distance=of):
         without = leave_one_out(matrix, labels, distance=of)
@@ -86,8 +90,10 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
         _number, (first.low, first.high, first.p, first.p_within, first.z, first.chance_mean)
     )
     return Separation(
-        first.value, dbi.value, own.value, own_dbi.value, ari.value, _accuracy(matrix, labels, sequences.windows),
+        **{field: values[kind] for kind, field in FIELDS.items()},
+        accuracy=_accuracy(matrix, labels, sequences.windows),
         p=p, p_within=within, z=z, chance=chance, low=low, high=high, without=tuple(np.round(without, 7).tolist()),
+        further={str(kind): value for kind, value in values.items() if kind not in FIELDS},
     )  # fmt: skip
 
 

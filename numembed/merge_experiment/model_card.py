@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from numembed.analysis.score_kinds import score_kinds
 from numembed.core.settings import Settings
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import LadderResult
@@ -21,11 +22,6 @@ from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWe
 UNKNOWN = "unknown"
 _NAMED_LICENCES = ("apache-2.0", "mit", "cc-by-nc-4.0", "gemma")  # as the model hub writes them
 _LICENCE = re.compile(r"^license(?:_name)?: *[\"']?([A-Za-z0-9 ._+-]{1,60}?)[\"']? *$", re.MULTILINE)
-_COLUMNS = (
-    ("Silhouette", "silhouette"), ("low", "low"), ("high", "high"), ("p", "p"), ("Davies–Bouldin", "davies_bouldin"),
-    ("Silhouette, KMeans", "silhouette_kmeans"), ("Davies–Bouldin, KMeans", "davies_bouldin_kmeans"), ("ARI", "ari"),
-    ("Nearest centroid", "accuracy"),
-)  # fmt: skip
 
 
 def card_of(name: str, found: LadderResult, arm: Arm, settings: Settings) -> str:
@@ -120,14 +116,14 @@ def _adapters(weights: Weights) -> list[tuple[str, float]]:
 
 def _scores(found: LadderResult, arm: Arm) -> str:
     before = next((one for one in found.arms if one.path == "base"), None)
-    lines = [
-        "| Sequences | " + " | ".join(title for title, _ in _COLUMNS) + " | Silhouette of the base |",
-        "|---" * (len(_COLUMNS) + 2) + "|",
-    ]
+    first, *others = score_kinds()
+    titles = [f"{kind.column} {kind.where}" for kind in (first, *others)]
+    heads = ["Sequences", titles[0], "low", "high", "p", *titles[1:], "Nearest centroid", "Silhouette of the base"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for split, own in arm.splits.items():
         base = before.splits.get(split) if before is not None else None
-        cells = [_number(getattr(own, name)) for _, name in _COLUMNS] + [_number(_silhouette(base))]
-        lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(cells)} |")
+        values = [own.value(first), own.low, own.high, own.p, *map(own.value, others), own.accuracy, _silhouette(base)]
+        lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(map(_number, values))} |")
     kept, loss = arm.retention, arm.retention.lm_loss
     spoken = [
         f"- Kept of the order of sentence similarities (Spearman with the base's): {_number(kept.spearman)}"

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from numembed.analysis.score_kinds import ScoreKind
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
+
+FIELDS = {  # of Separation, by score; all other scores stand in ``further``
+    ScoreKind("silhouette", "families"): "silhouette",
+    ScoreKind("davies_bouldin", "families"): "davies_bouldin",
+    ScoreKind("silhouette", "kmeans"): "silhouette_kmeans",
+    ScoreKind("davies_bouldin", "kmeans"): "davies_bouldin_kmeans",
+    ScoreKind("ari", "kmeans"): "ari",
+}
+
+
+def field_of(kind: ScoreKind) -> str:
+    """Return the name under which a row holds a score."""
+    return FIELDS.get(kind, f"{kind.metric}_{kind.labels}")
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,12 @@ class Separation:
     low: float  # 95% jackknife interval of the silhouette
     high: float
     without: tuple[float, ...]  # (n,) the silhouette without each sequence in turn
+    further: Mapping[str, float] = field(default_factory=dict)  # all other scores, by "metric labels"
+
+    def value(self, kind: ScoreKind) -> float:
+        """Return one score, NaN where it is undefined or was not known yet when the arm was scored."""
+        value: float = getattr(self, FIELDS[kind]) if kind in FIELDS else self.further.get(str(kind), math.nan)
+        return value
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,8 @@ class Arm:
         row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
         for split, found in self.splits.items():
-            numbers = {name: value for name, value in vars(found).items() if name != "without"}
+            numbers = {name: value for name, value in vars(found).items() if name not in ("without", "further")}
+            numbers |= {field_of(ScoreKind.read(name)): value for name, value in found.further.items()}
             row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
         return row
 

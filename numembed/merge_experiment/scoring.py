@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Matrix
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
@@ -28,7 +29,7 @@ from numembed.models.resolve import folder_of
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
-from numembed.studies.keys import examination_key
+from numembed.studies.keys import added_scores, examination_key
 from numembed.studies.results import ResultStore
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Scorer:
         key = examination_key(
             "ladder arm", spec, self.texts.all, version=_VERSION, base=self.base.key, distance=self.ladder.distance,
             seed=self.ladder.seed, splits={name: one.digest for name, one in self.texts.splits.items()},
+            **added_scores(),
         )  # fmt: skip
         found = self.results.get(key)
         if found is None:

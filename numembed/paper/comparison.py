@@ -9,18 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from numembed.analysis.inference.estimates import quantile
-from numembed.core.arrays import Matrix
+from numembed.analysis.metrics import davies_bouldin, silhouette
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import TABLE_2, PublishedScore, published
 from numembed.studies.evidence import evidence_of
-from numembed.studies.reference_scores import SILHOUETTE
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_result
 from numembed.studies.study import Study
@@ -30,7 +27,12 @@ KINDS = {  # how a chart calls the families of models
     "encoder": "encoder", "llm": "language model", "lora": "language model + LoRA", "souping": "souping",
     "slerp": "SLERP", "static": "static", "scratch": "made here",
 }  # fmt: skip
-_PRINTED = ("silhouette_families", "davies_bouldin_families", "silhouette_kmeans", "davies_bouldin_kmeans")
+PRINTED = tuple(
+    ScoreKind(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")
+)
+"""The scores that Table 2 prints, in the order of its columns."""
+
+_FIELDS = tuple(f"{kind.metric}_{kind.labels}" for kind in PRINTED)
 _HEAVY = ("char_ngrams",)  # needs scikit-learn, which the web process never imports
 
 
@@ -72,7 +74,7 @@ def baseline_levels() -> tuple[Level, ...]:
     for entry in BASELINES:
         if entry.name not in _HEAVY and not entry.facts.get("chance"):
             matrix = entry.function(sequences.texts)
-            values = _silhouette(matrix, sequences.labels), _davies_bouldin(matrix, sequences.labels)
+            values = silhouette(matrix, sequences.labels), davies_bouldin(matrix, sequences.labels)
             found.append(Level(entry.title, *values))
     return tuple(sorted(found, key=lambda level: -level.silhouette))
 
@@ -102,19 +104,17 @@ def own_results(results: ResultStore) -> tuple[ModelResult, ...]:
     study = _paper_sequences()
     found = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
     return tuple(
-        result for result in found if result is not None and not any(math.isnan(one.value) for one in result.scores)
+        result
+        for result in found
+        if result is not None and not any(math.isnan(result.score(*kind).value) for kind in PRINTED)
     )
 
 
 def own_line(result: ModelResult) -> PublishedScore:
     """Return a result as a line like those of Table 2, under the paper's name where it has one."""
     row = CATALOGUE.get(result.model.name)
-    values = (
-        result.score(metric, labels).value
-        for labels in ("families", "kmeans")
-        for metric in ("silhouette", "davies_bouldin")
-    )
-    name, first = row.paper_name or row.name if row else result.model.name, result.score("silhouette", "families")
+    values = (result.score(*kind).value for kind in PRINTED)
+    name, first = row.paper_name or row.name if row else result.model.name, result.score(*SILHOUETTE)
     low, high, moved = first.chance_low, first.chance_high, _redrawn_sd(result)
     return replace(PublishedScore(name, *values), chance_low=low, chance_high=high, redrawn_sd=moved)
 
@@ -135,9 +135,9 @@ def model_rows(own: Sequence[ModelResult]) -> list[dict[str, Any]]:
 
 
 def _model_row(name: str, printed: PublishedScore | None, result: ModelResult | None) -> dict[str, Any]:
-    theirs = {f"paper_{field}": getattr(printed, field, None) for field in _PRINTED}
-    line, score = (None, None) if result is None else (own_line(result), result.score("silhouette", "families"))
-    row = {"part": "model", "model": name} | theirs | {field: getattr(line, field, None) for field in _PRINTED}
+    theirs = {f"paper_{field}": getattr(printed, field, None) for field in _FIELDS}
+    line, score = (None, None) if result is None else (own_line(result), result.score(*SILHOUETTE))
+    row = {"part": "model", "model": name} | theirs | {field: getattr(line, field, None) for field in _FIELDS}
     redrawn = evidence_of([result])[0] if result is not None else None
     span = redrawn.redrawn if redrawn is not None else None
     low, high = (None, None) if span is None or math.isnan(span.low) else (span.low, span.high)
@@ -158,32 +158,3 @@ def _paper_sequences() -> Study:
 @functools.cache
 def _rows_by_line_name() -> dict[str, Row]:
     return {row.paper_name or row.name: row for row in CATALOGUE.values()}
-
-
-def _silhouette(matrix: Matrix, labels: NDArray[np.int64]) -> float:
-    """The paper's formula (1), for few points and without scikit-learn; no group has one member alone."""
-    distances = _distances(matrix)
-    values = []
-    for i, own in enumerate(labels):
-        means = {group: distances[i, labels == group] for group in np.unique(labels)}
-        within = means.pop(own).sum() / (np.count_nonzero(labels == own) - 1)
-        nearest = min(float(one.mean()) for one in means.values())
-        values.append((nearest - within) / (max(within, nearest) or 1))
-    return float(np.mean(values))
-
-
-def _davies_bouldin(matrix: Matrix, labels: NDArray[np.int64]) -> float:
-    """The paper's formula (2); a pair of groups with one centre is left out, as scikit-learn leaves it out."""
-    groups = [matrix[labels == group].astype(np.float64) for group in np.unique(labels)]
-    centres = np.stack([group.mean(axis=0) for group in groups])
-    widths = np.array(
-        [np.linalg.norm(group - centre, axis=1).mean() for group, centre in zip(groups, centres, strict=True)]
-    )
-    gaps = _distances(centres)
-    gaps[gaps < 1e-12] = math.inf
-    return float(((widths[:, None] + widths) / gaps).max(axis=1).mean())
-
-
-def _distances(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    plain = rows.astype(np.float64)
-    return np.asarray(np.linalg.norm(plain[:, None] - plain[None], axis=2))

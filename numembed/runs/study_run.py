@@ -10,7 +10,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from numembed.analysis.maps.projections import project, run_order
-from numembed.analysis.metrics import Distance
+from numembed.analysis.preparation import Distance
+from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.analysis.scores import plain_scores, score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
@@ -159,16 +160,16 @@ class _ModelRun:
         )
         self.results.put(key, as_plain(found))
 
-    def designs(self) -> Mapping[str, tuple[float, ...]]:
+    def designs(self) -> Mapping[ScoreKind, tuple[float, ...]]:
         """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
         study, key = self.study, design_key(self.study, self.spec, self.study.designs)
-        if study.designs and not self.results.designs(key):
+        if study.designs and len(self.results.designs(key)) < len(score_kinds()):
             self.results.put_designs(key, self._redrawn())
         return stored_designs(study, self.spec, self.results)
 
-    def _redrawn(self) -> dict[str, list[float]]:
+    def _redrawn(self) -> dict[ScoreKind, list[float]]:
         study = self.study
-        found: dict[str, list[float]] = {}
+        found: dict[ScoreKind, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
             self.row(done, study.designs, REDRAW)
             matrix = embed(
@@ -248,6 +249,8 @@ class _ModelRun:
         if known is not None:
             return known
         matrix, sequences, study = self.embeddings.matrix, self.study.sequences, self.study
+        key = result_key(study, self.spec)
+        before = self.results.model_result(self.spec, key)
         self.row(0, 1, SCORE)
         scores, clusters = score_all(
             matrix,
@@ -257,9 +260,10 @@ class _ModelRun:
             seed=study.seed,
             windows=sequences.windows,
             progress=self.row.at(SCORE),
+            known=before.scores if before else (),
         )
         result = ModelResult(self.spec, matrix.shape[1], scores, clusters, self.results.check(self.spec))
-        self.results.put_model_result(result_key(study, self.spec), result)
+        self.results.put_model_result(key, result)
         return result
 
     def projections(self, methods: Sequence[str]) -> None:

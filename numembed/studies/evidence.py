@@ -18,18 +18,14 @@ from numembed.analysis.inference.intervals import (
     sequences_needed,
 )
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import METRICS
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
-from numembed.studies.reference_scores import SILHOUETTE, Floors
+from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study, design_of
 
 NO_FLOORS = Floors()
 LEVEL = 0.05
-_NO_TEST = {
-    "separation": "KMeans chose these groups to lie apart, so shuffled groups are no chance level for them",
-    "agreement": "adjusted for chance already: 0 on average; its p stands on Explain",
-}
 
 
 @dataclass(frozen=True)
@@ -98,45 +94,40 @@ class Pair:
 
 
 def evidence_of(
-    results: Sequence[ModelResult], floors: Floors = NO_FLOORS, scores: str = SILHOUETTE
+    results: Sequence[ModelResult], floors: Floors = NO_FLOORS, scores: ScoreKind = SILHOUETTE
 ) -> tuple[Evidence, ...]:
     """Return the evidence of one score of each model, in their order, where a model has that score.
 
     Gains are over the best of all baselines that are known.
     """
-    metric, labels = scores.split(" ")
-    pairs = [
-        (result, score)
-        for result in results
-        for score in result.scores
-        if (score.metric, score.labels) == (metric, labels)
-    ]
+    pairs = [(result, score) for result in results for score in result.scores if score.kind == scores]
     adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
     best_name, best = best_baseline(results, floors, scores) or ("", None)
-    sign = 1 if METRICS[metric].facts["higher_is_better"] else -1
     found = []
     for (result, score), p_holm in zip(pairs, adjusted, strict=True):
         redrawn = result.designs.get(scores, ())
-        gain = None if best is None or result.model.is_baseline else sign * (score.value - best)
-        untested = _NO_TEST[METRICS[metric].facts["kind"]] if labels == "kmeans" else ""
+        gain = None if best is None or result.model.is_baseline else scores.sign * (score.value - best)
         found.append(
             Evidence(
-                result.model.name, result.model.is_baseline, metric, labels, score.value, score.chance_mean,
+                result.model.name, result.model.is_baseline, *scores, score.value, score.chance_mean,
                 score.chance_low, score.chance_high, score.z, score.p, p_holm, score.p_within, score.low, score.high,
                 redrawing_interval(redrawn) if redrawn else None,
                 float(np.std(redrawn, ddof=1)) if len(redrawn) > 1 else None, len(redrawn), gain, best_name, best,
-                floors.twin(result.model.name, scores), score.note or untested, score.least_p, score.least_p_within,
+                floors.twin(result.model.name, scores), score.note or scores.untested, score.least_p,
+                score.least_p_within,
             )
         )  # fmt: skip
     return tuple(found)
 
 
-def best_baseline(results: Sequence[ModelResult], floors: Floors, scores: str = SILHOUETTE) -> tuple[str, float] | None:
+def best_baseline(
+    results: Sequence[ModelResult], floors: Floors, scores: ScoreKind = SILHOUETTE
+) -> tuple[str, float] | None:
     """Return the title and score of the best of all baselines, those of the table where no others are known."""
     if known := floors.best(scores):
         return known
     own = {
-        result.model.name: {f"{score.metric} {score.labels}": score.value for score in result.scores}
+        result.model.name: {score.kind: score.value for score in result.scores}
         for result in results
         if result.model.is_baseline
     }
@@ -145,14 +136,14 @@ def best_baseline(results: Sequence[ModelResult], floors: Floors, scores: str = 
 
 def evidence_rows(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> list[dict[str, Any]]:
     """Return every score of every model with its evidence, seed and design: what page, command line and files show."""
-    names = list(dict.fromkeys(f"{score.metric} {score.labels}" for result in results for score in result.scores))
-    found = {(one.model, name): one for name in names for one in evidence_of(results, floors, name)}
+    kinds = list(dict.fromkeys(score.kind for result in results for score in result.scores))
+    found = {(one.model, kind): one for kind in kinds for one in evidence_of(results, floors, kind)}
     of = {"seed": study.seed, "design": design_of(study)}
     return [
-        found[result.model.name, name].as_row() | of
+        found[result.model.name, kind].as_row() | of
         for result in results
-        for name in names
-        if (result.model.name, name) in found
+        for kind in kinds
+        if (result.model.name, kind) in found
     ]
 
 
@@ -197,7 +188,7 @@ def _silhouettes(result: ModelResult) -> Sequence[float]:
 
 def _level(result: ModelResult) -> float:
     known = [value for value in _silhouettes(result) if not math.isnan(value)]
-    value = float(np.mean(known)) if known else result.score(*SILHOUETTE.split(" ")).value
+    value = float(np.mean(known)) if known else result.score(*SILHOUETTE).value
     return -math.inf if math.isnan(value) else value
 
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 from typing import Any
 
+from numembed.analysis.score_kinds import score_kinds
 from numembed.core.registry import Entry
 from numembed.core.serialization import canonical_json
 from numembed.models.baselines import BASELINES
@@ -53,6 +54,17 @@ def result_key(study: Study, spec: ModelSpec) -> str:
 
 
 FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
+
+
+_FIRST = ("silhouette families", "davies_bouldin families", "silhouette kmeans", "davies_bouldin kmeans",
+          "ari kmeans", "ami kmeans")  # fmt: skip
+"""The scores that keys imply: they were there before keys named any."""
+
+
+def added_scores() -> dict[str, list[str]]:
+    """Return what a key must hold beside everything else where scores are stored without their kinds."""
+    added = [str(kind) for kind in score_kinds() if str(kind) not in _FIRST]
+    return {"scores": added} if added else {}
 
 
 def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from numembed.analysis.metrics import METRICS, Distance
+from numembed.analysis.preparation import Distance
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
 from numembed.core.arrays import Matrix
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_twin
 from numembed.models.spec import ModelSpec
 from numembed.studies.keys import baselines_key, plain_key
-from numembed.studies.results import ResultStore
+from numembed.studies.results import ResultStore, complete
 from numembed.studies.study import Study
 
-Scores = Mapping[str, float]  # by "metric labels", NaN where undefined
-SILHOUETTE = "silhouette families"
+Scores = Mapping[ScoreKind, float]  # NaN where undefined
 TWINS_UP_TO = 1_000_000_000  # parameters; a larger model is loaded a second time only where a visitor asks for its twin
 
 
@@ -29,13 +29,12 @@ class Floors:
     baselines: Mapping[str, Scores] = field(default_factory=dict)
     twins: Mapping[str, Scores] = field(default_factory=dict)
 
-    def best(self, scores: str = SILHOUETTE) -> tuple[str, float] | None:
+    def best(self, scores: ScoreKind = SILHOUETTE) -> tuple[str, float] | None:
         """Return the best baseline's title and value, or None where none is known or defined."""
-        sign = 1 if METRICS[scores.split(" ")[0]].facts["higher_is_better"] else -1
         known = [(name, value[scores]) for name, value in self.baselines.items() if not math.isnan(value[scores])]
-        return max(known, key=lambda one: sign * one[1], default=None)
+        return max(known, key=lambda one: scores.sign * one[1], default=None)
 
-    def twin(self, model: str, scores: str = SILHOUETTE) -> float | None:
+    def twin(self, model: str, scores: ScoreKind = SILHOUETTE) -> float | None:
         """Return what the model's architecture scores with random weights, or None where nobody knows."""
         value = self.twins.get(model, {}).get(scores, math.nan)
         return None if math.isnan(value) else value
@@ -71,15 +70,16 @@ def score_twin(
 
 def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
     scores = plain_scores(matrix, study.sequences.labels, distance=cast(Distance, study.distance), seed=study.seed)
-    return {name: None if math.isnan(value) else value for name, value in scores.items()}
+    return {str(kind): None if math.isnan(value) else value for kind, value in scores.items()}
 
 
 def _read(found: Mapping[str, float | None]) -> Scores:
-    return {name: math.nan if value is None else value for name, value in found.items()}
+    return {kind: math.nan if value is None else value for kind, value in complete(found).items()}
 
 
 def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
-    return {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
+    found = {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
+    return found if all(found.values()) else {}
 
 
 def _twin_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:

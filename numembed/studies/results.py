@@ -9,19 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.analysis.scores import Score
 from numembed.core.arrays import Points
+from numembed.core.serialization import as_plain
 from numembed.models.embedding import Work
 from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import ModelSpec
 from numembed.storage.sqlite import connect, transaction
 
+Value = TypeVar("Value")
 APP_SCHEMA = (
     """CREATE TABLE results (key TEXT PRIMARY KEY, checksum BLOB NOT NULL, payload TEXT NOT NULL);
     CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
@@ -48,11 +51,11 @@ class ModelResult:
     scores: tuple[Score, ...]
     clusters: NDArray[np.int64]
     check: ModelCheck | None = None  # None for baselines and where it was not kept
-    designs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # "metric labels" to redrawn scores
+    designs: Mapping[ScoreKind, tuple[float, ...]] = field(default_factory=dict)  # scores of redrawn windows
 
     def score(self, metric: str, labels: str) -> Score:
         """Return the score of one metric with one labelling."""
-        return next(score for score in self.scores if (score.metric, score.labels) == (metric, labels))
+        return next(score for score in self.scores if score.kind == (metric, labels))
 
 
 def badged(result: ModelResult) -> str:
@@ -144,15 +147,15 @@ class ResultStore:
         arguments = (limit,) if model_key is None else (model_key, limit)
         return tuple(Work(*row) for row in self._connection.execute(query, arguments))
 
-    def designs(self, key: str) -> dict[str, tuple[float, ...]]:
-        """Return the scores of redrawn designs that :meth:`put_designs` stored, or {}."""
-        found = self.get(key) or {"scores": {}}
-        return {name: tuple(map(_number, values)) for name, values in found["scores"].items()}
+    def designs(self, key: str) -> dict[ScoreKind, tuple[float, ...]]:
+        """Return the registered scores of redrawn designs that :meth:`put_designs` stored, or {}."""
+        scores = (self.get(key) or {"scores": {}})["scores"]
+        return {kind: tuple(map(_number, scores[str(kind)])) for kind in score_kinds() if str(kind) in scores}
 
-    def put_designs(self, key: str, scores: Mapping[str, Sequence[float]]) -> None:
-        """Store the scores of redrawn designs by "metric labels"."""
-        plain = {name: [None if math.isnan(value) else value for value in values] for name, values in scores.items()}
-        self.put(key, {"scores": plain})
+    def put_designs(self, key: str, scores: Mapping[ScoreKind, Sequence[float]]) -> None:
+        """Store the scores of redrawn designs."""
+        plain = {str(kind): list(values) for kind, values in scores.items()}
+        self.put(key, {"scores": as_plain(plain)})
 
     def projection(self, key: str) -> Projection | None:
         """Return the map that :meth:`put_projection` stored."""
@@ -170,6 +173,12 @@ class ResultStore:
             key,
             {"points": encoded, "shape": points.shape, "method": projection.method, "used": projection.used},
         )
+
+
+def complete(stored: Mapping[str, Value]) -> dict[ScoreKind, Value]:
+    """Return stored values of every registered score; {} where one is missing, as of a metric registered since."""
+    kinds = score_kinds()
+    return {kind: stored[str(kind)] for kind in kinds} if all(str(kind) in stored for kind in kinds) else {}
 
 
 def _number(value: float | None) -> float:

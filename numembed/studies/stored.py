@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from numembed.analysis.score_kinds import ScoreKind
 from numembed.models.spec import ModelSpec
 from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
-from numembed.studies.results import ModelResult, Projection, ResultStore
+from numembed.studies.results import ModelResult, Projection, ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study
 
 
@@ -42,19 +43,24 @@ def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
 
 
 def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
-    """Return what earlier runs left for one model; None where its check is known to fail and that was not allowed."""
+    """Return what earlier runs left for one model.
+
+    None where a registered score is missing, or where its check is known to fail and that was not allowed.
+    """
     pinned = pinned_before(spec, results)
     if pinned is None:
         return None
     result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
     if result is None or (check is not None and not check.ok and not study.despite_checks):
         return None
-    scores = tuple(replace(score, model=spec.name) for score in result.scores)
+    scores = complete({str(score.kind): replace(score, model=spec.name) for score in result.scores})
+    if not scores:
+        return None
     designs = stored_designs(study, pinned, results) if redrawn else {}
-    return replace(result, scores=scores, check=check, designs=designs)
+    return replace(result, scores=tuple(scores.values()), check=check, designs=designs)
 
 
-def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[str, tuple[float, ...]]:
+def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[ScoreKind, tuple[float, ...]]:
     """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
     counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
     found = (results.designs(design_key(study, spec, count)) for count in counts if count)

@@ -8,13 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from numembed.analysis.inference.permutation_test import shuffled
+from numembed.analysis.inference.ring_permutations import rings
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS
+from numembed.core.progress import silent
 from numembed.core.registry import Entry
 
 Metric = Entry[Callable[..., float]]
 ENTRIES = pytest.mark.parametrize("entry", METRICS, ids=METRICS.names)
 FACTS = {"kind", "higher_is_better", "bounds", "chance"}
+FURTHER = {"short", "in_table", "labellings", "note", "untested", "together", "shuffles", "interval"}
 
 
 def _call(entry: Metric, matrix: np.ndarray, labels: np.ndarray, clusters: np.ndarray) -> float:
@@ -31,7 +35,7 @@ def _example(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @ENTRIES
 def test_every_fact_is_given(entry: Metric) -> None:
-    assert set(entry.facts) == FACTS
+    assert FACTS <= set(entry.facts) <= FACTS | FURTHER
     assert entry.facts["kind"] in ("separation", "agreement")
     assert isinstance(entry.facts["higher_is_better"], bool)
     low, high = entry.facts["bounds"]
@@ -92,10 +96,35 @@ def test_the_arguments_are_left_as_they_were(entry: Metric) -> None:
     assert all((one == other).all() for one, other in zip(arguments, before, strict=True))
 
 
+@ENTRIES
+def test_functions_for_many_labellings_give_what_the_metric_gives(entry: Metric) -> None:
+    matrix, labels, clusters = _example(24, seed=7)
+    together, shuffles = entry.facts.get("together"), entry.facts.get("shuffles")
+    each = [_call(entry, matrix, labels, clusters), _call(entry, matrix, clusters, clusters)]
+    if together:
+        assert together(matrix, labels, clusters) == pytest.approx(each, abs=1e-9)
+    if shuffles:
+        given, repeated = entry.options_from(distance="euclidean"), shuffled(labels, np.zeros(24, dtype=int), 9)
+        expected = [entry.function(matrix, one, **given) for one in repeated]
+        assert shuffles.products(matrix, repeated, progress=silent, **given) == pytest.approx(expected, abs=1e-5)
+        found = rings(labels, np.zeros(24, dtype=int), 23, seed=1)
+        around = shuffles.rings(matrix, found, progress=silent, **given)
+        assert len(around) >= 23 and around.mean() == pytest.approx(np.mean(expected), rel=0.5)
+
+
+@ENTRIES
+def test_an_interval_holds_the_value_and_stays_within_the_bounds(entry: Metric) -> None:
+    matrix, labels, clusters = _example(24, seed=8)
+    if interval := entry.facts.get("interval"):
+        found, (low, high) = interval(matrix, labels), entry.facts["bounds"]
+        assert low <= found.low < _call(entry, matrix, labels, clusters) < found.high <= high
+
+
 @pytest.mark.parametrize("entry", LABELLINGS, ids=LABELLINGS.names)
 @pytest.mark.parametrize("n", [*range(1, 11), 24])
 def test_every_labelling_gives_one_group_number_a_row(entry: Metric, n: int) -> None:
     matrix, labels, _ = _example(n, seed=6)
+    assert set(entry.facts) <= {"phrase", "truth", "untested", "reference"} and entry.title and entry.summary
     found = np.asarray(entry.function(matrix, labels))
     assert found.shape == (n,)
     assert found.dtype == np.int64

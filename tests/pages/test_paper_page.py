@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.paper.claims import CLAIMS, judged
@@ -135,7 +136,7 @@ def test_redrawn_windows_say_whether_the_papers_value_lies_within(page: AppTest,
     near = [line.silhouette_families + shift + step / 100 for step in range(-3, 4)]
     with ResultStore(read_settings().app_db) as results:
         key = design_key(paper_study(), model(row.name), USUAL_DESIGNS)
-        results.put_designs(key, {"silhouette families": near})
+        results.put_designs(key, {SILHOUETTE: near})
     page.run()
     words, more = told(page), {"inside": "no more", "outside": "more"}[where]
     assert f"That is {more} than redrawing the windows explains." in words

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from numembed.analysis.metrics import davies_bouldin, silhouette
+from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.analysis.scores import score_all
 from numembed.cli import main
 from numembed.core.settings import Settings
@@ -147,7 +148,7 @@ def test_our_value_stands_beside_the_papers(settings: Settings, away: float, ins
     with ResultStore(settings.app_db) as results:
         (own,) = own_results(results)
     values = tuple(line.silhouette_families + away + shift for shift in (-0.01, 0.0, 0.01))
-    row = next(one for one in model_rows([replace(own, designs={"silhouette families": values})]) if one["designs"])
+    row = next(one for one in model_rows([replace(own, designs={SILHOUETTE: values})]) if one["designs"])
     assert row["model"] == line.model and row["inside"] is inside and row["designs"] == 3
     assert row["silhouette_families"] == line.silhouette_families == row["paper_silhouette_families"]
     assert row["difference"] == 0 and row["redrawn_low"] < values[1] < row["redrawn_high"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from numembed.analysis.inference.permutation_test import holm
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
 from numembed.core.errors import BadChoice, Cancelled
 from numembed.core.settings import LIMITS, Settings
@@ -79,8 +80,8 @@ def test_redrawn_windows_are_scored_for_every_model_and_kept(carry_out: Run, tin
     found = stored_results(study, carry_out.results)  # type: ignore[attr-defined]
     for result in found:
         assert result is not None and {len(values) for values in result.designs.values()} == {4}
-        assert set(result.designs) == {f"{score.metric} {score.labels}" for score in result.scores}
-        values = result.designs["silhouette families"]
+        assert set(result.designs) == {score.kind for score in result.scores}
+        values = result.designs[SILHOUETTE]
         assert len(set(values)) > 1 and all(-1 <= value <= 1 for value in values)
     stages.clear()
     carry_out(study, report=lambda index, stage, done, total, note: stages.append((stage, done)))
@@ -90,7 +91,7 @@ def test_redrawn_windows_are_scored_for_every_model_and_kept(carry_out: Run, tin
 def test_a_study_without_designs_shows_those_that_are_there(carry_out: Run) -> None:
     carry_out(_study("last_digits", designs=30))
     (plain,) = stored_results(_study("last_digits"), carry_out.results)  # type: ignore[attr-defined]
-    assert plain is not None and len(plain.designs["silhouette families"]) == 30
+    assert plain is not None and len(plain.designs[SILHOUETTE]) == 30
     (other,) = stored_results(replace(_study("last_digits"), seed=7), carry_out.results)  # type: ignore[attr-defined]
     assert other is None
 
@@ -118,7 +119,7 @@ def _result(name: str, value: float, p: float, designs: list[float], *, baseline
         3,
         (score,),
         np.repeat(np.arange(6), 4),
-        designs={"silhouette families": tuple(designs)},
+        designs={SILHOUETTE: tuple(designs)},
     )
 
 
@@ -200,12 +201,12 @@ def test_one_table_holds_the_evidence_of_every_score(carry_out: Run) -> None:
 
 
 def test_a_gain_is_better_above_nothing_whatever_the_metric() -> None:
-    floors = Floors({"count": {"silhouette families": 0.6, "davies_bouldin families": 1.0}})
+    floors = Floors({"count": {SILHOUETTE: 0.6, ScoreKind("davies_bouldin", "families"): 1.0}})
     one = _result("a", 0.7, 0.1, [])
     one = replace(one, scores=(*one.scores, Score("a", "davies_bouldin", "families", 0.8)))
-    assert [evidence_of([one], floors, f"{name} families")[0].gain for name in ("silhouette", "davies_bouldin")] == [
-        pytest.approx(0.1), pytest.approx(0.2),
-    ]  # fmt: skip
+    kinds = (SILHOUETTE, ScoreKind("davies_bouldin", "families"))
+    gains = [evidence_of([one], floors, kind)[0].gain for kind in kinds]
+    assert gains == [pytest.approx(0.1), pytest.approx(0.2)]
 
 
 def test_null_data_claim_no_difference() -> None:
@@ -225,7 +226,7 @@ def test_the_bundled_model_on_the_papers_sequences(carry_out: Run) -> None:
     assert score.value == pytest.approx(-0.0922, abs=5e-4) and score.chance_mean == pytest.approx(-0.109, abs=0.004)
     assert score.p is not None and 0.15 < score.p < 0.22
     assert score.p_within is not None and 0.03 < score.p_within < 0.09
-    values = np.array((stored_results(study, carry_out.results)[0] or model_result).designs["silhouette families"])  # type: ignore[attr-defined]
+    values = np.array((stored_results(study, carry_out.results)[0] or model_result).designs[SILHOUETTE])  # type: ignore[attr-defined]
     assert 0.01 < values.std(ddof=1) < 0.035
     found = evidence_of(stored_results(study, carry_out.results))[0]  # type: ignore[attr-defined,arg-type]
     assert found.gain is not None and found.gain == pytest.approx(-0.0922 - 0.6446, abs=2e-3)

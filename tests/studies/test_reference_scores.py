@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.core.settings import Settings
 from numembed.export import scores_csv
 from numembed.models.baselines import BASELINES
@@ -41,9 +42,7 @@ def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny
     assert set(outcome.floors.baselines) == {entry.title for entry in BASELINES if not entry.facts.get("chance")}
     best = best_baseline(outcome.results, outcome.floors)
     assert best is not None and best[1] == max(
-        scores["silhouette families"]
-        for scores in outcome.floors.baselines.values()
-        if not math.isnan(scores["silhouette families"])
+        scores[SILHOUETTE] for scores in outcome.floors.baselines.values() if not math.isnan(scores[SILHOUETTE])
     )
     (evidence,) = evidence_of(outcome.results, outcome.floors)
     assert evidence.floor == best[1] and evidence.gain == pytest.approx(evidence.value - best[1])
@@ -52,9 +51,10 @@ def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny
 
 
 def test_the_best_davies_bouldin_is_the_lowest() -> None:
-    floors = Floors({"a": {"davies_bouldin families": 2.0}, "b": {"davies_bouldin families": 1.0}})
-    assert floors.best("davies_bouldin families") == ("b", 1.0)
-    assert Floors({"a": {"silhouette families": math.nan}}).best() is None
+    score = ScoreKind("davies_bouldin", "families")
+    floors = Floors({"a": {score: 2.0}, "b": {score: 1.0}})
+    assert floors.best(score) == ("b", 1.0)
+    assert Floors({"a": {SILHOUETTE: math.nan}}).best() is None
 
 
 @pytest.mark.slow

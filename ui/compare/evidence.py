@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.export import pairs_csv
 from numembed.studies.cost import cost_of
 from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
@@ -46,14 +47,6 @@ _PAIRS = (
     Column("p, all pairs", "The same, made stricter because several pairs are looked at (Holm).", "number", digits=3),
     Column("In words", kind="wide"),
 )
-_SCORES = {
-    "silhouette families": "Silhouette with the families",
-    "davies_bouldin families": "Davies–Bouldin with the families",
-    "silhouette kmeans": "Silhouette with KMeans clusters",
-    "davies_bouldin kmeans": "Davies–Bouldin with KMeans clusters",
-    "ari kmeans": "Adjusted Rand index",
-    "ami kmeans": "Adjusted mutual information",
-}
 
 
 def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
@@ -62,10 +55,12 @@ def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) 
         if not folded.open:
             return
         results = with_designs(study, results)
-        name = st.selectbox("Score", tuple(_SCORES), key="evidence_score", format_func=lambda name: _SCORES[name])
-        found = evidence_of(results, floors, name)
+        names = tuple(map(str, score_kinds()))
+        name = st.selectbox("Score", names, key="evidence_score", format_func=lambda name: ScoreKind.read(name).title)
+        kind = ScoreKind.read(name)
+        found = evidence_of(results, floors, kind)
         table(
-            _COLUMNS, [_row(one) for one in found], key="evidence_table", label=f"Evidence behind each {_SCORES[name]}",
+            _COLUMNS, [_row(one) for one in found], key="evidence_table", label=f"Evidence behind each {kind.title}",
             muted=[i for i, one in enumerate(found) if one.is_baseline],
         )  # fmt: skip
         for note in dict.fromkeys(one.note for one in found if one.note):
@@ -153,7 +148,7 @@ def _row(one: Evidence) -> list[Cell]:
     return [
         Cell(one.model, one.model),
         number(one.value, note=one.note),
-        _interval(one.low, one.high, "" if one.low is not None else "for silhouettes with the families only"),
+        _interval(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
         _interval(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
         number(one.redrawn_sd, 3),
         _interval(one.chance_low, one.chance_high, one.note),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.analysis.inference.estimates import signed
-from numembed.analysis.metrics import METRICS
+from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
 from numembed.analysis.scores import Score
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
@@ -26,30 +26,30 @@ from ui.shared.text import md_text, plural
 
 _MOST_MAPS = 4
 _MOST_ROWS = 500
-_FAMILIES, _CLUSTERS, _AGREE = "with the families", "with KMeans clusters", "both compared"
-
-
-def _help(metric: str) -> str:
-    entry = METRICS[metric]
-    return f"{entry.summary} By chance: {entry.facts['chance']}."
+_P = (
+    "How often shuffled families score at least as high. Below 0.05 is seldom chance for one model; of several, some "
+    "come below by luck: see p, all models, under How sure are these numbers?"
+)
 
 
 def _columns() -> tuple[Column, ...]:
-    p = (
-        "How often shuffled families score at least as high. Below 0.05 is seldom chance for one model; of several, "
-        "some come below by luck: see p, all models, under How sure are these numbers?"
-    )
+    first, *rest = _shown()
     return (
         Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
-        Column("Silhouette", _help("silhouette"), "interval", _FAMILIES, better="high"),
-        Column("p", p, "number", _FAMILIES, digits=3),
-        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _FAMILIES, better="low"),
-        Column("Silhouette", _help("silhouette"), "number", _CLUSTERS, better="high"),
-        Column("Davies–Bouldin", _help("davies_bouldin"), "number", _CLUSTERS, better="low"),
-        Column("ARI", _help("ari"), "number", _AGREE, better="high"),
-        Column("AMI", _help("ami"), "number", _AGREE, better="high"),
+        _column(first, "interval"),
+        Column("p", _P, "number", first.group, digits=3),
+        *(_column(kind, "number") for kind in rest),
         Column("Check", "Whether the model, when it was loaded, did what its makers say.", "line"),
     )
+
+
+def _shown() -> tuple[ScoreKind, ...]:
+    """Return the scores that have a column, the one that models are ranked by first."""
+    return SILHOUETTE, *(kind for kind in score_kinds() if kind.in_table and kind != SILHOUETTE)
+
+
+def _column(kind: ScoreKind, drawn: str) -> Column:
+    return Column(kind.column, kind.help, drawn, kind.group, better="high" if kind.sign > 0 else "low")
 
 
 def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
@@ -108,7 +108,7 @@ def _remember(names: Sequence[str]) -> None:
 
 
 def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float | None) -> list[Cell]:
-    first = result.score("silhouette", "families")
+    first, *others = (result.score(*kind) for kind in _shown())
     notes = [first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
@@ -118,13 +118,7 @@ def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float 
         number(first.value, note="; ".join(notes)), low=first.chance_low, high=first.chance_high,
         floor=best[1] if best else None, twin=twin,
     )  # fmt: skip
-    rest = [
-        number((score := result.score(*where)).value, note=score.note)
-        for where in (
-            ("davies_bouldin", "families"), ("silhouette", "kmeans"), ("davies_bouldin", "kmeans"),
-            ("ari", "kmeans"), ("ami", "kmeans"),
-        )
-    ]  # fmt: skip
+    rest = [number(score.value, note=score.note) for score in others]
     return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest, check_cell(result)]
 
 
@@ -143,17 +137,15 @@ def _p(score: Score) -> Cell:
 
 def _explain_columns() -> None:
     with st.expander("What the columns mean", key="columns"):
-        for name in ("silhouette", "davies_bouldin", "ari", "ami"):
-            st.markdown(f"**{METRICS[name].title}.** {_help(name)}")
-        st.markdown(f"**p.** {_columns()[2].help}")
+        for title, told in {kind.entry.title: kind.help for kind in _shown()}.items():
+            st.markdown(f"**{title}.** {told}")
+        st.markdown(f"**p.** {_P}")
         st.markdown(
             "**Check.** Whenever a model is loaded, a few short texts show whether it does what its makers say: whole "
             "weights, the right direction of reading, the end-of-text token, vectors as wide and long as stated."
         )
-        st.markdown(
-            "**With the families** holds the vectors against the true families; **with KMeans clusters** against the "
-            "groups that KMeans finds by itself (as many as families, 10 restarts)."
-        )
+        for where, told in {kind.where: kind.labelling.summary for kind in _shown()}.items():
+            st.markdown(f"**{where[0].upper()}{where[1:]}.** {told}")
 
 
 def _downloads(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.figures.merge.common import MEASURES, spots
+from numembed.figures.merge.common import measures, spots
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
@@ -134,8 +134,9 @@ def _plane(found: LadderResult, split: str) -> None:
 def _ends_told(found: LadderResult, split: str) -> str:
     """Return what the adapters reach at full scale, and what the base has."""
     base = [arm for arm in found.arms if arm.path == "base" and split in arm.splits]
-    full = [spot for spot in spots(found, "lora", lambda arm: arm.retention.spearman,
-                                   lambda arm: MEASURES["silhouette"].value(arm, split)) if spot.at == 1]  # fmt: skip
+    of = measures()["silhouette"].value
+    drawn = spots(found, "lora", lambda arm: arm.retention.spearman, lambda arm: of(arm, split))
+    full = [spot for spot in drawn if spot.at == 1]
     if not base or not full:
         return "The adapters are being scored."
     spot, before = full[0], base[0].splits[split].silhouette
@@ -196,17 +197,19 @@ def _row(one: Comparison) -> list[Cell]:
 def _sweep(found: LadderResult, split: str) -> None:
     st.subheader("How does each score change on the way?", anchor=False)
     swept = [name for name in ("scale", "t") if any(KINDS[one].sweeps == name for one in found.ladder.paths)]
-    known = [name for name, one in MEASURES.items() if any(math.isfinite(one.value(arm, split)) for arm in found.arms)]
+    known = {
+        name: one for name, one in measures().items() if any(math.isfinite(one.value(arm, split)) for arm in found.arms)
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", key="sweep_controls"):
         sweeps = st.segmented_control(
             "Along", swept, default=swept[0], required=True, key="merge_sweeps", persist_state="session",
             format_func={"scale": "Scale, from the base", "t": "t, from one model to another"}.__getitem__,
         )  # fmt: skip
         measure = st.selectbox(
-            "Score", known, key="merge_measure", persist_state="session", width=340,
-            format_func=lambda name: MEASURES[name].title,
+            "Score", tuple(known), key="merge_measure", persist_state="session", width=340,
+            format_func=lambda name: known[name].title,
         )  # fmt: skip
-    chosen = MEASURES[str(measure)]
+    chosen = known[str(measure)]
     where = f" on {SPLITS.get(split, split)}" if chosen.split else ""
     chart(
         found, "sweep", lambda look: sweep_figure(found, split, str(measure), sweeps=str(sweeps), theme=look),

@@ -13,6 +13,7 @@ from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import PRECISIONS, ModelSpec
+from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import published
 from numembed.studies.cost import BYTES, cost_of
@@ -232,13 +233,12 @@ def _scores(row: Row, spec: ModelSpec) -> None:
     """Draw the paper's four numbers beside our own of the same sequences."""
     study = cached_study(json.dumps(paper_study().as_dict() | {"despite_checks": True}))
     line = published(row.paper_name)
-    pairs = [(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")]
-    paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in pairs]
+    paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in PRINTED]
     with result_store() as results:
         found = stored_result(study, spec, results)
     ours: Sequence[float | None] = [None] * 4
     if found is not None:
-        ours = [found.score(*pair).value for pair in pairs]
+        ours = [found.score(*kind).value for kind in PRINTED]
     failed = found is not None and found.check is not None and not found.check.ok
     here = "⚠ here, check failed" if failed else "here" if found is not None else "not run here yet"
     rows = [

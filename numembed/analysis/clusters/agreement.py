@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.inference.permutation_test import smallest_p
-from numembed.analysis.metrics import all_equal, rescaled
+from numembed.analysis.preparation import all_equal, rescaled
 from numembed.core.arrays import Labels, Matrix
 
 LEVEL = 0.05  # of tests that are judged together

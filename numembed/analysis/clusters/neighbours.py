@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import Distance, cosine_parts, rescaled, undefined_reason
+from numembed.analysis.definedness import undefined_reason
+from numembed.analysis.preparation import Distance, cosine_parts, rescaled
+from numembed.analysis.silhouettes import from_sums
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge
 
@@ -100,15 +102,9 @@ def silhouette_samples(matrix: Matrix, labels: Labels, *, distance: Distance = "
     members = np.asarray(own[:, None] == np.arange(len(groups)), dtype=np.float64)
     values, nearest = np.empty(n), np.empty(n, dtype=np.int64)
     for at, part in _stretches(matrix, distance):
-        sums, mine, rows = part @ members, own[at], np.arange(len(part))
-        within = sums[rows, mine] / np.maximum(sizes[mine] - 1, 1)
-        means = sums / sizes
-        means[rows, mine] = np.inf
-        between = means.min(axis=1)
-        widest = np.maximum(within, between)
-        part_values = np.divide(between - within, widest, out=np.zeros(len(rows)), where=widest > 0)
-        values[at] = np.where(sizes[mine] > 1, part_values, 0)
-        nearest[at] = groups[means.argmin(axis=1)]
+        sums, mine = part @ members, own[at]
+        values[at], other = from_sums(sums, sums[np.arange(len(part)), mine], mine, sizes)
+        nearest[at] = groups[other]
     return SilhouetteSamples(values, nearest)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.clusters.clusterers import kmeans
-from numembed.analysis.metrics import Distance, all_equal, rescaled, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance, all_equal, rescaled
 from numembed.core.arrays import Matrix
 from numembed.core.progress import Progress, silent
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permuted_scores import row_distances
-from numembed.analysis.metrics import Distance, silhouette, undefined_reason
+from numembed.analysis.preparation import Distance
+from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.settings import LIMITS
 
@@ -84,7 +86,7 @@ def jackknife(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean
     if np.isnan(without).any():
         note = "without one of the sequences the score is undefined"
         return Interval(math.nan, math.nan, level, method, note)
-    score = silhouette(matrix, labels, distance=distance)
+    (score,) = silhouettes(matrix, labels, distance=distance)
     error = (n - 1) * float(without.std(ddof=1)) / math.sqrt(n)  # pseudo-values differ as these do, n − 1 times as far
     half = _t_quantile(level, n - 1) * error
     return Interval(max(-1.0, score - half), min(1.0, score + half), level, method)

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.inference.permuted_scores import TIE, distances_of, permuted_davies_bouldin, permuted_silhouettes
-from numembed.analysis.inference.ring_permutations import ring_davies_bouldin, ring_silhouettes, rings, same_make_up
-from numembed.analysis.metrics import (
-    Distance,
-    centred,
-    counts_of,
-    davies_bouldin,
-    davies_bouldin_note,
-    silhouette,
-    undefined_reason,
-)
+from numembed.analysis.inference.permuted_scores import TIE
+from numembed.analysis.inference.ring_permutations import rings, same_make_up
+from numembed.analysis.metrics import METRICS, note_of
+from numembed.analysis.preparation import Distance, counts_of
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
+from numembed.core.registry import Entry
 from numembed.core.settings import LIMITS
 
-Metric = Literal["silhouette", "davies_bouldin"]  # with a test of its own
 _PRODUCTS_UP_TO, _RINGS_UP_TO = 500, 5_000  # sequences; between them labels are carried around rings
 _NOTHING_TO_SHUFFLE = (
     "each group holds sequences of one family only, so that no shuffle inside a group changes anything"
@@ -55,14 +48,14 @@ def permutation_test(
     permutations: int | None = None,
     seed: int = 0,
     within: Labels | None = None,
-    metric: Metric = "silhouette",
+    metric: str = "silhouette",
     progress: Progress = silent,
 ) -> PermutationTest:
     """Return the permutation test of a score, towards its better side; NaN with a note where it is undefined.
 
-    A silhouette is better higher, a Davies–Bouldin index (of Euclidean distances, whatever ``distance``) lower. Where
-    two groups share one centre the latter leaves them out and has no test; shuffles that come near this give it a long
-    tail, so that its p tells more than its z.
+    ``metric`` names one of METRICS that takes (matrix, labels); its entry says which side is the better one, and
+    whether many shuffles are scored at once. Where two groups share one centre, Davies–Bouldin leaves them out and has
+    no test; shuffles that come near this give it a long tail, so that its p tells more than its z.
 
     ``within`` (n,) names a group of each sequence, such as its window: families then change places only inside a
     group, and what the groups stand for, such as the size of the numbers, is the same in every shuffle.
@@ -70,39 +63,59 @@ def permutation_test(
     ``permutations`` or more. Phipson and Smyth 2010 (the observed labelling counts); Anderson and ter Braak 2003
     (restricted shuffles).
     """
-    if metric == "davies_bouldin":
-        distance = "euclidean"
-    reason = undefined_reason(matrix, labels, distance=distance)
-    if reason or (metric == "davies_bouldin" and (reason := davies_bouldin_note(matrix, labels))):
+    entry = METRICS[metric]
+    given = entry.options_from(distance=distance)
+    if reason := note_of(entry, matrix, labels, **given):
         return PermutationTest(math.nan, math.nan, math.nan, math.nan, math.nan, 0, reason)
-    n, own = len(labels), np.unique(labels, return_inverse=True)[1]
-    strata = np.zeros_like(own) if within is None else _groups_of(within, n)
-    score = partial(silhouette, distance=distance) if metric == "silhouette" else davies_bouldin
+    own = np.unique(labels, return_inverse=True)[1]
+    strata = np.zeros_like(own) if within is None else _groups_of(within, len(own))
     if not _any_change(own, strata):
-        observed = score(matrix, labels)
+        observed = entry.function(matrix, labels, **given)
         return PermutationTest(observed, math.nan, math.nan, math.nan, math.nan, 0, _NOTHING_TO_SHUFFLE)
-    even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
-    rounds = permutations or default_permutations(n, metric, even=even)
-    if even:
-        found = rings(own, strata, rounds, seed=seed)
-        observed = score(matrix, labels)
-        if metric == "silhouette":
-            null = ring_silhouettes(distances_of(matrix, distance), found, progress=progress)
-        else:
-            null = ring_davies_bouldin(centred(matrix), found, progress=progress)
-    else:
-        repeated = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
-        if metric == "silhouette":
-            values = permuted_silhouettes(matrix, repeated, distance=distance, progress=progress)
-        else:
-            values = permuted_davies_bouldin(matrix, repeated, progress=progress)
-        observed, null = float(values[0]), values[1:]
-    as_good = null >= observed - TIE if metric == "silhouette" else null <= observed * (1 + TIE)
+    observed, null = _shuffles_scored(entry, matrix, own, strata, permutations, seed=seed, progress=progress, **given)
     low, high = np.quantile(null, (0.025, 0.975))
-    p = (1 + int(np.count_nonzero(as_good))) / (1 + len(null))
+    p = (1 + int(np.count_nonzero(_as_good(entry, observed, null)))) / (1 + len(null))
     mean, spread = float(null.mean()), float(null.std())
     z = (observed - mean) / spread if spread > TIE else math.nan
     return PermutationTest(observed, p, mean, float(low), float(high), len(null), z=z)
+
+
+def _shuffles_scored(
+    entry: Entry[Any],
+    matrix: Matrix,
+    own: NDArray[np.intp],
+    strata: NDArray[np.integer],
+    permutations: int | None,
+    *,
+    seed: int,
+    **asked: Any,
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the score of the groups ``own`` (n,), and those of shuffles inside ``strata`` (n,)."""
+    n, fast = len(own), entry.facts.get("shuffles")
+    even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
+    rounds = permutations or default_permutations(n, entry.name, even=even)
+    if even and fast:
+        values = fast.rings(matrix, rings(own, strata, rounds, seed=seed), **asked)
+        return entry.function(matrix, own, **entry.options_from(**asked)), values
+    scored = fast.products if fast else partial(_one_by_one, entry.function)
+    values = scored(matrix, shuffled(own.astype(np.int32), strata, rounds, seed=seed), **asked)
+    return float(values[0]), values[1:]
+
+
+def _one_by_one(
+    function: Callable[..., float], matrix: Matrix, labellings: NDArray[np.integer], *, progress: Progress, **given: Any
+) -> NDArray[np.float64]:
+    values = np.empty(len(labellings))
+    for at, labels in enumerate(labellings):
+        values[at] = function(matrix, labels, **given)
+        progress(at + 1, len(labellings), "score")
+    return values
+
+
+def _as_good(entry: Entry[Any], observed: float, null: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which shuffles score at least as well; where a score has no limit, rounding grows with it."""
+    slack = TIE if np.isfinite(entry.facts["bounds"]).all() else TIE * abs(observed)
+    return null >= observed - slack if entry.facts["higher_is_better"] else null <= observed + slack
 
 
 def shuffled(
@@ -169,7 +182,7 @@ def _log_factorial(count: int) -> float:
     return math.lgamma(int(count) + 1)
 
 
-def default_permutations(n: int, metric: Metric = "silhouette", *, even: bool = True) -> int:
+def default_permutations(n: int, metric: str = "silhouette", *, even: bool = True) -> int:
     """Return how many shuffles n sequences get: fewer where one costs more, so that a test stays within seconds.
 
     ``even``: whether all groups hold as many sequences of each family, so that rings can stand for products.
@@ -177,6 +190,9 @@ def default_permutations(n: int, metric: Metric = "silhouette", *, even: bool = 
     >>> default_permutations(24), default_permutations(2_400), default_permutations(20_000)
     (9999, 9999, 199)
     """
-    if n <= _PRODUCTS_UP_TO or (even and metric == "silhouette" and n <= _RINGS_UP_TO):
+    shuffles = METRICS[metric].facts.get("shuffles")
+    if shuffles is None:  # one by one
+        return 999 if n <= _PRODUCTS_UP_TO else 199
+    if n <= _PRODUCTS_UP_TO or (even and shuffles.cheap and n <= _RINGS_UP_TO):
         return 9_999
     return 999 if n <= _RINGS_UP_TO else 199

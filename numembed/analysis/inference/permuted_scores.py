@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.metrics import ONE_CENTRE, Distance, centred, cosine_parts, rescaled
+from numembed.analysis.preparation import ONE_CENTRE, Distance, centred, cosine_parts, rescaled
 from numembed.core.arrays import Matrix
 from numembed.core.progress import Progress, silent
 

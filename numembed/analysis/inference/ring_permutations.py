@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.analysis.inference.permuted_scores import worst_pairs
-from numembed.analysis.metrics import ONE_CENTRE, counts_of
+from numembed.analysis.preparation import ONE_CENTRE, counts_of
 from numembed.core.progress import Progress, silent
 
 Doubles = NDArray[np.float64]

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from numembed.analysis.maps.umap_cache import compiled_umap
-from numembed.analysis.metrics import all_equal, rescaled
+from numembed.analysis.preparation import all_equal, rescaled
 from numembed.core.arrays import Matrix, Points
 from numembed.core.errors import BadChoice
 from numembed.core.registry import Entry, Range, Registry

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from numembed.analysis.clusters.neighbours import distances
 from numembed.analysis.inference.intervals import Difference
-from numembed.analysis.metrics import Distance
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
 
 Doubles = NDArray[np.float64]

@@ -23,7 +23,7 @@ from numembed.analysis.clusters.neighbours import (
     similarity,
 )
 from numembed.analysis.inference.permutation_test import holm
-from numembed.analysis.metrics import Distance
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
 from numembed.sequences.sets import SequenceSet
 

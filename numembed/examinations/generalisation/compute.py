@@ -12,7 +12,7 @@ import numpy as np
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import holm, shuffled
-from numembed.analysis.metrics import all_equal
+from numembed.analysis.preparation import all_equal
 from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
 from numembed.analysis.probes.probes import (
     CLASSIFIERS,

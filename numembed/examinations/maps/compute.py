@@ -20,7 +20,8 @@ from numembed.analysis.maps.faithfulness import (
     procrustes_stability,
 )
 from numembed.analysis.maps.projections import PROJECTIONS, project, seeded_maps
-from numembed.analysis.metrics import Distance, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix, Points
 from numembed.examinations.registry import ExaminationContext
 from numembed.studies.stored import stored_projection

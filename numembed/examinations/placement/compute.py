@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from numembed.analysis.clusters.neighbours import land
-from numembed.analysis.metrics import Distance
+from numembed.analysis.preparation import Distance
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.examinations.clusters.compute import NEIGHBOURS
 from numembed.examinations.registry import ExaminationContext

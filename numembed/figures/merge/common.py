@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.results import Arm, Separation, field_of
 
 GREY = "#9AA0A6"
 _COLORS = {  # of a row's kind: what is done, not between which models
@@ -29,8 +30,13 @@ class Measure:
     split: bool = True  # whether it is of one split
 
 
-def _of_split(field: str) -> Callable[[Arm, str], float]:
-    return lambda arm, split: float(getattr(arm.splits[split], field)) if split in arm.splits else math.nan
+def _of_split(value: Callable[[Separation], float]) -> Callable[[Arm, str], float]:
+    return lambda arm, split: value(arm.splits[split]) if split in arm.splits else math.nan
+
+
+def _of_score(kind: ScoreKind) -> Measure:
+    better = "high" if kind.sign > 0 else "low"
+    return Measure(kind.title, _of_split(lambda found: found.value(kind)), better)
 
 
 def _kept(field: str) -> Callable[[Arm, str], float]:
@@ -41,13 +47,8 @@ def _kept(field: str) -> Callable[[Arm, str], float]:
     return value
 
 
-MEASURES: Mapping[str, Measure] = {
-    "silhouette": Measure("Silhouette of the families", _of_split("silhouette"), "high"),
-    "accuracy": Measure("Nearest-centroid accuracy", _of_split("accuracy"), "high"),
-    "ari": Measure("Agreement of KMeans with the families (ARI)", _of_split("ari"), "high"),
-    "davies_bouldin": Measure("Davies–Bouldin of the families", _of_split("davies_bouldin"), "low"),
-    "silhouette_kmeans": Measure("Silhouette of KMeans clusters", _of_split("silhouette_kmeans"), "high"),
-    "davies_bouldin_kmeans": Measure("Davies–Bouldin of KMeans clusters", _of_split("davies_bouldin_kmeans"), "low"),
+_ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda found: found.accuracy), "high")
+_OTHERS: Mapping[str, Measure] = {
     "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
@@ -55,6 +56,12 @@ MEASURES: Mapping[str, Measure] = {
     "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
     "update": Measure("Length of the update, share of the base", lambda arm, split: arm.update_relative, "", False),
 }  # fmt: skip
+
+
+def measures() -> dict[str, Measure]:
+    """Return every number of an arm that is drawn, by its name in a row: all scores, then what needs no families."""
+    first, *rest = ((field_of(kind), _of_score(kind)) for kind in score_kinds())
+    return dict((first, ("accuracy", _ACCURACY), *rest, *_OTHERS.items()))
 
 
 @dataclass(frozen=True)

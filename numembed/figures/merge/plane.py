@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 
 from numembed.figures.merge.common import (  # fmt: skip
     GREY,
-    MEASURES,
     Spot,
     axis,
     color_of,
+    measures,
     merge_layout,
     pale,
     placed,
@@ -51,11 +51,11 @@ def plane_figure(
     too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences, and thin ones over
     redrawn windows.
     """
-    traces, ends = [], []
+    traces, ends, shown = [], [], measures()[measure]
     for name in (one for one in names if one in found.ladder.paths and one != "base"):
         if each:
             traces += [_thin(arms, name, split, measure) for arms in found.of(name) if len(arms) > 1]
-        line = spots(found, name, lambda arm: arm.retention.spearman, lambda arm: MEASURES[measure].value(arm, split))
+        line = spots(found, name, lambda arm: arm.retention.spearman, lambda arm: shown.value(arm, split))
         if line:
             told = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
             traces.append(_line(line, name, f"kept %{{x:.2f}} · {_short(measure)} %{{y:.2f}}"))
@@ -66,12 +66,12 @@ def plane_figure(
     base = next((arm for arm in found.arms if arm.path == "base"), None)
     if base is not None:
         traces.append(_star(base, split, measure, theme))
-        alone = spots(found, "base", lambda arm: 1.0, lambda arm: MEASURES[measure].value(arm, split))
+        alone = spots(found, "base", lambda arm: 1.0, lambda arm: shown.value(arm, split))
         traces += redrawn_bar(found, "base", alone, split) if sure and measure == "silhouette" else []
     layout = merge_layout(theme, height) | {
         "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
         "xaxis": axis(theme, "kept of the base: order of sentence similarities (1 = all)") | {"zeroline": False},
-        "yaxis": axis(theme, MEASURES[measure].title.lower()),
+        "yaxis": axis(theme, shown.title.lower()),
     }
     _with_room(layout, traces)
     layout["annotations"] = _labels(ends, layout, theme, height)
@@ -82,7 +82,8 @@ def sweep_figure(
     found: LadderResult, split: str, measure: str, *, sweeps: str = "scale", theme: str = "light"
 ) -> go.Figure:
     """Return a score against t or the scale, a line for each row that sweeps it; the base's value is a dashed line."""
-    value = MEASURES[measure].value
+    shown = measures()[measure]
+    value = shown.value
     traces: list[dict[str, Any]] = []
     for name in (one for one in found.ladder.paths if KINDS[one].sweeps == sweeps):
         line = spots(found, name, lambda arm: arm.at, lambda arm: value(arm, split))
@@ -95,7 +96,7 @@ def sweep_figure(
     words = {"scale": "how many times the adapter is taken", "t": "t, from the first model to the second"}
     layout = merge_layout(theme, 430) | {
         "xaxis": axis(theme, words[sweeps]) | {"zeroline": False},
-        "yaxis": axis(theme, MEASURES[measure].title.lower()) | {"zeroline": False},
+        "yaxis": axis(theme, shown.title.lower()) | {"zeroline": False},
     }
     if math.isfinite(level):
         layout |= _level(level, "the base", theme)
@@ -170,10 +171,11 @@ def _line(line: Sequence[Spot], name: str, told: str) -> dict[str, Any]:
 
 
 def _thin(arms: Sequence[Arm], name: str, split: str, measure: str) -> dict[str, Any]:
+    value = measures()[measure].value
     return {
         "type": "scatter", "mode": "lines", "legendgroup": name, "showlegend": False, "opacity": 0.45,
         "x": [_or_none(arm.retention.spearman) for arm in arms],
-        "y": [_or_none(MEASURES[measure].value(arm, split)) for arm in arms],
+        "y": [_or_none(value(arm, split)) for arm in arms],
         "line": {"color": color_of(name), "width": 1}, "customdata": [arm.title for arm in arms],
         "hovertemplate": "%{customdata}<br>kept %{x:.2f} · %{y:.2f}<extra></extra>",
     }  # fmt: skip
@@ -198,7 +200,7 @@ def _star(base: Arm, split: str, measure: str, theme: str) -> dict[str, Any]:
     span = f" ({said.low:.2f} to {said.high:.2f})" if said and measure == "silhouette" and said.low == said.low else ""
     return {
         "type": "scatter", "mode": "markers+text", "name": "Base", "text": ["Base"], "textposition": "bottom left",
-        "x": [1.0], "y": [_or_none(MEASURES[measure].value(base, split))], "showlegend": False,
+        "x": [1.0], "y": [_or_none(measures()[measure].value(base, split))], "showlegend": False,
         "marker": {"size": 17, "symbol": "star", "color": THEMES[theme]["text"]},
         "textfont": {"color": THEMES[theme]["text"], "size": 13},
         "hovertemplate": f"The base<br>%{{y:.2f}}{span}<extra></extra>",

@@ -22,7 +22,8 @@ from numembed.analysis.clusters.neighbours import (
     silhouette_samples,
     similarity,
 )
-from numembed.analysis.metrics import Distance, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge
 

@@ -25,7 +25,8 @@ from numembed.analysis.inference.ring_permutations import (
     rings,
     same_make_up,
 )
-from numembed.analysis.metrics import centred, silhouette
+from numembed.analysis.metrics import silhouette
+from numembed.analysis.preparation import centred
 from numembed.core.errors import Cancelled
 
 WHERE = pytest.mark.parametrize("where", ["free", "within"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from numembed.figures.merge.common import MEASURES, color_of, spots, symbol_of
+from numembed.figures.merge.common import color_of, measures, spots, symbol_of
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
 from numembed.figures.merge.weights import (
@@ -53,7 +53,7 @@ def _all(found: LadderResult, theme: str) -> dict[str, Any]:
         "shift": shift_figure(found.dominance, (1, 2, 3, 5, 10), theme=theme),
         "scale": scale_figure(found, titles={}, theme=theme),
     }  # fmt: skip
-    for sweeps, measure in itertools.product(("t", "scale"), MEASURES):
+    for sweeps, measure in itertools.product(("t", "scale"), measures()):
         made[f"sweep {sweeps} {measure}"] = sweep_figure(found, "paper", measure, sweeps=sweeps, theme=theme)
     if frames:
         made["morph"] = morph_figure(frames, families, sweeps="scale", theme=theme)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.analysis.scores import plain_scores
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
@@ -192,7 +193,7 @@ def test_another_process_draws_the_same(folder: Folder) -> None:
 def test_the_bundled_architecture_scores_what_was_measured_without_training(seed: int) -> None:
     study, encoder = paper_study(), LoadedModel(OFFLINE).get(model(f"all-MiniLM-L6-v2 weights=random:{seed}"))
     scores = plain_scores(encoder.encode(study.sequences.texts), study.sequences.labels)
-    assert -0.16 < scores["silhouette families"] < -0.11
+    assert -0.16 < scores[SILHOUETTE] < -0.11
     assert encoder.check.ok and "in both directions" in encoder.check.sentence
 
 
