@@ -9,16 +9,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.clusters.agreement import LEVEL, Agreement, ranked_agreement
+from numembed.analysis.clusters.agreement import Agreement, ranked_agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes_and_reasons
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
-from numembed.analysis.inference.estimates import signed
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import Distance, silhouette, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.serialization import with_nan, without_nan
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import decimal, listed, signed
 from numembed.examinations.registry import EXAMINATIONS, Bench
 from numembed.models.encoders.tokens import count_tokens
 from numembed.studies.study import Study
@@ -148,7 +148,7 @@ def ways_sentence(found: Grouping) -> str:
         if counts[name]
     ]
     rest = f"{counts['']} follow{'s' * (counts[''] == 1)} neither better than chance" if counts[""] else ""
-    return f"Of {len(ways)} ways of grouping, {_listed([*told, *filter(None, [rest])])}."
+    return f"Of {len(ways)} ways of grouping, {listed([*told, *filter(None, [rest])])}."
 
 
 def seeds_sentence(found: Grouping) -> str:
@@ -160,7 +160,7 @@ def seeds_sentence(found: Grouping) -> str:
         return f"With {step.k} groups, {found.seeds} seeds of KMeans all give the same answer."
     return (
         f"With {step.k} groups, {found.seeds} seeds of KMeans give {step.answers} different answers; two of them agree "
-        f"to {step.stability:.2f} on average, where 1 is the same answer."
+        f"to {decimal(step.stability)} on average, where 1 is the same answer."
     )
 
 
@@ -260,7 +260,3 @@ def _steps(tried: Sequence[NumberOfClusters], beside: StandingOut) -> tuple[Step
         Step(one.k, one.silhouette, one.stability, one.groupings, low, high, one.note)
         for one, low, high in zip(tried, beside.low.tolist(), beside.high.tolist(), strict=True)
     )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.examinations.generalisation.findings import Probe, p_words, percent
+from numembed.core.wording import p_told, percent
+from numembed.examinations.generalisation.findings import Probe
 from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.models.baselines import BASELINES
 
@@ -93,7 +94,7 @@ def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
             "size": 13, "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
             "color": color, "line": {"width": 2.5, "color": color},
         },
-        "text": [f"{percent(p.value)}, {p_words(p.p_holm)}" for _, p in shown],
+        "text": [f"{percent(p.value)}, {p_told(p.p_holm)}" for _, p in shown],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
     return [interval, points]

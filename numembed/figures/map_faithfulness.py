@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.core.wording import decimal
 from numembed.examinations.maps.compute import Maps, MapTruth, Picture, Seeds
-from numembed.examinations.maps.text import signed
 from numembed.figures.maps import Group, overview_figure
 from numembed.figures.style import CLEAR, PALETTE, THEMES
 from numembed.sequences.sets import SequenceSet
@@ -37,7 +37,7 @@ def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     noise = [getattr(one, "noise_" + measure) for measure in _MEASURES for one in flat]
     bars = {
         "type": "bar", "orientation": "h", "y": places, "x": shown, "marker": {"color": PALETTE[0]}, "width": 0.72,
-        "text": [signed(value) for value in shown], "textposition": "inside", "insidetextanchor": "start",
+        "text": [decimal(value) for value in shown], "textposition": "inside", "insidetextanchor": "start",
         "textangle": 0, "constraintext": "none", "insidetextfont": {"color": "#FFFFFF", "size": 13},
         "customdata": names, "showlegend": False,
         "hovertemplate": "%{customdata}: %{x:.2f}<extra></extra>",
@@ -96,7 +96,7 @@ def seeds_figure(
 ) -> go.Figure:
     """Return one method's maps from several seeds side by side, laid upon the first, with one legend."""
     named = zip(seeds.points, seeds.silhouettes, strict=True)
-    maps = [(f"{i}: {signed(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
+    maps = [(f"{i}: {decimal(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
     figure = overview_figure(maps, sequences, groups, theme=theme, columns=columns)
     return _same_scale(figure, 110 + 200 * -(-len(maps) // columns), len(maps) // columns)
 

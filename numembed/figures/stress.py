@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from numembed.analysis.inference.estimates import plain, signed
+from numembed.core.significance import LEVEL
+from numembed.core.wording import decimal, signed, span
 from numembed.examinations.stress.compute import Stress, Tried, variant_of
-from numembed.examinations.stress.text import LEVEL, above_chance, most_extreme
+from numembed.examinations.stress.text import above_chance, most_extreme
 from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
 from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
@@ -75,7 +76,7 @@ def drift_figure(found: Stress, *, theme: str = "light") -> go.Figure:
                     "arrayminus": np.maximum(middle - np.maximum(low, left), 0).tolist(), "color": _COLORS[group],
                     "thickness": 1.5, "width": 0,
                 },
-                "customdata": [f"{_words(one)}: {plain(one.ratio or 0)} times" for one in own],
+                "customdata": [f"{_words(one)}: {decimal(one.ratio or 0)} times" for one in own],
                 "hovertemplate": "%{customdata}<extra></extra>",
             }
         )  # fmt: skip
@@ -134,7 +135,7 @@ def _words(one: Tried) -> str:
 
 
 def _hover(one: Tried) -> str:
-    interval = f" ({signed(one.low)} to {signed(one.high)})" if one.low is not None and one.high is not None else ""
+    interval = f" ({span(one.low, one.high, sign=True)})" if one.low is not None and one.high is not None else ""
     return f"{_words(one)}: {signed(one.change or 0)}{interval}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.settings import Settings
+from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
@@ -126,27 +127,23 @@ def _scores(found: LadderResult, arm: Arm) -> str:
     ]
     for split, own in arm.splits.items():
         base = before.splits.get(split) if before is not None else None
-        cells = [_number(getattr(own, name)) for _, name in _COLUMNS] + [_number(_silhouette(base))]
+        cells = [decimal(getattr(own, name), 3) for _, name in _COLUMNS] + [decimal(_silhouette(base), 3)]
         lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(cells)} |")
     kept, loss = arm.retention, arm.retention.lm_loss
     spoken = [
-        f"- Kept of the order of sentence similarities (Spearman with the base's): {_number(kept.spearman)}"
-        f" ({_number(kept.low)} to {_number(kept.high)}).",
-        f"- Debiased linear CKA with the base's vectors of the sentences: {_number(kept.cka)}.",
-        f"- Paraphrases are more alike than other sentences by {_number(kept.margin)}.",
-        f"- The likeness of graded pairs follows their grades (Spearman) at {_number(kept.graded)}.",
-        *([] if loss is None else [f"- Language-model loss on numbers: {_number(loss)} nats a token."]),
-        f"- Its weights differ from the base's by {arm.update_relative:.3%} of their length.",
+        f"- Kept of the order of sentence similarities (Spearman with the base's): {decimal(kept.spearman, 3)}"
+        f" ({span(kept.low, kept.high, 3)}).",
+        f"- Debiased linear CKA with the base's vectors of the sentences: {decimal(kept.cka, 3)}.",
+        f"- Paraphrases are more alike than other sentences by {decimal(kept.margin, 3)}.",
+        f"- The likeness of graded pairs follows their grades (Spearman) at {decimal(kept.graded, 3)}.",
+        *([] if loss is None else [f"- Language-model loss on numbers: {decimal(loss, 3)} nats a token."]),
+        f"- Its weights differ from the base's by {percent(arm.update_relative, 3)} of their length.",
     ]
     return "\n".join(lines) + "\n\nLow and high: 95% interval over the sequences.\n\n" + "\n".join(spoken)
 
 
 def _silhouette(found: Separation | None) -> float:
     return math.nan if found is None else found.silhouette
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
 
 
 def _recipe(base: ModelSpec, found: LadderResult, arm: Arm) -> dict[str, Any]:

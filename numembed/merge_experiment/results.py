@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from numembed.core.significance import LEVEL
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
@@ -173,7 +174,7 @@ class Comparison:
     @property
     def distinguishable(self) -> bool:
         """True where the interval leaves out 0, also after the adjustment."""
-        return self.p_holm <= 0.05 and not self.low <= 0 <= self.high
+        return self.p_holm <= LEVEL and not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)

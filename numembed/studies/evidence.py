@@ -17,15 +17,15 @@ from numembed.analysis.inference.intervals import (
     redrawing_interval,
     sequences_needed,
 )
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import METRICS
 from numembed.core.serialization import without_nan
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import listed
 from numembed.studies.reference_scores import SILHOUETTE, Floors
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study, design_of
 
 NO_FLOORS = Floors()
-LEVEL = 0.05
 _NO_TEST = {
     "separation": "KMeans chose these groups to lie apart, so shuffled groups are no chance level for them",
     "agreement": "adjusted for chance already: 0 on average; its p stands on Explain",
@@ -205,7 +205,7 @@ def _difference(first: ModelResult, second: ModelResult) -> Difference:
     a, b = _silhouettes(first), _silhouettes(second)
     if len(a) == len(b) > 0:
         return paired_difference(a, b)
-    told = " and ".join(f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second))
+    told = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
     note = f"{told} redrawn designs; redraw the windows of both as often"
     return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from numembed.core.wording import decimal, plural, signed, span
 from numembed.figures.merge.common import MEASURES, spots
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
 from numembed.merge_experiment.experiment import LadderResult
@@ -20,8 +21,9 @@ from ui.merge.choice import SPLIT_TITLES
 from ui.merge.maps import morph
 from ui.merge.redrawn import redrawn_windows
 from ui.merge.weights import dominance, straight
-from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, plural
+from ui.shared.figure import how_computed
+from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
+from ui.shared.text import md_text
 
 _COMPARED = (
     Column("First"),
@@ -114,7 +116,7 @@ def _plane(found: LadderResult, split: str) -> None:
     )  # fmt: skip
     st.markdown(md_text(_ends_told(found, split)))
     redrawn_windows(found)
-    with st.expander("How this is computed", key="plane_more"):
+    with how_computed("plane"):
         st.markdown(
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
             "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
@@ -139,13 +141,12 @@ def _ends_told(found: LadderResult, split: str) -> str:
     if not base or not full:
         return "The adapters are being scored."
     spot, before = full[0], base[0].splits[split].silhouette
-    seeds = f" ({spot.y[1]:.2f} to {spot.y[2]:.2f} over {spot.count} seeds)" if spot.count > 1 else ""
-    kept = f" ({spot.x[1]:.2f} to {spot.x[2]:.2f})" if spot.count > 1 else ""
-    told = (
-        f"The base scores {before:.2f}. The adapters as they were trained score {spot.y[0]:.2f}{seeds} and keep "
-        f"{spot.x[0]:.2f}{kept} of the order of sentence similarities."
+    seeds = f" ({span(*spot.y[1:])} over {spot.count} seeds)" if spot.count > 1 else ""
+    kept = f" ({span(*spot.x[1:])})" if spot.count > 1 else ""
+    return (
+        f"The base scores {decimal(before)}. The adapters as they were trained score {decimal(spot.y[0])}{seeds} and "
+        f"keep {decimal(spot.x[0])}{kept} of the order of sentence similarities."
     )
-    return told.replace("-", "−")
 
 
 def _compared(found: LadderResult, split: str) -> None:
@@ -153,7 +154,9 @@ def _compared(found: LadderResult, split: str) -> None:
     listed = [one for one in found.comparisons if one.split == split]
     known = [one for one in listed if math.isfinite(one.difference)]
     if known:
-        told = "; ".join(f"{KINDS[one.a].title} minus {KINDS[one.b].title} {one.difference:+.3f}" for one in known)
+        told = "; ".join(
+            f"{KINDS[one.a].title} minus {KINDS[one.b].title} {signed(one.difference, 3)}" for one in known
+        )
         chart(
             found, "compared", lambda look: comparisons_figure(listed, theme=look),
             f"Differences at equal retention: {told}.", choices=(split,),
@@ -186,10 +189,10 @@ def _sentences(listed: Sequence[Comparison]) -> list[str]:
 
 def _row(one: Comparison) -> list[Cell]:
     kept = f"{min(one.retention):.2f} – {max(one.retention):.2f}" if one.retention else "never equal"
-    span = "–" if math.isnan(one.low) else f"{one.low:+.3f} to {one.high:+.3f}".replace("-", "−")
     return [
-        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3), Cell(span, one.difference),
-        number(one.p, 3), number(one.p_holm, 3), Cell(kept), Cell(one.over),
+        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3),
+        interval_cell(one.low, one.high, digits=3, sign=True), p_cell(one.p), p_cell(one.p_holm),
+        Cell(kept), Cell(one.over),
     ]  # fmt: skip
 
 
@@ -229,7 +232,7 @@ def _trained(found: LadderResult) -> None:
     with st.expander("How did training go?", key="trained"):
         recipe = found.ladder.recipe
         looks = [one.silhouette for one in readings if one.silhouette is not None]
-        told = f"Validation silhouette from {looks[0]:.2f} to {looks[-1]:.2f}." if looks else ""
+        told = f"Validation silhouette from {span(looks[0], looks[-1])}." if looks else ""
         chart(
             found, "training", lambda look: training_figure(readings, theme=look),
             f"Loss and validation by step. {told}",

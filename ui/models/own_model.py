@@ -12,6 +12,7 @@ import streamlit as st
 
 from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
+from numembed.core.wording import size
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
 from numembed.models.files.model_config import read_json
@@ -24,7 +25,7 @@ from ui.models.catalogue import parameters, show_model, spec_of
 from ui.shared.frame import settings
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
-from ui.shared.text import md_text, size
+from ui.shared.text import md_text
 
 
 def own_model() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.jobs import LADDER, STUDY, Job
 from numembed.storage.vectors import StoredModel
 from numembed.studies.study import Study
@@ -17,7 +18,7 @@ from ui.shared.run_progress import start, stop
 from ui.shared.run_titles import ASKED, title_of
 from ui.shared.study_choice import put_choice
 from ui.shared.table import Cell, Column, number, selected_rows, table
-from ui.shared.text import duration, md_text, moment, plural, size
+from ui.shared.text import md_text
 
 if TYPE_CHECKING:
     from numembed.merge_experiment.experiment import Ladder

@@ -9,12 +9,13 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.progress import STAGES
+from numembed.core.wording import about, size
 from numembed.runs.jobs import Asked, Job, ModelProgress
 from numembed.studies.stored import pinned_before
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store, visitor
 from ui.shared.run_titles import waiting_told
-from ui.shared.text import about, md_text, size
+from ui.shared.text import md_text
 
 _STAGE_WORDS = {
     "waiting": "waiting", "download": "downloading", "train": "training, once on this machine", "load": "loading",

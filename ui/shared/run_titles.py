@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import plural
 from numembed.runs.jobs import LADDER, SAVING, Job
-from ui.shared.text import md_text, plural
+from ui.shared.text import md_text
 
 ASKED = {  # what a run with a further question is called, and the page that asks and answers it
     "grouping": ("Other ways of grouping {}", "pages/explain.py"),

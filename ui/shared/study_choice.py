@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +16,7 @@ from numembed.paper.protocol import paper_study
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
 from numembed.studies.study import DISTANCES, Study
+from ui.shared.cache import same_study
 from ui.shared.frame import fields_drawn, set_cut_fields, settings
 from ui.shared.text import md_text
 
@@ -79,12 +78,12 @@ def put_choice(study: Study) -> None:
     st.session_state.update(chosen=study.as_dict(), chosen_on="")
 
 
-def chosen_json() -> str:
-    """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
+def _chosen() -> dict[str, Any]:
+    """Return the visitor's choice as a study's entries, right or wrong, and keep it."""
     fields_drawn("chosen")
     chosen = st.session_state["chosen"]
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
-    return json.dumps(st.session_state["chosen"])
+    return dict(st.session_state["chosen"])
 
 
 def chosen_study() -> Study:
@@ -92,16 +91,10 @@ def chosen_study() -> Study:
 
     Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
     """
-    study = cached_study(cached_study(chosen_json()).to_json())
+    study = same_study(Study.from_dict(_chosen()))
     if study.matched:
         _ = study.sequences
     return study
-
-
-@functools.lru_cache(maxsize=32)
-def cached_study(text: str) -> Study:
-    """Return the study in ``text``; the same object for the same text, so that its sequences are made once."""
-    return Study.from_json(text)
 
 
 def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:

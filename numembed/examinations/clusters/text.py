@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numembed.analysis.clusters.agreement import LEVEL, Agreement
+from numembed.analysis.clusters.agreement import Agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
-from numembed.analysis.inference.estimates import signed
-from numembed.analysis.inference.permutation_test import holm
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import p_told, percent, signed
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.sequences.sets import SequenceSet
 
@@ -43,10 +43,10 @@ def shares_sentence(found: Explanation) -> str:
     shares = {share.name: share for share in found.shares}
     if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
         return "What differs between the vectors cannot be divided here. It needs several families and windows."
-    family, window = (f"{_percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
+    family, window = (f"{percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
     return (
         f"{_shares_head(_standing(found))}. Of what differs between the vectors the family makes {family}, the window "
-        f"{window}, and {_percent(shares['rest'].share)} is neither."
+        f"{window}, and {percent(shares['rest'].share)} is neither."
     )
 
 
@@ -94,19 +94,19 @@ def _by_chance(found: Explanation, name: str) -> str:
     if name not in classes or freedom < 1:
         return ""
     left = 1 - next(share.share for share in found.shares if share.name == other)
-    return f" ({_percent(left * (classes[name] - 1) / freedom)} by chance)"
+    return f" ({percent(left * (classes[name] - 1) / freedom)} by chance)"
 
 
 def matched_sentence(found: Explanation) -> str:
     """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
     if found.matched != found.matched or len(found.counts[0]) < 2:
         return "Groups stand for families only where there are at least two of them."
-    beside = f"by chance {found.matched_chance:.0%} would"
+    beside = f"by chance {percent(found.matched_chance)} would"
     if found.matched_p > LEVEL and found.matched_least_p > LEVEL:
-        beside = f"{_FEW} ({found.matched_chance:.0%})"
+        beside = f"{_FEW} ({percent(found.matched_chance)})"
     elif found.matched_p > LEVEL:
-        beside = f"no more than by chance ({found.matched_chance:.0%}, {p_told(found.matched_p)})"
-    return f"{found.matched:.0%} of the sequences lie in the group that stands for their family; {beside}."
+        beside = f"no more than by chance ({percent(found.matched_chance)}, {p_told(found.matched_p)})"
+    return f"{percent(found.matched)} of the sequences lie in the group that stands for their family; {beside}."
 
 
 def nearest_sentence(found: Explanation) -> str:
@@ -117,12 +117,12 @@ def nearest_sentence(found: Explanation) -> str:
             if what:
                 told.append(f"Whether nearest neighbours are of {what} cannot be told here: it {alike.note}.")
             continue
-        share = f"{alike.share:.0%} of the nearest neighbours are of {what or f'the same {short}'}"
-        beside = f"by chance {alike.chance:.0%} would be"
+        share = f"{percent(alike.share)} of the nearest neighbours are of {what or f'the same {short}'}"
+        beside = f"by chance {percent(alike.chance)} would be"
         if alike.p > LEVEL and alike.least_p > LEVEL:
-            beside = f"{_FEW} ({alike.chance:.0%})"
+            beside = f"{_FEW} ({percent(alike.chance)})"
         elif alike.p > LEVEL:
-            beside = f"no more than by chance ({alike.chance:.0%}, {p_told(alike.p)})"
+            beside = f"no more than by chance ({percent(alike.chance)}, {p_told(alike.p)})"
         told.append(f"{share}; {beside}.")
     return " ".join(told)
 
@@ -147,16 +147,3 @@ def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
         p = p_told(_share_ps(found)["family"])
         told += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
     return told + "."
-
-
-def p_told(p: float) -> str:
-    """Return p as it stands in a sentence.
-
-    >>> p_told(0.001), p_told(0.2345)
-    ('p\xa00.001', 'p\xa00.23')
-    """
-    return f"p\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0{p:.2f}"
-
-
-def _percent(share: float) -> str:
-    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"

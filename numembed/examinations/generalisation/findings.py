@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.core.significance import LEVEL
+from numembed.core.wording import listed, p_told, percent
 from numembed.models.baselines import BASELINES
 from numembed.studies.study import Study
 
 FAR_STARTS = (1_000, 10_000)  # index of the first term of the far windows
 FAR_WINDOWS = 4  # of each family, one behind the other
-_LEVEL = 0.05
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ORDINALS = (
     "",
@@ -75,12 +76,12 @@ class Probe:
     @property
     def told(self) -> bool:
         """False where it is undefined, or where even a classifier that is always right could not be told from luck."""
-        return not math.isnan(self.p) and self.least_p <= _LEVEL
+        return not math.isnan(self.p) and self.least_p <= LEVEL
 
     @property
     def sure(self) -> bool:
         """True where it is better than chance, after the adjustment."""
-        return self.p_holm <= _LEVEL
+        return self.p_holm <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def verdict(name: str, found: Generalisation) -> str:
     tail = " A simple count names more of them everywhere." if beaten else ""
     if not sure:
         return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
-    but = f", but not in {_joined(rest, 'or')}" if rest else ""
-    return f"{name} names the families better than chance in {_joined(sure)}{but}.{tail}"
+    but = f", but not in {listed(rest, 'or')}" if rest else ""
+    return f"{name} names the families better than chance in {listed(sure)}{but}.{tail}"
 
 
 def near_sentence(found: Generalisation) -> str:
@@ -180,17 +181,17 @@ def single_sentence(found: Sequence[Probe]) -> str:
     if not known:
         return "None of these can be asked here."
     places = {
-        "Read off better than chance": [one for one in known if one.sure and one.p_families <= _LEVEL],
+        "Read off better than chance": [one for one in known if one.sure and one.p_families <= LEVEL],
         "Read off, but perhaps through the family alone": [
-            one for one in known if one.sure and not one.p_families <= _LEVEL
+            one for one in known if one.sure and not one.p_families <= LEVEL
         ],
         "Not better than chance": [one for one in known if not one.sure and one.told],
         "Too few sequences to tell": [one for one in known if not one.sure and not one.told],
     }
     named = {place: probes for place, probes in places.items() if probes}
     if list(named) == ["Not better than chance"]:
-        return f"None of these is read off better than chance: {_listed(known)}."
-    return " ".join(f"{place}: {_listed(probes)}." for place, probes in named.items())
+        return f"None of these is read off better than chance: {_numbers(known)}."
+    return " ".join(f"{place}: {_numbers(probes)}." for place, probes in named.items())
 
 
 def simple(probe: Probe) -> str:
@@ -199,28 +200,6 @@ def simple(probe: Probe) -> str:
         return ""
     title = _SIMPLE.get(probe.baseline) or f"The baseline {BASELINES[probe.baseline].title}"
     return f"{title} gets {percent(probe.baseline_value)}."
-
-
-def _joined(parts: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-
-
-def percent(value: float) -> str:
-    """Return a share as people read it.
-
-    >>> percent(5 / 24), percent(math.nan)
-    ('21%', '–')
-    """
-    return "–" if math.isnan(value) else f"{100 * value:.0f}%"
-
-
-def p_words(p: float) -> str:
-    """Return a p value as it is read.
-
-    >>> p_words(0.0005), p_words(0.312)
-    ('p < 0.001', 'p 0.31')
-    """
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
 
 
 def _result(probe: Probe) -> str:
@@ -234,10 +213,10 @@ def _share(probe: Probe) -> str:
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
-        return f": better than chance ({p_words(probe.p_holm)})"
+        return f": better than chance ({p_told(probe.p_holm)})"
     if not probe.told:
-        return f": too few families to tell, as even naming all rightly would be {p_words(probe.least_p)}"
-    return f": no better than chance ({p_words(probe.p_holm)})"
+        return f": too few families to tell, as even naming all rightly would be {p_told(probe.least_p)}"
+    return f": no better than chance ({p_told(probe.p_holm)})"
 
 
 def _others(rest: Sequence[Probe]) -> str:
@@ -246,12 +225,12 @@ def _others(rest: Sequence[Probe]) -> str:
 
 
 def _mark(probe: Probe) -> str:
-    return f"{'better than chance, ' if probe.sure else ''}{p_words(probe.p_holm)}"
+    return f"{'better than chance, ' if probe.sure else ''}{p_told(probe.p_holm)}"
 
 
-def _listed(probes: Sequence[Probe]) -> str:
+def _numbers(probes: Sequence[Probe]) -> str:
     return ", ".join(
-        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_words(p.p_holm)})" for p in probes
+        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_told(p.p_holm)})" for p in probes
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from numembed.core.wording import signed, span
 from numembed.figures.merge.common import (  # fmt: skip
     GREY,
     MEASURES,
@@ -117,7 +118,7 @@ def comparisons_figure(listed: Sequence[Comparison], *, theme: str = "light") ->
             "arrayminus": [_finite(one.difference - one.low) for one in known], "color": PALETTE[0], "thickness": 2,
             "width": 0,
         },
-        "customdata": [f"{_signed(one.difference)} ({_signed(one.low)} to {_signed(one.high)})" for one in known],
+        "customdata": [f"{signed(one.difference, 3)} ({span(one.low, one.high, 3, sign=True)})" for one in known],
         "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
     rows = axis(theme, "") | {"showgrid": False, "ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}
@@ -261,10 +262,6 @@ def _level(y: float, words: str, theme: str) -> dict[str, Any]:
 
 def _short(measure: str) -> str:
     return measure.replace("_", " ")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _finite(value: float) -> float:

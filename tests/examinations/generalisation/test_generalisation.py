@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.scores import score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled, TooLarge
 from numembed.core.settings import Settings
+from numembed.core.significance import holm
 from numembed.examinations.generalisation.compute import (
     NAME,
     far_sequences,
