@@ -45,7 +45,7 @@ def straight(found: LadderResult) -> None:
     )  # fmt: skip
     for sentence in filter(None, told):
         st.markdown(md_text(sentence))
-    with st.expander("All numbers, and how this is computed", key="straight_more"):
+    with how_computed("straight", numbers=True):
         table(_STRAIGHT, [_row(one) for one in found.straight], key="table straight", label="How straight each arc is")
         st.markdown(
             "Angles are of whole tensors, of those that training changes. Where the cosine of two tensors is above "

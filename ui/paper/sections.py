@@ -29,13 +29,12 @@ from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of
 from ui.paper.text import agreement, how_judged, redrawn_here
-from ui.shared.figure import figure
+from ui.shared.figure import figure, how_computed
 from ui.shared.frame import result_store
 from ui.shared.study_choice import put_choice
 from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
-_HOW = "How this is computed"
 _BADGES = {
     HOLDS: ("green", ":material/check_circle:"), FAILS: ("red", ":material/cancel:"),
     OPEN: ("gray", ":material/help:"), FEW: ("gray", ":material/hourglass_empty:"),
@@ -89,7 +88,7 @@ def findings() -> None:
         f"{decimal(best.silhouette_families)}; a mere count of last digits reaches {decimal(floor.silhouette)}, and "
         f"chance is not 0 but {decimal(CHANCE.silhouette)} where it was measured.**"
     )
-    with st.expander(_HOW, key="how_found"):
+    with how_computed("found"):
         _how_found()
     with st.expander("Table 2: every number", key="table_2"):
         table(_TABLE_2, [_table_2_row(line) for line in TABLE_2], key="published", label="Table 2 of the paper")
@@ -123,7 +122,7 @@ def our_runs(own: Sequence[ModelResult]) -> None:
     with st.expander("The numbers, ours and the paper's", key="ours"):
         rows = [_our_row(result, line) for result, line in zip(own, lines, strict=True)]
         table(_OURS, rows, key="agreement", label="Our scores beside the paper's")
-    with st.expander(_HOW, key="how_ours"):
+    with how_computed("ours"):
         _why_different(own, [line for _, line in shared])
 
 
@@ -169,7 +168,7 @@ def maps(own: Sequence[ModelResult]) -> None:
     told = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
     rest = f" Still to be run: {md_text(', '.join(line.model for line in missing))}." if missing else ""
     st.markdown(f"**{told}**{rest}")
-    with st.expander(_HOW, key="how_maps"):
+    with how_computed("maps"):
         st.markdown(
             "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4); Compare draws the same, "
             "beside PCA and UMAP. A map bends distances: the scores are computed from the vectors, never from the map."
@@ -189,7 +188,7 @@ def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
             st.caption(md_text(found.detail))
         if ours.word != FEW:
             st.markdown(f"**On the runs here: {ours.word}.** {md_text(ours.sentence)}")
-        with st.expander(_HOW, key=f"how-{claim.name}", type="compact"):
+        with how_computed(claim.name, compact=True):
             st.markdown(f"{claim.test} {claim.computed}")
             if ours.word == FEW:
                 st.caption(f"On the runs here: {FEW}. {md_text(ours.sentence)}")

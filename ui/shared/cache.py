@@ -18,7 +18,6 @@ R = TypeVar("R")
 
 def cached(*, entries: int, seconds: float | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that keeps up to ``entries`` answers of a function, each for ``seconds`` at most."""
-
     return st.cache_data(show_spinner=False, max_entries=entries, ttl=seconds, hash_funcs=_BY_VALUE)
 
 

@@ -36,10 +36,10 @@ def figure(
     st.plotly_chart(made, theme=None, key=key, config=config | {"staticPlot": still}, alt=alt, **chosen)
 
 
-def how_computed(key: str, *, numbers: bool = False) -> Any:
+def how_computed(key: str, *, numbers: bool = False, compact: bool = False) -> Any:
     """Return the folded panel that tells how something is computed, to be filled; ``numbers``: it has all of them."""
     title = "All numbers, and how this is computed" if numbers else "How this is computed"
-    return st.expander(title, key=f"{key}_more")
+    return st.expander(title, key=f"{key}_more", type="compact" if compact else "default")
 
 
 @st.cache_resource(show_spinner=False, max_entries=500)
