@@ -130,29 +130,31 @@ def small_figure(
 
 def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     """Return the chosen terms of each family against their place, on a logarithmic axis."""
-    figure = go.Figure()
+    traces = []
     for reference in sequences.families:
         items = [item for item in sequences.items if item.family == reference]
         places = [item.offset + i + 1 for item in items for i in range(len(item.terms))]
         sizes = [_log10(term) for item in items for term in item.terms]
-        color, _ = family_style(reference)
-        figure.add_trace(
-            go.Scatter(
-                x=np.asarray(places, np.float32), y=np.asarray(sizes, np.float32), mode="lines",
-                name=plotly_text(family(reference).title), line={"color": color, "width": 2}, hoverinfo="name",
-            )
-        )  # fmt: skip
-    figure.update_layout(
-        **figure_layout(
-            theme,
-            320,
-            xaxis=value_axis(theme, "place in the family", zeroline=False),
-            yaxis=value_axis(theme, "size (power of ten)", zeroline=False),
-            showlegend=True,
-            legend=legend(1.02, yanchor="bottom"),
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": np.asarray(places, np.float32),
+                "y": np.asarray(sizes, np.float32),
+                "name": plotly_text(family(reference).title),
+                "line": {"color": family_style(reference)[0], "width": 2},
+                "hoverinfo": "name",
+            }
         )
+    layout = figure_layout(
+        theme,
+        320,
+        xaxis=value_axis(theme, "place in the family", zeroline=False),
+        yaxis=value_axis(theme, "size (power of ten)", zeroline=False),
+        showlegend=True,
+        legend=legend(1.02, yanchor="bottom"),
     )
-    return figure
+    return _figure(traces, layout)
 
 
 def map_rows(groups: Sequence[Group], points: Sequence[tuple[int, int]]) -> tuple[int, ...]:

@@ -53,11 +53,12 @@ _FIRST = 60  # characters of a text in a table
 _WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the similarity of every pair
 
 
-def followed(result: ModelResult, found: Explanation) -> None:
+def followed(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw what the clusters agree with."""
     st.subheader(md_text(sentence_of(result.model.name, found)), anchor=False)
     told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in found.agreements)
-    figure(lambda look: agreement_figure(found, theme=look), "agreement", f"Agreement of the clusters (ARI): {told}.")
+    alt, by = f"Agreement of the clusters (ARI): {told}.", (study.key, result.model.key)
+    figure(lambda look: agreement_figure(found, theme=look), "agreement", alt, by=by)
     with how_computed("agreement", numbers=True):
         ps = adjusted(found)
         rows = [
@@ -76,11 +77,12 @@ def followed(result: ModelResult, found: Explanation) -> None:
         )
 
 
-def variance(found: Explanation) -> None:
+def variance(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw what makes the vectors differ."""
     _headed(shares_sentence(found))
     told = ", ".join(f"{share.name} {percent(share.share)}" for share in found.shares)
-    figure(lambda look: shares_figure(found, theme=look), "shares", f"Shares of the variance: {told}.")
+    alt, by = f"Shares of the variance: {told}.", (study.key, result.model.key)
+    figure(lambda look: shares_figure(found, theme=look), "shares", alt, by=by)
     with how_computed("shares"):
         ps = ", ".join(f"{one.name} {p_told(one.p)}" for one in found.shares if not math.isnan(one.p))
         st.markdown(
@@ -90,12 +92,13 @@ def variance(found: Explanation) -> None:
         )
 
 
-def mixed(study: Study, found: Explanation) -> None:
+def mixed(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw which families lie in which cluster."""
     _headed(matched_sentence(found))
     st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
     told = f"{len(found.counts)} clusters against {len(study.sequences.families)} families"
-    figure(lambda look: confusion_figure(found, study.sequences, theme=look), "confusion", f"Counts of {told}.")
+    by = (study.key, result.model.key)
+    figure(lambda look: confusion_figure(found, study.sequences, theme=look), "confusion", f"Counts of {told}.", by=by)
     with how_computed("confusion"):
         st.markdown(
             "Each group stands for one family: of all such assignments the one in which most sequences fit (Kuhn "
@@ -126,14 +129,15 @@ def neighbours(study: Study, found: Explanation) -> None:
         )
 
 
-def family_tree(study: Study, found: Explanation) -> None:
+def family_tree(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw which families lie close to each other."""
     _headed(tree_sentence(found, study.sequences))
     if not found.tree:
         return
     titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(found)[-1]]
     alt = f"Tree of the families' centres, from one end to the other: {', '.join(titles)}."
-    figure(lambda look: tree_figure(found, study.sequences, theme=look), "tree", alt)
+    by = (study.key, result.model.key)
+    figure(lambda look: tree_figure(found, study.sequences, theme=look), "tree", alt, by=by)
     with how_computed("tree"):
         st.markdown(
             "The centre of a family is the mean of its vectors. The two nearest are joined first, then always the two "

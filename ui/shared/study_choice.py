@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -78,12 +79,13 @@ def put_choice(study: Study) -> None:
     st.session_state.update(chosen=study.as_dict(), chosen_on="")
 
 
-def _chosen() -> dict[str, Any]:
+def _chosen() -> tuple[tuple[str, Any], ...]:
     """Return the visitor's choice as a study's entries, right or wrong, and keep it."""
     fields_drawn("chosen")
     chosen = st.session_state["chosen"]
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
-    return dict(st.session_state["chosen"])
+    entries = st.session_state["chosen"].items()
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in entries)
 
 
 def chosen_study() -> Study:
@@ -91,10 +93,15 @@ def chosen_study() -> Study:
 
     Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
     """
-    study = same_study(Study.from_dict(_chosen()))
+    study = _study_of(_chosen())
     if study.matched:
         _ = study.sequences
     return study
+
+
+@functools.lru_cache(maxsize=32)
+def _study_of(entries: tuple[tuple[str, Any], ...]) -> Study:
+    return same_study(Study.from_dict(dict(entries)))
 
 
 def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
