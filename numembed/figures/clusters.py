@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.core.wording import percent
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.examinations.grouping import Grouping
 from numembed.figures.maps import family_style
@@ -68,7 +69,7 @@ def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     traces: list[dict[str, Any]] = [
         {
             "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
-            "marker": {"color": color}, "text": [f"{share.share:.0%}"], "textposition": "inside",
+            "marker": {"color": color}, "text": [percent(share.share)], "textposition": "inside",
             "insidetextanchor": "middle",
             "hovertemplate": "%{x:.0%}<extra></extra>",
         }

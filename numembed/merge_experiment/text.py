@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from numembed.core.wording import decimal, span
+from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
 from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import LadderResult
@@ -89,9 +89,9 @@ def _straight(result: LadderResult) -> str:
     of_vectors = f", and no vector moves by more than {max(vectors):.2g}" if vectors else ""
     step = max(one.of_step for one in to_base)
     return (
-        f"From the base to the adapters, {share:.0%} of the adapted parameters lie in tensors so parallel (cosine "
+        f"From the base to the adapters, {percent(share)} of the adapted parameters lie in tensors so parallel (cosine "
         f"above 0.9995) that mergekit's SLERP takes the straight line. Half-way, the arc itself leaves it by "
-        f"{step:.2%} of the distance at most{of_vectors}."
+        f"{percent(step, 2)} of the distance at most{of_vectors}."
     )
 
 
@@ -103,8 +103,8 @@ def _dominance(result: LadderResult) -> str:
         return ""
     update = float(np.mean([arm.update_relative for arm in adapted]))
     return (
-        f"The adapters change the weights by {update:.1%} of their length, and {float(np.mean(first)):.0%} of what "
-        "they do to the vectors of number texts lies in a single direction."
+        f"The adapters change the weights by {percent(update, 1)} of their length, and "
+        f"{percent(float(np.mean(first)))} of what they do to the vectors of number texts lies in a single direction."
     )
 
 

@@ -99,8 +99,8 @@ def backbone(table: Table) -> Verdict:
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
     detail = (
-        f"No encoder here has more than {largest / 1000:.1f} billion parameters, and {alike} of the {len(built)} "
-        "others are as small: kind and size go together, so which of them counts stays open."
+        f"No encoder here has more than {decimal(largest / 1000, 1)} billion parameters, and {alike} of the "
+        f"{len(built)} others are as small: kind and size go together, so which of them counts stays open."
     )
     return _estimated(found, _word(found.sign), sentence, detail)
 
@@ -139,7 +139,7 @@ def best_model(table: Table) -> Verdict:
         else "Redrawing the windows does not explain it."
     )
     sentence = (
-        f"Its silhouette is {abs(lead):.3f} {'above' if lead > 0 else 'below'} that of {rival.model}, "
+        f"Its silhouette is {decimal(abs(lead), 3)} {'above' if lead > 0 else 'below'} that of {rival.model}, "
         f"95% interval {span(lead - margin, lead + margin, sign=True)}. {end}"
     )
     return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))

@@ -32,7 +32,7 @@ _COMPARED = (
     Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
     Column("p, adjusted", "For all comparisons on these sequences (Holm).", "number", digits=3),
-    Column("Kept, from – to", "The retention at which both were read off.", "line"),
+    Column("Kept", "The retention at which both were read off.", "line"),
     Column("Over", kind="wide"),
 )
 
@@ -188,7 +188,7 @@ def _sentences(listed: Sequence[Comparison]) -> list[str]:
 
 
 def _row(one: Comparison) -> list[Cell]:
-    kept = f"{min(one.retention):.2f} – {max(one.retention):.2f}" if one.retention else "never equal"
+    kept = span(min(one.retention), max(one.retention)) if one.retention else "never equal"
     return [
         Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3),
         interval_cell(one.low, one.high, digits=3, sign=True), p_cell(one.p), p_cell(one.p_holm),

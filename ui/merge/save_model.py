@@ -147,7 +147,7 @@ def _live(job_id: str) -> None:
     share = step.done / step.total if step is not None and step.total else 0.0
     waits = step is None or step.stage == "waiting"
     with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
-        st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {share:.0%}")
+        st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {percent(share)}")
         st.button(
             "Stopping …" if job.cancel else "Cancel", key="keep_cancel", on_click=stop, args=(job_id,),
             disabled=job.cancel, icon=":material/stop_circle:",

@@ -49,10 +49,10 @@ def straight(found: LadderResult) -> None:
         table(_STRAIGHT, [_row(one) for one in found.straight], key="table straight", label="How straight each arc is")
         st.markdown(
             "Angles are of whole tensors, of those that training changes. Where the cosine of two tensors is above "
-            f"0.9995 ({MERGEKIT_DEGREES:.1f}°), mergekit’s SLERP takes the straight line instead; the paths drawn here "
-            "keep to the arc always, so that what it does is seen. Differences are half-way (t = 0.5), between the "
-            "arc and the straight line of the same two models; the vectors’ are over all number texts. Tensors that "
-            "are zero in one model have no angle and count as fallen back."
+            f"0.9995 ({decimal(MERGEKIT_DEGREES, 1)}°), mergekit’s SLERP takes the straight line instead; the paths "
+            "drawn here keep to the arc always, so that what it does is seen. Differences are half-way (t = 0.5), "
+            "between the arc and the straight line of the same two models; the vectors’ are over all number texts. "
+            "Tensors that are zero in one model have no angle and count as fallen back."
         )
 
 
@@ -65,7 +65,11 @@ def _told(listed: Sequence[Straight], space: str) -> str:
     share = [one.parallel for one in own]
     vectors = [one.largest_vector for one in own if math.isfinite(one.largest_vector)]
     what = "models" if space == "weights" else "updates"
-    middle = f"The angle between two {what} is {angles[len(angles) // 2]:.1f}° in the median tensor. " if angles else ""
+    middle = (
+        f"The angle between two {what} is {decimal(angles[len(angles) // 2], 1)}° in the median tensor. "
+        if angles
+        else ""
+    )
     low, high = percent(min(share)), percent(max(share))
     fell = low if low == high else f"{low} to {high}"
     apart = f", and of one text’s vectors at most {small(max(vectors))}" if vectors else ""

@@ -248,7 +248,7 @@ def _seeds(found: Stress) -> str:
 
 def _times(one: Tried) -> str:
     ratio = one.ratio or 0.0
-    return f"{ratio:.2f} times" if ratio < 0.995 else f"{ratio:.1f} times"
+    return f"{decimal(ratio, 2 if ratio < 0.995 else 1)} times"
 
 
 def _small(text: str) -> str:

@@ -185,13 +185,14 @@ def _cross(spot: Spot, name: str) -> dict[str, Any]:
 
 def _star(base: Arm, split: str, measure: str, theme: str) -> dict[str, Any]:
     said: Separation | None = base.splits.get(split)
-    span = f" ({said.low:.2f} to {said.high:.2f})" if said and measure == "silhouette" and said.low == said.low else ""
+    known = said is not None and measure == "silhouette" and said.low == said.low
+    interval = f" ({span(said.low, said.high)})" if said and known else ""
     return {
         "type": "scatter", "mode": "markers+text", "name": "Base", "text": ["Base"], "textposition": "bottom left",
         "x": [1.0], "y": [or_none(MEASURES[measure].value(base, split))], "showlegend": False,
         "marker": {"size": 17, "symbol": "star", "color": THEMES[theme]["text"]},
         "textfont": {"color": THEMES[theme]["text"], "size": 13},
-        "hovertemplate": f"The base<br>%{{y:.2f}}{span}<extra></extra>",
+        "hovertemplate": f"The base<br>%{{y:.2f}}{interval}<extra></extra>",
     }  # fmt: skip
 
 
