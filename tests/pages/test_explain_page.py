@@ -116,11 +116,11 @@ def test_any_text_is_answered_in_a_sentence(page: AppTest, settings: Settings, t
 def test_an_older_result_is_looked_at_on_a_click(
     page: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from numembed.studies import results
+    from numembed.studies import keys
 
-    true_key = results._key
+    true_key = keys._key
     monkeypatch.setattr(
-        results, "_key", lambda kind, *rest, **choices: true_key(kind + "x" * ("explan" in kind), *rest, **choices)
+        keys, "_key", lambda kind, *rest, **choices: true_key(kind + "x" * ("explan" in kind), *rest, **choices)
     )
     page.run()
     assert not page.exception and any("before its clusters" in info.value for info in page.info)
