@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME …]``: print every figure beside its goal; exit 1 where one falls short."""
+"""``python -m benchmarks [NAME …] [--write]``: print every figure beside its goal; exit 1 where one falls short."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.report import REPORT, Ran, write_report
 
 TOPICS = {
     "page": "benchmarks.page",
@@ -28,23 +32,36 @@ TOPICS = {
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the named topics, or all; return the exit code."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure what the README states.")
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure what docs/benchmarks.md states.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(TOPICS)}; all without a name")
     parser.add_argument("--list", action="store_true", help="only say what each of them compares")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--write", nargs="?", type=Path, const=REPORT, metavar="FILE", help="write the figures into docs/benchmarks.md"
+    )
+    asked = parser.parse_args(arguments)
     names = asked.names or list(TOPICS)
     if unknown := [name for name in names if name not in TOPICS]:
         parser.error(f"no benchmark is called {unknown[0]!r}; known: {', '.join(TOPICS)}")
     missed = 0
     for name in names:
-        topic = getattr(importlib.import_module(TOPICS[name]), name)
-        print(f"\n{name}: {(topic.__doc__ or '').splitlines()[0]}", flush=True)
-        for figure in () if asked.list else topic():
-            print(figure, flush=True)
-            missed += not figure.reached
+        ran = _run(name, measure=not asked.list)
+        missed += sum(not figure.reached for figure in ran.figures)
+        if asked.write:  # after each, so that a campaign which is stopped keeps what it has measured
+            write_report(asked.write, [ran], list(TOPICS))
     return 1 if missed else 0
+
+
+def _run(name: str, *, measure: bool) -> Ran:
+    """Print what one benchmark compares and, where it is to ``measure``, its figures."""
+    topic = getattr(importlib.import_module(TOPICS[name]), name)
+    about = (topic.__doc__ or "").splitlines()[0]
+    print(f"\n{name}: {about}\npython -m benchmarks {name}", flush=True)
+    figures = tuple(topic()) if measure else ()
+    for figure in figures:
+        print(figure, flush=True)
+    return Ran(name, about, figures)
 
 
 if __name__ == "__main__":

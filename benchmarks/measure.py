@@ -22,10 +22,13 @@ class Figure:
     def reached(self) -> bool:
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
+    @property
+    def sign_and_goal(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.goal:,g}"
+
     def __str__(self) -> str:
-        sign = "≤" if self.at_most else "≥"
         verdict = "" if self.reached else "  MISSED"
-        return f"{self.name}: ratio {self.value:,.4g} (goal {sign} {self.goal:,g}){verdict}"
+        return f"{self.name}: ratio {self.value:,.4g} (goal {self.sign_and_goal}){verdict}"
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

@@ -25,7 +25,7 @@ from numembed.models.files.tensors import TensorFolder, write_file
 from numembed.models.merging.folders import merge_folders
 from numembed.models.merging.methods import Space
 from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
-from numembed.models.resolve import bundled_folder
+from numembed.models.sources.bundled import bundled_folder
 
 LARGEST_DIFFERENCE = 2e-6  # of float32 weights
 

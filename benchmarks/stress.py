@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.measure import Figure, cpu_seconds, interleaved
 from numembed.core.arrays import Matrix
 from numembed.core.settings import Settings, read_settings
-from numembed.examinations import Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.compute import stress as stress_tests
 from numembed.examinations.stress.trials import trials
 from numembed.models.embedding import embed
@@ -63,8 +63,8 @@ def _bench(
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
-) -> Bench:
+) -> ExaminationContext:
     def read(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         return embed(spec, sequences, store=vectors, loaded=loaded).matrix
 
-    return Bench(study, result.model, result, results, settings, read, lambda done, total: None)
+    return ExaminationContext(study, result.model, result, results, settings, read, lambda done, total: None)

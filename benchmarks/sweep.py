@@ -20,7 +20,8 @@ from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.encoders.weight_swap import Exchange
 from numembed.models.files.tensors import TensorFolder
-from numembed.models.resolve import bundled_folder, resolve
+from numembed.models.resolve import resolve
+from numembed.models.sources.bundled import bundled_folder
 from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.storage.vectors import VectorStore

@@ -19,7 +19,7 @@ from numembed.models.adapters.saved import SavedAdapter
 from numembed.models.catalogue.names import model
 from numembed.models.loading.loader import load
 from numembed.models.merging.folders import fold_folder
-from numembed.models.resolve import bundled_folder
+from numembed.models.sources.bundled import bundled_folder
 from numembed.models.training.train import train_adapters
 from numembed.sequences.splits import apart_at, split_called, training_batch
 

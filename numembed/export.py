@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.errors import BadChoice
+from numembed.core.serialization import as_plain
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.evidence import NO_FLOORS, evidence_rows, pair_rows
@@ -97,19 +98,14 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
 
 def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
     """Return what the study's further questions found about each model, with the study that they belong to."""
-    from numembed.examinations.report import findings, told
+    from numembed.examinations.report import answers, sentence_of
 
-    answers = []
-    for finding in (one for name in study.examine for one in findings(study, results, name, store)):
-        answer: dict[str, Any] = {
-            "examination": finding.name,
-            "model": finding.result.model.name,
-            "sentence": told(finding)[0],
-        }
-        if finding.name == "grouping" and finding.explanation is not None:
-            answer["explanation"] = finding.explanation.as_json()
-        answers.append(answer | {"found": finding.found})
-    return json.dumps({"study": study.as_dict(), "answers": answers}, indent=2, ensure_ascii=False) + "\n"
+    entries = []
+    for answer in answers(study, results, store):
+        entry = {"examination": answer.examination.name, "model": answer.model, "sentence": sentence_of(answer)}
+        explained = {"explanation": answer.explanation} if answer.explanation else {}
+        entries.append(as_plain(entry | explained | {"found": answer.found}))
+    return json.dumps({"study": study.as_dict(), "answers": entries}, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStore) -> None:

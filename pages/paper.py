@@ -13,9 +13,11 @@ st.markdown(
 )
 
 from ui.paper.sections import claim_cards, findings, found_here, maps, our_runs
+from ui.shared.glossary import words_used
 
 own = found_here()
 findings()
 our_runs(own)
 claim_cards(own)
 maps(own)
+words_used()

@@ -8,14 +8,14 @@ inside_app("pages/robustness.py")
 st.title("What moves the score?", anchor=False)
 st.markdown("Texts, digits, order, windows, prompts and the score itself are changed one at a time.")
 
-from numembed.examinations.stress.compute import texts_of
+from numembed.examinations.stress.compute import Stress, texts_of
 from ui.robustness.stress import drift, moved, one_change, redrawn
 from ui.shared.examination import choose_model, examined
 
 study, result = choose_model("robustness")
 if study is not None and result is not None:
     found = examined(
-        study, result, "stress", texts=texts_of(study), button="Run the stress tests",
+        study, result, "stress", Stress, texts=texts_of(study), button="Run the stress tests",
         told="One click tries every change on this model's sequences and shows what each does to the score.",
     )  # fmt: skip
     if found is not None:

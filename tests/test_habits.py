@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LONGEST = 400
 EXTRAS = {  # folders of tests that are no folders of the product
-    *("benchmarks", "browser", "contracts", "faults", "fixtures", "golden", "pages", "servers"),
+    *("benchmarks", "browser", "contracts", "docs", "faults", "fixtures", "golden", "pages", "servers"),
 }
 
 

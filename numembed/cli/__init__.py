@@ -18,15 +18,8 @@ from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings, read_settings
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.matching import MATCHINGS
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import DISTANCES
-
-EXAMINING = (  # verb, examination, help
-    ("explain", "grouping", "Say what the clusters of each model encode."),
-    ("probe", "probes", "Say whether families and attributes can be told from the vectors, also on unseen ones."),
-    ("stress", "stress", "Change the sequences in many ways and print what that does to the score."),
-    ("maps", "maps", "Say how far the maps can be trusted."),
-    ("land", "landing", "Say where a text of your own falls among the sequences."),
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,10 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     text = "Open the pages in a browser; further options are Streamlit's, for instance --server.port 8600."
     commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
     study_command("run", run_study, "Run a study and print its scores.")
-    for verb, examination, text in EXAMINING:
-        asked = study_command(verb, examine, text)
-        asked.set_defaults(examination=examination)
-        if examination == "landing":
+    for examination in EXAMINATIONS.values():
+        asked = study_command(examination.verb, examine, examination.help)
+        asked.set_defaults(examination=examination.name)
+        if "query" in examination.options:
             asked.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
     given = command("sequences", giving_away.sequences, "Say what gives the families away before any model reads them.")
     _add_sequences(given)

@@ -137,7 +137,7 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
 def prime(options: argparse.Namespace, settings: Settings) -> int:
     """Do the slow things of a first run now."""
     from numembed.analysis.maps.projections import warm_umap
-    from numembed.models.resolve import bundled_is_genuine
+    from numembed.models.sources.bundled import bundled_is_genuine
 
     began = time.monotonic()
     bundled_is_genuine()

@@ -16,7 +16,8 @@ from numembed.cli.printing import print_lines, print_table
 from numembed.core.errors import BadChoice
 from numembed.core.progress import STAGES
 from numembed.core.settings import LIMITS, Settings
-from numembed.examinations.report import Finding, findings, told
+from numembed.examinations.registry import Answer
+from numembed.examinations.report import answers, rows_of, sentence_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
@@ -49,20 +50,20 @@ def examine(options: argparse.Namespace, settings: Settings) -> int:
     """Ask the verb's further question about every model and print all numbers of the answers."""
     study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
     outcome, found = _carried_out(study, options, settings)
-    for finding in found:
-        sentence, rows = told(finding)
-        of = {"model": finding.result.model.name, "seed": study.seed, "designs": study.designs}
+    for answer in found:
+        sentence, rows = sentence_of(answer), rows_of(answer)
+        of = {"model": answer.model, "seed": study.seed, "designs": study.designs}
         if options.json:
             print_lines([of | {"sentence": sentence}, *(of | row for row in rows)])
         else:
-            print(f"{finding.result.model.name} (seed {study.seed}). {sentence}")
+            print(f"{answer.model} (seed {study.seed}). {sentence}")
             for _, alike in groupby(rows, key=list):  # rows with the same columns
                 print_table(list(alike))
                 print()
     return _exit_code(outcome)
 
 
-def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Finding]]:
+def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Answer[Any]]]:
     """Run ``study`` here, enter it among the runs, and write the files that the call asks for."""
     began = time.monotonic()
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
@@ -74,7 +75,7 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
             from numembed.export import write_folder
 
             write_folder(Path(options.out), study, outcome, results)
-        found = [finding for name in study.examine for finding in findings(study, outcome.results, name, results)]
+        found = answers(study, outcome.results, results)
     error = " ".join(outcome.errors.values())
     with JobTable(settings.app_db) as jobs:
         jobs.record(

@@ -7,10 +7,12 @@ import functools
 import json
 import math
 import types
-from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+_Reader = Callable[[Any], Any]
 
 
 def as_plain(value: Any) -> Any:
@@ -19,68 +21,84 @@ def as_plain(value: Any) -> Any:
     >>> as_plain((1.5, math.nan))
     [1.5, None]
     """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        if set(map(type, value)) == {float}:  # long lists of numbers are converted in one go
+            return [one if math.isfinite(one) else None for one in value]
+        return [as_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(name): as_plain(part) for name, part in value.items()}
     if hasattr(value, "as_dict"):
         return value.as_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): as_plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return value
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
     """Return the value of type ``kind`` that :func:`as_plain` described; fields that are absent take their default.
 
     None is NaN where a plain number belongs, and None where the type allows it.
+
+    >>> from_plain(tuple[float, ...], [1.5, None])
+    (1.5, nan)
     """
-    found: T = _read(kind, plain)
-    return found
-
-
-def _read(kind: Any, plain: Any) -> Any:
-    if kind is float:
-        return math.nan if plain is None else float(plain)
-    if hasattr(kind, "from_dict"):
-        return kind.from_dict(plain)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
-        return kind(**{name: _read(hints[name], part) for name, part in plain.items() if name in hints})
-    of, parts = get_origin(kind), get_args(kind)
-    if of in (Union, types.UnionType):
-        chosen = next(part for part in parts if part is not type(None))
-        return None if plain is None else _read(chosen, plain)
-    if of is tuple:
-        each = parts[:1] * len(plain) if len(parts) == 2 and parts[1] is Ellipsis else parts
-        return tuple(_read(part, one) for part, one in zip(each, plain, strict=True))
-    if isinstance(of, type) and issubclass(of, Mapping):
-        return {name: _read(parts[1], part) for name, part in plain.items()}
-    return plain
+    read: Callable[[Any], T] = _reader(cast(Any, kind))
+    return read(plain)
 
 
 @functools.cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _reader(kind: Any) -> _Reader:
+    """Return the function that reads values of a type."""
+    of, parts = get_origin(kind), get_args(kind)
+    if kind is float:
+        return _number
+    if hasattr(kind, "from_dict"):
+        return kind.from_dict  # type: ignore[no-any-return]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return functools.partial(_read_fields, kind)
+    if of in (Union, types.UnionType):
+        chosen = _reader(next(part for part in parts if part is not types.NoneType))
+        return lambda plain: None if plain is None else chosen(plain)
+    if of is tuple:
+        return _tuple_reader(parts)
+    if isinstance(of, type) and issubclass(of, Mapping):
+        part = _reader(parts[1])
+        return lambda plain: {name: part(value) for name, value in plain.items()}
+    return _as_it_is
 
 
-def without_nan(value: Any) -> Any:
-    """Return nested JSON values with None for NaN."""
-    if isinstance(value, dict):
-        return {name: without_nan(item) for name, item in value.items()}
-    return (
-        [without_nan(item) for item in value] if isinstance(value, tuple | list) else None if value != value else value
-    )
+def _tuple_reader(parts: tuple[Any, ...]) -> _Reader:
+    if parts == (float, Ellipsis):
+        return _numbers
+    readers = [_reader(part) for part in parts if part is not Ellipsis]
+    if Ellipsis in parts:
+        return tuple if readers == [_as_it_is] else lambda plain: tuple(map(readers[0], plain))
+    return lambda plain: tuple([read(value) for read, value in zip(readers, plain, strict=True)])
 
 
-def with_nan(value: Any) -> Any:
-    """Return nested JSON values with NaN for None, and tuples for lists."""
-    if isinstance(value, dict):
-        return {name: with_nan(item) for name, item in value.items()}
-    if not isinstance(value, list):
-        return math.nan if value is None else value
-    nested = bool(value) and isinstance(value[0], list | dict)  # long lists of numbers are taken at one go
-    return tuple(map(with_nan, value)) if nested else tuple([math.nan if item is None else item for item in value])
+def _read_fields(kind: Any, plain: Mapping[str, Any]) -> Any:
+    readers = _field_readers(kind)
+    return kind(**{name: readers[name](value) for name, value in plain.items() if name in readers})
+
+
+@functools.cache
+def _field_readers(kind: Any) -> dict[str, _Reader]:
+    hints = get_type_hints(kind)
+    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _number(plain: float | None) -> float:
+    return math.nan if plain is None else float(plain)
+
+
+def _numbers(plain: list[float | None]) -> tuple[float, ...]:
+    return tuple([math.nan if value is None else value for value in plain])
+
+
+def _as_it_is(plain: Any) -> Any:
+    return plain
 
 
 def canonical_json(value: Any) -> str:

@@ -1,10 +1,10 @@
-"""Further questions about a model; importing this registers all of them."""
+"""Further questions about a model, each a package of its own; importing this registers all of them.
 
-from numembed.examinations import grouping as _grouping  # noqa: F401  registers itself
-from numembed.examinations import placement as _landing  # noqa: F401  registers itself
-from numembed.examinations.generalisation import compute as _probes  # noqa: F401  registers itself
-from numembed.examinations.maps import compute as _maps  # noqa: F401  registers itself
-from numembed.examinations.registry import EXAMINATIONS, Bench
-from numembed.examinations.stress import compute as _stress  # noqa: F401  registers itself
+To add one, declare an ``EXAMINATION`` in a new package and name the package here. The order is that of studies.
+"""
 
-__all__ = ["EXAMINATIONS", "Bench"]
+from numembed.examinations import clusters, generalisation, maps, placement, stress
+from numembed.studies.examination import register
+
+for _package in (clusters, placement, generalisation, stress, maps):
+    register(_package.EXAMINATION)

@@ -3,94 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from numembed.core.serialization import without_nan
-from numembed.examinations import grouping
-from numembed.examinations import placement as landing
-from numembed.examinations.clusters import rows as explanation
-from numembed.examinations.clusters import text as explain_words
-from numembed.examinations.clusters.compute import Explanation
+from numembed.core.serialization import as_plain, from_plain
 from numembed.examinations.clusters.stored import stored_explanation
-from numembed.examinations.generalisation import findings as generalisation
-from numembed.examinations.maps import compute as maps
-from numembed.examinations.maps import text as maps_told
-from numembed.examinations.stress import compute as stress
-from numembed.examinations.stress import text as stress_words
+from numembed.examinations.registry import Answer, ExaminationContext, Implementation, Row
+from numembed.studies.examination import EXAMINATIONS, Examination
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 
-Rows = list[dict[str, Any]]
+
+def computed(name: str, context: ExaminationContext) -> dict[str, Any]:
+    """Carry out an examination; return what it found as JSON values."""
+    found: dict[str, Any] = as_plain(_implementation(EXAMINATIONS[name]).compute(context))
+    return found
 
 
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """What an examination found about one model, as JSON values, beside what every run finds about its clusters."""
-
-    name: str
-    study: Study
-    result: ModelResult
-    found: dict[str, Any]
-    explanation: Explanation | None
+def answers(study: Study, results: Sequence[ModelResult], store: ResultStore) -> list[Answer[Any]]:
+    """Return what is stored of all that the study asks, one answer an examination and model that has one."""
+    found = (answer(study, result, name, store) for name in study.examine for result in results)
+    return [one for one in found if one is not None]
 
 
-def findings(study: Study, answered: Sequence[ModelResult], name: str, store: ResultStore) -> list[Finding]:
-    """Return what is stored of an examination, one finding a model that has one."""
-    kept = [(result, stored_examination(study, result.model, name, store)) for result in answered]
-    return [
-        Finding(name, study, result, found, stored_explanation(study, result.model, store))
-        for result, found in kept
-        if found is not None
-    ]
+def answer(study: Study, result: ModelResult, name: str, store: ResultStore) -> Answer[Any] | None:
+    """Return what is stored of an examination of one model, or None."""
+    examination, plain = EXAMINATIONS[name], stored_examination(study, result.model, name, store)
+    if plain is None:
+        return None
+    explanation = stored_explanation(study, result.model, store) if examination.with_explanation else None
+    found = from_plain(_implementation(examination).result, plain)
+    return Answer(examination, study, result, found, explanation)
 
 
-def told(finding: Finding) -> tuple[str, Rows]:
-    """Return what was found in one or a few sentences, and all its numbers as plain rows; None for NaN."""
-    sentence, rows = _told(finding)
-    return sentence, [without_nan(row) for row in rows]
+def sentence_of(given: Answer[Any]) -> str:
+    """Return what was found in one or a few sentences."""
+    return _implementation(given.examination).text(given)
 
 
-def _told(finding: Finding) -> tuple[str, Rows]:
-    name, found = finding.result.model.name, finding.found
-    match finding.name:
-        case "grouping":
-            return _grouping(finding, name)
-        case "probes":
-            seen = generalisation.Generalisation.from_json(found)
-            return generalisation.verdict(name, seen), _probe_rows(seen)
-        case "stress":
-            changes = stress.Stress.from_json(found)
-            return stress_words.sentence_of(changes), [stress.plain_row(found), *stress.rows_of(found)]
-        case "maps":
-            looked = maps.Maps.from_json(found)
-            return maps_told.answer(name, looked), maps.rows_of(looked)
-        case _:
-            landed = landing.Landed.from_json(found)
-            said = landing.sentence_of([(name, finding.result.model.is_baseline, landed)])
-            return said, landing.rows_of(name, landed, finding.study)
+def rows_of(given: Answer[Any]) -> list[Row]:
+    """Return all numbers of an answer as plain rows; None for NaN."""
+    rows: list[Row] = as_plain(_implementation(given.examination).rows(given))
+    return rows
 
 
-def _grouping(finding: Finding, name: str) -> tuple[str, Rows]:
-    found = grouping.Grouping.from_json(finding.found)
-    sentence, rows = grouping.sentence_of(found), grouping.rows_of(found)
-    if finding.explanation is None:
-        return sentence, rows
-    first = explain_words.sentence_of(name, finding.explanation)
-    more = explain_words.shares_sentence(finding.explanation)
-    return f"{first} {more} {sentence}", explanation.rows_of(finding.explanation, finding.study.sequences) + rows
-
-
-def _probe_rows(found: generalisation.Generalisation) -> Rows:
-    parts = [("near windows", found.near), *((f"from term {far.start:,}", far.probes) for far in found.far)]
-    parts += [("unseen families", found.unseen), ("one attribute", found.single)]
-    rows: Rows = [{"part": "sequences", "families": found.families, "windows": found.windows}]
-    rows += [
-        {
-            "part": f"from term {far.start:,}", "start": far.start, "families": far.families,
-            "left_out": "; ".join(f"{title} ({reason})" for title, reason in far.left_out), "note": far.note,
-        }
-        for far in found.far
-    ]  # fmt: skip
-    return rows + [{"part": part} | asdict(probe) for part, probes in parts for probe in probes]
+def _implementation(examination: Examination) -> Implementation[Any]:
+    found: Implementation[Any] = examination.implementation()
+    return found

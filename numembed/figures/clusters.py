@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.wording import percent
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
-from numembed.examinations.grouping import Grouping
+from numembed.examinations.clusters.grouping import Grouping
 from numembed.figures.maps import family_style
 from numembed.figures.style import (
     CLEAR,

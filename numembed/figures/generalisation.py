@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from numembed.core.wording import p_told, percent
-from numembed.examinations.generalisation.findings import Probe
+from numembed.examinations.generalisation.result import Probe
 from numembed.figures.style import PALETTE, SIGNAL, THEMES, figure_layout, legend, name_axis, plotly_text, value_axis
 from numembed.models.baselines import BASELINES
 

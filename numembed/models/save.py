@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from numembed.models.merging.tensors import Merge
 from numembed.models.resolve import adapter_folder, folder_of, known_folder, resolve
 from numembed.models.spec import FolderWeights, HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights
 
+Recipe = tuple[Merge, list[ModelFolder], ModelFolder | None, str]  # a merge, its parts, their base, and a card
 _PART = (
     "A part is the folder of a model, a catalogue name or hub id of one that is on this machine, or, with the base "
     "named, the folder or hub id of an adapter."
@@ -70,20 +71,8 @@ def save_model(spec: ModelSpec, out: Path, *, settings: Settings, card: str = ""
     Its README is ``card``. Raises BadChoice where ``out`` exists or a part does not fit, ModelUnavailable where one is
     not there, TooLarge, StoreFull, and Cancelled through ``progress``.
     """
-    match spec.weights:
-        case MergedWeights(method, parts, base, space, scope, weights, options):
-            given: Any = (method, space, scope, weights, options)
-            merge = Merge(*given)
-            opened = [_opened(one, spec, settings) for one in parts]
-            origin = None if base is None else _opened(base, spec, settings)
-        case LoraWeights(base):
-            adapted = _adapted(spec.weights, spec, settings)
-            merge, opened, card = FOLD, [adapted], card or fold_card(adapted)
-            origin = _opened(base, spec, settings)
-        case _:
-            merge, opened = FOLD, [_opened(spec.weights, spec, settings)]
-            origin = opened[0]
-    return merge_folders(merge, opened, out, base=origin, card=card, progress=progress)
+    merge, parts, base, own_card = RECIPES[spec.weights.change](spec.weights, spec, settings)
+    return merge_folders(merge, parts, out, base=base, card=card or own_card, progress=progress)
 
 
 def base_named(reference: str, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
@@ -97,9 +86,27 @@ def base_named(reference: str, settings: Settings, *, progress: Progress = silen
     return resolve(spec, settings, progress=progress)
 
 
+def _as_it_is(weights: FolderWeights, spec: ModelSpec, settings: Settings) -> Recipe:
+    opened = _opened(weights, spec, settings)
+    return FOLD, [opened], opened, ""
+
+
+def _fold(weights: LoraWeights, spec: ModelSpec, settings: Settings) -> Recipe:
+    adapted = _adapted(weights, spec, settings)
+    return FOLD, [adapted], _opened(weights.base, spec, settings), fold_card(adapted)
+
+
+def _merge(weights: MergedWeights, spec: ModelSpec, settings: Settings) -> Recipe:
+    given: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
+    base = None if weights.base is None else _opened(weights.base, spec, settings)
+    return Merge(*given), [_opened(one, spec, settings) for one in weights.parts], base, ""
+
+
 def _opened(weights: Weights, spec: ModelSpec, settings: Settings) -> ModelFolder:
     if isinstance(weights, LoraWeights):
         return _adapted(weights, spec, settings)
+    if weights.change:  # its folder would be that of the model that it is made of
+        raise BadChoice(f"{spec.name[:80]} has a part that is made in memory. Save that part as a folder first.")
     return TensorFolder(folder_of(replace(spec, weights=weights), settings))
 
 
@@ -149,3 +156,11 @@ def _on_base(adapter: Weights, part: str, base: ModelSpec | None) -> tuple[Weigh
         raise BadChoice(f"{part[:80]!r} is an adapter. Name the model that it was trained on with --base.")
     assert isinstance(base.weights, FolderWeights) and isinstance(adapter, HubWeights | LocalWeights)
     return LoraWeights(base.weights, adapter), base
+
+
+RECIPES: Mapping[str, Callable[[Any, ModelSpec, Settings], Recipe]] = {
+    "": _as_it_is,
+    "adapter": _fold,
+    "merge": _merge,
+}
+"""How a model is written, by what changes its weights in memory."""

@@ -6,46 +6,92 @@ import functools
 import hashlib
 import importlib.metadata
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, assert_never
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
 
 from numembed.core.errors import BadChoice
 from numembed.core.serialization import canonical_json
 
 
+class WeightsKind:
+    """What every kind of weights says about itself; how its files are found stands in ``resolve.KINDS``.
+
+    The name and the fields of a kind enter the keys of stored vectors: none is ever renamed.
+    """
+
+    runner: ClassVar[Literal["files", "endpoint", "formula"]] = "files"  # what turns texts into vectors
+    fetched: ClassVar[bool] = False  # whether its files come over the network
+    change: ClassVar[Literal["", "adapter", "merge"]] = ""  # what makes it of other weights, in memory
+    named_by: ClassVar[str] = ""  # the field that a person writes
+    resolved_by: ClassVar[str] = ""  # the field that is "" until resolve has filled it in
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """The weights among its fields, first those whose architecture and tokenizer it has."""
+        values = (value if isinstance(value, tuple) else (value,) for value in vars(self).values())
+        return tuple(one for each in values for one in each if isinstance(one, WeightsKind))
+
+    @property
+    def resolved(self) -> bool:
+        """True where it is named by its content, and so has a key."""
+        own = not self.resolved_by or bool(getattr(self, self.resolved_by))
+        return own and all(one.resolved for one in self.inner)
+
+    @property
+    def called(self) -> str:
+        """What people call it; "" for what has no name of its own."""
+        return str(getattr(self, self.named_by)) if self.named_by else ""
+
+
 @dataclass(frozen=True)
-class HubWeights:
+class HubWeights(WeightsKind):
     """A repository on the Hugging Face hub at one commit; "" stands for the newest until it is resolved."""
+
+    fetched, named_by, resolved_by = True, "repo", "revision"
 
     repo: str
     revision: str = ""
 
 
 @dataclass(frozen=True)
-class LocalWeights:
+class LocalWeights(WeightsKind):
     """A SentenceTransformer folder on this machine; the digest of its files is its identity, the path is not."""
+
+    named_by, resolved_by = "path", "digest"
 
     path: str
     digest: str = ""
 
+    @property
+    def called(self) -> str:
+        """The folder's name, without the way there."""
+        return Path(self.path).name
+
 
 @dataclass(frozen=True)
-class ScratchWeights:
+class ScratchWeights(WeightsKind):
     """A small model of this project's own, shipped or trained at its first use; its identity is its files' digest."""
+
+    named_by, resolved_by = "name", "digest"
 
     name: str
     digest: str = ""
 
 
 FolderWeights = HubWeights | LocalWeights | ScratchWeights  # what lies in a folder and can be adapted
+AdapterWeights = HubWeights | LocalWeights  # where an adapter can lie
 
 
 @dataclass(frozen=True)
-class RemoteWeights:
+class RemoteWeights(WeightsKind):
     """A model behind one of the operator's endpoints; ``url`` and ``model`` are "" until the settings fill them in.
 
     The key that opens the endpoint is never part of it.
     """
+
+    runner, named_by, resolved_by = "endpoint", "endpoint", "url"
 
     endpoint: str
     url: str = ""
@@ -53,19 +99,23 @@ class RemoteWeights:
 
 
 @dataclass(frozen=True)
-class BaselineWeights:
+class BaselineWeights(WeightsKind):
     """A registered baseline; ``version`` grows when its formula changes."""
+
+    runner, named_by = "formula", "name"
 
     name: str
     version: int = 1
 
 
 @dataclass(frozen=True)
-class LoraWeights:
+class LoraWeights(WeightsKind):
     """A LoRA adapter on its base, folded in ``scale`` times; raises BadChoice for a scale that is none."""
 
+    change = "adapter"
+
     base: FolderWeights
-    adapter: HubWeights | LocalWeights
+    adapter: AdapterWeights
     scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -75,8 +125,10 @@ class LoraWeights:
 
 
 @dataclass(frozen=True)
-class MergedWeights:
+class MergedWeights(WeightsKind):
     """Several models mixed in memory: the fields of a ``Merge``, its parts, and the base of their task vectors."""
+
+    change = "merge"
 
     method: str
     parts: tuple[Weights, ...]
@@ -96,18 +148,7 @@ class MergedWeights:
 
 
 Weights = FolderWeights | RemoteWeights | BaselineWeights | LoraWeights | MergedWeights
-WEIGHT_KINDS = {
-    kind.__name__: kind
-    for kind in (
-        HubWeights,
-        LocalWeights,
-        ScratchWeights,
-        RemoteWeights,
-        BaselineWeights,
-        LoraWeights,
-        MergedWeights,
-    )
-}
+WEIGHT_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in get_args(Weights)}
 MOST_SCALE = 2.0  # of an adapter
 
 
@@ -150,7 +191,7 @@ class ModelSpec:
     precision: str = "float32"  # one of PRECISIONS
 
     def __post_init__(self) -> None:
-        if self.loading.random_seed is not None and isinstance(self.weights, LoraWeights | MergedWeights):
+        if self.loading.random_seed is not None and self.weights.change:
             raise BadChoice(f"{self.name} has learnt weights: leave the adapter or weights=random out.")
 
     @property
@@ -161,13 +202,13 @@ class ModelSpec:
 
     @property
     def resolved(self) -> bool:
-        """True when the weights are pinned by content, so that ``key`` exists."""
-        return _is_pinned(self.weights)
+        """True when the weights are named by their content, so that ``key`` exists."""
+        return self.weights.resolved
 
     @property
     def is_baseline(self) -> bool:
         """True for a formula instead of a model."""
-        return isinstance(self.weights, BaselineWeights)
+        return self.weights.runner == "formula"
 
     @property
     def key(self) -> str:
@@ -205,48 +246,27 @@ def origin_of(weights: Weights) -> Weights:
     >>> origin_of(LoraWeights(HubWeights("owner/name"), LocalWeights("/adapter")))
     HubWeights(repo='owner/name', revision='')
     """
-    match weights:
-        case LoraWeights(base):
-            return base
-        case MergedWeights(parts=(first, *_)):
-            return origin_of(first)
+    return origin_of(weights.inner[0]) if weights.inner else weights
+
+
+def _described(value: Any) -> Any:
+    match value:
+        case WeightsKind():
+            return {"kind": type(value).__name__} | {field: _described(one) for field, one in vars(value).items()}
+        case tuple():
+            return [_described(one) for one in value]
         case _:
-            return weights
+            return value
 
 
-def _is_pinned(weights: Weights) -> bool:
-    match weights:
-        case HubWeights(revision=pin) | LocalWeights(digest=pin) | ScratchWeights(digest=pin) | RemoteWeights(url=pin):
-            return bool(pin)
-        case BaselineWeights():
-            return True
-        case LoraWeights(base, adapter):
-            return _is_pinned(base) and _is_pinned(adapter)
-        case MergedWeights(parts=parts, base=base):
-            return all(map(_is_pinned, parts)) and (base is None or _is_pinned(base))
+def _weights(described: Any) -> Any:
+    match described:
+        case {"kind": kind, **given}:
+            return WEIGHT_KINDS[kind](**{str(field): _weights(one) for field, one in given.items()})
+        case list():
+            return tuple(map(_weights, described))
         case _:
-            assert_never(weights)
-
-
-def _described(weights: Weights) -> dict[str, Any]:
-    plain = {"kind": type(weights).__name__} | vars(weights)
-    for field in ("base", "adapter"):
-        if plain.get(field) is not None:
-            plain[field] = _described(plain[field])
-    if isinstance(weights, MergedWeights):
-        plain["parts"] = [_described(part) for part in weights.parts]
-        plain |= {"weights": list(weights.weights), "options": [list(option) for option in weights.options]}
-    return plain
-
-
-def _weights(plain: dict[str, Any]) -> Any:
-    given = {field: value for field, value in plain.items() if field != "kind"}
-    for field in ("base", "adapter"):
-        if given.get(field) is not None:
-            given[field] = _weights(given[field])
-    if "parts" in given:
-        given |= {"parts": tuple(map(_weights, given["parts"])), "options": tuple(map(tuple, given["options"]))}
-    return WEIGHT_KINDS[plain["kind"]](**given)
+            return described
 
 
 def _without_paths(plain: Any) -> Any:

@@ -14,9 +14,11 @@ from numembed.analysis.scores import plain_scores, score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
 from numembed.core.progress import Progress
+from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
-from numembed.examinations import EXAMINATIONS, Bench
 from numembed.examinations.clusters.compute import LARGEST, explain
+from numembed.examinations.registry import ExaminationContext
+from numembed.examinations.report import computed
 from numembed.models.catalogue.names import random_twin
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.protocol import ModelCheck
@@ -144,7 +146,7 @@ class _ModelRun:
             token_counts=counted.counts if counted else None,
             seed=study.seed,
         )
-        self.results.put(key, found.as_json())
+        self.results.put(key, as_plain(found))
 
     def designs(self) -> Mapping[str, tuple[float, ...]]:
         """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
@@ -172,9 +174,11 @@ class _ModelRun:
             key = examined_key(self.study, self.spec, name)
             if self.results.get(key) is not None:
                 continue
-            bench = Bench(self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined)
+            context = ExaminationContext(
+                self.study, self.spec, result, self.results, self.settings, self._vectors, self._examined
+            )
             self.report(self.index, "examine", 0, 1, "")
-            self.results.put(key, EXAMINATIONS[name].function(bench))
+            self.results.put(key, computed(name, context))
 
     def twin(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""

@@ -275,7 +275,7 @@ def log_to_stderr(settings: Settings) -> None:
     lines = logging.StreamHandler()
     lines.setFormatter(_Redacting(settings))
     logging.basicConfig(handlers=[lines], level=logging.INFO)
-    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2"):  # they tell every request
+    for chatty in ("httpx2", "httpcore2"):  # they tell every request
         logging.getLogger(chatty).setLevel(logging.WARNING)
     threading.excepthook = lambda told: _log.critical("a thread ended", exc_info=told[:3])  # type: ignore[arg-type]
     sys.excepthook = lambda kind, error, trace: _log.critical("ended", exc_info=(kind, error, trace))

@@ -14,7 +14,7 @@ from numembed.models.catalogue.names import BUNDLED, facts_of
 from numembed.models.embedding import Work
 from numembed.models.files.tensors import read_header
 from numembed.models.resolve import known_folder
-from numembed.models.spec import LocalWeights, ModelSpec, RemoteWeights, ScratchWeights, origin_of
+from numembed.models.spec import ModelSpec, origin_of
 from numembed.studies.results import ResultStore
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -64,10 +64,11 @@ def remember_machine(results: ResultStore, found: Machine) -> None:
 
 def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: ResultStore) -> Cost:
     """Return what ``spec`` costs to fetch, to hold and to encode ``characters`` characters of text with."""
-    folder = None if spec.is_baseline else known_folder(spec.weights, settings)
+    folder = known_folder(spec.weights, settings)
     facts, parameters = facts_of(spec), parameters_of(spec, folder)
     download, origin = None, origin_of(spec.weights)
-    if spec.is_baseline or folder is not None or isinstance(origin, LocalWeights | ScratchWeights) or origin == BUNDLED:
+    elsewhere = origin.fetched or origin.runner == "endpoint"
+    if folder is not None or not elsewhere or origin == BUNDLED:
         download = 0
     elif facts is not None:
         download = round(facts.download_gb * 1e9)
@@ -94,7 +95,7 @@ def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: 
     """Return what this model took a character, in the median; a new model is judged by the others' size."""
     device = machine(results).device
     own = results.works(spec.stored.key, limit=_LEARNT_FROM) if spec.resolved else ()
-    same = [work for work in own if work.device == device or isinstance(spec.weights, RemoteWeights)]
+    same = [work for work in own if work.device == device or spec.weights.runner == "endpoint"]
     if same:
         return characters * statistics.median(work.seconds / max(work.characters, 1) for work in same)
     works = results.works(limit=_LEARNT_FROM)

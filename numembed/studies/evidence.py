@@ -18,7 +18,7 @@ from numembed.analysis.inference.intervals import (
     sequences_needed,
 )
 from numembed.analysis.metrics import METRICS
-from numembed.core.serialization import without_nan
+from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import listed
 from numembed.studies.reference_scores import SILHOUETTE, Floors
@@ -70,7 +70,7 @@ class Evidence:
         against = {"best_baseline": self.best_baseline or None, "best_baseline_value": self.floor, "gain": self.gain}
         row = first | {name: getattr(self, name) for name in tests} | {"redrawn_low": None, "redrawn_high": None}
         row |= redrawn | {"redrawn_sd": self.redrawn_sd, "designs": self.designs} | against
-        plain: dict[str, Any] = without_nan(row | {"random_weights": self.twin, "note": self.note})
+        plain: dict[str, Any] = as_plain(row | {"random_weights": self.twin, "note": self.note})
         return plain
 
 
@@ -93,7 +93,7 @@ class Pair:
 
     def as_row(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        plain: dict[str, Any] = without_nan(vars(self))
+        plain: dict[str, Any] = as_plain(vars(self))
         return plain
 
 

@@ -12,6 +12,7 @@ from numembed.core.serialization import canonical_json
 from numembed.models.baselines import BASELINES
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
 
 
@@ -22,10 +23,10 @@ def explain_key(study: Study, spec: ModelSpec) -> str:
 
 def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
     """Return the key of what an examination found about a resolved model."""
-    landing = {"query": study.query, "separator": study.text_format.separator}
-    more: dict[str, Any] = landing if name == "landing" else {"designs": study.designs}
+    entries = study.as_dict()
+    options = {option: entries[option] for option in EXAMINATIONS[name].options}
     return examination_key(
-        name, spec, study.sequences, distance=study.distance, seed=study.seed, **more, **_matching(study)
+        name, spec, study.sequences, distance=study.distance, seed=study.seed, **options, **_matching(study)
     )
 
 

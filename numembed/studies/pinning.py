@@ -8,7 +8,7 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of
 from numembed.models.resolve import resolve
-from numembed.models.spec import FolderWeights, HubWeights, LoraWeights, ModelSpec
+from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
 from numembed.studies.keys import pin_key
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import pinned_before
@@ -22,7 +22,7 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
     if spec.resolved:
         return spec
     known = pinned_before(spec, results)
-    if known is not None and facts_of(spec) is not None and isinstance(spec.weights, HubWeights):
+    if known is not None and facts_of(spec) is not None and spec.weights.fetched:
         return known
     if isinstance(spec.weights, LoraWeights):  # its base stays too, its adapter is looked at anew
         base = pin(replace(spec, weights=spec.weights.base), results, settings, progress=progress)

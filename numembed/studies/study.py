@@ -18,12 +18,12 @@ from numembed.sequences.families.family import family
 from numembed.sequences.matching import MATCHINGS, matched
 from numembed.sequences.redrawn_windows import redrawn
 from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
+from numembed.studies.examination import EXAMINATIONS
 
 DISTANCES = ("euclidean", "cosine")
 DIMENSIONS = (2, 3)
 FLAT_ABOVE = 3_000
 USUAL_DESIGNS = 30
-EXAMINATIONS = ("grouping", "landing", "probes", "stress", "maps")  # each a module of numembed/examinations
 QUERY_CHARS = 2_000
 
 

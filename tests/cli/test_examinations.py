@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.examinations.clusters.stored import stored_explanation
 from numembed.sequences.leakage import leakage
@@ -54,8 +55,8 @@ def test_every_number_of_a_page_is_in_the_command_line_and_in_the_export(
     assert stored and kept["found"] == stored
     shown = [stored]
     if verb == "explain":
-        assert explanation is not None and kept["explanation"] == explanation.as_json()
-        shown.append(explanation.as_json())
+        assert explanation is not None and kept["explanation"] == as_plain(explanation)
+        shown.append(as_plain(explanation))
     numbers = set(_numbers(shown))
     assert len(numbers) > 3 and numbers - set(_numbers(rows)) == set()
 

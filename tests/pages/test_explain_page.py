@@ -21,7 +21,7 @@ CHARTS = 4  # of the page as it opens
 def page(app: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page with the results of two baselines on a small study, and few seeds."""
     monkeypatch.setattr("numembed.analysis.clusters.clusterers.default_seeds", lambda n: 3)
-    monkeypatch.setattr("numembed.examinations.grouping.default_seeds", lambda n: 3)
+    monkeypatch.setattr("numembed.examinations.clusters.grouping.default_seeds", lambda n: 3)
     app.query_params["models"] = ["last_digits", "string_length"]
     app.query_params["families"] = ["even", "odd", "primes"]
     app.query_params["length"] = "12"

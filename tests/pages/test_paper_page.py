@@ -58,7 +58,7 @@ def test_the_page_is_complete_on_an_empty_store(page: AppTest) -> None:
 def test_every_chart_and_table_has_words_for_those_who_do_not_see_it(page: AppTest) -> None:
     assert len(charts(page)) == 3
     assert all(line.model in chart.alt for chart in charts(page) for line in TABLE_2)
-    assert set(tables(page)) == {"Table 2 of the paper", "Table 1 of the paper"}
+    assert set(tables(page)) == {"Table 2 of the paper", "Table 1 of the paper", "Words and standard terms"}
 
 
 def test_table_2_is_there_number_by_number_and_can_be_sorted(page: AppTest) -> None:

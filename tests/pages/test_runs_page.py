@@ -17,7 +17,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.sequences.splits import split_called
 from numembed.storage.vectors import VectorStore
-from numembed.studies.study import EXAMINATIONS
+from numembed.studies.examination import EXAMINATIONS
 from tests.merge_experiment.bases import small_ladder
 from tests.pages.elements import opened, walk, work_off
 

@@ -10,7 +10,7 @@ import streamlit as st
 from numembed.core.wording import about, duration, plural, size
 from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import known_folder
-from numembed.models.spec import ModelSpec, RemoteWeights
+from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import pinned_before
@@ -140,7 +140,7 @@ def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
 
 
 def _is_remote(spec: ModelSpec) -> bool:
-    return isinstance(spec.weights, RemoteWeights)
+    return spec.weights.runner == "endpoint"
 
 
 def _limit(counted: TokenCount | None) -> Cell:

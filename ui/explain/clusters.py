@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.core.serialization import as_plain
 from numembed.core.wording import decimal, p_told, percent, plural
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
 from numembed.examinations.clusters.text import (
@@ -169,7 +170,7 @@ def look_first(study: Study, result: ModelResult) -> None:
 
 def to_save(found: Explanation) -> dict[str, Any]:
     """Return all numbers as JSON values; with many sequences without the table of all pairs, which is megabytes."""
-    plain = found.as_json()
+    plain: dict[str, Any] = as_plain(found)
     return plain if len(found.silhouettes) <= _WHOLE_TABLE else {k: v for k, v in plain.items() if k != "similarity"}
 
 

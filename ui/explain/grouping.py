@@ -7,10 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.wording import decimal
-from numembed.examinations.grouping import (
-    Factor,
-    Grouping,
-    Way,
+from numembed.examinations.clusters.grouping import Factor, Grouping, Way
+from numembed.examinations.clusters.text import (
     most_of,
     seeds_sentence,
     steps_sentence,
@@ -49,14 +47,13 @@ def other_ways(study: Study, result: ModelResult) -> None:
     """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
     heading = st.empty()
     heading.subheader("Do other ways of grouping say the same?", anchor=False)
-    plain = examined(
-        study, result, "grouping",
+    found = examined(
+        study, result, "grouping", Grouping,
         button="Try other ways of grouping",
         told="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
     )  # fmt: skip
-    if plain is None:
+    if found is None:
         return
-    found = Grouping.from_json(plain)
     heading.subheader(md_text(ways_sentence(found).removesuffix(".")), anchor=False)
     table(_COLUMNS, [_row(way) for way in found.ways], key="grouping_table", label="Ways of grouping")
     st.markdown(md_text(f"{seeds_sentence(found)} {steps_sentence(found)}".strip()))
@@ -74,7 +71,7 @@ def other_ways(study: Study, result: ModelResult) -> None:
             "its own spread, is larger than that of all 19. Stability is the mean adjusted Rand index over all pairs "
             f"of {found.seeds} seeds (von Luxburg 2010), ten restarts each."
         )
-        numbers_download(study, result, "grouping", plain)
+        numbers_download(study, result, "grouping", found)
 
 
 def grouping_runs(study: Study, result: ModelResult) -> bool:

@@ -10,10 +10,12 @@ import streamlit as st
 
 from numembed.analysis.clusters.attributes import family_title
 from numembed.core.errors import NumembedError
+from numembed.core.serialization import from_plain
 from numembed.core.settings import LIMITS
 from numembed.core.wording import plural
 from numembed.examinations.clusters.compute import sequence_names
-from numembed.examinations.placement import Landed, Query, outlying, read_query, read_sentence, sentence_of
+from numembed.examinations.placement.compute import Placement, Query, read_query
+from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.models.spec import ModelSpec
 from numembed.runs.jobs import STUDY
 from numembed.studies.results import ModelResult
@@ -106,10 +108,10 @@ def _asked(study: Study, models: Sequence[ModelResult], typed: str) -> Study:
     return replace(study, models=specs, examine=("landing",), designs=0, query=typed.strip())
 
 
-def _found(asked: Study, models: Sequence[ModelResult]) -> list[tuple[ModelResult, Landed]]:
+def _found(asked: Study, models: Sequence[ModelResult]) -> list[tuple[ModelResult, Placement]]:
     with result_store() as store:
         kept = [(result, stored_examination(asked, result.model, "landing", store)) for result in models]
-    return [(result, Landed.from_json(plain)) for result, plain in kept if plain is not None]
+    return [(result, from_plain(Placement, plain)) for result, plain in kept if plain is not None]
 
 
 def _wait(asked: Study, missing: int, *, waits: bool) -> None:
@@ -122,7 +124,7 @@ def _wait(asked: Study, missing: int, *, waits: bool) -> None:
         st.button(f"Look in {plural(missing, 'more model')}", key="land_more", on_click=start, args=(asked,))
 
 
-def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Landed]], rest: str) -> None:
+def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Placement]], rest: str) -> None:
     names = sequence_names(study.sequences)
     shown = query.text if len(query.text) <= _SHOWN else query.text[:_SHOWN] + " …"
     st.markdown(f"{md_text(rest)} {read_sentence(query, study)} As the models read it: {md_text(shown)}")
@@ -144,7 +146,7 @@ def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Landed]
         )
 
 
-def _row(result: ModelResult, one: Landed, names: Sequence[str]) -> list[Cell]:
+def _row(result: ModelResult, one: Placement, names: Sequence[str]) -> list[Cell]:
     families = " or ".join(map(family_title, (one.family, *one.tied))) if one.family else "–"
     return [
         Cell(result.model.name),

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from numembed.core.wording import p_told, percent
-from numembed.examinations.generalisation.findings import (
-    Far,
-    Generalisation,
-    Probe,
+from numembed.examinations.generalisation.result import Far, Generalisation, Probe
+from numembed.examinations.generalisation.text import (
     far_sentence,
     near_sentence,
     single_sentence,

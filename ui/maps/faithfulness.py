@@ -11,9 +11,9 @@ from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.wording import decimal, listed
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
 from numembed.examinations.maps.text import (
-    answer,
     groups_sentence,
     kept_sentence,
+    maps_sentence,
     noise_sentence,
     scores_sentence,
     seeds_sentence,
@@ -46,7 +46,7 @@ _COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
 
 def verdict(result: ModelResult, found: Maps) -> None:
     """Draw the answer in one sentence: red where a map shows groups that the vectors do not have."""
-    said = md_text(answer(badged(result), found))
+    said = md_text(maps_sentence(badged(result), found))
     caught = [one for one in found.maps if one.warning]
     st.subheader(said, anchor=False)
     for one in caught:

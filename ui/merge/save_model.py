@@ -219,8 +219,7 @@ def _folder(weights: Weights) -> str:
     """Return where a part lies on this machine: of an adapted model its adapter, whose base is named beside it."""
     part = weights.adapter if isinstance(weights, LoraWeights) else weights
     known = known_folder(part, settings())
-    named = (str(getattr(part, field, "")) for field in ("path", "repo", "name"))
-    return str(known) if known is not None else next(filter(None, named), "")
+    return str(known) if known is not None else str(getattr(part, part.named_by, ""))
 
 
 def _named(spec: ModelSpec, base: Weights) -> str:

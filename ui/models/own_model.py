@@ -20,7 +20,7 @@ from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import prompts_in
 from numembed.models.hub.snapshots import HubCard
 from numembed.models.resolve import adapter_folder, folder_of
-from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
 from ui.models.catalogue import parameters, show_model, spec_of
 from ui.shared.frame import settings
 from ui.shared.study_choice import take_to_compare
@@ -52,12 +52,12 @@ def _preview(spec: ModelSpec) -> None:
         st.button("Show its card", key="show_card", on_click=show_model, args=(facts.name,))
         return
     match spec.weights:
-        case LocalWeights():
-            _folder(spec)
         case HubWeights(repo, revision):
             _hub_card(spec, repo, revision)
         case LoraWeights():
             _adapted(spec, spec.weights)
+        case WeightsKind(runner="files"):
+            _folder(spec)
         case _:
             st.caption(md_text(f"{spec.name} needs no files on this machine."))
             _take(spec)
@@ -69,7 +69,7 @@ def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
         folder_of(replace(spec, weights=weights.base), settings())
     if isinstance(weights.adapter, LocalWeights):
         adapter_folder(weights.adapter, settings())
-    fetched = isinstance(weights.base, HubWeights) or isinstance(weights.adapter, HubWeights)
+    fetched = weights.base.fetched or weights.adapter.fetched
     where = "What is not on this machine yet is fetched from the model hub when it is run." if fetched else ""
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")

@@ -9,8 +9,9 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
-from numembed.examinations.stress.compute import Stress, Tried, rows_of, texts_of, variant_of
-from numembed.examinations.stress.text import drift_sentence, evidence, headline, most_extreme, told
+from numembed.examinations.stress.compute import Stress, Tried, texts_of, variant_of
+from numembed.examinations.stress.rows import rows_of
+from numembed.examinations.stress.text import drift_sentence, effect_of, evidence, headline, most_extreme
 from numembed.export import table_csv
 from numembed.figures.stress import drift_figure, tornado_figure
 from numembed.sequences.families.family import family
@@ -64,18 +65,17 @@ _KEY = "Strong colours: beyond doubt, all changes judged together."
 _HATCHED = "Hatched: texts became equal, which moves the score of any model."
 
 
-def moved(found: Mapping[str, Any], *, key: str = "") -> None:
+def moved(stress: Stress, *, key: str = "") -> None:
     """Draw what moves the score: the sentence, the tornado chart, and all numbers folded."""
-    stress = Stress.from_json(found)
     st.subheader(md_text(headline(stress)), anchor=False)
     st.markdown(md_text(evidence(stress)))
     largest = most_extreme(stress.tried)
-    alt = f"Change of the score by perturbation, the largest on top. {told(stress, largest) if largest else ''}"
+    alt = f"Change of the score by perturbation, the largest on top. {effect_of(stress, largest) if largest else ''}"
     figure(lambda look: tornado_figure(stress, theme=look), f"tornado{key}", alt)
     hatched = [_HATCHED] if any(one.repeated and one.change is not None for one in stress.tried) else []
     st.caption(md_text(" ".join([_KEY, *hatched, *_left_out(stress)]), most=2_000))
     with how_computed(f"stress{key}", numbers=True):
-        rows = rows_of(found)
+        rows = rows_of(stress)
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         columns = list(rows[0])
         st.download_button(
@@ -85,9 +85,8 @@ def moved(found: Mapping[str, Any], *, key: str = "") -> None:
         st.markdown(_HOW_REDRAWN if stress.designs else _HOW)
 
 
-def one_change(study: Study, found: Mapping[str, Any]) -> None:
+def one_change(study: Study, stress: Stress) -> None:
     """Draw one perturbation: what it does to a text, what its result would mean, and what was found."""
-    stress = Stress.from_json(found)
     st.subheader("What does one change do?", anchor=False)
     left, right = st.columns(2)
     name = left.selectbox(
@@ -105,12 +104,11 @@ def one_change(study: Study, found: Mapping[str, Any]) -> None:
     entry = PERTURBATIONS[name]
     st.markdown(f"{md_text(entry.summary)} *{md_text(entry.facts['meaning'])}*")
     _texts(study, forms[form])
-    st.markdown(f"**Found:** {md_text(told(stress, forms[form]), most=1_000)}")
+    st.markdown(f"**Found:** {md_text(effect_of(stress, forms[form]), most=1_000)}")
 
 
-def drift(found: Mapping[str, Any]) -> None:
+def drift(stress: Stress) -> None:
     """Draw how far the vectors move, beside how far their nearest relatives lie."""
-    stress = Stress.from_json(found)
     st.subheader("How far does each vector move?", anchor=False)
     st.markdown(md_text(drift_sentence(stress)))
     if any(one.ratio for one in stress.tried):
@@ -119,18 +117,18 @@ def drift(found: Mapping[str, Any]) -> None:
         st.markdown(_HOW_DRIFT.format(distance=stress.distance) + _strangers(stress))
 
 
-def redrawn(study: Study, result: ModelResult, found: dict[str, Any]) -> None:
+def redrawn(study: Study, result: ModelResult, stress: Stress) -> None:
     """Draw the same tests on redrawn windows, folded; and the button that saves all numbers."""
-    again: dict[str, Any] | None = None
     with st.expander(f"Does it hold with other windows? Repeat on {DESIGNS} redrawn designs", key="redrawn"):
         again = examined(
-            study, result, "stress", designs=DESIGNS, texts=texts_of(study, designs=DESIGNS),
+            study, result, "stress", Stress, designs=DESIGNS, texts=texts_of(study, designs=DESIGNS),
             button=f"Repeat on {DESIGNS} redrawn designs",
             told="All families begin their windows at other random places, and every change is made of those.",
         )  # fmt: skip
         if again is not None:
             moved(again, key=" redrawn")
-    numbers_download(study, result, "stress", found if again is None else found | {"redrawn": again})
+    repeated = {} if again is None else {"redrawn": again}
+    numbers_download(study, result, "stress", vars(stress) | repeated)
 
 
 def _cells(row: Mapping[str, Any]) -> list[Cell]:
@@ -152,7 +150,7 @@ def _left_out(stress: Stress) -> list[str]:
             notes[one.note].append(title)
     parts = [f"Not in the chart: {', '.join(titles)}. {note}" for note, titles in notes.items() if note]
     controls = [one for one in stress.tried if PERTURBATIONS[one.perturbation].facts.get("other_families")]
-    return [*parts, *(told(stress, one) for one in controls if not one.note)]
+    return [*parts, *(effect_of(stress, one) for one in controls if not one.note)]
 
 
 def _texts(study: Study, one: Tried) -> None:

@@ -12,10 +12,11 @@ from numembed.core.errors import NumembedError
 from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.jobs import LADDER, STUDY, Job
 from numembed.storage.vectors import StoredModel
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, vector_store
 from ui.shared.run_progress import start, stop
-from ui.shared.run_titles import ASKED, title_of
+from ui.shared.run_titles import title_of
 from ui.shared.study_choice import put_choice
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
@@ -147,7 +148,7 @@ def _to_its_page(study: Study) -> None:
     if not study.examine:
         st.switch_page("pages/compare.py")
     st.session_state["explained"] = study.models[0].name
-    st.switch_page(ASKED[study.examine[0]][1])
+    st.switch_page(EXAMINATIONS[study.examine[0]].page)
 
 
 def _to_merge(ladder: Ladder) -> None:

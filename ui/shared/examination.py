@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.wording import about, plural
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.studies.cost import cost_of
@@ -19,6 +20,8 @@ from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start, watch
 from ui.shared.study_choice import chosen_study, seed_choice
 from ui.shared.text import md_text
+
+T = TypeVar("T")
 
 
 def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
@@ -57,14 +60,15 @@ def examined(
     study: Study,
     result: ModelResult,
     name: str,
+    kind: type[T],
     *,
     button: str,
     told: str,
     texts: int = 0,
     designs: int = 0,
     query: str = "",
-) -> dict[str, Any] | None:
-    """Return what an examination found about one model; where it was not asked yet, draw the button that asks.
+) -> T | None:
+    """Return the ``kind`` that an examination found about one model; where there is none, draw the button that asks.
 
     ``told`` says in one sentence what the click does; ``texts`` is how many texts it may have to encode at most.
     """
@@ -72,7 +76,7 @@ def examined(
     with result_store() as store:
         found = stored_examination(asked, result.model, name, store)
     if found is not None:
-        return found
+        return from_plain(kind, found)
     job = watch(asked)
     if job is None or not job.active:
         st.button(button, key=f"ask {name}", type="primary", icon=":material/search:", on_click=start, args=(asked,))
@@ -91,9 +95,9 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
     return f" It encodes up to {plural(texts, 'text')}{told}; what is stored is not encoded again."
 
 
-def numbers_download(study: Study, result: ModelResult, name: str, found: dict[str, Any]) -> None:
+def numbers_download(study: Study, result: ModelResult, name: str, found: Any) -> None:
     """Draw the button that saves all numbers of an examination, with the study that they belong to."""
-    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": found}
+    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": as_plain(found)}
     st.download_button(
         "All numbers (JSON)", json.dumps(whole, indent=2), f"numembed-{name}.json", "application/json",
         key=f"save {name}", on_click="ignore", icon=":material/download:", type="tertiary",

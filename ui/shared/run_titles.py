@@ -7,15 +7,8 @@ from collections.abc import Sequence
 from numembed.core.errors import NumembedError
 from numembed.core.wording import plural
 from numembed.runs.jobs import LADDER, SAVING, Job
+from numembed.studies.examination import EXAMINATIONS
 from ui.shared.text import md_text
-
-ASKED = {  # what a run with a further question is called, and the page that asks and answers it
-    "grouping": ("Other ways of grouping {}", "pages/explain.py"),
-    "landing": ("Where a text lands in {}", "pages/explain.py"),
-    "probes": ("What {} generalises", "pages/generalise.py"),
-    "stress": ("Stress tests of {}", "pages/robustness.py"),
-    "maps": ("How true the maps of {} are", "pages/maps.py"),
-}
 
 
 def title_of(job: Job) -> str:
@@ -31,7 +24,7 @@ def title_of(job: Job) -> str:
         return "a run of another version"
     models = ", ".join(spec.name for spec in study.models[:2])
     more = f" and {len(study.models) - 2} more" if len(study.models) > 2 else ""
-    what = ASKED[study.examine[0]][0].format(models + more) if study.examine else models + more
+    what = EXAMINATIONS[study.examine[0]].title.format(models + more) if study.examine else models + more
     redrawn = f" · {study.designs} times redrawn" if study.designs else ""
     of = f"{plural(len(study.families), 'family', 'families')} × {study.per_family} × {study.length}"
     return f"{what} · {of}{redrawn}"

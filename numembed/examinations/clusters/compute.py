@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,12 @@ from numembed.analysis.clusters.neighbours import (
 )
 from numembed.analysis.metrics import Distance
 from numembed.core.arrays import Labels, Matrix
-from numembed.core.serialization import with_nan, without_nan
 from numembed.core.significance import LEVEL, holm
 from numembed.sequences.sets import SequenceSet
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
 _SHUFFLES = 999
-_LISTS = {"agreements": Agreement, "shares": Share}
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,6 @@ class Explanation:
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
     matched_least_p: float = 0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be told
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values; None for NaN."""
-        plain = {name: [asdict(one) for one in getattr(self, name)] for name in _LISTS}
-        alike = {name: asdict(getattr(self, name)) for name in ("same_family", "same_window")}
-        return {name: without_nan(value) for name, value in (vars(self) | plain | alike).items()}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Explanation:
-        """Return what :meth:`as_json` described."""
-        frozen = {name: with_nan(value) for name, value in plain.items()}
-        lists = {name: tuple(kind(**one) for one in frozen[name]) for name, kind in _LISTS.items()}
-        return cls(**frozen | lists | {name: Alike(**frozen[name]) for name in ("same_family", "same_window")})
 
 
 def explain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numembed.core.serialization import from_plain
 from numembed.examinations.clusters.compute import Explanation
 from numembed.models.spec import ModelSpec
 from numembed.studies.keys import explain_key
@@ -12,4 +13,4 @@ from numembed.studies.study import Study
 def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
     """Return what earlier runs found about the clusters of a resolved model, or None."""
     found = results.get(explain_key(study, spec))
-    return Explanation.from_json(found) if found else None
+    return from_plain(Explanation, found) if found else None

@@ -7,12 +7,23 @@ from collections.abc import Sequence
 
 from numembed.analysis.clusters.agreement import Agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
+from numembed.analysis.clusters.clusterers import CLUSTERERS
 from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import p_told, percent, signed
+from numembed.core.wording import decimal, listed, p_told, percent, signed
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
+from numembed.examinations.clusters.grouping import Grouping, Way
+from numembed.examinations.registry import Answer
 from numembed.sequences.sets import SequenceSet
 
 _FEW = "there are too few sequences to tell whether that is more than by chance"
+
+
+def sentence(answer: Answer[Grouping]) -> str:
+    """Return what the clusters follow, what makes the vectors differ, and whether other ways of grouping agree."""
+    told, explanation = grouping_sentence(answer.found), answer.explanation
+    if explanation is None:
+        return told
+    return f"{sentence_of(answer.model, explanation)} {shares_sentence(explanation)} {told}"
 
 
 def sentence_of(name: str, found: Explanation) -> str:
@@ -147,3 +158,77 @@ def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
         p = p_told(_share_ps(found)["family"])
         told += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
     return told + "."
+
+
+def grouping_sentence(found: Grouping) -> str:
+    """Return in three sentences whether ways and seeds agree, and whether any groups stand out."""
+    return " ".join(filter(None, (ways_sentence(found), seeds_sentence(found), steps_sentence(found))))
+
+
+def ways_sentence(found: Grouping) -> str:
+    """Return in one sentence what the ways of grouping follow, claiming no more than the shuffles allow."""
+    ways = [way for way in found.ways if way.family.ari == way.family.ari or way.window.ari == way.window.ari]
+    if not ways:
+        return "No way of grouping finds groups that could follow family or window here."
+    followed = [_followed(way) for way in ways]
+    counts = {name: followed.count(name) for name in ("window", "family", "")}
+    if counts[""] == len(ways):
+        return f"None of {len(ways)} ways of grouping follows the family or the window better than chance."
+    for name, other in (("window", "family"), ("family", "window")):
+        if counts[name] == len(ways):
+            every = "Every way of grouping" if len(ways) == len(found.ways) else "Every way that finds groups here"
+            return f"{every} follows the {name} more than the {other}."
+    told = [
+        f"{counts[name]} follow{'s' * (counts[name] == 1)} the {name} more than the {other}"
+        for name, other in (("window", "family"), ("family", "window"))
+        if counts[name]
+    ]
+    rest = f"{counts['']} follow{'s' * (counts[''] == 1)} neither better than chance" if counts[""] else ""
+    return f"Of {len(ways)} ways of grouping, {listed([*told, *filter(None, [rest])])}."
+
+
+def seeds_sentence(found: Grouping) -> str:
+    """Return in one sentence how far KMeans depends on its seed, with as many groups as families."""
+    step = next((step for step in found.steps if step.k == found.families), None)
+    if step is None or step.stability != step.stability or found.seeds < 2:
+        return ""
+    if step.answers == 1:
+        return f"With {step.k} groups, {found.seeds} seeds of KMeans all give the same answer."
+    return (
+        f"With {step.k} groups, {found.seeds} seeds of KMeans give {step.answers} different answers; two of them agree "
+        f"to {decimal(step.stability)} on average, where 1 is the same answer."
+    )
+
+
+def steps_sentence(found: Grouping) -> str:
+    """Return in one sentence whether any number of groups stands out from vectors without groups."""
+    step = next((step for step in found.steps if step.k == found.best), None)
+    if step is None or found.best_p != found.best_p:
+        return ""
+    first, last = found.steps[0].k, found.steps[-1].k
+    if found.best_p > LEVEL:
+        return f"No number of groups from {first} to {last} stands out from shapeless vectors of the same spread."
+    return (
+        f"{step.k} groups stand out most: their silhouette is {signed(step.silhouette)}, and at most "
+        f"{signed(step.noise_high)} in shapeless vectors of the same spread."
+    )
+
+
+def most_of(way: Way) -> str:
+    """Return the title of the attribute that a way agrees with most, or ""."""
+    return ATTRIBUTES[way.attribute].title if way.attribute else ""
+
+
+def title_of(way: Way) -> str:
+    """Return the clusterer's name as people read it."""
+    return CLUSTERERS[way.name].title
+
+
+def _followed(way: Way) -> str:
+    """Return "family", "window" or "" for neither: the one with the better agreement of those above chance."""
+    sure = {
+        name: factor.ari
+        for name, factor in (("window", way.window), ("family", way.family))
+        if factor.p <= LEVEL and factor.ari > 0
+    }
+    return max(sure, key=lambda name: sure[name], default="")

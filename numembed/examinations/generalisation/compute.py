@@ -32,8 +32,8 @@ from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
-from numembed.examinations.generalisation.findings import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe
-from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.examinations.generalisation.result import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe
+from numembed.examinations.registry import ExaminationContext
 from numembed.models.baselines import BASELINES
 from numembed.models.spec import BaselineWeights
 from numembed.sequences.families.family import FAMILIES, SLOW, family
@@ -41,33 +41,26 @@ from numembed.sequences.matching import matched
 from numembed.sequences.sets import IntegerSequence, SequenceSet
 from numembed.studies.study import Study
 
-NAME = "probes"
 SINGLE = ("parity", "last_digits", "magnitude", "prime", "growth")  # what is probed alone, see sequence_classes
 UNSEEN = ("odd_share", "prime_share", "growth")  # attributes of whole families
 
 Rivals = Mapping[str, Matrix]  # vectors of the baselines by their names
 
 
-@EXAMINATIONS.register("Generalisation", asks="Does the model know the families, or only these sequences?")
-def probes(bench: Bench) -> dict[str, Any]:
-    """Whether classes learnt from some windows or families hold in others, beside chance and simple counts."""
-    return generalisation(bench).as_json()
-
-
-def generalisation(bench: Bench) -> Generalisation:
-    """Return what is found about the bench's model; raise TooLarge above ``LARGEST`` sequences."""
-    sequences, seed = bench.study.sequences, bench.study.seed
+def generalisation(context: ExaminationContext) -> Generalisation:
+    """Return what is found about a model; raise TooLarge above ``LARGEST`` sequences."""
+    sequences, seed = context.study.sequences, context.study.seed
     if len(sequences) > LARGEST:
         raise TooLarge(f"Up to {LARGEST:,} sequences are probed, got {len(sequences):,}; take fewer per family.")
-    matrix, rivals, found = _scaled(bench.matrix, bench.study.distance), rivals_of(bench, sequences), []
+    matrix, rivals, found = _scaled(context.matrix, context.study.distance), rivals_of(context, sequences), []
     steps: tuple[Callable[[], Any], ...] = (
         lambda: near_windows(matrix, sequences, rivals, seed=seed),
-        *(partial(far_windows, bench, start) for start in FAR_STARTS),
+        *(partial(far_windows, context, start) for start in FAR_STARTS),
         lambda: unseen_families(matrix, sequences, rivals, seed=seed),
         lambda: single_attributes(matrix, sequences, rivals, seed=seed),
     )
     for done, step in enumerate(steps):
-        bench.tell(done, len(steps))
+        context.progress(done, len(steps))
         found.append(step())
     near, *far, unseen, single = found
     windows = int(sequences.windows.max(initial=-1)) + 1
@@ -81,20 +74,20 @@ def near_windows(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed
     note = "" if k > 1 else "needs at least 2 families"
     note = note or ("" if len(folds) > 1 else "needs at least 2 windows of each family") or _flat(matrix)
     if note:
-        return tuple(_told(name, k, undefined(note)) for name in CLASSIFIERS.names)
+        return tuple(_probe(name, k, undefined(note)) for name in CLASSIFIERS.names)
     shuffles = _shuffled(labels, windows, k, folds, seed)
     found = []
     for name in CLASSIFIERS.names:
         accuracy = assessed(held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels)
         others = {rival: held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
         best = _best({rival: float((named[0] == labels).mean()) for rival, named in others.items()})
-        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return _adjusted(found)
 
 
-def far_windows(bench: Bench, start: int) -> Far:
+def far_windows(context: ExaminationContext, start: int) -> Far:
     """Return how the classifiers, learnt from all windows of the study, name those that begin at term ``start``."""
-    study = bench.study
+    study = context.study
     kept, left_out, note = far_sequences(study, start)
     k = len(kept.families) if kept else 0
     if kept is None or k < 2:
@@ -105,7 +98,7 @@ def far_windows(bench: Bench, start: int) -> Far:
     joined = SequenceSet(items, study.text_format, texts)  # together: some baselines and precisions look at all texts
     train, test = joined.labels[: len(rows)], joined.labels[len(rows) :]
     orders = family_orders(k, rounds_for(len(joined), k, 1), seed=study.seed)
-    matrix, rivals = _scaled(bench.vectors(joined, bench.spec), study.distance), rivals_of(bench, joined)
+    matrix, rivals = _scaled(context.vectors(joined, context.spec), study.distance), rivals_of(context, joined)
     if note := _flat(matrix):
         return Far(start, k, left_out, (), note)
 
@@ -116,7 +109,7 @@ def far_windows(bench: Bench, start: int) -> Far:
     for name in CLASSIFIERS.names:
         accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
-        found.append(_told(name, k, replace(accuracy, chance=1 / k), best))
+        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return Far(start, k, left_out, tuple(found))
 
 
@@ -163,7 +156,7 @@ def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, s
         if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
             note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
         if note := note or _flat(matrix):
-            found.append(_told(name, 0, undefined(note)))
+            found.append(_probe(name, 0, undefined(note)))
             continue
         seen[name] = own
         orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
@@ -183,7 +176,7 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
         name, labels = sequence_classes(wanted, sequences)
         classes = int(labels.max(initial=0)) + 1
         if note := _unlearnable(labels, windows) or _flat(matrix):
-            found.append(_told(name, classes, undefined(note)))
+            found.append(_probe(name, classes, undefined(note)))
             continue
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
         exchanged = _exchanged(labels, sequences, classes, folds, seed)
@@ -195,9 +188,9 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
     )
 
 
-def rivals_of(bench: Bench, sequences: SequenceSet) -> Rivals:
-    """Return the vectors of all baselines but pure chance and the bench's own model."""
-    own = bench.spec.weights.name if isinstance(bench.spec.weights, BaselineWeights) else ""
+def rivals_of(context: ExaminationContext, sequences: SequenceSet) -> Rivals:
+    """Return the vectors of all baselines but pure chance and the model itself."""
+    own = context.spec.weights.name if isinstance(context.spec.weights, BaselineWeights) else ""
     names = [entry for entry in BASELINES if not entry.facts.get("chance") and entry.name != own]
     return {entry.name: entry.function(sequences.texts) for entry in names}
 
@@ -213,7 +206,7 @@ def _attribute(
     values = {
         rival: float(balanced(right & counted[:1], true, counted[:1], classes)[0]) for rival, right in rest.items()
     }
-    return _told(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
+    return _probe(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
 
 
 def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[Fold]) -> dict[str, Sorter]:
@@ -262,7 +255,7 @@ def _best(values: Mapping[str, float]) -> tuple[str, float]:
     return max(values.items(), key=lambda one: one[1], default=("", math.nan))
 
 
-def _told(
+def _probe(
     name: str, classes: int, found: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
 ) -> Probe:
     numbers: dict[str, Any] = asdict(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -22,11 +22,10 @@ from numembed.analysis.maps.faithfulness import (
 from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import Distance, silhouette
 from numembed.core.arrays import Labels, Matrix, Points
-from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.studies.stored import stored_projection
 from numembed.studies.study import DIMENSIONS
 
-NAME = "maps"
 SEEDS = 6
 SEEDS_UP_TO = 1_000  # sequences; six maps of more take minutes
 SOLID_UP_TO = 500  # sequences whose 3-D maps are looked at too
@@ -104,63 +103,37 @@ class Maps:
     noise: tuple[Picture, ...]  # the same methods, seeds and families, with random vectors
     seeds: tuple[Seeds, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values: None for NaN."""
-        return cast(dict[str, Any], _plain(asdict(self)))
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Maps:
-        """Return what :meth:`as_json` described."""
-        parts: dict[str, Any] = {"maps": MapTruth, "drawn": Picture, "noise": Picture, "seeds": Seeds}
-        lists = {name: tuple(_read(kind, one) for one in plain[name]) for name, kind in parts.items()}
-        return cast(Maps, _read(cls, plain | lists))
-
     def of(self, method: str, dims: int = 2) -> MapTruth | None:
         """Return what was found about one map, or None."""
         return next((one for one in self.maps if (one.method, one.dims) == (method, dims)), None)
 
 
-def rows_of(found: Maps) -> list[dict[str, Any]]:
-    """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
-    names = ("n", "dimension", "twins", "scatter", "chance_mean", "chance_low", "chance_high", "p")
-    space = {"part": "space", "silhouette": found.space} | {name: getattr(found, name) for name in names}
-    pictures = [("drawn", one) for one in found.drawn] + [("noise", one) for one in found.noise]
-    return [
-        space,
-        *({"part": "map", **asdict(one)} for one in found.maps),
-        *({"part": "seeds", **asdict(one)} for one in found.seeds),
-        *({"part": part, **asdict(one)} for part, one in pictures),
-    ]
-
-
-@EXAMINATIONS.register("Map honesty", asks="Does the map show what is there?")
-def maps(bench: Bench) -> dict[str, Any]:
-    """How each map agrees with the vectors, with itself from other seeds, and with maps of pure noise."""
-    return look(bench).as_json()
-
-
-def look(bench: Bench) -> Maps:
-    """Return what is found about the maps of the bench's model: those of Compare, where a run has stored them."""
-    matrix, labels, score = bench.matrix, bench.study.sequences.labels, bench.result.score("silhouette", "families")
+def maps(context: ExaminationContext) -> Maps:
+    """Return what is found about the maps of a model: those of Compare, where a run has stored them."""
+    matrix, labels, score = (
+        context.matrix,
+        context.study.sequences.labels,
+        context.result.score("silhouette", "families"),
+    )
     n, d = matrix.shape
-    twins = tuple(noise_twin(n, d, _TWIN_SEED + bench.study.seed + i) for i in range(_twin_count(n)))
-    scatter = clearest_scatter(labels, seed=bench.study.seed)
+    twins = tuple(noise_twin(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
+    scatter = clearest_scatter(labels, seed=context.study.seed)
     kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
     rounds = SEEDS * len(_STARTS) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
-    step = _counting(bench.tell, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
+    step = _counting(context.progress, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
     truths, drawn, noise = [], [], []
     for method, dims in kinds:
         step()
-        points, note = _points_of(bench, method, dims)
+        points, note = _points_of(context, method, dims)
         mapped = []
         for twin in _few(twins, dims):
             step()
-            mapped.append((twin, _mapped(bench, twin, method, dims)))
-        truths.append(_truth(bench, method, points, mapped, scatter if dims == 2 else math.nan, note))
+            mapped.append((twin, _mapped(context, twin, method, dims)))
+        truths.append(_truth(context, method, points, mapped, scatter if dims == 2 else math.nan, note))
         if dims == 2:
             drawn.append(_picture(method, points, labels))
             noise += [_picture(method, own, labels) for _, own in mapped[:1]]
-    seeds = tuple(_seeds(bench, method, twins, step) for method in _STARTS) if rounds else ()
+    seeds = tuple(_seeds(context, method, twins, step) for method in _STARTS) if rounds else ()
     low, high = _rounded(score.chance_low), _rounded(score.chance_high)
     return Maps(
         n, d, len(twins), _rounded(scatter), _rounded(score.value), _rounded(score.chance_mean), low, high,
@@ -168,31 +141,40 @@ def look(bench: Bench) -> Maps:
     )  # fmt: skip
 
 
-def _points_of(bench: Bench, method: str, dims: int) -> tuple[Points, str]:
+def _points_of(context: ExaminationContext, method: str, dims: int) -> tuple[Points, str]:
     """Return the very points that Compare shows, or those that it would show; and a note where they are others'."""
-    kept = stored_projection(bench.study, bench.spec, bench.results, method=method, dims=dims)
+    kept = stored_projection(context.study, context.spec, context.results, method=method, dims=dims)
     if kept is not None:
         return kept.points, str(kept.used.get("note", ""))
-    points, used = project(bench.matrix, method, dims=dims, seed=bench.study.seed, cache_folder=bench.settings.compiled)
+    points, used = project(
+        context.matrix, method, dims=dims, seed=context.study.seed, cache_folder=context.settings.compiled
+    )
     return points, str(used.get("note", ""))
 
 
 def _mapped(
-    bench: Bench, matrix: Matrix, method: str, dims: int = 2, *, seed: int | None = None, **options: Any
+    context: ExaminationContext, matrix: Matrix, method: str, dims: int = 2, *, seed: int | None = None, **options: Any
 ) -> Points:
-    seed = bench.study.seed if seed is None else seed
-    return project(matrix, method, dims=dims, seed=seed, cache_folder=bench.settings.compiled, **options)[0]
+    seed = context.study.seed if seed is None else seed
+    return project(matrix, method, dims=dims, seed=seed, cache_folder=context.settings.compiled, **options)[0]
 
 
 def _truth(
-    bench: Bench, method: str, points: Points, twins: Sequence[tuple[Matrix, Points]], scatter: float, note: str
+    context: ExaminationContext,
+    method: str,
+    points: Points,
+    twins: Sequence[tuple[Matrix, Points]],
+    scatter: float,
+    note: str,
 ) -> MapTruth:
     """Return what one map keeps and shows, beside the maps of the noise ``twins``."""
-    labels, distance = bench.study.sequences.labels, _distance(bench)
-    limit = bench.result.score("silhouette", "families").chance_high
-    own = map_faithfulness(bench.matrix, points, labels, distance=distance, seed=bench.study.seed, chance_high=limit)
+    labels, distance = context.study.sequences.labels, _distance(context)
+    limit = context.result.score("silhouette", "families").chance_high
+    own = map_faithfulness(
+        context.matrix, points, labels, distance=distance, seed=context.study.seed, chance_high=limit
+    )
     noise = [faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    found = groups_in(bench.matrix, points, labels, distance=distance)
+    found = groups_in(context.matrix, points, labels, distance=distance)
     others = [groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
     read = groups_warning(found, scatter=scatter, noise_in_space=[other.in_space for other in others])
     numbers = {
@@ -218,16 +200,16 @@ def _picture(method: str, points: Points, labels: Labels) -> Picture:
     return Picture(method, _places(points), _rounded(silhouette(points, labels)))
 
 
-def _seeds(bench: Bench, method: str, twins: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
+def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
     """Return six maps of the same vectors, from six seeds, laid upon the first."""
-    labels, options = bench.study.sequences.labels, _STARTS[method]
+    labels, options = context.study.sequences.labels, _STARTS[method]
 
     def drawn(matrix: Matrix) -> Iterator[Points]:
         for i in range(SEEDS):
             step()
-            yield _mapped(bench, matrix, method, seed=(bench.study.seed + i) % 2**31, **options)
+            yield _mapped(context, matrix, method, seed=(context.study.seed + i) % 2**31, **options)
 
-    found = list(drawn(bench.matrix))
+    found = list(drawn(context.matrix))
     aligned, stability = procrustes_stability(found)
     noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
     members = int(np.bincount(labels).min()) - 1
@@ -237,13 +219,13 @@ def _seeds(bench: Bench, method: str, twins: Sequence[Matrix], step: Callable[[]
         method,
         tuple(_places(points, widest) for points in aligned),
         tuple(_rounded(silhouette(points, labels)) for points in found),
-        _rounded(stability), _rounded(chance_stability(found, seed=bench.study.seed)), _rounded(noise),
+        _rounded(stability), _rounded(chance_stability(found, seed=context.study.seed)), _rounded(noise),
         pairs[0].neighbours, _rounded(_mean([one.neighbour_overlap for one in pairs])),
     )  # fmt: skip
 
 
-def _distance(bench: Bench) -> Distance:
-    return cast(Distance, bench.study.distance)
+def _distance(context: ExaminationContext) -> Distance:
+    return cast(Distance, context.study.distance)
 
 
 def _twin_count(n: int) -> int:
@@ -256,12 +238,12 @@ def _few(twins: Sequence[Matrix], dims: int) -> Sequence[Matrix]:
     return twins if dims == 2 else twins[: len(twins) > 5]
 
 
-def _counting(tell: Callable[[int, int], None], total: int) -> Callable[[], None]:
+def _counting(progress: Callable[[int, int], None], total: int) -> Callable[[], None]:
     """Return a function that tells at each call that one more map begins."""
     begun = iter(range(total + 1))
 
     def step() -> None:
-        tell(next(begun, total), total)
+        progress(next(begun, total), total)
 
     return step
 
@@ -285,21 +267,3 @@ def _highest(values: Sequence[float]) -> float:
 
 def _rounded(value: float | None) -> float:
     return math.nan if value is None else round(float(value), 4)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _read(kind: Any, plain: dict[str, Any]) -> Any:
-    return kind(**{field.name: _frozen(plain[field.name]) for field in fields(kind)})
-
-
-def _frozen(value: Any) -> Any:
-    if value is None:
-        return math.nan
-    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value

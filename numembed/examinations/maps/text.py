@@ -8,9 +8,15 @@ from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, listed, percent, span
 from numembed.examinations.maps.compute import Maps, MapTruth, Seeds
+from numembed.examinations.registry import Answer
 
 
-def answer(name: str, found: Maps) -> str:
+def sentence(answer: Answer[Maps]) -> str:
+    """Return whether a map shows groups of which the vectors know nothing."""
+    return maps_sentence(answer.model, answer.found)
+
+
+def maps_sentence(name: str, found: Maps) -> str:
     """Return in a sentence whether a map shows groups of which the vectors know nothing."""
     caught = [title(one) for one in found.maps if one.warning]
     if caught:

@@ -1,14 +1,14 @@
 """Stress tests: how the score of one model changes under every registered perturbation, and how far its vectors move.
 
 Scores are silhouettes of the families, for the seed of KMeans those of its clusters. The sequences are the plain ones,
-before anything is made equal between the families. ``stress_words.py`` puts into words what was found.
+before anything is made equal between the families.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -19,12 +19,11 @@ from numembed.analysis.similarity.displacement import paired_jackknife
 from numembed.core.errors import TooLarge
 from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
-from numembed.examinations.registry import EXAMINATIONS, Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.trials import Base, Reading, Trial, fetched, trials
 from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, variants
 from numembed.studies.study import Study, redrawings
 
-_SAME = "Nothing changes here: it is so already."
 _VARIANTS = {
     "start": "at term {:,}", "value": "from {:,} on", "terms": "{:,} terms", "share": "{:.0%}",
     "kmeans_seed": "seed {}", "prompt": "“{}”",
@@ -49,8 +48,6 @@ class Plain:
     note: str = ""
 
 
-_NUMBERS = ("value", "change", "low", "high", "p", "p_holm", "chance", "p_chance", "z_within", "p_within", "ari",
-            "drift", "ratio", "repeated")  # fmt: skip
 STILL = 0.005  # times as far as its nearest relative: a vector that has not moved
 
 
@@ -98,16 +95,6 @@ class Stress:
         strongest = {one.perturbation: one for one in moved}
         return tuple(one for one in moved if one is strongest[one.perturbation])
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Stress:
-        """Return what :meth:`as_json` described."""
-        tried = (Tried(**one | {"ratios": tuple(one["ratios"])}) for one in found["tried"])
-        return cls(Plain(**found["plain"]), tuple(tried), found["designs"], found["distance"])
-
 
 def texts_of(study: Study, *, designs: int = 0) -> int:
     """Return how many texts the stress tests of ``study`` encode at most."""
@@ -127,43 +114,20 @@ def variant_of(tried: Tried) -> str:
     return ""
 
 
-def rows_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one flat row a variant, for tables and files, from what the examination found; None where undefined."""
-    rows = []
-    for one in Stress.from_json(found).tried:
-        entry = PERTURBATIONS[one.perturbation]
-        told = {
-            "perturbation": one.perturbation, "title": entry.title, "group": entry.facts["group"],
-            "variant": variant_of(one), "options": one.options,
-        }  # fmt: skip
-        numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
-        note = one.note or (_SAME if one.same else "")
-        rows.append(told | numbers | {"note": note, "meaning": entry.facts["meaning"]})
-    return rows
-
-
-def plain_row(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything about the score before anything is changed as one flat row."""
-    stress = Stress.from_json(found)
-    first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
-    return first | {"distance": stress.distance} | asdict(stress.plain)
-
-
-@EXAMINATIONS.register("Stress tests", asks="What moves the score?")
-def stress(bench: Bench) -> dict[str, Any]:
-    """How far every perturbation moves the score, and the vectors."""
-    study, count = bench.study, bench.study.designs
+def stress(context: ExaminationContext) -> Stress:
+    """Return how far every perturbation moves the score, and the vectors."""
+    study, count = context.study, context.study.designs
     n = len(study.families) * study.per_family
     if n > LARGEST:
         raise TooLarge(f"Stress tests take at most {LARGEST:,} sequences, got {n:,}; choose fewer on Compare.")
     plains = tuple(redrawings(replace(study, matched=()), count)) if count else (study.plain_sequences,)
     planned = [trials(plain, seed=study.seed) for plain in plains]
-    shelf = fetched(bench, plains, planned)
+    shelf = fetched(context, plains, planned)
     bases, readings = [], []
     for design, (plain, tests) in enumerate(zip(plains, planned, strict=True)):
         base, of_design = Base.of(shelf, plain), []
         for done, trial in enumerate(tests):
-            bench.tell(design * len(tests) + done, len(plains) * len(tests))
+            context.progress(design * len(tests) + done, len(plains) * len(tests))
             of_design.append(base.read(trial))
         bases.append(base)
         readings.append(of_design)
@@ -172,7 +136,7 @@ def stress(bench: Bench) -> dict[str, Any]:
     tried = [_tried(of_variant, bases, column, told) for of_variant, column in columns]
     adjusted = holm([one.p for one in tried])
     rows = tuple(replace(one, p_holm=p) for one, p in zip(tried, adjusted, strict=True))
-    return Stress(told, rows, count, study.distance).as_json()
+    return Stress(told, rows, count, study.distance)
 
 
 def _plain(bases: Sequence[Base], study: Study) -> Plain:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, p_told, percent, signed, span
+from numembed.examinations.registry import Answer
 from numembed.examinations.stress.compute import STILL, Plain, Stress, Tried, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
@@ -111,12 +112,17 @@ def evidence(found: Stress) -> str:
     return f"{told} {after} All {tests} changes are judged together{where} (Holm's {p_told(first.p_holm)})."
 
 
+def sentence(answer: Answer[Stress]) -> str:
+    """Return what moves the score most, and the numbers behind it."""
+    return sentence_of(answer.found)
+
+
 def sentence_of(found: Stress) -> str:
     """Return what was found in a few sentences: the headline and its numbers."""
     return f"{headline(found)} {evidence(found)}"
 
 
-def told(found: Stress, one: Tried) -> str:
+def effect_of(found: Stress, one: Tried) -> str:
     """Return what was found with one variant, looked at alone."""
     if one.note:
         return one.note
@@ -130,7 +136,7 @@ def told(found: Stress, one: Tried) -> str:
         return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing at all: every vector stays where it was."
-    parts = [f"{_alone(found, one)} {_told(found, one)}."]
+    parts = [f"{_alone(found, one)} {_numbers_sentence(found, one)}."]
     if one.repeated and sure(one):
         parts.append(
             f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
@@ -199,7 +205,7 @@ def _claim(one: Tried, direction: int) -> str:
     return f": {found[2].split(';')[0]}"
 
 
-def _told(found: Stress, one: Tried) -> str:
+def _numbers_sentence(found: Stress, one: Tried) -> str:
     return f"The silhouette goes from {decimal(found.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
 
 

@@ -16,7 +16,7 @@ from numembed.analysis.metrics import Distance, ari, silhouette, undefined_reaso
 from numembed.analysis.similarity.displacement import Doubles, gaps, normalised, relatives
 from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TooLarge
-from numembed.examinations.registry import Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.models.embedding import reduced
 from numembed.models.spec import ModelSpec
 from numembed.sequences.perturbations.terms import PERTURBATIONS, Change, change_of, perturb, variants
@@ -74,15 +74,15 @@ def _trial(sequences: SequenceSet, name: str, options: dict[str, Any], seed: int
 class Shelf:
     """The vectors of all texts that any variant needs, by prompt and text; a baseline's are made for each set."""
 
-    bench: Bench
+    context: ExaminationContext
     rows: Mapping[tuple[str, str], Matrix]
     refused: Mapping[tuple[str, str], str]
 
     def matrix(self, sequences: SequenceSet, *, prompt: str, precision: str) -> Matrix:
         """Return (n, d), in the model's width; raise TooLarge with the sentence of a text that has no vector."""
-        spec = self.bench.spec
+        spec = self.context.spec
         if spec.is_baseline:
-            return self.bench.vectors(sequences, spec)
+            return self.context.vectors(sequences, spec)
         wanted = [(prompt, text) for text in sequences.texts]
         for one in wanted:
             if one in self.refused:
@@ -91,34 +91,34 @@ class Shelf:
         return reduced(full, dimensions=spec.dimensions, precision=precision)
 
 
-def fetched(bench: Bench, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]) -> Shelf:
+def fetched(context: ExaminationContext, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]) -> Shelf:
     """Read or encode the texts of all variants, those of one prompt together: many texts fill batches best.
 
     Raises what the model raises where not even the plain texts can be read with its own prompt.
     """
     rows: dict[tuple[str, str], Matrix] = {}
     refused: dict[tuple[str, str], str] = {}
-    if bench.spec.is_baseline:
-        return Shelf(bench, rows, refused)
+    if context.spec.is_baseline:
+        return Shelf(context, rows, refused)
     tests = [trial for trials_of_one in planned for trial in trials_of_one]
     wanted = {
-        bench.spec.prompt: [text for one in (*plains, *(trial.sequences for trial in tests)) for text in one.texts]
+        context.spec.prompt: [text for one in (*plains, *(trial.sequences for trial in tests)) for text in one.texts]
     }
     for trial in tests:
         if trial.change is not None and trial.change.field == "prompt":
             wanted.setdefault(trial.change.value, []).extend(trial.sequences.texts)
     for prompt, texts in wanted.items():
         try:
-            _read(bench, replace(bench.spec.stored, prompt=prompt), list(dict.fromkeys(texts)), rows, refused)
+            _read(context, replace(context.spec.stored, prompt=prompt), list(dict.fromkeys(texts)), rows, refused)
         except (CheckFailed, ModelUnavailable, RemoteFailed) as error:
-            if prompt == bench.spec.prompt:
+            if prompt == context.spec.prompt:
                 raise
-            refused |= {(prompt, text): bench.settings.redact(str(error)) for text in texts}
-    return Shelf(bench, rows, refused)
+            refused |= {(prompt, text): context.settings.redact(str(error)) for text in texts}
+    return Shelf(context, rows, refused)
 
 
 def _read(
-    bench: Bench,
+    context: ExaminationContext,
     spec: ModelSpec,
     texts: Sequence[str],
     rows: dict[tuple[str, str], Matrix],
@@ -127,13 +127,13 @@ def _read(
     """Put the vectors of ``texts`` into ``rows``; a text that the model cannot read is found by halving."""
     nobody = IntegerSequence("", 0, ())  # only the texts count
     try:
-        matrix = bench.vectors(SequenceSet((nobody,) * len(texts), written=tuple(texts)), spec)
+        matrix = context.vectors(SequenceSet((nobody,) * len(texts), written=tuple(texts)), spec)
     except (TooLarge, NonFiniteVectors) as error:
         if len(texts) == 1:
-            refused[spec.prompt, texts[0]] = bench.settings.redact(str(error))
+            refused[spec.prompt, texts[0]] = context.settings.redact(str(error))
             return
         for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
-            _read(bench, spec, half, rows, refused)
+            _read(context, spec, half, rows, refused)
         return
     rows |= {(spec.prompt, text): row for text, row in zip(texts, matrix, strict=True)}
 
@@ -154,28 +154,30 @@ class Base:
     @classmethod
     def of(cls, shelf: Shelf, sequences: SequenceSet) -> Base:
         """Return the base of a design."""
-        bench = shelf.bench
-        study, spec = bench.study, bench.spec
+        context = shelf.context
+        study, spec = context.study, context.spec
         matrix = shelf.matrix(sequences, prompt=spec.prompt, precision=spec.precision)
         distance = cast(Distance, study.distance)
         own, other = relatives(matrix, sequences.labels, distance=distance)
         apart = True
         if spec.is_baseline and len(sequences):
-            first = bench.vectors(replace(sequences, items=sequences.items[:1]), spec)
+            first = context.vectors(replace(sequences, items=sequences.items[:1]), spec)
             apart = np.array_equal(first, matrix[:1])
         return cls(
-            shelf, sequences, matrix, _score(bench, matrix, sequences, distance, shuffles=None, within=True),
-            _clusters(bench, matrix, sequences, study.seed), own, other, apart,
+            shelf, sequences, matrix, _score(context, matrix, sequences, distance, shuffles=None, within=True),
+            _clusters(context, matrix, sequences, study.seed), own, other, apart,
         )  # fmt: skip
 
     def read(self, trial: Trial) -> Reading:
         """Return what becomes of the score under a trial; its note says why nothing can."""
-        bench, change = self.shelf.bench, trial.change
-        if note := trial.note or (_NO_MODEL if bench.spec.is_baseline and change and change.target == "model" else ""):
+        context, change = self.shelf.context, trial.change
+        if note := trial.note or (
+            _NO_MODEL if context.spec.is_baseline and change and change.target == "model" else ""
+        ):
             return Reading(note=note)
         if change is not None and change.field == "seed":
-            found = _clusters(bench, self.matrix, self.sequences, change.value)
-            return replace(found, same=change.value == bench.study.seed)
+            found = _clusters(context, self.matrix, self.sequences, change.value)
+            return replace(found, same=change.value == context.study.seed)
         try:
             same, matrix, distance = self._changed(trial)
         except TooLarge as error:  # a text that the model cannot read
@@ -184,13 +186,13 @@ class Base:
         if same:
             return replace(self.reading, gaps=moved, same=True)
         within = PERTURBATIONS[trial.name].facts["group"] == "place"
-        found = _score(bench, matrix, trial.sequences, distance, shuffles=_SHUFFLES, within=within)
+        found = _score(context, matrix, trial.sequences, distance, shuffles=_SHUFFLES, within=within)
         repeated = len(set(self.sequences.texts)) - len(set(trial.sequences.texts))
         return replace(found, gaps=moved, repeated=max(0, repeated))
 
     def _changed(self, trial: Trial) -> tuple[bool, Matrix, Distance]:
         """Return whether nothing changes, the vectors of a trial, and the distance of its score."""
-        spec, distance, change = self.shelf.bench.spec, self._distance, trial.change
+        spec, distance, change = self.shelf.context.spec, self._distance, trial.change
         if change is None:
             same = trial.sequences.texts == self.sequences.texts and trial.sequences.families == self.sequences.families
             return same, self.shelf.matrix(trial.sequences, prompt=spec.prompt, precision=spec.precision), distance
@@ -216,14 +218,20 @@ class Base:
 
     @property
     def _distance(self) -> Distance:
-        return cast(Distance, self.shelf.bench.study.distance)
+        return cast(Distance, self.shelf.context.study.distance)
 
 
 def _score(
-    bench: Bench, matrix: Matrix, sequences: SequenceSet, distance: Distance, *, shuffles: int | None, within: bool
+    context: ExaminationContext,
+    matrix: Matrix,
+    sequences: SequenceSet,
+    distance: Distance,
+    *,
+    shuffles: int | None,
+    within: bool,
 ) -> Reading:
     """Return the silhouette of the families, and what shuffled families score."""
-    labels, seed = sequences.labels, bench.study.seed
+    labels, seed = sequences.labels, context.study.seed
     if reason := undefined_reason(matrix, labels, distance=distance):
         return Reading(note=f"The score is undefined: {reason}.")
     free = permutation_test(matrix, labels, distance=distance, permutations=shuffles, seed=seed)
@@ -239,9 +247,9 @@ def _score(
     )  # fmt: skip
 
 
-def _clusters(bench: Bench, matrix: Matrix, sequences: SequenceSet, seed: int) -> Reading:
+def _clusters(context: ExaminationContext, matrix: Matrix, sequences: SequenceSet, seed: int) -> Reading:
     """Return the silhouette of the KMeans clusters of a seed, and how well they match the families."""
-    clusters, distance = kmeans(matrix, sequences.labels, seed=seed), cast(Distance, bench.study.distance)
+    clusters, distance = kmeans(matrix, sequences.labels, seed=seed), cast(Distance, context.study.distance)
     if reason := undefined_reason(matrix, clusters, distance=distance):
         return Reading(note=f"The score is undefined: {reason}.")
     return Reading(silhouette(matrix, clusters, distance=distance), ari=ari(sequences.labels, clusters))

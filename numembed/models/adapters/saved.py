@@ -20,7 +20,7 @@ from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.model_config import read_json
 from numembed.models.files.publish import is_whole, published
 from numembed.models.files.tensors import read_header, write_file
-from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
+from numembed.models.spec import LocalWeights, ModelSpec
 
 RECIPE = "recipe.json"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
@@ -190,9 +190,7 @@ def _peft_config(base: ModelSpec, recipe: Recipe, targets: tuple[str, ...]) -> d
 
 def name_of_base(base: ModelSpec) -> str:
     """Return what an adapter calls its base: a repository, a folder without the way there, or a model of our own."""
-    if isinstance(base.weights, ScratchWeights):
-        return base.weights.name
-    return str(getattr(base.weights, "repo", "") or Path(getattr(base.weights, "path", "")).name)
+    return base.weights.called
 
 
 def _told(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.adapters.recipe import Recipe
 from numembed.models.builtin.encoder import EncoderRecipe, train_encoder
-from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.publish import is_whole, published
 from numembed.models.spec import ModelSpec, ScratchWeights, origin_of
 from numembed.sequences.splits import split_called
@@ -34,28 +33,27 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 _ASK_SECONDS = 0.2  # while another process trains
 
 
-def pinned_scratch(name: str, settings: Settings, *, progress: Progress = silent) -> ScratchWeights:
-    """Return the model of our own called ``name``, pinned; it is trained where it is not here yet."""
-    return ScratchWeights(name, digest_of_folder(_made(name, settings, progress)))
+def scratch_place(name: str, settings: Settings) -> Path:
+    """Return where a model of our own lies, here or not yet; raises ModelUnavailable for an unknown name."""
+    match name:
+        case "number-encoder":
+            return encoder_place(USUAL_ENCODER, settings)
+        case "number-lm":
+            return SHIPPED / LANGUAGE_MODEL
+        case _:
+            raise ModelUnavailable(
+                f"There is no model of our own called {name[:80]!r}. Known: {ENCODER}, {LANGUAGE_MODEL}."
+            )
 
 
-def scratch_folder(weights: ScratchWeights, settings: Settings, *, progress: Progress = silent) -> Path:
-    """Return the folder of a model of our own, trained where it is not here yet.
-
-    Raises ModelUnavailable for an unknown name, and where its files are others than when it was pinned.
-    """
-    folder = _made(weights.name, settings, progress)
-    if weights.digest and digest_of_folder(folder) != weights.digest:
-        raise ModelUnavailable(
-            f"{weights.name} was made anew since it was chosen, and its files are not the same. Run again."
-        )
-    return folder
-
-
-def known_scratch(weights: ScratchWeights, settings: Settings) -> Path | None:
-    """Return the folder where it is here already, else None; nothing is trained and no file is read."""
-    place = _place(weights.name, settings)
-    return place if place.is_dir() else None
+def scratch_folder(name: str, settings: Settings, *, progress: Progress = silent) -> Path:
+    """Return the folder of a model of our own, trained where it is not here yet; raises ModelUnavailable."""
+    place = scratch_place(name, settings)
+    if name == ENCODER:
+        return trained_encoder(USUAL_ENCODER, settings, progress=progress)
+    if not is_whole(place):
+        raise ModelUnavailable(f"The files of {name} are damaged or missing. Install numembed again.")
+    return place
 
 
 def encoder_place(recipe: EncoderRecipe, settings: Settings) -> Path:
@@ -91,27 +89,6 @@ def usual_recipe(base: ModelSpec) -> Recipe:
     if origin.name == LANGUAGE_MODEL:  # sequences that begin near one another won it nothing
         return Recipe(split=split, rank=32, alpha=64.0, apart=None, learning_rate=4e-3, steps=150)
     return Recipe(split=split, apart=None, steps=100)  # it knows the twelve families: more is won on the paper's six
-
-
-def _place(name: str, settings: Settings) -> Path:
-    match name:
-        case "number-encoder":
-            return encoder_place(USUAL_ENCODER, settings)
-        case "number-lm":
-            return SHIPPED / LANGUAGE_MODEL
-        case _:
-            raise ModelUnavailable(
-                f"There is no model of our own called {name[:80]!r}. Known: {ENCODER}, {LANGUAGE_MODEL}."
-            )
-
-
-def _made(name: str, settings: Settings, progress: Progress) -> Path:
-    place = _place(name, settings)
-    if name == ENCODER:
-        return trained_encoder(USUAL_ENCODER, settings, progress=progress)
-    if not is_whole(place):
-        raise ModelUnavailable(f"The files of {name} are damaged or missing. Install numembed again.")
-    return place
 
 
 @contextmanager

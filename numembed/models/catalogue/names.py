@@ -175,7 +175,7 @@ def _weights_reference(spec: ModelSpec) -> str:
 def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     if spec.is_baseline:
         raise BadChoice(f"{spec.name} is a baseline and takes no options such as {next(iter(options))}.")
-    if isinstance(spec.weights, RemoteWeights) and (wrong := [name for name in options if name not in WITHOUT_FOLDER]):
+    if spec.weights.runner == "endpoint" and (wrong := [name for name in options if name not in WITHOUT_FOLDER]):
         raise BadChoice(f"An endpoint takes {', '.join(WITHOUT_FOLDER)}; {wrong[0]} is decided by its server.")
     for name, value in options.items():
         if name in CHOICES and value not in CHOICES[name]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import assert_never
 
 from numembed.core.errors import BadChoice
-from numembed.models.spec import PRECISIONS, HubWeights, LocalWeights
+from numembed.models.spec import PRECISIONS, AdapterWeights, HubWeights, LocalWeights
 
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIONS = {  # in the order in which a reference lists them
@@ -111,7 +111,7 @@ def seed_named(value: str) -> int:
     return int(found[1] or 0)
 
 
-def adapter_named(value: str) -> HubWeights | LocalWeights:
+def adapter_named(value: str) -> AdapterWeights:
     """Return the adapter that a person named: a folder, or owner/name[@commit] on the hub; raises BadChoice."""
     try:
         name = str(json.loads(value)) if value.startswith('"') else value
@@ -128,7 +128,7 @@ def adapter_named(value: str) -> HubWeights | LocalWeights:
     return HubWeights(repo, revision)
 
 
-def adapter_written(adapter: HubWeights | LocalWeights, short: bool) -> str:
+def adapter_written(adapter: AdapterWeights, short: bool) -> str:
     """Return an adapter as a reference or (``short``) a name writes it."""
     match adapter:
         case HubWeights(repo, revision):

@@ -13,7 +13,6 @@ from numembed.models.catalogue.entries import Row
 from numembed.models.encoders.protocol import CheckedEncoder, Finding, ModelCheck
 from numembed.models.files.model_config import read_json
 from numembed.models.loading.loader import pooling_of, transformer_of
-from numembed.models.spec import LoraWeights, MergedWeights
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
 _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
@@ -89,9 +88,9 @@ def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
 def _exchanged(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """How much of the base an adapter or a merge has changed."""
     exchange, weights = encoder.exchange, encoder.spec.weights
-    if exchange is None or not isinstance(weights, LoraWeights | MergedWeights):
+    what = weights.change
+    if exchange is None or not what:
         return None
-    what = "adapter" if isinstance(weights, LoraWeights) else "merge"
     if not exchange.changed:
         return Finding(what, False, f"Its {what} changes nothing that a vector passes through.")
     said = f"Its {what} changes {exchange.changed} of {exchange.tensors} weight tensors."

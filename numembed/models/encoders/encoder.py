@@ -8,7 +8,7 @@ import gc
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders.checks import TEXTS, check_kin, check_model
+from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.protocol import Encoder
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import Exchange
 from numembed.models.loading.devices import device_of, give_back_memory
 from numembed.models.loading.loader import faults_told, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.resolve import folder_of, known_folder
+from numembed.models.sources.endpoint import endpoint_of
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
 
 MOST_BATCH_TOKENS = 65_536  # on a graphics card
@@ -220,10 +222,11 @@ class LoadedModel:
             self.load_seconds = 0.0 if same_weights else time.monotonic() - began
         else:
             self.free()
-            folder = None if _is_remote(spec) else folder_of(spec, self._settings, progress=progress)
+            runner = spec.weights.runner
+            folder = None if runner == "endpoint" else folder_of(spec, self._settings, progress=progress)
             progress(0, 1, "load")
             began = time.monotonic()
-            self._encoder = self._load(stored, folder, progress)
+            self._encoder = ENCODERS[runner](stored, folder, self._settings, progress)
             self.load_seconds = time.monotonic() - began
         self._key, self._shared_key = key, shared
         return self._encoder
@@ -231,7 +234,7 @@ class LoadedModel:
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
         """Read the files of ``spec`` into the system's cache beside the present work; loading finds them there."""
         try:
-            folder = None if spec.is_baseline or _is_remote(spec) else known_folder(spec.weights, self._settings)
+            folder = known_folder(spec.weights, self._settings)
         except ModelUnavailable:  # that model will say so itself when its turn comes
             return None
         if folder is None or self._shared_key == _shared_key(spec.stored):
@@ -246,27 +249,23 @@ class LoadedModel:
         gc.collect()  # also of a model that failed its check: its parts hold each other
         give_back_memory()
 
-    def _load(self, spec: ModelSpec, folder: Path | None, progress: Progress) -> Encoder:
-        if folder is None:
-            from numembed.models.encoders.endpoint import EndpointEncoder
-            from numembed.models.resolve import pin
 
-            assert isinstance(spec.weights, RemoteWeights)
-            there = pin(spec.weights, self._settings)  # a sentence where the operator has taken it away
-            return EndpointEncoder(spec, self._settings.endpoints[there.endpoint])
-        exchange = Exchange(spec, folder, self._settings)
-        exchange.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
-        device, facts = self._settings.device, facts_of(spec)
-        return SentenceEncoder(spec, folder, device=device, facts=facts, exchange=exchange, progress=progress)
+def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
+    assert folder is not None
+    exchange = Exchange(spec, folder, settings)
+    exchange.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
+    device, facts = settings.device, facts_of(spec)
+    return SentenceEncoder(spec, folder, device=device, facts=facts, exchange=exchange, progress=progress)
+
+
+def _of_endpoint(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
+    assert isinstance(spec.weights, RemoteWeights)
+    return EndpointEncoder(spec, endpoint_of(spec.weights, settings))  # a sentence where it has been taken away
 
 
 def _shared_key(spec: ModelSpec) -> str:
     """Return the key of what stays in memory for other prompts, adapters and merges."""
     return replace(spec, prompt="", weights=origin_of(spec.weights)).key
-
-
-def _is_remote(spec: ModelSpec) -> bool:
-    return isinstance(spec.weights, RemoteWeights)
 
 
 def _read_files(folder: Path) -> None:
@@ -275,3 +274,10 @@ def _read_files(folder: Path) -> None:
             with file.open("rb", buffering=0) as opened:
                 while opened.read(_READ_BYTES):
                     pass
+
+
+ENCODERS: Mapping[str, Callable[[ModelSpec, Path | None, Settings, Progress], Encoder]] = {
+    "files": _of_files,
+    "endpoint": _of_endpoint,
+}
+"""How a model is loaded, by what runs it; a formula needs no encoder."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 import re
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +21,13 @@ from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.settings import Endpoint
 from numembed.models.encoders.protocol import Finding, ModelCheck
+from numembed.models.hub.client import is_untrusted
 from numembed.models.spec import ModelSpec, RemoteWeights
 
 if TYPE_CHECKING:
-    import httpx
-    from tenacity import AsyncRetrying, RetryCallState
+    import httpx2
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of one answer
@@ -37,7 +39,7 @@ _REFUSED = {
 }
 _ERROR_BYTES, _EXCERPT_CHARS, _PIECE_CHARS = 4_096, 160, 8
 _UNQUOTED = re.compile(r"<[^>]*>|[^\w .,:;'()=-]+")  # markup and the signs that make it
-_LOUD = ("httpx", "httpcore.connection", "httpcore.http11")
+_LOUD = ("httpx2", "httpcore2.connection", "httpcore2.http11")
 
 
 class EndpointEncoder:
@@ -71,12 +73,12 @@ class EndpointEncoder:
 
     async def _round(self, texts: list[str]) -> list[Matrix]:
         """Return one matrix a request; the first failure cancels the requests still on their way."""
-        import httpx
+        import httpx2
 
         endpoint, size = self._endpoint, self._endpoint.batch_texts
         chunks = [texts[start : start + size] for start in range(0, len(texts), size)]
         slots, deadline = asyncio.Semaphore(endpoint.concurrency), monotonic() + endpoint.budget_seconds
-        async with httpx.AsyncClient(headers=_headers(endpoint), timeout=None, trust_env=False) as client:
+        async with httpx2.AsyncClient(headers=_headers(endpoint), timeout=None, trust_env=False) as client:
             try:
                 shared = _Round(endpoint, client, slots, deadline)
                 async with asyncio.TaskGroup() as group:
@@ -104,7 +106,7 @@ class _Round(NamedTuple):
     """What the requests of one batch share."""
 
     endpoint: Endpoint
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     slots: asyncio.Semaphore
     deadline: float
 
@@ -114,17 +116,29 @@ def _failed(endpoint: Endpoint, sentence: str) -> RemoteFailed:
 
 
 async def _vectors(shared: _Round, texts: list[str], dimension: int | None) -> Matrix:
-    """Return the vectors of one request, asked for again while what is wrong may pass."""
-    try:
-        content: bytes = await _retrying(shared.deadline)(_answer, shared, texts)
-    except _Passing as last:
-        raise _gave_up(shared.endpoint, last, shared.deadline - monotonic()) from None
-    return _matrix(shared.endpoint, content, len(texts), dimension)
+    """Return the vectors of one request, asked for again while what is wrong may pass.
+
+    The waits grow and are at least what the server asks for; none ends after the budget.
+    """
+    growing, trouble = _FIRST_WAIT, None
+    while True:
+        try:
+            content = await _answer(shared, texts)
+            return _matrix(shared.endpoint, content, len(texts), dimension)
+        except _Passing as passing:
+            if trouble is None or monotonic() < shared.deadline:  # else it was cut off, which tells nothing new
+                trouble = passing
+        wait_seconds = max(min(growing + random.uniform(0, _FIRST_WAIT), _MOST_WAIT), trouble.wait_seconds)
+        if monotonic() + wait_seconds >= shared.deadline:
+            raise _gave_up(shared.endpoint, trouble, shared.deadline - monotonic())
+        _log.info("%s; asking again in %.1f s", trouble, wait_seconds)
+        await asyncio.sleep(wait_seconds)
+        growing = min(2 * growing, _MOST_WAIT)
 
 
 async def _answer(shared: _Round, texts: list[str]) -> bytes:
     """Return the body of a good answer to one request; what may pass is raised as ``_Passing``."""
-    import httpx
+    import httpx2
 
     endpoint, client, slots, deadline = shared
     if endpoint.kind == "tei":
@@ -132,7 +146,7 @@ async def _answer(shared: _Round, texts: list[str]) -> bytes:
     else:
         path, asked = "/embeddings", {"model": endpoint.model, "input": texts, "encoding_format": "float"}
     async with slots:
-        try:  # httpx's own timeouts start anew with every byte, so a dripping server would never end
+        try:  # httpx2's own timeouts start anew with every byte, so a dripping server would never end
             async with (
                 asyncio.timeout_at(min(deadline, monotonic() + endpoint.timeout_seconds)),
                 client.stream("POST", endpoint.url + path, content=json.dumps(asked).encode()) as answer,
@@ -140,7 +154,7 @@ async def _answer(shared: _Round, texts: list[str]) -> bytes:
                 content = await _read(endpoint, answer)
         except TimeoutError:
             raise _Passing(endpoint, "gave no whole answer in time") from None
-        except (httpx.RequestError, httpx.InvalidURL) as error:
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise _lost(endpoint, error) from None  # the library's message may quote what the server sent
     if not answer.is_success:
         raise _refused(endpoint, answer.status_code, content, answer.headers.get("retry-after", ""))
@@ -156,7 +170,7 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep httpx and httpcore from logging urls and the answers' headers, where a server may echo the key."""
+    """Keep httpx2 and httpcore2 from logging urls and the answers' headers, where a server may echo the key."""
 
     def is_warning(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING
@@ -166,23 +180,6 @@ def _quiet_libraries() -> Iterator[None]:
             logger.addFilter(is_warning)
             afterwards.callback(logger.removeFilter, is_warning)
         yield
-
-
-def _retrying(deadline: float) -> AsyncRetrying:
-    """Return the retries of one request: growing waits, at least what the server asks for, within the budget."""
-    from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
-
-    growing = wait_exponential_jitter(multiplier=_FIRST_WAIT, max=_MOST_WAIT, jitter=_FIRST_WAIT)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return max(growing(state), error.wait_seconds if isinstance(error, _Passing) else 0.0)
-
-    def is_over(state: RetryCallState) -> bool:
-        return monotonic() + state.upcoming_sleep >= deadline
-
-    passing, tell = retry_if_exception_type(_Passing), before_sleep_log(logging.getLogger(__name__), logging.INFO)
-    return AsyncRetrying(retry=passing, wait=wait, stop=is_over, before_sleep=tell, reraise=True)
 
 
 def _gave_up(endpoint: Endpoint, last: _Passing, left_seconds: float) -> RemoteFailed:
@@ -195,12 +192,12 @@ def _gave_up(endpoint: Endpoint, last: _Passing, left_seconds: float) -> RemoteF
 
 def _lost(endpoint: Endpoint, error: Exception) -> Exception:
     """Return what to raise where no whole answer came."""
-    import httpx
+    import httpx2
 
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if is_untrusted(error):
         return _failed(endpoint, "shows a certificate that cannot be verified. Check url in operator.toml.")
-    if isinstance(error, httpx.TransportError):
-        met = not isinstance(error, httpx.ConnectError)
+    if isinstance(error, httpx2.TransportError):
+        met = not isinstance(error, httpx2.ConnectError)
         return _Passing(endpoint, "broke the line off" if met else "cannot be reached")
     return _failed(endpoint, "cannot be asked or read over HTTP. Check url in operator.toml.")
 
@@ -239,7 +236,7 @@ def _excerpt(endpoint: Endpoint, content: bytes) -> str:
     return f" It said: {text[:_EXCERPT_CHARS]}"
 
 
-async def _read(endpoint: Endpoint, answer: httpx.Response) -> bytes:
+async def _read(endpoint: Endpoint, answer: httpx2.Response) -> bytes:
     """Return the body of an answer, or the beginning of one that is no success."""
     content = bytearray()
     async for piece in answer.aiter_bytes():

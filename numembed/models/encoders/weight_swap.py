@@ -24,18 +24,10 @@ from numembed.models.merging.compatibility import check_related
 from numembed.models.merging.methods import MERGES, Gram
 from numembed.models.merging.tensors import Ingredients, Merge, grams_of, ingredients, merger
 from numembed.models.resolve import adapter_folder, folder_of
-from numembed.models.spec import (
-    HubWeights,
-    LocalWeights,
-    LoraWeights,
-    MergedWeights,
-    ModelSpec,
-    ScratchWeights,
-    Weights,
-    origin_of,
-)  # fmt: skip
+from numembed.models.spec import FolderWeights, LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
 
 ModelFolder = TensorFolder | AdaptedFolder
+TensorRecipe = tuple[tuple[str, ...], Callable[[str], Tensor]]  # names of tensors, and what gives each
 _MOST_KEPT = 16  # sets of parts whose factors and angles stay in memory
 
 
@@ -71,11 +63,8 @@ class Exchange:
 
         Raises BadChoice where an adapter or a part does not fit, ModelUnavailable where one cannot be had.
         """
-        match weights:
-            case LoraWeights():
-                self._opened(weights, progress)
-            case MergedWeights():
-                self._mixture(weights, progress)
+        if weights.change:
+            CHANGES[weights.change].prepare(self, weights, progress)
 
     def bind(self, model: Any) -> None:
         """Take the SentenceTransformer that was just loaded."""
@@ -111,21 +100,23 @@ class Exchange:
         """How many tensors the model's files hold that a vector passes through."""
         return sum(is_used(name) for name in self._origin_folder())
 
-    def recipe(self, weights: Weights, progress: Progress = silent) -> tuple[tuple[str, ...], Callable[[str], Tensor]]:
+    def recipe(self, weights: Weights, progress: Progress = silent) -> TensorRecipe:
         """Return which tensors differ from the origin's, and the function that gives each."""
-        match weights:
-            case LoraWeights():
-                adapted = self._opened(weights, progress)
-                assert isinstance(adapted, AdaptedFolder)
-                return _used(adapted.changed), adapted.__getitem__
-            case MergedWeights():
-                mixture = self._mixture(weights, progress)
-                whole = weights.scope == "flat" and weights.space == "weights"  # then everything is stretched alike
-                names = _used(mixture.given.mixed if whole else mixture.moved)
-                merge, grams = _merge(weights), self._grams(mixture, weights, whole, progress)
-                return names, merger(merge, replace(mixture.given, mixed=names), grams=grams)
-            case _:
-                return (), self._origin_folder().__getitem__
+        if weights.change:
+            return CHANGES[weights.change].recipe(self, weights, progress)
+        return (), self._origin_folder().__getitem__
+
+    def _adapted(self, weights: LoraWeights, progress: Progress) -> TensorRecipe:
+        adapted = self._opened(weights, progress)
+        assert isinstance(adapted, AdaptedFolder)
+        return _used(adapted.changed), adapted.__getitem__
+
+    def _merged(self, weights: MergedWeights, progress: Progress) -> TensorRecipe:
+        mixture = self._mixture(weights, progress)
+        whole = weights.scope == "flat" and weights.space == "weights"  # then everything is stretched alike
+        names = _used(mixture.given.mixed if whole else mixture.moved)
+        merge, grams = _merge(weights), self._grams(mixture, weights, whole, progress)
+        return names, merger(merge, replace(mixture.given, mixed=names), grams=grams)
 
     def _grams(
         self, mixture: _Mixture, weights: MergedWeights, whole: bool, progress: Progress
@@ -160,17 +151,15 @@ class Exchange:
         return self._mixtures[key]
 
     def _opened(self, weights: Weights, progress: Progress) -> ModelFolder:
-        match weights:
-            case LoraWeights(base, adapter, scale):
-                folder = adapter_folder(adapter, self._settings, progress=progress)
-                return attached(self._folder_of(base, progress), folder, scale, weights=base)
-            case HubWeights() | LocalWeights() | ScratchWeights():
-                return TensorFolder(self._folder_of(weights, progress))
-            case _:
-                raise BadChoice(
-                    f"{self._spec.name[:80]} cannot be merged: its parts are models with files, with or without an "
-                    "adapter. Save a merge as a folder before it becomes a part of another."
-                )
+        if isinstance(weights, LoraWeights):
+            folder = adapter_folder(weights.adapter, self._settings, progress=progress)
+            return attached(self._folder_of(weights.base, progress), folder, weights.scale, weights=weights.base)
+        if isinstance(weights, FolderWeights):
+            return TensorFolder(self._folder_of(weights, progress))
+        raise BadChoice(
+            f"{self._spec.name[:80]} cannot be merged: its parts are models with files, with or without an adapter. "
+            "Save a merge as a folder before it becomes a part of another."
+        )
 
     def _folder_of(self, weights: Weights, progress: Progress) -> Path:
         if weights == self.origin:
@@ -192,6 +181,20 @@ class Exchange:
             if known is not None:
                 found[name] = parts[int(number)][known]
         return found
+
+
+@dataclass(frozen=True)
+class Change:
+    """How weights that are made of others are opened, and which tensors they put into the place of the origin's."""
+
+    prepare: Callable[[Exchange, Any, Progress], object]
+    recipe: Callable[[Exchange, Any, Progress], TensorRecipe]
+
+
+CHANGES = {
+    "adapter": Change(Exchange._opened, Exchange._adapted),
+    "merge": Change(Exchange._mixture, Exchange._merged),
+}
 
 
 def _merge(weights: MergedWeights) -> Merge:

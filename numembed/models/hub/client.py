@@ -225,13 +225,20 @@ def _pump(client: httpx2.Client, url: str, headers: dict[str, str], arrived: Que
         give(error)
 
 
-def _broken(error: Exception) -> str:
-    """Return why there is no answer, without the library's own words, which may hold signed addresses."""
+def is_untrusted(error: BaseException) -> bool:
+    """Return True where a request failed because the server's certificate is not trusted on this machine."""
     cause: BaseException | None = error
     while cause is not None:
         if type(cause).__name__ == "SSLCertVerificationError":
-            return "the model hub's certificate is not trusted here (set SSL_CERT_FILE to your network's certificates)"
+            return True
         cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _broken(error: Exception) -> str:
+    """Return why there is no answer, without the library's own words, which may hold signed addresses."""
+    if is_untrusted(error):
+        return "the model hub's certificate is not trusted here (set SSL_CERT_FILE to your network's certificates)"
     return "the model hub cannot be reached"
 
 

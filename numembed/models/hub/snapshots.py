@@ -66,7 +66,7 @@ def fetch(repo: str, revision: str, settings: Settings, progress: Progress = sil
     folder = cached_folder(repo, revision)
     if is_verified(repo, revision, settings):
         return folder
-    _pinned(repo, revision)
+    _own_name(repo, revision)
     with in_plain_words(repo, settings), connected(repo, settings) as hub:
         about = hub.about()
         newest = str(about["sha"])
@@ -119,7 +119,7 @@ def fetch_code(allowed: AllowedCode, settings: Settings) -> Path:
 
     Raises :class:`ModelUnavailable` where one differs from the operator's record; then nothing is kept.
     """
-    folder = settings.home / "code" / _pinned(allowed.repo, allowed.revision)
+    folder = settings.home / "code" / _own_name(allowed.repo, allowed.revision)
     if _holds(folder, allowed):
         return folder
     with in_plain_words(allowed.repo, settings), connected(allowed.repo, settings) as hub:
@@ -166,7 +166,7 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-def _pinned(repo: str, revision: str) -> str:
+def _own_name(repo: str, revision: str) -> str:
     """Return the name that a commit of a repository has among our own files."""
     check_name(repo)
     if not _COMMIT.fullmatch(revision):
@@ -175,7 +175,7 @@ def _pinned(repo: str, revision: str) -> str:
 
 
 def _marker(repo: str, revision: str, settings: Settings) -> Path:
-    return settings.home / "checked" / f"{_pinned(repo, revision)}.json"
+    return settings.home / "checked" / f"{_own_name(repo, revision)}.json"
 
 
 def _mark(repo: str, revision: str, settings: Settings) -> None:

@@ -171,7 +171,7 @@ def _told(spec: ModelSpec, error: Exception) -> Exception:
     if "trust_remote_code" in text or "custom code" in text:
         return ModelUnavailable(
             f"{spec.name} asks to run program code from its own repository. That is done only for models whose code "
-            "the operator has read and allowed. Choose another model, or see README, Program code of models."
+            "the operator has read and allowed. Choose another model, or see docs/operators.md, Program code of models."
         )
     if (fault := _machine_fault(spec, error)) is not None:
         return fault

@@ -21,7 +21,7 @@ from numembed.models.files.tensors import TensorFolder, modules_of
 from numembed.models.loading.devices import available_memory, device_of
 from numembed.models.loading.loader import faults_told
 from numembed.models.resolve import folder_of, resolve
-from numembed.models.spec import BaselineWeights, FolderWeights, ModelSpec, RemoteWeights
+from numembed.models.spec import FolderWeights, ModelSpec
 from numembed.models.training.lora import IN_LAYER, AdaptedModel
 from numembed.sequences.splits import apart_at, training_batch
 
@@ -47,7 +47,7 @@ def train_adapters(
     or StoreFull before it begins, TrainingFailed where the loss is no number, Cancelled through ``progress``: whole
     stages stay. A seed that fails does not keep the others from being trained; it is told when they are.
     """
-    if isinstance(base.weights, BaselineWeights | RemoteWeights):
+    if base.weights.runner != "files":
         raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose a model.")
     if not isinstance(base.weights, FolderWeights):
         raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")

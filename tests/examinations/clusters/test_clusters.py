@@ -14,6 +14,7 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 
 from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.labels import kmeans
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.examinations.clusters.compute import LARGEST, Explanation, explain, followed, tree_members
 from numembed.examinations.clusters.rows import rows_of
@@ -166,7 +167,7 @@ def test_sets_without_groups_are_told_in_words(families: list[str], per_family: 
     told = (matched_sentence(found), nearest_sentence(found), tree_sentence(found, few), shares_sentence(found))
     assert all(len(sentence) > 20 and "nan" not in sentence for sentence in told), told
     assert (
-        Explanation.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False))).neighbours == found.neighbours
+        from_plain(Explanation, json.loads(json.dumps(as_plain(found), allow_nan=False))).neighbours == found.neighbours
     )
 
 
@@ -194,7 +195,7 @@ def test_every_number_has_a_row() -> None:
 
 def test_it_survives_its_json_and_every_picture_is_drawn() -> None:
     found = _of("family")
-    assert Explanation.from_json(json.loads(json.dumps(found.as_json()))).as_json() == found.as_json()
+    assert as_plain(from_plain(Explanation, json.loads(json.dumps(as_plain(found))))) == as_plain(found)
     assert np.array(found.counts).sum() == len(SEQUENCES) and found.matched == 1.0
     for theme in ("light", "dark"):
         for figure in (

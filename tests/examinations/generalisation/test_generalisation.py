@@ -14,10 +14,10 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 from numembed.analysis.scores import score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled, TooLarge
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.core.significance import holm
 from numembed.examinations.generalisation.compute import (
-    NAME,
     far_sequences,
     far_windows,
     generalisation,
@@ -26,17 +26,15 @@ from numembed.examinations.generalisation.compute import (
     single_attributes,
     unseen_families,
 )
-from numembed.examinations.generalisation.findings import (
-    FAR_STARTS,
-    Generalisation,
+from numembed.examinations.generalisation.result import FAR_STARTS, Generalisation, far_texts
+from numembed.examinations.generalisation.text import (
     far_sentence,
-    far_texts,
     near_sentence,
     single_sentence,
     unseen_sentence,
     verdict,
 )
-from numembed.examinations.registry import Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.figures.generalisation import accuracy_figure
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
@@ -60,12 +58,14 @@ def store(settings: Settings) -> Iterator[ResultStore]:
         yield results
 
 
-def _bench(store: ResultStore, vectors: Vectors, study: Study = STUDY, name: str = "random_vectors") -> Bench:
+def _bench(
+    store: ResultStore, vectors: Vectors, study: Study = STUDY, name: str = "random_vectors"
+) -> ExaminationContext:
     """A bench for planted vectors in place of a model's."""
     matrix, spec = vectors(study.sequences), model(name)
     scores, clusters = score_all(matrix, study.sequences.labels, model=spec.name)
     result = ModelResult(spec, matrix.shape[1], scores, clusters)
-    return Bench(
+    return ExaminationContext(
         study, spec, result, store, OFFLINE, lambda sequences, spec: vectors(sequences), lambda done, total: None
     )
 
@@ -129,9 +129,9 @@ def test_p_values_are_adjusted_for_all_tests_of_their_question(store: ResultStor
 
 def test_it_survives_its_json_and_every_picture_is_drawn(store: ResultStore) -> None:
     found = generalisation(_bench(store, _by_family(near=1)))
-    plain = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    read = Generalisation.from_json(plain)
-    assert read.as_json() == plain and _words("It", read) == _words("It", found)
+    plain = json.loads(json.dumps(as_plain(found), allow_nan=False))
+    read = from_plain(Generalisation, plain)
+    assert as_plain(read) == plain and _words("It", read) == _words("It", found)
     for theme in ("light", "dark"):
         for probes in (found.near, found.far[0].probes, found.unseen, found.single):
             figure = accuracy_figure([("<b>x</b>", probe) for probe in probes], theme=theme)
@@ -232,8 +232,8 @@ def test_what_cannot_be_asked_is_said_and_never_claimed(
     for denied in ("no better than chance", "None of these is read off better than chance"):
         told = told.replace(denied, "")
     assert "better than chance" not in told
-    assert (
-        Generalisation.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False))).as_json() == found.as_json()
+    assert as_plain(from_plain(Generalisation, json.loads(json.dumps(as_plain(found), allow_nan=False)))) == as_plain(
+        found
     )
 
 
@@ -269,17 +269,17 @@ def test_too_many_sequences_are_refused_and_a_cancel_stops_it(store: ResultStore
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        generalisation(replace(_bench(store, _by_family()), tell=cancel))
+        generalisation(replace(_bench(store, _by_family()), progress=cancel))
 
 
 @pytest.mark.slow
 def test_the_bundled_model_names_five_of_24_and_counting_last_digits_many(settings: Settings) -> None:
-    study = replace(paper_study("all-MiniLM-L6-v2", "last_digits"), examine=(NAME,))
+    study = replace(paper_study("all-MiniLM-L6-v2", "last_digits"), examine=("probes",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         assert not outcome.errors
-        plain = [stored_examination(study, one.model, NAME, results) for one in outcome.results]
-    minilm, digits = (Generalisation.from_json(one) for one in plain if one is not None)
+        plain = [stored_examination(study, one.model, "probes", results) for one in outcome.results]
+    minilm, digits = (from_plain(Generalisation, one) for one in plain if one is not None)
     centroid = minilm.near[0]
     assert (centroid.name, centroid.right, centroid.total) == ("nearest_centroid", 5, 24)  # .21, chance .17
     assert not centroid.sure and centroid.p == pytest.approx(0.39, abs=0.05)

@@ -16,17 +16,18 @@ from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.analysis.scores import score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.maps.compute import NAME, SEEDS, Maps, look
+from numembed.examinations.maps.compute import SEEDS, Maps, maps
 from numembed.examinations.maps.text import (
-    answer,
     groups_sentence,
     kept_sentence,
+    maps_sentence,
     noise_sentence,
     scores_sentence,
     seeds_sentence,
 )
-from numembed.examinations.registry import Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
 from numembed.figures.maps import groups_of
 from numembed.models.catalogue.names import model
@@ -46,12 +47,12 @@ pytestmark = pytest.mark.slow  # UMAP is loaded and compiles at its first use
 
 def _bench(
     matrix: Matrix, settings: Settings, store: ResultStore, tell: Callable[[int, int], None] = lambda done, total: None
-) -> Bench:
+) -> ExaminationContext:
     """A bench for planted vectors in place of a model's."""
     labels, spec = STUDY.sequences.labels, model("last_digits")
     scores, clusters = score_all(matrix, labels, model=spec.name)
     result = ModelResult(spec, matrix.shape[1], scores, clusters)
-    return Bench(STUDY, spec, result, store, settings, lambda sequences, spec: matrix, tell)
+    return ExaminationContext(STUDY, spec, result, store, settings, lambda sequences, spec: matrix, tell)
 
 
 def _planted(gap: float, seed: int = 0) -> Matrix:
@@ -65,7 +66,7 @@ def _sentences(found: Maps) -> str:
         sentence(found, method) for method in PROJECTIONS.names for sentence in (noise_sentence, groups_sentence)
     ]
     seeds = [seeds_sentence(seeds, found.n) for seeds in found.seeds]
-    return " ".join([answer("m", found), kept_sentence(found), scores_sentence(found), *methods, *seeds])
+    return " ".join([maps_sentence("m", found), kept_sentence(found), scores_sentence(found), *methods, *seeds])
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def store(settings: Settings) -> Any:
 
 
 def test_clear_families_are_kept_by_every_map_and_no_map_is_accused(settings: Settings, store: ResultStore) -> None:
-    found = look(_bench(_planted(9), settings, store))
+    found = maps(_bench(_planted(9), settings, store))
     assert [(one.method, one.dims) for one in found.maps] == [(m, d) for d in (2, 3) for m in PROJECTIONS.names]
     assert found.space > found.chance_high and found.p <= 0.01
     assert [one.warning for one in found.maps] == [""] * 6
@@ -85,13 +86,13 @@ def test_clear_families_are_kept_by_every_map_and_no_map_is_accused(settings: Se
     assert said.startswith("None of the maps of m shows groups") and "which is more than chance" in said
     luck = f"of {found.twins} maps of noise, as one map of noise in {found.twins + 1} would by luck: "
     assert f"closer together in the model's map than in any {luck}" in said
-    assert Maps.from_json(json.loads(json.dumps(found.as_json()))) == found
+    assert from_plain(Maps, json.loads(json.dumps(as_plain(found)))) == found
 
 
 def test_noise_in_the_place_of_a_model_is_told_from_noise_nowhere(settings: Settings, store: ResultStore) -> None:
     accused, closer = 0, 0
     for seed in range(2):
-        found = look(_bench(_planted(0, seed), settings, store))
+        found = maps(_bench(_planted(0, seed), settings, store))
         accused += any(one.warning for one in found.maps)
         closer += sum("than in any of" in noise_sentence(found, method) for method in PROJECTIONS.names)
         if found.p > 0.05:
@@ -105,23 +106,23 @@ def test_the_points_are_those_that_compare_shows_and_a_lying_map_is_red(settings
     lie += np.random.default_rng(1).standard_normal(lie.shape).astype(np.float32) * 0.3
     key = projection_key(spec, STUDY.sequences, method="umap", dims=2, seed=STUDY.seed)
     store.put_projection(key, Projection(lie, "umap", {"neighbors": 11}))
-    found = look(_bench(_planted(0), settings, store))
+    found = maps(_bench(_planted(0), settings, store))
     shown = np.asarray(next(one.points for one in found.drawn if one.method == "umap"))
     scale = np.ptp(lie, axis=0) / np.ptp(shown, axis=0)
     assert np.abs(shown).max() == pytest.approx(1) and scale[0] == pytest.approx(scale[1], rel=0.01)
     assert stored_warning(STUDY, spec, store, method="umap", dims=2) == "", "nobody has looked yet"
-    store.put(examined_key(STUDY, spec, "maps"), found.as_json())
+    store.put(examined_key(STUDY, spec, "maps"), as_plain(found))
     said = {
         (method, dims): stored_warning(STUDY, spec, store, method=method, dims=dims)
         for method, dims in (("umap", 2), ("umap", 3), ("pca", 2))
     }
     assert said[("umap", 2)].startswith("This map shows groups that the vectors do not")
     assert said[("umap", 3)] == said[("pca", 2)] == ""
-    assert answer("m", found) == "Not everywhere: the UMAP map of m shows groups that its vectors do not have."
+    assert maps_sentence("m", found) == "Not everywhere: the UMAP map of m shows groups that its vectors do not have."
 
 
 def test_six_seeds_of_clear_families_agree_more_than_those_of_noise(settings: Settings, store: ResultStore) -> None:
-    clear, noise = (look(_bench(_planted(gap), settings, store)) for gap in (9, 0))
+    clear, noise = (maps(_bench(_planted(gap), settings, store)) for gap in (9, 0))
     for one, other in zip(clear.seeds, noise.seeds, strict=True):
         assert len(one.points) == len(one.silhouettes) == SEEDS and len(one.points[0]) == len(STUDY.sequences)
         assert one.stability > one.chance and one.nearest == 3 and one.kept > max(other.kept, 3 / 11)
@@ -131,15 +132,15 @@ def test_six_seeds_of_clear_families_agree_more_than_those_of_noise(settings: Se
 
 
 def test_equal_vectors_have_dashes_and_no_error(settings: Settings, store: ResultStore) -> None:
-    found = look(_bench(np.ones((len(STUDY.sequences), 8), np.float32), settings, store))
+    found = maps(_bench(np.ones((len(STUDY.sequences), 8), np.float32), settings, store))
     assert math.isnan(found.space) and all(math.isnan(one.trustworthiness) and not one.warning for one in found.maps)
-    assert "all vectors are equal" in found.maps[0].note and json.dumps(found.as_json(), allow_nan=False)
+    assert "all vectors are equal" in found.maps[0].note and json.dumps(as_plain(found), allow_nan=False)
     assert "have no score" in _sentences(found) and "nan" not in _sentences(found)
 
 
 def test_it_tells_every_map_and_can_be_stopped(settings: Settings, store: ResultStore) -> None:
     told: list[tuple[int, int]] = []
-    look(_bench(_planted(3), settings, store, lambda done, total: told.append((done, total))))
+    maps(_bench(_planted(3), settings, store, lambda done, total: told.append((done, total))))
     assert [done for done, _ in told] == list(range(told[0][1]))
 
     def stop(done: int, total: int) -> None:
@@ -147,7 +148,7 @@ def test_it_tells_every_map_and_can_be_stopped(settings: Settings, store: Result
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        look(_bench(_planted(3), settings, store, stop))
+        maps(_bench(_planted(3), settings, store, stop))
 
 
 def _run(study: Study, settings: Settings) -> tuple[ModelResult, dict[str, Any], dict[str, Projection | None]]:
@@ -155,7 +156,7 @@ def _run(study: Study, settings: Settings) -> tuple[ModelResult, dict[str, Any],
         outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         assert not outcome.errors
         result = outcome.results[0]
-        found = stored_examination(study, result.model, NAME, results)
+        found = stored_examination(study, result.model, "maps", results)
         kept = {m: stored_projection(study, result.model, results, method=m, dims=2) for m in PROJECTIONS.names}
     assert found is not None
     return result, found, kept
@@ -163,9 +164,9 @@ def _run(study: Study, settings: Settings) -> tuple[ModelResult, dict[str, Any],
 
 @pytest.mark.parametrize("name", ["string_length", "all-MiniLM-L6-v2"])
 def test_a_run_answers_and_every_picture_can_be_drawn(name: str, settings: Settings) -> None:
-    study = replace(paper_study(name), examine=(NAME,))
+    study = replace(paper_study(name), examine=("maps",))
     result, plain, kept = _run(study, settings)
-    found = Maps.from_json(plain)
+    found = from_plain(Maps, plain)
     for picture in found.drawn:
         projection = kept[picture.method]
         assert projection is not None

@@ -17,20 +17,22 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 from numembed.analysis.labels import kmeans
 from numembed.core.arrays import Matrix
 from numembed.core.errors import TooLarge
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations import EXAMINATIONS, Bench
+from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress import trials as stress_reading
-from numembed.examinations.stress.compute import Stress, Tried, rows_of, texts_of, variant_of
+from numembed.examinations.stress.compute import Stress, Tried, stress, texts_of, variant_of
+from numembed.examinations.stress.rows import rows_of
 from numembed.examinations.stress.text import (
     above_chance,
     destroyed,
     doing,
     drift_sentence,
+    effect_of,
     evidence,
     headline,
     leader,
     sentence_of,
-    told,
 )
 from numembed.figures.stress import drift_figure, tornado_figure
 from numembed.models.baselines import BASELINES
@@ -72,19 +74,19 @@ def _one(found: Stress, name: str, **options: Any) -> Tried:
     return next(one for one in found.tried if one.perturbation == name and (not options or one.options == options))
 
 
-def _bench(study: Study, read: Read) -> Bench:
+def _bench(study: Study, read: Read) -> ExaminationContext:
     """A bench whose vectors come from ``read``."""
     matrix = read(study.plain_sequences, study.models[0])
     result = ModelResult(study.models[0], matrix.shape[1], (), kmeans(matrix, study.sequences.labels, seed=0))
     nothing: Any = None
-    return Bench(study, study.models[0], result, nothing, OFFLINE, read, lambda done, total: None)
+    return ExaminationContext(study, study.models[0], result, nothing, OFFLINE, read, lambda done, total: None)
 
 
 @pytest.fixture(scope="module")
 def answers() -> dict[str, dict[str, Any]]:
     """What the stress tests find about four baselines."""
     names = ("last_digits", "first_differences", "random_vectors", "char_ngrams")
-    return {name: EXAMINATIONS["stress"].function(_bench(paper_study(name), _baseline)) for name in names}
+    return {name: as_plain(stress(_bench(paper_study(name), _baseline))) for name in names}
 
 
 def _baseline(sequences: SequenceSet, spec: ModelSpec) -> Matrix:
@@ -108,8 +110,8 @@ def test_every_variant_has_its_row_and_survives_json(answers: dict[str, dict[str
     for found in answers.values():
         assert [(one["perturbation"], one["options"]) for one in found["tried"]] == EVERY
         again = json.loads(json.dumps(found, allow_nan=False))
-        assert Stress.from_json(again).as_json() == Stress.from_json(found).as_json()
-        rows = rows_of(again)
+        assert as_plain(from_plain(Stress, again)) == found
+        rows = rows_of(from_plain(Stress, again))
         assert len(rows) == len(EVERY) and len({tuple(row) for row in rows}) == 1
         assert all(row["value"] is not None or row["note"] for row in rows)
         assert all(row["meaning"].startswith("If the score") and row["title"] for row in rows)
@@ -119,15 +121,15 @@ def test_every_variant_has_its_row_and_survives_json(answers: dict[str, dict[str
 def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     answers: dict[str, dict[str, Any]],
 ) -> None:
-    found = Stress.from_json(answers["last_digits"])
+    found = from_plain(Stress, answers["last_digits"])
     removed = _one(found, "last_digit_removed")
     assert found.plain.value == pytest.approx(0.645, abs=0.002) and removed.value == pytest.approx(-0.178, abs=0.02)
     assert removed.p_holm is not None and removed.p_holm <= 0.001
     share = destroyed(found, removed)
     assert share is not None and share >= 0.9
-    assert told(found, removed).startswith("Removing the last digit destroys all of the score, at least ") and told(
-        found, removed
-    ).split(" of it")[1].startswith(
+    assert effect_of(found, removed).startswith(
+        "Removing the last digit destroys all of the score, at least "
+    ) and effect_of(found, removed).split(" of it")[1].startswith(
         ": the model reads last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
     )
     assert re.match(
@@ -136,41 +138,43 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     )
     low = removed.low or 0
     unsure = replace(removed, high=-0.2)
-    assert "destroys 91% of the score (95% interval 2" in told(found, unsure) and low < -0.7
+    assert "destroys 91% of the score (95% interval 2" in effect_of(found, unsure) and low < -0.7
     shuffled = _one(found, "order_shuffled")
     assert (shuffled.change, shuffled.drift) == (0.0, 0.0)
-    assert told(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
-    assert told(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
+    assert effect_of(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
+    assert effect_of(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
 
 
 def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, Any]]) -> None:
-    found = Stress.from_json(answers["first_differences"])
+    found = from_plain(Stress, answers["first_differences"])
     first = leader(found)
     assert first is not None and first.perturbation == "order_shuffled"
     assert re.match(r"Shuffling the order destroys (7|8|9)\d% of the score \(95% interval", headline(found))
     assert "%): it lies in how one number follows another" in headline(found)
     few, many = (_one(found, "corrupted", share=share) for share in (0.02, 0.5))
     assert few.change is not None and many.change is not None and many.change < few.change < 0
-    assert "costs" in told(found, few) and "reads" not in told(found, few), "a little is no proof of what is read"
+    assert "costs" in effect_of(found, few) and "reads" not in effect_of(found, few), (
+        "a little is no proof of what is read"
+    )
 
 
 def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, Any]]) -> None:
-    found = Stress.from_json(answers["random_vectors"])
+    found = from_plain(Stress, answers["random_vectors"])
     assert headline(found) == (
         "The score is no better than chance before anything is changed, so there is nothing to destroy. "
         "Nothing that was tried raises it beyond doubt."
     )
     digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
     assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
-    assert "says little" in told(found, digits)
-    assert "no better than by chance" in told(found, _one(found, "primes_or_not"))
+    assert "says little" in effect_of(found, digits)
+    assert "no better than by chance" in effect_of(found, _one(found, "primes_or_not"))
     assert _one(found, "primes_or_not").change is None
     far = _one(found, "brackets").ratio
     assert far == pytest.approx(1.0, abs=0.1), "unrelated vectors lie as far apart as relatives"
 
 
 def test_the_sentence_on_distances_names_what_the_picture_shows_at_its_ends(answers: dict[str, dict[str, Any]]) -> None:
-    found = next(found for one in answers.values() if len((found := Stress.from_json(one)).farthest) > 3)
+    found = next(found for one in answers.values() if len((found := from_plain(Stress, one)).farthest) > 3)
     rows = drift_figure(found).layout.yaxis.categoryarray
     least, *_, most = found.farthest
     assert len(rows) == len(found.farthest) == len({one.perturbation for one in found.farthest})
@@ -183,32 +187,34 @@ def test_the_sentence_on_distances_names_what_the_picture_shows_at_its_ends(answ
 
 
 def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict[str, Any]]) -> None:
-    found = Stress.from_json(answers["char_ngrams"])
+    found = from_plain(Stress, answers["char_ngrams"])
     for name in ("prompt", "precision"):
-        assert "takes no prompt" in told(found, _one(found, name)) and _one(found, name).value is None
+        assert "takes no prompt" in effect_of(found, _one(found, name)) and _one(found, name).value is None
     assert {one.drift for one in found.tried} == {None}  # its vectors depend on all texts of a set
     assert drift_sentence(found).startswith("No distance can be told")
     assert not drift_figure(found).data
     same = _one(found, "distance", distance="euclidean")
-    assert same.same and same.change == 0 and told(found, same) == "Nothing changes here: it is so already."
+    assert same.same and same.change == 0 and effect_of(found, same) == "Nothing changes here: it is so already."
 
 
 def test_the_seed_of_kmeans_moves_the_score_of_the_clusters(answers: dict[str, dict[str, Any]]) -> None:
-    found = Stress.from_json(answers["random_vectors"])
+    found = from_plain(Stress, answers["random_vectors"])
     seeds = [one for one in found.tried if one.perturbation == "kmeans_seed"]
     assert len(seeds) == 19 and all(one.low is None and one.p is None for one in seeds)
     assert all(one.value == pytest.approx((found.plain.kmeans or 0) + (one.change or 0)) for one in seeds)
-    assert re.match(r"With 19 seeds the silhouette of the KMeans clusters lies between \S+ and", told(found, seeds[0]))
+    assert re.match(
+        r"With 19 seeds the silhouette of the KMeans clusters lies between \S+ and", effect_of(found, seeds[0])
+    )
 
 
 def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) -> None:
     for plain in answers.values():
-        found = Stress.from_json(plain)
+        found = from_plain(Stress, plain)
         for theme in ("light", "dark"):
             figure = tornado_figure(found, theme=theme)
             assert figure.data and "#00000" not in figure.to_json()
             assert "#00000" not in drift_figure(found, theme=theme).to_json()
-    found = Stress.from_json(answers["last_digits"])
+    found = from_plain(Stress, answers["last_digits"])
     figure = tornado_figure(found)
     assert figure.layout.yaxis.categoryarray[-1] == "Last digit masked"  # the largest on top
     assert figure.layout.annotations[0].text == "at chance"
@@ -228,12 +234,12 @@ def test_noise_is_claimed_to_be_moved_by_nothing() -> None:
     study = replace(paper_study("last_digits"), models=(NOISE,), length=20)
     claims, told_of_chance = [], 0
     for seed in range(12):
-        found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(seed))))
+        found = stress(_bench(study, _noise(seed)))
         claims.append(leader(found) is not None)
         if not above_chance(found.plain):
             told_of_chance += 1
             assert "nothing to destroy" in headline(found)
-            assert not any("of the score" in told(found, one) for one in found.tried)
+            assert not any("of the score" in effect_of(found, one) for one in found.tried)
     assert sum(claims) <= 2 and told_of_chance >= 9  # one in twenty at most, and room for luck
 
 
@@ -248,7 +254,7 @@ def test_one_call_reads_the_texts_of_each_prompt_and_a_text_too_long_stops_only_
 
     bench = _bench(study, read)
     calls.clear()
-    EXAMINATIONS["stress"].function(bench)
+    stress(bench)
     assert len(calls) == len({prompt for prompt, _ in calls}) == 7
     assert calls[0][1] <= texts_of(study) - 6 * 24 and all(count == 24 for _, count in calls[1:])
 
@@ -257,14 +263,14 @@ def test_one_call_reads_the_texts_of_each_prompt_and_a_text_too_long_stops_only_
             raise TooLarge("One text does not fit into the memory of this machine.")
         return plain(sequences, spec)
 
-    found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, refuse)))
+    found = stress(_bench(study, refuse))
     stopped = {one.perturbation for one in found.tried if one.note}
-    assert stopped == {"number_words"} and "does not fit" in told(found, _one(found, "number_words"))
+    assert stopped == {"number_words"} and "does not fit" in effect_of(found, _one(found, "number_words"))
 
 
 def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
     study = Study(("factorials", "random_uniform:high=90000"), (NOISE,), per_family=3, length=10)
-    found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(1))))
+    found = stress(_bench(study, _noise(1)))
     notes = {variant_of(one) or one.perturbation: one.note for one in found.tried if one.note}
     assert "offered up to term" in notes["at term 2,000"]
     assert len(found.tried) == len(EVERY) and found.plain.value is not None
@@ -273,23 +279,23 @@ def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
 def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
     for families, per_family in ((("even", "odd", "primes"), 1), (("even",), 4)):
         study = Study(families, (NOISE,), per_family=per_family, length=10)
-        found = Stress.from_json(EXAMINATIONS["stress"].function(_bench(study, _noise(1))))
+        found = stress(_bench(study, _noise(1)))
         assert found.plain.value is None and "needs 2 to n" in evidence(found)
         assert headline(found) == "Without a plain score there is nothing to compare with."
-        assert leader(found) is None and all(told(found, one) for one in found.tried)
+        assert leader(found) is None and all(effect_of(found, one) for one in found.tried)
         assert tornado_figure(found) and drift_figure(found) and drift_sentence(found)
 
 
 def test_too_many_sequences_are_refused_in_words() -> None:
     study = Study(("even", "odd"), (NOISE,), per_family=300, length=2)
     with pytest.raises(TooLarge, match="at most 500 sequences, got 600"):
-        EXAMINATIONS["stress"].function(_bench(study, _noise(0)))
+        stress(_bench(study, _noise(0)))
 
 
 @pytest.mark.slow
 def test_redrawn_designs_repeat_every_change(stores: tuple[VectorStore, ResultStore, Settings]) -> None:
     study = replace(paper_study("last_digits", "random_vectors"), designs=5)
-    digits, random = (Stress.from_json(found) for found in _answers(stores, study))
+    digits, random = (from_plain(Stress, found) for found in _answers(stores, study))
     assert digits.designs == 5 and above_chance(digits.plain) and not above_chance(random.plain)
     removed = _one(digits, "last_digit_removed")
     assert removed.p_holm is not None and removed.p_holm <= 0.01 and "on 5 redrawn designs" in evidence(digits)
@@ -305,7 +311,7 @@ def test_prompt_and_precision_change_a_real_model(
     stores: tuple[VectorStore, ResultStore, Settings], tiny_model: Path
 ) -> None:
     study = Study(("even", "primes", "squares"), (model(str(tiny_model)),), per_family=3, length=8)
-    (found,) = (Stress.from_json(one) for one in _answers(stores, study))
+    (found,) = (from_plain(Stress, one) for one in _answers(stores, study))
     prompts = [one for one in found.tried if one.perturbation == "prompt"]
     assert len(prompts) == 6 and all(one.ratio is not None and one.ratio > 0 for one in prompts)
     assert all(len(one.ratios) == 9 for one in prompts)
@@ -323,7 +329,7 @@ def test_of_the_bundled_model_only_the_place_of_the_windows_is_sure(
         "numembed.examinations.stress.compute.trials",
         lambda sequences, seed: tuple(trial for trial in every(sequences, seed=seed) if trial.name in asked),
     )
-    (found,) = (Stress.from_json(one) for one in _answers(stores, paper_study("all-MiniLM-L6-v2")))
+    (found,) = (from_plain(Stress, one) for one in _answers(stores, paper_study("all-MiniLM-L6-v2")))
     assert found.plain.value == pytest.approx(-0.092, abs=0.002) and not above_chance(found.plain)
     assert re.match(
         r"The score is no better than chance .* Beginning the windows at term [12],000 raises it most, by 0.2\d?, to 0",

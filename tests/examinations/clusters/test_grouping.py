@@ -16,19 +16,12 @@ from numembed.analysis.clusters.null_reference import TWINS, standing_out, twin
 from numembed.analysis.metrics import silhouette
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations import grouping as module
-from numembed.examinations.grouping import (
-    Factor,
-    Grouping,
-    Way,
-    examine,
-    rows_of,
-    seeds_sentence,
-    sentence_of,
-    steps_sentence,
-    ways_sentence,
-)
+from numembed.examinations.clusters import grouping as module
+from numembed.examinations.clusters.grouping import Factor, Grouping, Way, examine
+from numembed.examinations.clusters.rows import grouping_rows
+from numembed.examinations.clusters.text import grouping_sentence, seeds_sentence, steps_sentence, ways_sentence
 from numembed.figures.clusters import steps_figure
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
@@ -57,7 +50,7 @@ def _of(attribute: str, noise: float = 0.05, seed: int = 0) -> Grouping:
     """Other ways of grouping vectors that hold one attribute and nothing else."""
     labels = ATTRIBUTES[attribute]
     matrix = np.eye(8)[labels] + np.random.default_rng(seed).normal(0, noise, (len(labels), 8))
-    return examine(matrix.astype(np.float32), ATTRIBUTES, STUDY, tell=lambda done, total: None)
+    return examine(matrix.astype(np.float32), ATTRIBUTES, STUDY, progress=lambda done, total: None)
 
 
 def _way(family: Factor, window: Factor) -> Way:
@@ -105,7 +98,7 @@ def test_every_clusterer_names_what_the_vectors_hold(attribute: str) -> None:
 )
 def test_the_sentence_counts_ways(pairs: list[tuple[Factor, Factor]], told: str) -> None:
     found = Grouping(tuple(_way(*pair) for pair in pairs), (), 4, 50, 0, float("nan"))
-    assert ways_sentence(found) == told and sentence_of(found) == told
+    assert ways_sentence(found) == told and grouping_sentence(found) == told
 
 
 @pytest.mark.slow
@@ -115,7 +108,7 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
     claims = {"ways": 0, "stands out": 0}
     for seed in range(12):
         matrix = np.random.default_rng(seed).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
-        found = examine(matrix, ATTRIBUTES, replace(STUDY, seed=seed), tell=lambda done, total: None)
+        found = examine(matrix, ATTRIBUTES, replace(STUDY, seed=seed), progress=lambda done, total: None)
         claims["ways"] += not ways_sentence(found).startswith("None of 6")
         claims["stands out"] += "stand out most" in steps_sentence(found)
     assert max(claims.values()) <= 3, claims
@@ -123,7 +116,7 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
 
 def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
     matrix = np.random.default_rng(3).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
-    found = examine(matrix, ATTRIBUTES, STUDY, tell=lambda done, total: None)
+    found = examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: None)
     plain = [
         {one.attribute: one.p for one in ranked_agreement(entry.function(matrix, 4, STUDY.seed), ATTRIBUTES)}
         for entry in CLUSTERERS
@@ -153,12 +146,14 @@ def test_clear_groups_stand_out_and_equal_vectors_say_why_not() -> None:
 
 def test_it_survives_its_json_and_is_drawn_in_both_themes() -> None:
     found = _of("family")
-    plain = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    assert Grouping.from_json(plain).as_json() == found.as_json()
+    plain = json.loads(json.dumps(as_plain(found), allow_nan=False))
+    assert as_plain(from_plain(Grouping, plain)) == as_plain(found)
     for theme in ("light", "dark"):
         figure = steps_figure(found, theme=theme)
         assert len(figure.data) == 3 and "#00000" not in figure.to_json()
-    assert [row["part"] for row in rows_of(found)] == ["way"] * len(CLUSTERERS) + ["k"] * len(found.steps) + ["best"]
+    assert [row["part"] for row in grouping_rows(found)] == ["way"] * len(CLUSTERERS) + ["k"] * len(found.steps) + [
+        "best"
+    ]
 
 
 @pytest.mark.parametrize(("families", "per_family"), [(("even",), 1), (("even",), 4), (("even", "primes"), 1)])
@@ -168,15 +163,15 @@ def test_strange_sets_are_answered_in_words(families: tuple[str, ...], per_famil
     n = len(study.sequences)
     matrix: Matrix = np.random.default_rng(0).standard_normal((n, 4)).astype(np.float32)
     matrix = matrix if kind == "noise" else np.ones_like(matrix)
-    found = examine(matrix, attributes(study.sequences), study, tell=lambda done, total: None)
-    assert "nan" not in sentence_of(found) and sentence_of(found)
-    assert steps_figure(Grouping.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False)))).data
+    found = examine(matrix, attributes(study.sequences), study, progress=lambda done, total: None)
+    assert "nan" not in grouping_sentence(found) and grouping_sentence(found)
+    assert steps_figure(from_plain(Grouping, json.loads(json.dumps(as_plain(found), allow_nan=False)))).data
 
 
 def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
     heard: list[tuple[int, int]] = []
     matrix = np.random.default_rng(0).standard_normal((len(STUDY.sequences), 4)).astype(np.float32)
-    examine(matrix, ATTRIBUTES, STUDY, tell=lambda done, total: heard.append((done, total)))
+    examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: heard.append((done, total)))
     assert [done for done, _ in heard] == sorted(done for done, _ in heard) and heard[-1][0] == heard[-1][1]
 
     def stop(done: int, total: int) -> None:
@@ -184,7 +179,7 @@ def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
             raise Cancelled("Stopped.")
 
     with pytest.raises(Cancelled):
-        examine(matrix, ATTRIBUTES, STUDY, tell=stop)
+        examine(matrix, ATTRIBUTES, STUDY, progress=stop)
 
 
 @pytest.mark.slow
@@ -195,7 +190,7 @@ def test_a_run_asks_it_and_keeps_it(settings: Settings) -> None:
         assert not outcome.errors
         plain = stored_examination(study, outcome.results[0].model, "grouping", results)
     assert plain is not None
-    found = Grouping.from_json(plain)
+    found = from_plain(Grouping, plain)
     assert found.families == 4 and found.ways[0].family.ari == outcome.results[0].score("ari", "kmeans").value
 
 
@@ -206,7 +201,7 @@ def test_the_bundled_models_groups_follow_the_window_whoever_groups(settings: Se
         outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         plain = stored_examination(study, outcome.results[0].model, "grouping", results)
     assert plain is not None
-    found = Grouping.from_json(plain)
+    found = from_plain(Grouping, plain)
     first = next(way for way in found.ways if way.name == "kmeans")
     assert first.window.ari == pytest.approx(0.33, abs=0.05) and first.family.ari == pytest.approx(-0.09, abs=0.05)
     assert first.attribute == "window"

@@ -1,38 +1,21 @@
-"""What was found about how far a model's knowledge of the families reaches, and what may be said of it."""
+"""How far a model's knowledge of the families reaches, in sentences that claim no more than the tests allow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from collections.abc import Sequence
 
-from numembed.analysis.clusters.attributes import ATTRIBUTES
-from numembed.analysis.probes.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import listed, p_told, percent
+from numembed.examinations.generalisation.result import Far, Generalisation, Probe
+from numembed.examinations.registry import Answer
 from numembed.models.baselines import BASELINES
-from numembed.studies.study import Study
 
-FAR_STARTS = (1_000, 10_000)  # index of the first term of the far windows
-FAR_WINDOWS = 4  # of each family, one behind the other
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ORDINALS = (
-    "",
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
+    *("", "first", "second", "third", "fourth", "fifth", "sixth"),
+    *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
 )
-_TITLES = {"parity": "Odd, even or mixed", "prime": "Prime or not"}
 _SIMPLE = {
     "char_ngrams": "Counting runs of characters",
     "last_digits": "Counting last digits",
@@ -43,87 +26,9 @@ _SIMPLE = {
 }
 
 
-@dataclass(frozen=True)
-class Probe:
-    """How well one classifier named the families, or the linear probe one attribute; NaN with a note: undefined."""
-
-    name: str  # of the classifier, or of the attribute
-    classes: int
-    value: float  # balanced accuracy
-    right: int
-    total: int
-    low: float  # 95% interval of the value, by families
-    high: float
-    chance: float
-    null_low: float  # 95% of the shuffles
-    null_high: float
-    p: float
-    p_holm: float  # adjusted for all tests of its question
-    least_p: float  # adjusted too, of a classifier that is always right: above 0.05 nothing can be told
-    baseline: str  # the best one, "" where there is none
-    baseline_value: float
-    left_out: int  # sequences whose class no other window or family has
-    note: str
-    p_families: float = math.nan  # of a single attribute, where whole families exchange it; adjusted
-
-    @property
-    def title(self) -> str:
-        """What the classifier or attribute is called."""
-        if self.name in _TITLES:
-            return _TITLES[self.name]
-        return (CLASSIFIERS if self.name in CLASSIFIERS else ATTRIBUTES)[self.name].title
-
-    @property
-    def told(self) -> bool:
-        """False where it is undefined, or where even a classifier that is always right could not be told from luck."""
-        return not math.isnan(self.p) and self.least_p <= LEVEL
-
-    @property
-    def sure(self) -> bool:
-        """True where it is better than chance, after the adjustment."""
-        return self.p_holm <= LEVEL
-
-
-@dataclass(frozen=True)
-class Far:
-    """The classifiers learnt from the study's windows and asked about windows far away."""
-
-    start: int  # index of the first term
-    families: int
-    left_out: tuple[tuple[str, str], ...]  # title of a family, and why
-    probes: tuple[Probe, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Generalisation:
-    """Everything that was found about one model."""
-
-    families: int
-    windows: int
-    near: tuple[Probe, ...]  # one a classifier: each window held out once
-    far: tuple[Far, ...]
-    unseen: tuple[Probe, ...]  # one an attribute: each family held out once
-    single: tuple[Probe, ...]  # one an attribute: each window held out once
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON values; None for NaN."""
-        return cast(dict[str, Any], _plain(asdict(self)))
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Generalisation:
-        """Return what :meth:`as_json` described."""
-        far = [
-            Far(**one | {"left_out": tuple(map(tuple, one["left_out"])), "probes": _probes(one["probes"])})
-            for one in plain["far"]
-        ]
-        lists = {name: _probes(plain[name]) for name in ("near", "unseen", "single")}
-        return cls(plain["families"], plain["windows"], far=tuple(far), **lists)
-
-
-def far_texts(study: Study) -> int:
-    """Return how many texts the far windows have at most."""
-    return len(FAR_STARTS) * FAR_WINDOWS * len(study.families)
+def sentence(answer: Answer[Generalisation]) -> str:
+    """Return where the model names the families better than chance, and where not."""
+    return verdict(answer.model, answer.found)
 
 
 def verdict(name: str, found: Generalisation) -> str:
@@ -243,19 +148,3 @@ def _left_out(found: Far) -> str:
 
 def _because(note: str) -> str:
     return note if note.startswith(("no other", "all ", "needs")) else f"it {note}"
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _plain(one) for name, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-        case float() if math.isnan(value):
-            return None
-    return value
-
-
-def _probes(plain: Sequence[Mapping[str, Any]]) -> tuple[Probe, ...]:
-    read = [{name: math.nan if value is None else value for name, value in one.items()} for one in plain]
-    return tuple(Probe(**cast(dict[str, Any], one)) for one in read)

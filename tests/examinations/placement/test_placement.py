@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.placement import Landed, landed, outlying, read_query, read_sentence, rows_of, sentence_of
+from numembed.examinations.placement import EXAMINATION
+from numembed.examinations.placement.compute import Placement, placed, read_query
+from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
+from numembed.examinations.registry import Answer
+from numembed.examinations.report import rows_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat
 from numembed.storage.vectors import VectorStore
-from numembed.studies.results import ResultStore
+from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
@@ -26,8 +31,8 @@ STUDY = replace(paper_study("last_digits"), length=12)
 FORMAT = STUDY.text_format
 
 
-def _at(family: str, *, farther: int = 2, tied: tuple[str, ...] = (), note: str = "") -> Landed:
-    return Landed(family, tied, 0.5, 4, farther, (0,), (0.4,), -1, note)
+def _at(family: str, *, farther: int = 2, tied: tuple[str, ...] = (), note: str = "") -> Placement:
+    return Placement(family, tied, 0.5, 4, farther, (0,), (0.4,), -1, note)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_it_is_said_how_a_text_is_read() -> None:
         ([], ""),
     ],
 )
-def test_the_sentence_counts_models_apart_from_baselines(found: list[tuple[str, bool, Landed]], told: str) -> None:
+def test_the_sentence_counts_models_apart_from_baselines(found: list[tuple[str, bool, Placement]], told: str) -> None:
     assert sentence_of(found) == told
 
 
@@ -111,12 +116,12 @@ def test_a_member_left_out_lands_in_its_family_and_a_stranger_beyond() -> None:
     drawn = np.random.default_rng(0)
     matrix = (6 * np.eye(6, 8)[STUDY.sequences.labels] + drawn.normal(0, 0.3, (24, 8))).astype(np.float32)
     query = read_query(STUDY.sequences.texts[5], FORMAT)
-    found = landed(np.vstack([matrix, matrix[5]]), query, STUDY)
+    found = placed(np.vstack([matrix, matrix[5]]), query, STUDY)
     assert found.twin == 5 and found.family == STUDY.sequences.families[1] and found.members == 3
     assert 5 not in found.nearest and len(found.nearest) == 5 and found.distance > 0
-    away = landed(np.vstack([matrix, 100 * np.ones((1, 8), np.float32)]), read_query("1", FORMAT), STUDY)
+    away = placed(np.vstack([matrix, 100 * np.ones((1, 8), np.float32)]), read_query("1", FORMAT), STUDY)
     assert not away.inside and outlying(away) == "farther out than all 4" and away.twin == -1
-    assert Landed.from_json(json.loads(json.dumps(away.as_json(), allow_nan=False))) == away
+    assert from_plain(Placement, json.loads(json.dumps(as_plain(away), allow_nan=False))) == away
 
 
 def test_members_lie_farther_out_as_often_as_they_should() -> None:
@@ -124,22 +129,23 @@ def test_members_lie_farther_out_as_often_as_they_should() -> None:
     for seed in range(400):
         matrix = np.random.default_rng(seed).standard_normal((25, 6)).astype(np.float32)
         study = replace(STUDY, families=("even",), per_family=24)
-        inside.append(landed(matrix, read_query("1", FORMAT), study).inside)
+        inside.append(placed(matrix, read_query("1", FORMAT), study).inside)
     assert np.mean(inside) == pytest.approx(24 / 25, abs=0.03)
 
 
 def test_a_baseline_that_finds_nothing_says_so() -> None:
     matrix = np.vstack([np.ones((24, 4)), np.zeros((1, 4))]).astype(np.float32)
-    found = landed(matrix, read_query("🐍", FORMAT), STUDY, is_baseline=True)
+    found = placed(matrix, read_query("🐍", FORMAT), STUDY, is_baseline=True)
     assert found.family == "" and "finds nothing in the text" in found.note and math.isnan(found.distance)
-    assert rows_of("Last digits", found, replace(STUDY, query="🐍"))[0]["distance"] is None
+    result = ModelResult(STUDY.models[0], 4, (), np.zeros(24, dtype=np.int64))
+    assert rows_of(Answer(EXAMINATION, replace(STUDY, query="🐍"), result, found))[0]["distance"] is None
 
 
-def _run(study: Study, settings: Settings) -> tuple[Outcome, list[Landed]]:
+def _run(study: Study, settings: Settings) -> tuple[Outcome, list[Placement]]:
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         kept = [stored_examination(study, result.model, "landing", results) for result in outcome.results]
-    return outcome, [Landed.from_json(plain) for plain in kept if plain is not None]
+    return outcome, [from_plain(Placement, plain) for plain in kept if plain is not None]
 
 
 @pytest.mark.slow

@@ -1,0 +1,72 @@
+"""Where a text of one's own falls among the sequences, in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from numembed.analysis.clusters.attributes import family_title
+from numembed.examinations.placement.compute import Placement, Query
+from numembed.examinations.registry import Answer
+from numembed.studies.study import Study
+
+_REACH, _BEYOND = "within the reach of its own sequences", "farther out than all of its own sequences"
+
+
+def sentence(answer: Answer[Placement]) -> str:
+    """Return where the text falls in one model's space."""
+    return sentence_of([(answer.model, answer.result.model.is_baseline, answer.found)])
+
+
+def sentence_of(found: Sequence[tuple[str, bool, Placement]]) -> str:
+    """Return in one to three sentences where (name, is_baseline, placement) agree that the text falls."""
+    told = [
+        _voted([(name, one) for name, baseline, one in found if baseline is kind], noun)
+        for kind, noun in ((False, "model"), (True, "baseline"))
+    ]
+    return " ".join(filter(None, told))
+
+
+def read_sentence(query: Query, study: Study) -> str:
+    """Return how the text is read, and what that means for its distances."""
+    if not query.numbers:
+        return "This is no list of whole numbers, so the models read it as it stands, unlike the sequences around it."
+    count = len(query.numbers)
+    told = f"Read as {count:,} whole number{'s' * (count != 1)}, in the format of the sequences."
+    if query.left_out:
+        told += f" {query.left_out:,} more did not fit into the longest text and were left out."
+    usual = max((len(item.terms) for item in study.sequences.items), default=0)
+    if count != usual:
+        told += f" The sequences here have {usual:,}: a part of every distance may be the length."
+    return told
+
+
+def outlying(one: Placement) -> str:
+    """Return in a few words how the text lies beside the family's own sequences."""
+    if one.note or not one.family:
+        return one.note
+    if one.farther:
+        return f"{one.farther} of its {one.members} lie farther out"
+    return f"farther out than all {one.members}"
+
+
+def _voted(found: Sequence[tuple[str, Placement]], noun: str) -> str:
+    """Return where the models, or the baselines, put the text; one that cannot decide counts for nobody."""
+    if not found:
+        return ""
+    votes = Counter(one.family for _, one in found if one.family and not one.tied)
+    if not votes:
+        return f"No {noun} can tell one family from another here."
+    (first, most), *others = votes.most_common()
+    if [count for _, count in others if count == most]:
+        split = ", ".join(f"{count} with {family_title(name)}" for name, count in votes.most_common(4))
+        return f"The {noun}s do not agree: {split}."
+    there = [one for _, one in found if one.family == first and not one.tied and not one.note]
+    inside = sum(one.inside for one in there)
+    if len(found) == 1:
+        where = f", {_REACH if there[0].inside else _BEYOND}" if there else ""
+        return f"{found[0][0]} puts it with {family_title(first)}{where}."
+    told = f"{most} of {len(found)} {noun}s {'puts' if most == 1 else 'put'} it with {family_title(first)}"
+    if there and noun == "model":
+        told += f", in {inside} of {'these' if most > 1 else 'it'} {_REACH}"
+    return told + "."
