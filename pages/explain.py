@@ -32,11 +32,11 @@ if study is not None and result is not None:
     if found is None:
         look_first(study, result)
     else:
-        followed(result, found)
-        variance(found)
-        mixed(study, found)
+        followed(study, result, found)
+        variance(study, result, found)
+        mixed(study, result, found)
         neighbours(study, found)
-        family_tree(study, found)
+        family_tree(study, result, found)
         other_ways(study, result)
         free_query(study, waits=grouping_runs(study, result))
         astray(study, found)

@@ -11,13 +11,12 @@ st.markdown("Pick families to see how they grow and what text the models read of
 from numembed.figures.maps import growth_figure
 from ui.sequences.families import choose_sequences, family_list, strings
 from ui.sequences.leakage import give_away
-from ui.shared.frame import theme
+from ui.shared.figure import figure
 
 study = choose_sequences()
 if study is not None:
-    st.plotly_chart(
-        growth_figure(study.plain_sequences, theme=theme()), theme=None, key="growth", alt="Growth of the families"
-    )
+    sequences = study.plain_sequences
+    figure(lambda look: growth_figure(sequences, theme=look), "growth", "Growth of the families")
     strings(study)
     give_away(study)
 st.subheader("All families")

@@ -8,15 +8,28 @@ from typing import Any
 import plotly.graph_objects as go
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
+from numembed.core.wording import percent
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.examinations.clusters.grouping import Grouping
 from numembed.figures.maps import family_style
-from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES, plotly_text
+from numembed.figures.style import (
+    CLEAR,
+    GREY,
+    PALETTE,
+    SHADES,
+    SIGNAL,
+    SYMBOLS,
+    THEMES,
+    figure_layout,
+    legend,
+    name_axis,
+    note,
+    plotly_text,
+    value_axis,
+)
 from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet
 
-_BLUES = [[0, "#FFFFFF"], [1, "#0B62A4"]]
-_NIGHT = [[0, "#161A23"], [1, "#5CB3F0"]]
 _DIVERGING = "Cividis"
 
 
@@ -24,7 +37,7 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
     rows, sure = found.agreements[::-1], followed(found)
     names = [ATTRIBUTES[row.attribute].title for row in rows]
-    kinds = (("more than chance", PALETTE[0], True), ("may be chance", "#9AA0A6", False))
+    kinds = (("more than chance", PALETTE[0], True), ("may be chance", GREY, False))
     bars = [
         {
             "type": "bar", "orientation": "h", "y": names, "name": title, "marker": {"color": color},
@@ -35,35 +48,42 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     ]  # fmt: skip
     chance = {
         "type": "scatter", "mode": "markers", "y": names, "x": [row.limit for row in rows],
-        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": "#D55E00"}},
+        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": SIGNAL}},
         "name": "chance ends here", "hoverinfo": "skip",
     }  # fmt: skip
-    layout = _layout(theme, 90 + 30 * len(rows)) | {
-        "xaxis": _axis(theme, "agreement with KMeans (ARI)"),
-        "yaxis": _names(),
-        "barmode": "overlay",
-    }
-    return go.Figure({"data": [*bars, chance], "layout": layout | {"legend": {"orientation": "h", "y": -0.3, "x": 0}}})
+    layout = figure_layout(
+        theme,
+        90 + 30 * len(rows),
+        xaxis=value_axis(theme, "agreement with KMeans (ARI)"),
+        yaxis=name_axis(),
+        barmode="overlay",
+        legend=legend(-0.3),
+    )
+    return go.Figure({"data": [*bars, chance], "layout": layout})
 
 
 def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     """Return one bar divided by what makes the vectors differ."""
-    colors = (PALETTE[0], PALETTE[1], "#9AA0A6")
+    colors = (PALETTE[0], PALETTE[1], GREY)
     words = {"family": "Family", "window": "Window", "rest": "The rest"}
     traces: list[dict[str, Any]] = [
         {
             "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
-            "marker": {"color": color}, "text": [f"{share.share:.0%}"], "textposition": "inside",
+            "marker": {"color": color}, "text": [percent(share.share)], "textposition": "inside",
             "insidetextanchor": "middle",
             "hovertemplate": "%{x:.0%}<extra></extra>",
         }
         for share, color in zip(found.shares, colors, strict=False)
     ]  # fmt: skip
-    axis = _axis(theme, "") | {"tickformat": ".0%", "range": [0, 1]}
-    layout = _layout(theme, 150) | {"barmode": "stack", "xaxis": axis, "yaxis": {"showticklabels": False}}
-    return go.Figure(
-        {"data": traces, "layout": layout | {"legend": {"orientation": "h", "y": -0.5, "x": 0, "traceorder": "normal"}}}
+    layout = figure_layout(
+        theme,
+        150,
+        barmode="stack",
+        xaxis=value_axis(theme, tickformat=".0%", range=[0, 1]),
+        yaxis=name_axis(showticklabels=False),
+        legend=legend(-0.5, traceorder="normal"),
     )
+    return go.Figure({"data": traces, "layout": layout})
 
 
 def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
@@ -72,13 +92,12 @@ def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str =
     names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(found.cluster_names)]
     heat = {
         "type": "heatmap", "x": columns, "y": names, "z": [list(row) for row in found.counts], "showscale": False,
-        "colorscale": _BLUES if theme == "light" else _NIGHT, "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
+        "colorscale": SHADES[theme], "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
         "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(theme, 130 + 34 * len(names)) | {
-        "xaxis": {"side": "top", "automargin": True, "showgrid": False, "ticks": ""},
-        "yaxis": _names() | {"autorange": "reversed"},
-    }
+    layout = figure_layout(
+        theme, 130 + 34 * len(names), xaxis=name_axis(side="top"), yaxis=name_axis(autorange="reversed")
+    )
     return go.Figure({"data": [heat], "layout": layout})
 
 
@@ -97,13 +116,13 @@ def similarity_figure(
         "text": [[f"{one} – {other}" for other in names] for one in names],
         "hovertemplate": "%{text}: %{z:.2f}<extra></extra>", "colorbar": {"title": {"text": "cosine"}},
     }  # fmt: skip
-    ticks = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False}
+    ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     few = len(names) <= 40
     shown = ticks if few else {"showticklabels": False}
-    layout = _layout(theme, 620 if few else 560) | {
-        "xaxis": shown | {"automargin": True},
-        "yaxis": _names() | shown | {"autorange": "reversed"},
-    }
+    axis = name_axis(fixedrange=False) | shown
+    layout = figure_layout(
+        theme, 620 if few else 560, dragmode="zoom", xaxis=axis, yaxis=axis | {"autorange": "reversed"}
+    )
     return go.Figure({"data": [heat], "layout": layout})
 
 
@@ -119,7 +138,7 @@ def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "lig
         heights.append(gap)
         places.append((places[one] + places[other]) / 2)
     lines = {
-        "type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {"color": "#7F7F7F", "width": 2},
+        "type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {"color": PALETTE[7], "width": 2},
         "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
     }  # fmt: skip
     colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
@@ -130,10 +149,14 @@ def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "lig
         "hovertemplate": "%{text}<extra></extra>", "cliponaxis": False,
     }  # fmt: skip
     apart = {"ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}  # room for the markers
-    ticks = {"tickvals": list(range(len(order))), "ticktext": names, "zeroline": False, **apart}
     furthest = max(heights) or 1.0
-    axis = _axis(theme, "distance at which centres join") | {"zeroline": False, "range": [0, 1.03 * furthest]}
-    layout = _layout(theme, 110 + 28 * len(order)) | {"showlegend": False, "xaxis": axis, "yaxis": _names() | ticks}
+    layout = figure_layout(
+        theme,
+        110 + 28 * len(order),
+        showlegend=False,
+        xaxis=value_axis(theme, "distance at which centres join", zeroline=False, range=[0, 1.03 * furthest]),
+        yaxis=name_axis(tickvals=list(range(len(order))), ticktext=names, **apart),
+    )
     return go.Figure({"data": [lines, leaves], "layout": layout})
 
 
@@ -160,39 +183,20 @@ def steps_figure(found: Grouping, *, theme: str = "light") -> go.Figure:
         "type": "line", "xref": "x", "yref": "paper", "x0": found.families, "x1": found.families, "y0": 0, "y1": 1,
         "line": {"color": THEMES[theme]["text"], "width": 1, "dash": "dot"},
     }  # fmt: skip
-    told = {
-        "text": f"{found.families} families", "xref": "x", "x": found.families, "yref": "paper", "y": 1,
-        "showarrow": False, "xanchor": "left", "yanchor": "bottom",
-    }  # fmt: skip
+    told = note(
+        f"{found.families} families", theme, xref="x", x=found.families, yref="paper", y=1, xanchor="left",
+        yanchor="bottom",
+    )  # fmt: skip
     below = {"dtick": 1 if ks[-1] < 13 else 5, "anchor": "y2", "zeroline": False}
-    layout = _layout(theme, 430) | {
-        "margin": {"l": 10, "r": 10, "t": 34, "b": 10},
-        "xaxis": _axis(theme, "number of groups") | below,
-        "yaxis": _axis(theme, "silhouette") | {"domain": [0.55, 1]},
-        "yaxis2": _axis(theme, "stability") | {"domain": [0, 0.45], "anchor": "x", "automargin": True},
-        "shapes": [marked], "annotations": [told],
-        "legend": {"orientation": "h", "y": -0.22, "x": 0},
-    }  # fmt: skip
+    layout = figure_layout(
+        theme,
+        430,
+        margin={"l": 10, "r": 16, "t": 34, "b": 10},
+        xaxis=value_axis(theme, "number of groups", **below),
+        yaxis=value_axis(theme, "silhouette", domain=[0.55, 1]),
+        yaxis2=value_axis(theme, "stability", domain=[0, 0.45], anchor="x"),
+        shapes=[marked],
+        annotations=[told],
+        legend=legend(-0.22),
+    )
     return go.Figure({"data": [band, *lines] if found.best else lines, "layout": layout})
-
-
-def _layout(theme: str, height: int) -> dict[str, Any]:
-    return {
-        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 10, "t": 20, "b": 10},
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
-    } | {"xaxis": {"automargin": True}, "yaxis": {"automargin": True}}  # fmt: skip
-
-
-def _names() -> dict[str, Any]:
-    return {"automargin": True, "ticks": "", "showgrid": False}
-
-
-def _axis(theme: str, title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 13}},
-        "automargin": True,
-        "gridcolor": THEMES[theme]["line"],
-        "zerolinecolor": THEMES[theme]["text"],
-    }

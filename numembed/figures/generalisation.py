@@ -8,14 +8,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from numembed.core.wording import p_told, percent
 from numembed.examinations.generalisation.result import Probe
-from numembed.examinations.generalisation.text import p_words, percent
-from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.figures.style import PALETTE, SIGNAL, THEMES, figure_layout, legend, name_axis, plotly_text, value_axis
 from numembed.models.baselines import BASELINES
 
 _BANDS = {"light": "#DADDE3", "dark": "#3A3F4B"}
-_MODEL, _SIMPLE = PALETTE[0], "#D55E00"
-_MODEL_DARK = "#56B4E9"
+_MODEL = {"light": PALETTE[0], "dark": PALETTE[5]}
 Row = tuple[str, Probe]  # label and what was found
 
 
@@ -26,23 +25,16 @@ def accuracy_figure(rows: Sequence[Row], *, theme: str = "light", chance: str = 
     """
     shown = [(plotly_text(label, most=34), probe) for label, probe in rows if not math.isnan(probe.value)]
     places = list(range(len(shown)))
-    color = _MODEL if theme == "light" else _MODEL_DARK
-    traces = [_band(shown, theme), _chance(shown, theme, chance), _simple(shown), *_model(shown, color)]
-    axis = {
-        "title": {"text": "named rightly", "font": {"size": 13}}, "range": [-0.02, 1.03], "tickformat": ".0%",
-        "dtick": 0.25, "automargin": True, "gridcolor": THEMES[theme]["line"], "zeroline": False, "fixedrange": True,
-    }  # fmt: skip
-    names = {
-        "tickvals": places, "ticktext": [label for label, _ in shown], "range": [len(shown) - 0.5, -0.5], "ticks": "",
-        "automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True,
-    }  # fmt: skip
-    layout = {
-        "template": "none", "height": 190 + 40 * len(shown), "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 10, "t": 10, "b": 10}, "xaxis": axis, "yaxis": names,
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "barmode": "overlay", "bargap": 0,
-        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xref": "container"},
-    }  # fmt: skip
+    traces = [_band(shown, theme), _chance(shown, theme, chance), _simple(shown), *_model(shown, _MODEL[theme])]
+    layout = figure_layout(
+        theme,
+        190 + 40 * len(shown),
+        xaxis=value_axis(theme, "named rightly", range=[-0.02, 1.03], tickformat=".0%", dtick=0.25, zeroline=False),
+        yaxis=name_axis(tickvals=places, ticktext=[label for label, _ in shown], range=[len(shown) - 0.5, -0.5]),
+        legend=legend(0, yref="container", yanchor="bottom", xref="container", itemsizing="trace"),
+        barmode="overlay",
+        bargap=0,
+    )
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -70,7 +62,7 @@ def _simple(shown: Sequence[Row]) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "markers", "y": [row for row, _ in rows],
         "x": [probe.baseline_value for _, probe in rows], "name": "best simple count",
-        "marker": {"symbol": "diamond", "size": 11, "color": _SIMPLE},
+        "marker": {"symbol": "diamond", "size": 11, "color": SIGNAL},
         "text": [BASELINES[probe.baseline].title for _, probe in rows],
         "hovertemplate": "%{text}: %{x:.0%}<extra></extra>",
     }  # fmt: skip
@@ -94,7 +86,7 @@ def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
             "size": 13, "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
             "color": color, "line": {"width": 2.5, "color": color},
         },
-        "text": [f"{percent(p.value)}, {p_words(p.p_holm)}" for _, p in shown],
+        "text": [f"{percent(p.value)}, {p_told(p.p_holm)}" for _, p in shown],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
     return [interval, points]

@@ -8,13 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from numembed.figures.maps import family_style
-from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES, plotly_text
+from numembed.figures.style import SHADES, SYMBOLS, figure_layout, name_axis, plotly_text, value_axis
 from numembed.sequences.families.family import family
 from numembed.sequences.leakage import Clue, Leakage
 from numembed.sequences.sets import SequenceSet
 
-_BLUES = [[0, "#FFFFFF"], [1, "#0B62A4"]]
-_NIGHT = [[0, "#161A23"], [1, "#5CB3F0"]]
 _MOST_COUNTS = 12  # families whose counts stand in the cells; of more, only the colours
 _HIGHEST = 900  # pixels
 
@@ -34,7 +32,7 @@ def shared_figure(found: Leakage, *, theme: str = "light") -> go.Figure:
         "type": "heatmap", "x": list(range(count)), "y": list(range(count)), "xgap": 2, "ygap": 2,
         "z": [[found.share[row, column] if column < row else None for column in range(count)] for row in range(count)],
         "zmin": 0, "zmax": 1, "hoverongaps": False,
-        "colorscale": _BLUES if theme == "light" else _NIGHT, "customdata": told,
+        "colorscale": SHADES[theme], "customdata": told,
         "hovertemplate": "%{customdata} (%{z:.0%})<extra></extra>",
         "colorbar": {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0, "ticks": ""},
     }  # fmt: skip
@@ -43,11 +41,13 @@ def shared_figure(found: Leakage, *, theme: str = "light") -> go.Figure:
             [f"{n:,}" if at < row else "" for at, n in enumerate(found.shared[row].tolist())] for row in range(count)
         ]
         heat |= {"text": counts, "texttemplate": "%{text}"}
-    ticks = {"tickvals": list(range(count)), "ticktext": names, "ticks": "", "showgrid": False, "zeroline": False}
-    layout = _layout(theme, min(_HIGHEST, 150 + 32 * count)) | {
-        "xaxis": ticks | {"automargin": True, "range": [-0.5, max(0.5, count - 1.5)], "tickangle": -45},
-        "yaxis": ticks | {"automargin": True, "range": [count - 0.5, min(0.5, count - 1.0)]},
-    }
+    ticks = name_axis(tickvals=list(range(count)), ticktext=names)
+    layout = figure_layout(
+        theme,
+        min(_HIGHEST, 150 + 32 * count),
+        xaxis=ticks | {"range": [-0.5, max(0.5, count - 1.5)], "tickangle": -45},
+        yaxis=ticks | {"range": [count - 0.5, min(0.5, count - 1.0)]},
+    )
     return go.Figure({"data": [heat], "layout": layout})
 
 
@@ -71,23 +71,11 @@ def clue_figure(clue: Clue, sequences: SequenceSet, *, theme: str = "light") -> 
                 "hovertemplate": f"{names[label]}, %{{text}}: %{{x:,.4~g}}<extra></extra>",
             },
         ]  # fmt: skip
-    layout = _layout(theme, min(_HIGHEST, 90 + 30 * len(names))) | {
-        "showlegend": False,
-        "xaxis": {
-            "title": {"text": clue.unit}, "automargin": True, "gridcolor": THEMES[theme]["line"], "zeroline": False,
-        },
-        "yaxis": {
-            "tickvals": list(range(len(names))), "ticktext": names, "automargin": True, "ticks": "",
-            "showgrid": False, "zeroline": False, "range": [len(names) - 0.5, -0.5],
-        },
-    }  # fmt: skip
+    layout = figure_layout(
+        theme,
+        min(_HIGHEST, 90 + 30 * len(names)),
+        showlegend=False,
+        xaxis=value_axis(theme, clue.unit, zeroline=False),
+        yaxis=name_axis(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5]),
+    )
     return go.Figure({"data": traces, "layout": layout})
-
-
-def _layout(theme: str, height: int) -> dict[str, Any]:
-    return {
-        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 10, "t": 20, "b": 10}, "dragmode": False,
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
-    }  # fmt: skip

@@ -9,10 +9,21 @@ import numpy as np
 import plotly.graph_objects as go
 
 from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.core.wording import decimal
 from numembed.examinations.maps.compute import Maps, MapTruth, Picture, Seeds
-from numembed.examinations.maps.text import signed
 from numembed.figures.maps import Group, overview_figure
-from numembed.figures.style import CLEAR, PALETTE, THEMES
+from numembed.figures.style import (
+    CLEAR,
+    GREY,
+    PALETTE,
+    SIGNAL,
+    THEMES,
+    figure_layout,
+    legend,
+    name_axis,
+    note,
+    value_axis,
+)
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
 
@@ -21,8 +32,6 @@ _MEASURES = {
     "continuity": "No lost neighbours",
     "overlap": "Shared neighbours",
 }
-_CHANCE = "#9AA0A6"
-_NOISE = "#D55E00"
 
 
 def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
@@ -37,7 +46,7 @@ def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     noise = [getattr(one, "noise_" + measure) for measure in _MEASURES for one in flat]
     bars = {
         "type": "bar", "orientation": "h", "y": places, "x": shown, "marker": {"color": PALETTE[0]}, "width": 0.72,
-        "text": [signed(value) for value in shown], "textposition": "inside", "insidetextanchor": "start",
+        "text": [decimal(value) for value in shown], "textposition": "inside", "insidetextanchor": "start",
         "textangle": 0, "constraintext": "none", "insidetextfont": {"color": "#FFFFFF", "size": 13},
         "customdata": names, "showlegend": False,
         "hovertemplate": "%{customdata}: %{x:.2f}<extra></extra>",
@@ -47,7 +56,7 @@ def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     }  # fmt: skip
     rows = len(_MEASURES) * (len(flat) + 1)
     layout = _layout(theme, 90 + 27 * rows) | {
-        "xaxis": _axis(theme, "1 is perfect") | {"range": [0, 1.02]},
+        "xaxis": value_axis(theme, "1 is perfect", range=[0, 1.02]),
         "yaxis": _rows(places, names, rows),
         "annotations": headings,
     }
@@ -67,7 +76,7 @@ def scores_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     ends = [value for one in listed for value in (one.chance_low, one.chance_high, None)]
     chance = {
         "type": "scatter", "mode": "lines", "x": ends, "y": [place + 0.3 for place in places for _ in range(3)],
-        "line": {"color": _CHANCE, "width": 5}, "name": "shuffled families, in the map",
+        "line": {"color": GREY, "width": 5}, "name": "shuffled families, in the map",
         "hovertemplate": "shuffled families: %{x:.2f}<extra></extra>",
     }  # fmt: skip
     space = _mark("circle-open", THEMES[theme]["text"], 11) | {
@@ -76,15 +85,15 @@ def scores_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     }  # fmt: skip
     shown = {
         "type": "scatter", "mode": "markers", "x": [one.silhouette for one in listed], "y": places,
-        "marker": {"size": 13, "color": [_NOISE if one.warning else PALETTE[0] for one in listed]},
+        "marker": {"size": 13, "color": [SIGNAL if one.warning else PALETTE[0] for one in listed]},
         "name": "in the map", "hovertemplate": "in the map: %{x:.2f}<extra></extra>",
     }  # fmt: skip
     band = {
         "type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": "shuffled families, in the vectors",
-        "marker": {"symbol": "square", "size": 14, "color": _CHANCE, "opacity": 0.35}, "hoverinfo": "skip",
+        "marker": {"symbol": "square", "size": 14, "color": GREY, "opacity": 0.35}, "hoverinfo": "skip",
     }  # fmt: skip
     layout = _layout(theme, 170 + 38 * len(listed)) | {
-        "xaxis": _axis(theme, "silhouette of the families") | {"zeroline": False},
+        "xaxis": value_axis(theme, "silhouette of the families", zeroline=False),
         "yaxis": _rows(places, names, len(listed)) | {"range": [len(listed) - 0.4, -0.6]},
         "shapes": _band(found),
     }
@@ -96,7 +105,7 @@ def seeds_figure(
 ) -> go.Figure:
     """Return one method's maps from several seeds side by side, laid upon the first, with one legend."""
     named = zip(seeds.points, seeds.silhouettes, strict=True)
-    maps = [(f"{i}: {signed(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
+    maps = [(f"{i}: {decimal(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
     figure = overview_figure(maps, sequences, groups, theme=theme, columns=columns)
     return _same_scale(figure, 110 + 200 * -(-len(maps) // columns), len(maps) // columns)
 
@@ -131,14 +140,12 @@ def _band(found: Maps) -> list[dict[str, Any]]:
     if found.chance_low != found.chance_low:
         return []
     ends = {"x0": found.chance_low, "x1": found.chance_high, "y0": 0, "y1": 1, "yref": "paper"}
-    return [{"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": _CHANCE, "opacity": 0.25} | ends]
+    return [{"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": GREY, "opacity": 0.25} | ends]
 
 
 def _heading(words: str, place: float, theme: str) -> dict[str, Any]:
-    return {
-        "x": 0, "xref": "x", "xanchor": "left", "y": place, "yref": "y", "text": f"<b>{words}</b>", "showarrow": False,
-        "font": {"size": 13, "color": THEMES[theme]["text"]},
-    }  # fmt: skip
+    font = {"size": 13, "color": THEMES[theme]["text"]}
+    return note(f"<b>{words}</b>", theme, x=0, xref="x", xanchor="left", y=place, yref="y", font=font)
 
 
 def _mark(symbol: str, color: str, size: int) -> dict[str, Any]:
@@ -147,23 +154,10 @@ def _mark(symbol: str, color: str, size: int) -> dict[str, Any]:
 
 
 def _rows(places: Sequence[float], names: Sequence[str], rows: int) -> dict[str, Any]:
-    ticks = {"tickvals": list(places), "ticktext": list(names), "showgrid": False, "zeroline": False}
-    ticks |= {"ticks": "outside", "ticklen": 6, "tickcolor": CLEAR}
-    return ticks | {"automargin": True, "range": [rows - 0.3, -0.7], "fixedrange": True}
-
-
-def _axis(theme: str, title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 13}}, "automargin": True, "gridcolor": THEMES[theme]["line"],
-        "fixedrange": True,
-    }  # fmt: skip
+    apart = {"ticks": "outside", "ticklen": 6, "tickcolor": CLEAR}
+    return name_axis(tickvals=list(places), ticktext=list(names), range=[rows - 0.3, -0.7], **apart)
 
 
 def _layout(theme: str, height: int) -> dict[str, Any]:
-    return {
-        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 16, "t": 40, "b": 10}, "hoverlabel": {"align": "left"}, "dragmode": False,
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"},
-    }  # fmt: skip
+    above = legend(1.02, yanchor="bottom")
+    return figure_layout(theme, height, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=above)

@@ -11,7 +11,18 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, SYMBOLS_3D, THEMES, plotly_text
+from numembed.figures.style import (
+    PALETTE,
+    SYMBOLS,
+    SYMBOLS_3D,
+    THEMES,
+    bare_axis,
+    figure_layout,
+    framed_axis,
+    legend,
+    plotly_text,
+    value_axis,
+)
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
@@ -19,6 +30,7 @@ from numembed.studies.results import Projection
 COLOR_BY = ("family", "cluster", "window")
 WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
 _VARIANT_STEP = 21  # from 43 families the first variants of each fall on styles that no family has
+_NARROW = {"l": 8, "r": 8, "t": 8, "b": 8}  # margins of a map
 HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
 WEBGL_POINTS = 5_000
 
@@ -67,17 +79,14 @@ def map_figure(
     height: int = 430,
 ) -> go.Figure:
     """Return one map, 2-D or 3-D, with the chosen rows in full colour and the others faded."""
-    axis, layout = _bare_axis(), _layout(theme, height)
-    layout["legend"] = {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant"}
+    layout = figure_layout(theme, height, margin=_NARROW, legend=legend(-0.02))
     if projection.points.shape[1] == 3:
-        edge = {"showline": True, "mirror": True, "linecolor": THEMES[theme]["line"]}
-        bare = axis | edge | {"showbackground": False, "showspikes": False}
-        layout["scene"] = {
-            "xaxis": bare, "yaxis": bare, "zaxis": bare, "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.0, "y": 0.9, "z": 0.45}},
-        }  # fmt: skip
+        edge = framed_axis(theme, showbackground=False, showspikes=False)
+        eye = {"x": 1.0, "y": 0.9, "z": 0.45}
+        scene = {"xaxis": edge, "yaxis": edge, "zaxis": edge, "aspectmode": "cube", "camera": {"eye": eye}}
+        layout["scene"] = scene | {"dragmode": "turntable"}
     else:
-        layout |= {"xaxis": axis, "yaxis": axis, "dragmode": False}
+        layout |= {"xaxis": bare_axis(), "yaxis": bare_axis()}
     return _figure([_trace(projection, sequences, group, chosen, size=9, hover=True) for group in groups], layout)
 
 
@@ -102,11 +111,10 @@ def overview_figure(
             trace = _trace(projection, sequences, group, chosen, size=6, hover=False)
             trace.update(showlegend=place == 0, legendgroup=plotly_text(group.name))
             figure.add_trace(trace, place // columns + 1, place % columns + 1)
-    figure.update_layout(**_layout(theme, 60 + 210 * lines))
-    figure.update_layout(margin={"t": 30, "b": 50}, legend={"orientation": "h", "y": -0.04, "yanchor": "top", "x": 0})
-    boxed = _bare_axis() | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
-    figure.update_xaxes(**boxed)
-    figure.update_yaxes(**boxed)
+    margin = _NARROW | {"t": 30, "b": 50}
+    figure.update_layout(**figure_layout(theme, 60 + 210 * lines, margin=margin, legend=legend(-0.04)))
+    figure.update_xaxes(**framed_axis(theme))
+    figure.update_yaxes(**framed_axis(theme))
     figure.update_annotations(font={"size": 13, "color": THEMES[theme]["text"]})
     return figure
 
@@ -115,35 +123,38 @@ def small_figure(
     projection: Projection, sequences: SequenceSet, groups: Sequence[Group], *, chosen: Sequence[int], theme: str
 ) -> go.Figure:
     """Return a 2-D map to stand among others: small, framed, without a legend."""
-    boxed = _bare_axis() | {"showline": True, "linecolor": THEMES[theme]["line"], "mirror": True}
-    layout = _layout(theme, 190) | {"showlegend": False, "xaxis": boxed, "yaxis": boxed}
+    edge = framed_axis(theme)
+    layout = figure_layout(theme, 190, margin=_NARROW, showlegend=False, xaxis=edge, yaxis=edge)
     return _figure([_trace(projection, sequences, group, chosen, size=6, hover=False) for group in groups], layout)
 
 
 def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     """Return the chosen terms of each family against their place, on a logarithmic axis."""
-    figure = go.Figure()
+    traces = []
     for reference in sequences.families:
         items = [item for item in sequences.items if item.family == reference]
         places = [item.offset + i + 1 for item in items for i in range(len(item.terms))]
         sizes = [_log10(term) for item in items for term in item.terms]
-        color, _ = family_style(reference)
-        figure.add_trace(
-            go.Scatter(
-                x=np.asarray(places, np.float32), y=np.asarray(sizes, np.float32), mode="lines",
-                name=plotly_text(family(reference).title), line={"color": color, "width": 2}, hoverinfo="name",
-            )
-        )  # fmt: skip
-    figure.update_layout(**_layout(theme, 320))
-    line = {"gridcolor": THEMES[theme]["line"], "zeroline": False}
-    figure.update_layout(
-        xaxis={"title": "place in the family", **line},
-        yaxis={"title": "size (power of ten)", **line},
-        margin={"l": 56, "b": 48},
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": np.asarray(places, np.float32),
+                "y": np.asarray(sizes, np.float32),
+                "name": plotly_text(family(reference).title),
+                "line": {"color": family_style(reference)[0], "width": 2},
+                "hoverinfo": "name",
+            }
+        )
+    layout = figure_layout(
+        theme,
+        320,
+        xaxis=value_axis(theme, "place in the family", zeroline=False),
+        yaxis=value_axis(theme, "size (power of ten)", zeroline=False),
         showlegend=True,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend=legend(1.02, yanchor="bottom"),
     )
-    return figure
+    return _figure(traces, layout)
 
 
 def map_rows(groups: Sequence[Group], points: Sequence[tuple[int, int]]) -> tuple[int, ...]:
@@ -188,22 +199,6 @@ def _hover(sequences: SequenceSet, row: int) -> str:
     item = sequences.items[row]
     terms = plotly_text(sequences.texts[row], most=40)
     return f"{plotly_text(family(item.family).title)} · window {int(sequences.windows[row]) + 1}<br>{terms}"
-
-
-def _layout(theme: str, height: int) -> dict[str, Any]:
-    colors = THEMES[theme]
-    return {
-        "template": "none", "height": height, "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "font": {"color": colors["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": colors["text"]},
-        "uirevision": "keep", "colorway": list(PALETTE),
-    }  # fmt: skip
-
-
-def _bare_axis() -> dict[str, Any]:
-    """A map's axes mean nothing by themselves: no numbers, no grid."""
-    return {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": {"text": ""}}
 
 
 def _style(index: int) -> tuple[str, int]:

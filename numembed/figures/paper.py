@@ -9,17 +9,17 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from numembed.analysis.metrics import METRICS
-from numembed.figures.style import CLEAR, THEMES, plotly_text
+from numembed.figures.style import PALETTE, THEMES, figure_layout, name_axis, note, plotly_text, value_axis
 from numembed.paper.comparison import CHANCE, KINDS, Level, facts_of_line, size_of
 from numembed.paper.published import PublishedScore
 
 Metric = Literal["silhouette", "davies_bouldin"]  # what the paper draws
 
-# Okabe and Ito's colours, told apart by colour-blind people; the shape says the same once more
+# the shape says the same as the colour once more
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
-    "encoder": ("#0072B2", "circle", "●"), "llm": ("#7F7F7F", "square", "■"), "lora": ("#D55E00", "diamond", "◆"),
-    "souping": ("#CC79A7", "cross", "✚"), "slerp": ("#009E73", "triangle-up", "▲"), "static": ("#8C6BB1", "star", "★"),
-    "scratch": ("#E69F00", "hexagon", "⬢"),
+    "encoder": (PALETTE[0], "circle", "●"), "llm": (PALETTE[7], "square", "■"), "lora": (PALETTE[4], "diamond", "◆"),
+    "souping": (PALETTE[3], "cross", "✚"), "slerp": (PALETTE[2], "triangle-up", "▲"),
+    "static": (PALETTE[6], "star", "★"), "scratch": (PALETTE[1], "hexagon", "⬢"),
 }  # fmt: skip
 _GROUND = {"light": "#FFFFFF", "dark": "#0E1117"}
 _BAND = {"light": "rgba(127,127,127,0.18)", "dark": "rgba(180,180,180,0.20)"}
@@ -43,7 +43,7 @@ def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Leve
     ]  # fmt: skip
     behind, notes = _levels(metric, floor, theme, "x")
     layout = _layout(theme, 90 + _ROW * len(table)) | {
-        "xaxis": _axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], floor),
+        "xaxis": value_axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], floor),
         "yaxis": _names(names, theme), "shapes": [*behind, *joined], "annotations": notes,
     }  # fmt: skip
     return go.Figure({"data": traces, "layout": layout})
@@ -66,7 +66,7 @@ def size_figure(table: Sequence[PublishedScore], *, floor: Level, theme: str = "
     behind, notes = _levels("silhouette", floor, theme, "y")
     ticks = {"type": "log", "tickvals": [0.1, 0.3, 1, 3, 10], "ticktext": ["0.1", "0.3", "1", "3", "10"]}
     layout = _layout(theme, 400) | {
-        "xaxis": _axis(theme, "Billion parameters") | ticks, "yaxis": _axis(theme, "Silhouette by family"),
+        "xaxis": value_axis(theme, "Billion parameters", **ticks), "yaxis": value_axis(theme, "Silhouette by family"),
         "shapes": behind, "annotations": notes,
     }  # fmt: skip
     return go.Figure({"data": traces, "layout": layout})
@@ -90,13 +90,13 @@ def standing_figure(
             "hovertemplate": f"%{{customdata}}<br>{title}: %{{x:.3f}}<extra></extra>",
         }
         for title, points, symbol, color, size in (
-            ("in the paper", dots, "circle", "#7F7F7F", 12), ("run here", stars, "star", _OWN[theme], 15),
+            ("in the paper", dots, "circle", PALETTE[7], 12), ("run here", stars, "star", _OWN[theme], 15),
         )
     ]  # fmt: skip
     behind, notes = _levels("silhouette", floor, theme, "x")
     room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], floor)
     layout = _layout(theme, 110 + _ROW * (1 + len(rows))) | {
-        "xaxis": _axis(theme, _titled("silhouette")) | room,
+        "xaxis": value_axis(theme, _titled("silhouette")) | room,
         "yaxis": _names([everything, *rows.values()], theme) | {"showgrid": True, "gridcolor": THEMES[theme]["line"]},
         "shapes": behind, "annotations": notes,
     }  # fmt: skip
@@ -118,7 +118,7 @@ def _dots(x: Sequence[float], y: Sequence[Any], kind: str, filled: bool) -> dict
 
 def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return chance as a band and the best baseline as a line across, behind everything, with their names."""
-    other, text = "y" if axis == "x" else "x", {"color": THEMES[theme]["text"], "size": 12}
+    other = "y" if axis == "x" else "x"
     low, high = getattr(CHANCE, f"{metric}_band")
     best = getattr(floor, metric)
     across = {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1, "layer": "below"}
@@ -128,25 +128,19 @@ def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[d
          "line": {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"}},
     ]  # fmt: skip
     if axis == "x":
-        at = {"yref": "paper", "y": 1, "yanchor": "bottom", "showarrow": False, "font": text}
-        notes = [{"x": (low + high) / 2, "text": "chance", **at}, {"x": best, "text": floor.name.lower(), **at}]
+        at = {"yref": "paper", "y": 1, "yanchor": "bottom"}
+        notes = [note("chance", theme, x=(low + high) / 2, **at), note(floor.name.lower(), theme, x=best, **at)]
     else:
-        at = {"xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": text}
+        at = {"xref": "paper", "x": 1, "xanchor": "right"}
         notes = [
-            {"y": low, "text": "chance, for one model", **(at | {"yanchor": "top"})},
-            {"y": best, "text": f"{floor.name.lower()}, no model", **at},
+            note("chance, for one model", theme, y=low, yanchor="top", **at),
+            note(f"{floor.name.lower()}, no model", theme, y=best, yanchor="bottom", **at),
         ]
     return shapes, notes
 
 
 def _layout(theme: str, height: int) -> dict[str, Any]:
-    return {
-        "template": "none", "height": height, "margin": {"l": 8, "r": 16, "t": 26, "b": 8}, "dragmode": False,
-        "showlegend": False,
-        "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR, "hovermode": "closest", "uirevision": "keep",
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "hoverlabel": {"align": "left"}, "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]},
-    }  # fmt: skip
+    return figure_layout(theme, height, margin={"l": 10, "r": 16, "t": 26, "b": 10}, showlegend=False)
 
 
 def _titled(metric: Metric) -> str:
@@ -154,19 +148,10 @@ def _titled(metric: Metric) -> str:
     return f"{entry.title} ({'higher' if entry.facts['higher_is_better'] else 'lower'} is better)"
 
 
-def _axis(theme: str, title: str) -> dict[str, Any]:
-    grid = THEMES[theme]["line"]
-    return {
-        "title": {"text": title, "standoff": 8}, "gridcolor": grid, "zeroline": True, "zerolinecolor": grid,
-        "zerolinewidth": 1.5, "automargin": True,
-    }  # fmt: skip
-
-
 def _names(names: Sequence[str], theme: str) -> dict[str, Any]:
-    return {
-        "type": "category", "categoryorder": "array", "categoryarray": list(names), "autorange": "reversed",
-        "automargin": True, "showgrid": False, "tickfont": {"size": 12, "color": THEMES[theme]["text"]}, "ticks": "",
-    }  # fmt: skip
+    font = {"size": 12, "color": THEMES[theme]["text"]}
+    order = {"categoryorder": "array", "categoryarray": list(names), "autorange": "reversed"}
+    return name_axis(type="category", tickfont=font, **order)
 
 
 def _kind(line: PublishedScore) -> str:

@@ -9,15 +9,26 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from numembed.analysis.inference.estimates import plain, signed
+from numembed.core.significance import LEVEL
+from numembed.core.wording import decimal, signed, span
 from numembed.examinations.stress.compute import Stress, Tried, variant_of
-from numembed.examinations.stress.text import LEVEL, above_chance, most_extreme
-from numembed.figures.style import CLEAR, PALETTE, THEMES, plotly_text
+from numembed.examinations.stress.text import above_chance, most_extreme
+from numembed.figures.style import (
+    CLEAR,
+    GREY,
+    PALETTE,
+    THEMES,
+    figure_layout,
+    legend,
+    name_axis,
+    note,
+    plotly_text,
+    value_axis,
+)
 from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
 _COLORS = dict(zip(GROUPS, PALETTE, strict=False))
 _PALE, _ROW_PIXELS, _REST_PIXELS = 0.4, 27, 175
-_GREY = "#9AA0A6"
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -40,9 +51,8 @@ def tornado_figure(found: Stress, *, theme: str = "light") -> go.Figure:
         "marker": {"size": 6, "color": CLEAR, "line": {"width": 1.2, "color": THEMES[theme]["text"]}},
         "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
-    layout = _layout(theme, len(rows)) | {"barmode": "overlay", "bargap": 0.35}
-    layout["xaxis"] |= {"title": {"text": "change of the silhouette", "font": {"size": 13}}, "zeroline": True}
-    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": [_title(one) for one in rows]}
+    layout = _layout(theme, rows) | {"barmode": "overlay", "bargap": 0.35}
+    layout["xaxis"] = value_axis(theme, "change of the silhouette", zerolinecolor=THEMES[theme]["text"])
     base = found.plain
     if above_chance(base) and base.value is not None and base.chance is not None:
         layout |= _marked(base.chance - base.value, "at chance", theme)
@@ -75,17 +85,19 @@ def drift_figure(found: Stress, *, theme: str = "light") -> go.Figure:
                     "arrayminus": np.maximum(middle - np.maximum(low, left), 0).tolist(), "color": _COLORS[group],
                     "thickness": 1.5, "width": 0,
                 },
-                "customdata": [f"{_words(one)}: {plain(one.ratio or 0)} times" for one in own],
+                "customdata": [f"{_words(one)}: {decimal(one.ratio or 0)} times" for one in own],
                 "hovertemplate": "%{customdata}<extra></extra>",
             }
         )  # fmt: skip
-    layout = _layout(theme, len(rows))
-    layout["xaxis"] |= {
-        "title": {"text": "moved, in distances to the nearest relative", "font": {"size": 13}}, "type": "log",
-        "range": [math.log10(min(left, 0.8)), math.log10(max(right, 1.25))],
-        "tickvals": list(_TICKS), "ticktext": [f"{tick:g}" for tick in _TICKS],
-    }  # fmt: skip
-    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": [_title(one) for one in rows]}
+    layout = _layout(theme, rows)
+    layout["xaxis"] = value_axis(
+        theme,
+        "moved, in distances to the nearest relative",
+        type="log",
+        range=[math.log10(min(left, 0.8)), math.log10(max(right, 1.25))],
+        tickvals=list(_TICKS),
+        ticktext=[f"{tick:g}" for tick in _TICKS],
+    )
     return go.Figure({"data": traces, "layout": layout | _marked(1.0, "nearest relative", theme, at=0.0)})
 
 
@@ -109,7 +121,7 @@ def _bars(rows: Sequence[Tried], group: str) -> dict[str, Any] | None:
         },
         "error_x": {
             "type": "data", "symmetric": False, "array": [(_or(one.high, one) - (one.change or 0)) for one in own],
-            "arrayminus": [(one.change or 0) - _or(one.low, one) for one in own], "color": _GREY, "thickness": 1.5,
+            "arrayminus": [(one.change or 0) - _or(one.low, one) for one in own], "color": GREY, "thickness": 1.5,
             "width": 3,
         },
         "customdata": [_hover(one) for one in own], "hovertemplate": "%{customdata}<extra></extra>",
@@ -134,7 +146,7 @@ def _words(one: Tried) -> str:
 
 
 def _hover(one: Tried) -> str:
-    interval = f" ({signed(one.low)} to {signed(one.high)})" if one.low is not None and one.high is not None else ""
+    interval = f" ({span(one.low, one.high, sign=True)})" if one.low is not None and one.high is not None else ""
     return f"{_words(one)}: {signed(one.change or 0)}{interval}"
 
 
@@ -142,24 +154,18 @@ def _marked(x: float, words: str, theme: str, *, at: float | None = None) -> dic
     """Return a dashed line across the figure with its name on top; ``at`` is where the name stands on a log axis."""
     line = {
         "type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
-        "line": {"color": _GREY, "width": 1.5, "dash": "dash"},
+        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
     }  # fmt: skip
-    name = {
-        "text": words, "x": x if at is None else at, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False,
-        "font": {"size": 12, "color": THEMES[theme]["text"]},
-    }  # fmt: skip
+    name = note(words, theme, x=x if at is None else at, y=1, yref="paper", yanchor="bottom")
     return {"shapes": [line], "annotations": [name]}
 
 
-def _layout(theme: str, rows: int) -> dict[str, Any]:
-    height = _REST_PIXELS + _ROW_PIXELS * max(rows, 2)
-    below = -58 / (_ROW_PIXELS * max(rows, 2))
-    axis = {"automargin": True, "gridcolor": THEMES[theme]["line"], "zerolinecolor": THEMES[theme]["text"]}
-    return {
-        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 14, "t": 34, "b": 10},
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": below, "yanchor": "top"},
-        "xaxis": axis, "yaxis": {"automargin": True, "ticks": "", "showgrid": False},
-    }  # fmt: skip
+def _layout(theme: str, rows: Sequence[Tried]) -> dict[str, Any]:
+    pixels = _ROW_PIXELS * max(len(rows), 2)
+    return figure_layout(
+        theme,
+        _REST_PIXELS + pixels,
+        margin={"l": 10, "r": 16, "t": 34, "b": 10},
+        legend=legend(-58 / pixels, itemsizing="trace"),
+        yaxis=name_axis(categoryorder="array", categoryarray=[_title(one) for one in rows]),
+    )

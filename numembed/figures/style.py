@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 
@@ -15,7 +16,73 @@ THEMES = {
     "light": {"text": "#31333F", "line": "#E6E9EF"},
     "dark": {"text": "#FAFAFA", "line": "#3A3F4B"},
 }
+SHADES = {  # of a heat map, from none to all
+    "light": [[0, "#FFFFFF"], [1, "#0B62A4"]],
+    "dark": [[0, "#161A23"], [1, "#5CB3F0"]],
+}
 CLEAR = "rgba(0,0,0,0)"  # the page's own ground shows through
+GREY = "#9AA0A6"  # of chance, and of what is no more than that
+SIGNAL = PALETTE[4]
+
+
+def figure_layout(theme: str, height: int, **changes: Any) -> dict[str, Any]:
+    """Return what all figures have in common: ground, font, margins, legend, what hovering and dragging do.
+
+    >>> figure_layout("dark", 300, showlegend=False)["font"]["color"]
+    '#FAFAFA'
+    """
+    text = THEMES[theme]["text"]
+    common = {
+        "template": "none",
+        "height": height,
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "margin": {"l": 10, "r": 16, "t": 16, "b": 10},
+        "font": {"color": text, "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
+        "colorway": list(PALETTE),
+        "legend": legend(-0.16),
+        "hoverlabel": {"align": "left"},
+        "modebar": {"bgcolor": CLEAR, "color": text},
+        "dragmode": False,
+        "uirevision": "keep",
+    }
+    return common | changes
+
+
+def legend(y: float, **changes: Any) -> dict[str, Any]:
+    """Return a legend in a line, below ``y`` (0 is the lower edge of the plot, 1 the upper one)."""
+    return {"orientation": "h", "x": 0, "y": y, "yanchor": "top", "itemsizing": "constant"} | changes
+
+
+def value_axis(theme: str, title: str = "", **changes: Any) -> dict[str, Any]:
+    """Return an axis for numbers, with its grid and the line at 0 in the theme's colours."""
+    return {
+        "title": {"text": title, "font": {"size": 13}, "standoff": 8},
+        "automargin": True,
+        "gridcolor": THEMES[theme]["line"],
+        "zerolinecolor": GREY,
+        "fixedrange": True,
+    } | changes
+
+
+def name_axis(**changes: Any) -> dict[str, Any]:
+    """Return an axis for names: no grid, no marks, as much room as they need."""
+    return {"automargin": True, "ticks": "", "showgrid": False, "zeroline": False, "fixedrange": True} | changes
+
+
+def bare_axis(**changes: Any) -> dict[str, Any]:
+    """Return an axis of a map, which means nothing by itself: no numbers, no grid."""
+    return {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": {"text": ""}} | changes
+
+
+def framed_axis(theme: str, **changes: Any) -> dict[str, Any]:
+    """Return an axis of a map inside a thin frame."""
+    return bare_axis(showline=True, mirror=True, linecolor=THEMES[theme]["line"], **changes)
+
+
+def note(text: str, theme: str, **place: Any) -> dict[str, Any]:
+    """Return words written into a figure, at ``place`` as Plotly's annotations are placed."""
+    return {"text": text, "showarrow": False, "font": {"size": 12, "color": THEMES[theme]["text"]}} | place
 
 
 def plotly_text(text: str, *, most: int = 80) -> str:

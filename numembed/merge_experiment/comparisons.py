@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.similarity.displacement import ROUNDING
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import decimal, listed, span
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Comparison
@@ -150,7 +151,7 @@ def estimated(
         return mean, math.nan, math.nan, math.nan
     if abs(mean) < ROUNDING and max(error for error, _ in errors) < ROUNDING:
         return 0.0, 0.0, 0.0, 1.0
-    wide = _half_width(errors, 0.05) + abs(bend)
+    wide = _half_width(errors, LEVEL) + abs(bend)
     return mean, mean - wide, mean + wide, _chance(errors, max(0.0, abs(mean) - abs(bend)))
 
 
@@ -261,11 +262,11 @@ def _small_part(one: Comparison, curves: Sequence[Sequence[_Curve]]) -> str:
     if float(np.mean([share for share, _, _ in shares])) >= _SMALL:
         return ""
     low, high = (float(np.mean([part[place] for part in shares if part[0] > 0] or [math.nan])) for place in (1, 2))
-    where = "" if math.isnan(low) else f", on average from {low:.3f} to {high:.3f}"
+    where = "" if math.isnan(low) else f", on average from {span(low, high, 3)}"
     rows = [KINDS.get(name) for name in (one.a, one.b)]
     ends = all(row is not None and row.of in ("pair", "stages") and row.sweeps == "t" for row in rows)
     shared = " They start and end at the same two models, near which that is." if ends else ""
-    ranges = " and ".join(map(_range, curves))
+    ranges = listed(list(map(_range, curves)))
     return f" They retain equally much on a small part of their ways ({ranges}) only{where}: it says little.{shared}"
 
 
@@ -280,16 +281,17 @@ def _common(one: _Curve, other: _Curve) -> tuple[float, float, float]:
 def _said(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
     where = SPLITS.get(one.split, one.split)
     if math.isnan(one.difference):
-        ranges = " and ".join(map(_range, curves))
+        ranges = listed(list(map(_range, curves)))
         return (
             f"{told[0]} and {told[1]} never retain equally much of the base on the way ({ranges}), so that they cannot "
             "be held against each other."
         )
     at = f"On {where}, at equal retention,"
+    gap = decimal(abs(one.difference), 3)
     if math.isnan(one.low):
-        return f"{at} {told[0]} and {told[1]} differ by {number(abs(one.difference))}; how sure that is, nobody knows."
+        return f"{at} {told[0]} and {told[1]} differ by {gap}; how sure that is, nobody knows."
     nothing = max(abs(one.difference), (one.high - one.low) / 2) < 5e-4  # 0.000 ± 0.000 would read like an error
-    margin = "less than 0.001" if nothing else f"{number(abs(one.difference))} ± {half(one.low, one.high)}"
+    margin = "less than 0.001" if nothing else f"{gap} ± {half(one.low, one.high)}"
     seeds = "" if "seeds" in one.over else " for these adapters; other seeds may differ"
     if not one.distinguishable and not one.low <= 0 <= one.high:
         return f"{at} {told[0]} and {told[1]} differ by {margin}; among so many comparisons chance alone may do that."
@@ -301,7 +303,7 @@ def _said(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve
 
 def _range(curves: Sequence[_Curve]) -> str:
     known = np.concatenate([curve.retention for curve in curves]) if curves else np.zeros(0)
-    return f"{known.min():.2f} to {known.max():.2f}" if len(known) else "unknown"
+    return span(known.min(), known.max()) if len(known) else "unknown"
 
 
 def _title(name: str) -> str:
@@ -310,9 +312,4 @@ def _title(name: str) -> str:
 
 def half(low: float, high: float) -> str:
     """Return half the width of an interval in words."""
-    return f"{(high - low) / 2:.3f}"
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return a number with a true minus."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    return decimal((high - low) / 2, 3)

@@ -11,6 +11,7 @@ from typing import Any
 
 from numembed.analysis.score_kinds import score_kinds
 from numembed.core.settings import Settings
+from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
@@ -123,26 +124,22 @@ def _scores(found: LadderResult, arm: Arm) -> str:
     for split, own in arm.splits.items():
         base = before.splits.get(split) if before is not None else None
         values = [own.value(first), own.low, own.high, own.p, *map(own.value, others), own.accuracy, _silhouette(base)]
-        lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(map(_number, values))} |")
+        lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(decimal(value, 3) for value in values)} |")
     kept, loss = arm.retention, arm.retention.lm_loss
     spoken = [
-        f"- Kept of the order of sentence similarities (Spearman with the base's): {_number(kept.spearman)}"
-        f" ({_number(kept.low)} to {_number(kept.high)}).",
-        f"- Debiased linear CKA with the base's vectors of the sentences: {_number(kept.cka)}.",
-        f"- Paraphrases are more alike than other sentences by {_number(kept.margin)}.",
-        f"- The likeness of graded pairs follows their grades (Spearman) at {_number(kept.graded)}.",
-        *([] if loss is None else [f"- Language-model loss on numbers: {_number(loss)} nats a token."]),
-        f"- Its weights differ from the base's by {arm.update_relative:.3%} of their length.",
+        f"- Kept of the order of sentence similarities (Spearman with the base's): {decimal(kept.spearman, 3)}"
+        f" ({span(kept.low, kept.high, 3)}).",
+        f"- Debiased linear CKA with the base's vectors of the sentences: {decimal(kept.cka, 3)}.",
+        f"- Paraphrases are more alike than other sentences by {decimal(kept.margin, 3)}.",
+        f"- The likeness of graded pairs follows their grades (Spearman) at {decimal(kept.graded, 3)}.",
+        *([] if loss is None else [f"- Language-model loss on numbers: {decimal(loss, 3)} nats a token."]),
+        f"- Its weights differ from the base's by {percent(arm.update_relative, 3)} of their length.",
     ]
     return "\n".join(lines) + "\n\nLow and high: 95% interval over the sequences.\n\n" + "\n".join(spoken)
 
 
 def _silhouette(found: Separation | None) -> float:
     return math.nan if found is None else found.silhouette
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
 
 
 def _recipe(base: ModelSpec, found: LadderResult, arm: Arm) -> dict[str, Any]:

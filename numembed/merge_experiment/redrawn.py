@@ -9,7 +9,8 @@ import numpy as np
 
 from numembed.analysis.inference.intervals import FEWEST, paired_difference, redrawing_interval
 from numembed.core.errors import BadChoice
-from numembed.merge_experiment.comparisons import SPLITS, half, number
+from numembed.core.wording import decimal, listed
+from numembed.merge_experiment.comparisons import SPLITS, half
 from numembed.merge_experiment.experiment import Ladder, LadderResult
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Redrawn
@@ -69,11 +70,12 @@ def _sentence(a: Redrawn, b: Redrawn, result: LadderResult, *, first: bool) -> s
         f"Over {a.designs} redrawn choices of windows ({SPLITS[a.split]}, elsewhere)" if first else "On the same ones"
     )
     if a.designs < FEWEST:
-        return f"{where}, {names[0]} and {names[1]} score {number(a.mean)} and {number(b.mean)}; too few to say more."
+        means = listed([decimal(one.mean, 3) for one in (a, b)])
+        return f"{where}, {listed(names)} score {means}; too few to say more."
     gap = paired_difference(a.means, b.means)
     kept = [_kept(result, one) for one in (a, b)]
-    keeping = f" They keep {kept[0]:.2f} and {kept[1]:.2f} of the base." if all(map(math.isfinite, kept)) else ""
-    margin = f"{number(abs(gap.mean))} ± {half(gap.low, gap.high)}"
+    keeping = f" They keep {listed(list(map(decimal, kept)))} of the base." if all(map(math.isfinite, kept)) else ""
+    margin = f"{decimal(abs(gap.mean), 3)} ± {half(gap.low, gap.high)}"
     if max(abs(gap.mean), (gap.high - gap.low) / 2) < 5e-4:  # 0.000 ± 0.000 would read like an error
         said = f"{names[0]} and {names[1]} differ by less than 0.001"
     elif not gap.distinguishable:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numembed.analysis.score_kinds import ScoreKind
+from numembed.core.significance import LEVEL
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
@@ -194,7 +195,7 @@ class Comparison:
     @property
     def distinguishable(self) -> bool:
         """True where the interval leaves out 0, also after the adjustment."""
-        return self.p_holm <= 0.05 and not self.low <= 0 <= self.high
+        return self.p_holm <= LEVEL and not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from numembed.core.progress import (
 )
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
+from numembed.core.wording import percent
 from numembed.merge_experiment.comparisons import comparisons_of
 from numembed.merge_experiment.experiment import REDRAWING, Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.merge_experiment.paths import KINDS, possible
@@ -240,8 +241,8 @@ def _rounding(scorer: Scorer, result: LadderResult) -> tuple[str, ...]:
     if not any(shares):
         return ()
     return (
-        f"The base is kept in {scorer.base.dtype}, which rounds {max(shares):.0%} of the adapters' update away; with "
-        "dtype=float32 behind its name nothing is lost.",
+        f"The base is kept in {scorer.base.dtype}, which rounds {percent(max(shares))} of the adapters' update away; "
+        "with dtype=float32 behind its name nothing is lost.",
     )
 
 

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
-from numembed.merge_experiment.comparisons import estimated, half, number
+from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.results import Arm
 from numembed.sequences.splits import PAPER
@@ -47,11 +48,11 @@ def _trade_off(result: LadderResult, split: str) -> str:
     kept = [arm.retention.spearman for arm in adapted]
     many = f"mean of {len(adapted)} seeds" if len(adapted) > 1 else "one seed"
     how = "raised" if low > 0 else "lowered" if high < 0 else "did not surely change"
-    by = "" if math.isnan(low) else f" (by {number(mean)} ± {half(low, high)})"
-    between = f", {min(kept):.2f} to {max(kept):.2f} over the seeds" if len(kept) > 1 else ""
+    by = "" if math.isnan(low) else f" (by {decimal(mean, 3)} ± {half(low, high)})"
+    between = f", {span(min(kept), max(kept))} over the seeds" if len(kept) > 1 else ""
     return (
-        f"Adapting {how} the silhouette of {SPLITS[split]}{by}: from {number(before, 2)} to {number(after, 2)} "
-        f"({many}). How alike ordinary sentences are still agrees with the base at {number(float(np.mean(kept)), 2)} "
+        f"Adapting {how} the silhouette of {SPLITS[split]}{by}: from {decimal(before)} to {decimal(after)} "
+        f"({many}). How alike ordinary sentences are still agrees with the base at {decimal(float(np.mean(kept)))} "
         f"(Spearman{between})."
     )
 
@@ -65,17 +66,17 @@ def _language(result: LadderResult) -> str:
         return ""
     gaps = [loss - before for loss in after]
     mean, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
-    between = f", {number(min(after), 2)} to {number(max(after), 2)} over the seeds" if len(after) > 1 else ""
+    between = f", {span(min(after), max(after))} over the seeds" if len(after) > 1 else ""
     went = (
-        f"its loss on the next token of new families' texts went from {number(before, 2)} to "
-        f"{number(float(np.mean(after)), 2)} nats{between}"
+        f"its loss on the next token of new families' texts went from {decimal(before)} to "
+        f"{decimal(float(np.mean(after)))} nats{between}"
     )
     if math.isnan(low):
         these = "this adapter" if len(after) == 1 else "these adapters"
         how = "worse with" if min(gaps) > 0 else "better with" if max(gaps) < 0 else "not surely changed by"
         return f"As a language model the base is {how} {these}: {went}; other seeds may differ."
     how = "worse" if low > 0 else "better" if high < 0 else "not surely changed"
-    by = f"by {number(abs(mean), 2)} ± {number((high - low) / 2, 2)} nats over {len(after)} seeds, on these texts"
+    by = f"by {decimal(abs(mean))} ± {decimal((high - low) / 2)} nats over {len(after)} seeds, on these texts"
     return f"As a language model the adapted base is {how} ({by}): {went}."
 
 
@@ -88,9 +89,9 @@ def _straight(result: LadderResult) -> str:
     of_vectors = f", and no vector moves by more than {max(vectors):.2g}" if vectors else ""
     step = max(one.of_step for one in to_base)
     return (
-        f"From the base to the adapters, {share:.0%} of the adapted parameters lie in tensors so parallel (cosine "
+        f"From the base to the adapters, {percent(share)} of the adapted parameters lie in tensors so parallel (cosine "
         f"above 0.9995) that mergekit's SLERP takes the straight line. Half-way, the arc itself leaves it by "
-        f"{step:.2%} of the distance at most{of_vectors}."
+        f"{percent(step, 2)} of the distance at most{of_vectors}."
     )
 
 
@@ -102,8 +103,8 @@ def _dominance(result: LadderResult) -> str:
         return ""
     update = float(np.mean([arm.update_relative for arm in adapted]))
     return (
-        f"The adapters change the weights by {update:.1%} of their length, and {float(np.mean(first)):.0%} of what "
-        "they do to the vectors of number texts lies in a single direction."
+        f"The adapters change the weights by {percent(update, 1)} of their length, and "
+        f"{percent(float(np.mean(first)))} of what they do to the vectors of number texts lies in a single direction."
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from numembed.core.wording import decimal
 from numembed.paper.comparison import redrawing_margin
 from numembed.paper.published import PublishedScore
 
@@ -37,7 +38,8 @@ def counted(pairs: Sequence[tuple[PublishedScore, PublishedScore]]) -> Counted:
     margins = [redrawing_margin(*pair, comparisons=max(len(pairs), 1)) for pair in pairs]
     held = list(zip(gaps, margins, strict=True))
     measured = any(line.redrawn_sd is not None for pair in pairs for line in pair)
-    beyond = f"by more than {max(margins, default=0):.2f}, beyond what redrawing the windows explains in the one model "
+    least = decimal(max(margins, default=0))
+    beyond = f"by more than {least}, beyond what redrawing the windows explains in the one model "
     return Counted(
         sum(gap > 0 for gap in gaps), sum(gap > margin for gap, margin in held),
         all(gap < -margin for gap, margin in held),

@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from numembed.analysis.inference.estimates import Estimate, difference, plain, rank_correlation, signed
+from numembed.analysis.inference.estimates import Estimate, difference, rank_correlation
+from numembed.core.wording import decimal, span
 from numembed.paper.comparison import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
 from numembed.paper.pairs import against_others, counted, lost, moved
 from numembed.paper.published import PublishedScore
@@ -75,7 +76,7 @@ def monotonic(table: Table) -> Verdict:
         f"In {found.against} of {len(pairs)} pairs the smaller model scores higher",
     )
     if found.clear:
-        ends = (f"{line.model} with {plain(line.silhouette_families)}" for line in (small, large))
+        ends = (f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
         return Verdict(
             FAILS, f"{told}, in {found.clear} {found.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
         )
@@ -98,8 +99,8 @@ def backbone(table: Table) -> Verdict:
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
     detail = (
-        f"No encoder here has more than {largest / 1000:.1f} billion parameters, and {alike} of the {len(built)} "
-        "others are as small: kind and size go together, so which of them counts stays open."
+        f"No encoder here has more than {decimal(largest / 1000, 1)} billion parameters, and {alike} of the "
+        f"{len(built)} others are as small: kind and size go together, so which of them counts stays open."
     )
     return _estimated(found, _word(found.sign), sentence, detail)
 
@@ -138,8 +139,8 @@ def best_model(table: Table) -> Verdict:
         else "Redrawing the windows does not explain it."
     )
     sentence = (
-        f"Its silhouette is {abs(lead):.3f} {'above' if lead > 0 else 'below'} that of {rival.model}, "
-        f"95% interval {signed(lead - margin)} to {signed(lead + margin)}. {end}"
+        f"Its silhouette is {decimal(abs(lead), 3)} {'above' if lead > 0 else 'below'} that of {rival.model}, "
+        f"95% interval {span(lead - margin, lead + margin, sign=True)}. {end}"
     )
     return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
 
@@ -191,7 +192,7 @@ def kmeans_other(table: Table) -> Verdict:
     digits = next(level for level in baseline_levels() if level.name == "Digits")
     sentence = (
         f"KMeans scores higher in {higher} of {len(table)} models, but so it does with counts of the ten digits, which "
-        f"learned nothing ({plain(digits.silhouette)} by family, {plain(DIGITS_KMEANS)} by KMeans). Whether the "
+        f"learned nothing ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether the "
         "geometry was learned cannot be told."
     )
     told = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
@@ -222,9 +223,9 @@ def above_half(table: Table) -> Verdict:
     below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
     word = _word(int(below) - int(top - margin > 0.5))
     ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be told."}
-    interval = f"95% interval {signed(top - margin)} to {signed(top + margin)}"
-    detail = f"The task allows more: {floor.name.lower()}, ten counts, score {plain(floor.silhouette)}."
-    sentence = f"The highest is {best.model} with {plain(top)}, {interval}. {ends[word]}"
+    interval = f"95% interval {span(top - margin, top + margin, sign=True)}"
+    detail = f"The task allows more: {floor.name.lower()}, ten counts, score {decimal(floor.silhouette)}."
+    sentence = f"The highest is {best.model} with {decimal(top)}, {interval}. {ends[word]}"
     return Verdict(word, sentence, top, top - margin, top + margin, detail=detail)
 
 
@@ -242,7 +243,7 @@ def negative(table: Table) -> Verdict:
     detail = "Every model has a chance level of its own, which is known once the model was run here."
     if own:
         detail = f"Those without a chance level of their own are held against that of {CHANCE.name}."
-    sentence = f"{told}: {plain(low)} to {plain(high)} for {CHANCE.name}. {open_}"
+    sentence = f"{told}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
 
 
@@ -257,7 +258,7 @@ def surface(table: Table) -> Verdict:
     floor = baseline_levels()[0]
     reached = sum(line.silhouette_families < floor.silhouette for line in table)
     sentence = (
-        f"{floor.name}, ten counts and nothing but surface, score {plain(floor.silhouette)}, above {reached} of "
+        f"{floor.name}, ten counts and nothing but surface, score {decimal(floor.silhouette)}, above {reached} of "
         f"{len(table)} models. More than surface cannot be told from scores that surface alone can reach"
     ) + ("." if reached == len(table) else ", nor from being above one such count.")
     return Verdict(OPEN, sentence, floor.silhouette)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, combinations
+from itertools import combinations
 from math import log10, nan
 from statistics import median_low
 from typing import Any
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.core.errors import TooLarge
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import p_told
 from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet, numbers_in
 
@@ -55,11 +57,11 @@ class Clue:
         guessing = f"{self.guessing:.0f}" if self.guessing >= 1 else "fewer than one"
         found = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
         p = self.p if self.p_holm != self.p_holm else self.p_holm
-        if p <= 0.05:
-            return f"{found} That is more than chance gives (p {_p(p)})."
-        if self.least_p > 0.05:
-            return f"{found} There are too few sequences to tell that from chance (p {_p(p)})."
-        return f"{found} Chance alone does as well often enough (p {_p(p)})."
+        if p <= LEVEL:
+            return f"{found} That is more than chance gives ({p_told(p)})."
+        if self.least_p > LEVEL:
+            return f"{found} There are too few sequences to tell that from chance ({p_told(p)})."
+        return f"{found} Chance alone does as well often enough ({p_told(p)})."
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,10 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
 
 def _adjusted(clues: Sequence[Clue]) -> tuple[Clue, ...]:
     """Return the clues with their p adjusted for their number. Holm 1979."""
-    ordered = sorted((clue for clue in clues if clue.tried), key=lambda clue: clue.p)
-    stepped = [min(1.0, (len(ordered) - rank) * clue.p) for rank, clue in enumerate(ordered)]
-    found = dict(zip((clue.name for clue in ordered), accumulate(stepped, max), strict=True))
+    count, ps = sum(clue.tried > 0 for clue in clues), holm([clue.p for clue in clues])
     return tuple(
-        replace(clue, p_holm=found.get(clue.name, nan), least_p=min(1.0, len(ordered) * clue.least_p)) for clue in clues
+        replace(clue, p_holm=nan if p is None else p, least_p=min(1.0, count * clue.least_p))
+        for clue, p in zip(clues, ps, strict=True)
     )
 
 
@@ -247,7 +248,3 @@ def _overlap(values: Numbers, labels: NDArray[np.int64]) -> float:
         common, smaller = min(high, highest) - max(low, lowest), min(high - low, highest - lowest)
         parts.append(float(common >= 0) if smaller == 0 else max(0.0, common / smaller))
     return float(np.mean(parts)) if parts else nan
-
-
-def _p(p: float) -> str:
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"

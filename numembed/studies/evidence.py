@@ -17,15 +17,15 @@ from numembed.analysis.inference.intervals import (
     redrawing_interval,
     sequences_needed,
 )
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import listed
 from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study, design_of
 
 NO_FLOORS = Floors()
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _difference(first: ModelResult, second: ModelResult) -> Difference:
     a, b = _silhouettes(first), _silhouettes(second)
     if len(a) == len(b) > 0:
         return paired_difference(a, b)
-    told = " and ".join(f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second))
+    told = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
     note = f"{told} redrawn designs; redraw the windows of both as often"
     return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from numembed.analysis.inference.permutation_test import holm
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import decimal, p_told, p_value
 from numembed.studies.evidence import NO_FLOORS, best_baseline
 from numembed.studies.reference_scores import Floors
 from numembed.studies.results import ModelResult
 
-_LEVEL = 0.05
 _NOTHING = "No score is defined here: a score needs at least two families with two sequences."
 
 
@@ -30,7 +30,7 @@ class _Standing:
     @property
     def sure(self) -> bool:
         """True where it is better than chance, all models looked at together."""
-        return self.p is not None and self.p <= _LEVEL
+        return self.p is not None and self.p <= LEVEL
 
 
 def headline(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
@@ -46,7 +46,7 @@ def headline(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
         says = "A trivial baseline does better" if ranked and value > ranked[0].value else "The best baseline"
         if ranked and value <= ranked[0].value:
             says = "The best trivial baseline stays below"
-        sentences.append(f"{says}: {name}, with {_signed(value)}.")
+        sentences.append(f"{says}: {name}, with {decimal(value)}.")
     return " ".join(sentences) or _NOTHING
 
 
@@ -65,8 +65,8 @@ def _ranked(results: Sequence[ModelResult]) -> list[_Standing]:
 def _first(ranked: Sequence[_Standing]) -> str:
     """Return what may be said of the model with the highest silhouette."""
     first, count = ranked[0], len(ranked)
-    told = f"silhouette {_signed(first.value)}, p {_p(first.p)}{f' among {count} models' if count > 1 else ''}"
-    few = not first.sure and first.least_p > _LEVEL
+    told = f"silhouette {decimal(first.value)}, {p_told(first.p)}{f' among {count} models' if count > 1 else ''}"
+    few = not first.sure and first.least_p > LEVEL
     if count == 1:
         if few:
             return f"There are too few sequences to tell whether {first.name} keeps the families apart ({_few(first)})."
@@ -88,19 +88,9 @@ def _others(ranked: Sequence[_Standing]) -> list[str]:
     if len(sure) > 1:
         return [f"{len(sure)} models that score lower are better than chance."]
     return [
-        f"{sure[0].name}, which scores lower, is better than chance (p {_p(sure[0].p)} among {len(ranked)} models)."
+        f"{sure[0].name}, which scores lower, is better than chance ({p_told(sure[0].p)} among {len(ranked)} models)."
     ]
 
 
 def _few(one: _Standing) -> str:
-    return f"silhouette {_signed(one.value)}; p cannot be below {_p(one.least_p)} here"
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "below 0.001" if value < 0.001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    return f"silhouette {decimal(one.value)}; p cannot be below {p_value(one.least_p)} here"

@@ -93,7 +93,7 @@ class Study:
             text_format=self.text_format,
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The sha256 of the study's JSON: equal studies share one run."""
         return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()

@@ -18,8 +18,7 @@ from numembed.models.baselines import BASELINES
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.families.family import FAMILIES, family
-from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS, Change, change_of, perturb, variants
-from numembed.sequences.perturbations.text import in_words
+from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS, Change, change_of, in_words, perturb, variants
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, numbers_in
 
 PAPER = make_sequences(PAPER_FAMILIES)

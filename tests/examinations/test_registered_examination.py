@@ -24,7 +24,6 @@ from numembed.studies.keys import examined_key
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
-from ui.shared.run_titles import title_of
 
 ROOT = Path(__file__).parents[2]
 STUDY = Study(("even", "primes"), (model("last_digits"),), per_family=3, length=10)
@@ -104,7 +103,7 @@ def test_the_runs_page_has_its_title(settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs.submit(replace(STUDY, examine=("norms",)), asked_by="test")
         (job,) = jobs.recent()
-    assert title_of(job) == "Lengths of the vectors of Last digits · 2 families × 3 × 10"
+    assert job.title == "Lengths of the vectors of Last digits · 2 families × 3 × 10"
 
 
 def test_a_study_names_registered_ones_only(registered: None) -> None:

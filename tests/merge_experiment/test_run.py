@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import Cancelled, TrainingFailed
+from numembed.core.progress import Report
 from numembed.core.settings import Settings, read_settings
 from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key, stored_ladder
 from numembed.merge_experiment.measures import Texts
 from numembed.merge_experiment.redrawn import named_places, redrawn_texts
-from numembed.merge_experiment.run import Report, ladder_rows, run_ladder
+from numembed.merge_experiment.run import ladder_rows, run_ladder
 from numembed.merge_experiment.save_model import Saving, save_arm
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.analysis.inference.permutation_test import holm
 from numembed.core.errors import TooLarge
+from numembed.core.significance import holm
 from numembed.figures.leakage import clue_figure, shared_figure
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.leakage import MOST_ROWS, Clue, leakage

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
 from numembed.core.errors import BadChoice, Cancelled
 from numembed.core.settings import LIMITS, Settings
+from numembed.core.significance import holm
 from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel

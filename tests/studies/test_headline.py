@@ -42,21 +42,21 @@ LOW, CLEAR = _result("low", -0.09, 0.18), _result("clear", 0.31, 0.0001)
             "low keeps the families apart no better than chance (silhouette −0.09, p 0.18). A trivial baseline does "
             "better: Last digits, with 0.64.",
         ),
-        ([CLEAR], "clear keeps the families apart better than chance (silhouette 0.31, p below 0.001)."),
+        ([CLEAR], "clear keeps the families apart better than chance (silhouette 0.31, p < 0.001)."),
         (
             [LOW, CLEAR],
             "Of 2 models, clear scores highest, and keeps the families apart better than chance (silhouette 0.31, p "
-            "below 0.001 among 2 models).",
+            "< 0.001 among 2 models).",
         ),
         (
             [LOW, _result("lucky", 0.02, 0.03), DIGITS],
             "Of 2 models, lucky scores highest, but keeps the families apart no better than chance (silhouette 0.02, p "
-            "0.06 among 2 models). A trivial baseline does better: Last digits, with 0.64.",
+            "0.060 among 2 models). A trivial baseline does better: Last digits, with 0.64.",
         ),
         (
             [_result("loud", 0.4, 0.3), CLEAR],
             "Of 2 models, loud scores highest, but keeps the families apart no better than chance (silhouette 0.40, p "
-            "0.30 among 2 models). clear, which scores lower, is better than chance (p below 0.001 among 2 models).",
+            "0.30 among 2 models). clear, which scores lower, is better than chance (p < 0.001 among 2 models).",
         ),
         (
             [_result("few", 0.97, 0.33, least_p=1 / 3)],

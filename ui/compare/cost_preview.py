@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from numembed.core.wording import about, duration, plural, size
 from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
@@ -14,10 +15,10 @@ from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import pinned_before
 from numembed.studies.study import Study
+from ui.shared.cache import cached
 from ui.shared.frame import result_store, settings, vector_store
-from ui.shared.study_choice import cached_study
 from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import about, duration, md_text, plural, size
+from ui.shared.text import md_text
 
 _COUNTED_CHARS = 300_000  # tokens of longer sets are counted on the first sequences only
 _MOST_PIECES = 120  # of one text
@@ -69,7 +70,7 @@ def _rows(study: Study) -> list[list[Cell]]:
             texts = set(sequences.texts)
             stored = vectors.count(pinned.stored.key, sequences.texts) if pinned.resolved else 0
             open_chars = round(sum(map(len, texts)) * (1 - stored / len(texts)))
-            cost = _cost(study.to_json(), spec.name, open_chars)
+            cost = _cost(spec, open_chars)
             share = Cell(f"{stored:,} of {len(texts):,}", stored)
             limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, stored == len(texts))
             if _is_remote(spec):
@@ -81,7 +82,7 @@ def _rows(study: Study) -> list[list[Cell]]:
 def warn(study: Study) -> None:
     """Say which models will not read the whole texts, and which will hardly fit into memory."""
     for spec in (spec for spec in study.models if not spec.is_baseline):
-        cost = _cost(study.to_json(), spec.name, 0)
+        cost = _cost(spec, 0)
         if cost.fits is False and cost.memory_bytes:
             st.warning(
                 md_text(
@@ -163,35 +164,29 @@ def _cost_cells(cost: Cost, all_stored: bool) -> list[Cell]:
 
 
 def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
-    return _counted(study.to_json(), spec.name, _folder(study.to_json(), spec.name))
+    return _counted(study, spec, _folder(spec))
 
 
 def _split(study: Study, spec: ModelSpec, row: int) -> TokenCount | None:
-    return _pieces(study.to_json(), spec.name, row, _folder(study.to_json(), spec.name))
+    return _pieces(study, spec, row, _folder(spec))
 
 
-@st.cache_data(show_spinner=False, max_entries=256, ttl=_LOOK_AGAIN_SECONDS)
-def _folder(study_json: str, name: str) -> Path | None:
-    return known_folder(_spec(study_json, name).weights, settings())
+@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
+def _folder(spec: ModelSpec) -> Path | None:
+    return known_folder(spec.weights, settings())
 
 
-@st.cache_data(show_spinner=False, max_entries=256, ttl=_LOOK_AGAIN_SECONDS)
-def _cost(study_json: str, name: str, characters: int) -> Cost:
+@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
+def _cost(spec: ModelSpec, characters: int) -> Cost:
     with result_store() as results:
-        spec = _spec(study_json, name)
         return cost_of(
             pinned_before(spec, results) or spec, characters=characters, settings=settings(), results=results
         )
 
 
-def _spec(study_json: str, name: str) -> ModelSpec:
-    return next(spec for spec in cached_study(study_json).models if spec.name == name)
-
-
-@st.cache_data(show_spinner=False, max_entries=256)
-def _counted(study_json: str, name: str, folder: Path | None) -> TokenCount | None:
+@cached(entries=256)
+def _counted(study: Study, spec: ModelSpec, folder: Path | None) -> TokenCount | None:
     """``folder`` makes a model that has arrived count anew."""
-    study, spec = cached_study(study_json), _spec(study_json, name)
     texts: list[str] = []
     chars = 0
     for text in study.sequences.texts:
@@ -202,7 +197,6 @@ def _counted(study_json: str, name: str, folder: Path | None) -> TokenCount | No
     return count_tokens(spec, texts, settings())
 
 
-@st.cache_data(show_spinner=False, max_entries=256)
-def _pieces(study_json: str, name: str, row: int, folder: Path | None) -> TokenCount | None:
-    study, spec = cached_study(study_json), _spec(study_json, name)
+@cached(entries=256)
+def _pieces(study: Study, spec: ModelSpec, row: int, folder: Path | None) -> TokenCount | None:
     return count_tokens(spec, [study.sequences.texts[row]], settings(), pieces_of=1)

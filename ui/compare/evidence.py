@@ -8,6 +8,8 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
+from numembed.core.significance import LEVEL
+from numembed.core.wording import about, p_value, plural
 from numembed.export import pairs_csv
 from numembed.studies.cost import cost_of
 from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
@@ -17,8 +19,8 @@ from numembed.studies.stored import pinned_before, stored_designs
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
 from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start
-from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import about, md_text, plural
+from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
+from ui.shared.text import md_text
 
 _COLUMNS = (
     Column("Model"),
@@ -139,8 +141,8 @@ def _redraw(study: Study) -> None:
 
 
 def too_few(least_p: float | None) -> str:
-    """Return a remark where so few sequences cannot have a p below 0.05, else ""."""
-    return f"Too few sequences to tell: it cannot be below {least_p:.2f}." if least_p and least_p > 0.05 else ""
+    """Return a remark where so few sequences cannot have a p below the level, else ""."""
+    return f"Too few sequences to tell: it cannot be below {p_value(least_p)}." if least_p and least_p > LEVEL else ""
 
 
 def _row(one: Evidence) -> list[Cell]:
@@ -148,14 +150,14 @@ def _row(one: Evidence) -> list[Cell]:
     return [
         Cell(one.model, one.model),
         number(one.value, note=one.note),
-        _interval(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
-        _interval(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
+        interval_cell(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
+        interval_cell(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
         number(one.redrawn_sd, 3),
-        _interval(one.chance_low, one.chance_high, one.note),
+        interval_cell(one.chance_low, one.chance_high, one.note),
         number(one.z, 1, note=one.note),
-        _p(one.p, one.note or too_few(one.least_p)),
-        _p(one.p_holm),
-        _p(one.p_within, too_few(one.least_p_within)),
+        p_cell(one.p, one.note or too_few(one.least_p)),
+        p_cell(one.p_holm),
+        p_cell(one.p_within, too_few(one.least_p_within)),
         number(one.floor, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
         number(
@@ -167,18 +169,9 @@ def _row(one: Evidence) -> list[Cell]:
 def _pair_row(pair: Pair) -> list[Cell]:
     return [
         Cell(pair.first, pair.first), Cell(pair.second, pair.second), number(pair.difference, 3, note=pair.note),
-        _interval(pair.low, pair.high, pair.note), _p(pair.p, pair.note), _p(pair.p_holm), Cell(pair.sentence),
+        interval_cell(pair.low, pair.high, pair.note),
+        p_cell(pair.p, pair.note), p_cell(pair.p_holm), Cell(pair.sentence),
     ]  # fmt: skip
-
-
-def _p(value: float | None, note: str = "") -> Cell:
-    return Cell("< 0.001", value, note) if value is not None and value < 0.001 else number(value, 3, note=note)
-
-
-def _interval(low: float | None, high: float | None, note: str = "") -> Cell:
-    if low is None or high is None or low != low:
-        return Cell("–", None, note)
-    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−"), (low + high) / 2, note)
 
 
 _HOW = """

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from numembed.analysis.maps.projections import PROJECTIONS, caption_of
+from numembed.core.wording import decimal
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
-from numembed.figures.style import PLOTLY_CONFIG
-from numembed.studies.results import ModelResult, ResultStore, badged
+from numembed.studies.results import ModelResult, Projection, ResultStore, badged
 from numembed.studies.stored import stored_projection, stored_warning
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
-from ui.shared.frame import theme
+from ui.shared.figure import figure
 from ui.shared.text import md_text
 
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
-_IMAGE = {"toImageButtonOptions": {"format": "svg", "filename": "numembed-map"}}
-_HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
 
 
 def map_controls() -> tuple[str, int, str]:
@@ -54,12 +52,11 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
     groups = groups_of(study.sequences, result.clusters, color)
     key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"
     rows = () if st.session_state.get("lit_in") == key else chosen_rows(study)
-    look = theme()
-    figure = _drawn((key, rows, look), lambda: map_figure(projection, study.sequences, groups, chosen=rows, theme=look))
     st.markdown(f"**{name}**")
-    st.plotly_chart(
-        figure, theme=None, key=key, on_select=lambda: _take(key, groups) if dims == 2 else None,
-        selection_mode=("points", "box", "lasso"), config=_config(), alt=_alt(study, result, method, dims),
+    figure(
+        lambda look: map_figure(projection, study.sequences, groups, chosen=rows, theme=look), key,
+        _alt(study, result, method, dims), by=(study.key, result.model.key, rows), file="map",
+        on_select=(lambda: _take(key, groups)) if dims == 2 else None,
     )  # fmt: skip
     st.caption(md_text(caption_of(method, projection.used)))
     if warning := stored_warning(study, result.model, store, method=method, dims=dims):
@@ -74,18 +71,14 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
         return
     st.subheader("All maps", anchor=False)
     by = color if color != "cluster" else "family"  # clusters of different models have nothing in common
-    groups, chosen, look = groups_of(study.sequences, drawn[0][0].clusters, by), chosen_rows(study), theme()
+    groups, chosen = groups_of(study.sequences, drawn[0][0].clusters, by), chosen_rows(study)
     with st.container(horizontal=True, key="overview"):
         for place, (result, projection) in enumerate(drawn):
             with st.container(width=270, gap=None, key=f"small-{place}"):
                 st.caption(md_text(badged(result), most=48))
-                figure = _drawn(
-                    (study.key, result.model.name, method, by, chosen, look),
-                    partial(small_figure, projection, study.sequences, groups, chosen=chosen, theme=look),
-                )
-                st.plotly_chart(
-                    figure, theme=None, key=f"small {result.model.name}", config=_config() | {"staticPlot": True},
-                    alt=_alt(study, result, method, 2),
+                figure(
+                    partial(_small, projection, study, groups, chosen), f"small {result.model.name}",
+                    _alt(study, result, method, 2), by=(study.key, result.model.key, method, by, chosen), still=True,
                 )  # fmt: skip
 
 
@@ -107,21 +100,15 @@ def _take(key: str, groups: Sequence[Group]) -> None:
     st.session_state.update(lit=map_rows(groups, points), lit_in=key if points else "")
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
-    """Return a figure, made once for all visitors who see the same."""
-    return _draw()
-
-
-def _config() -> dict[str, Any]:
-    return PLOTLY_CONFIG | _IMAGE | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS}
+def _small(projection: Projection, study: Study, groups: Sequence[Group], chosen: tuple[int, ...], look: str) -> Any:
+    return small_figure(projection, study.sequences, groups, chosen=chosen, theme=look)
 
 
 def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:
     score = result.score("silhouette", "families").value
     return (
         f"{PROJECTIONS[method].title} map in {dims} dimensions of {len(study.sequences)} sequences of "
-        f"{len(study.sequences.families)} families by {badged(result)}; silhouette {score:.2f}."
+        f"{len(study.sequences.families)} families by {badged(result)}; silhouette {decimal(score)}."
     )
 
 

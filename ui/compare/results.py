@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.analysis.inference.estimates import signed
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
-from numembed.analysis.scores import Score
+from numembed.core.wording import decimal, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
@@ -21,8 +20,8 @@ from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few, with_designs
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.shared.frame import result_store
-from ui.shared.table import Cell, Column, number, selected_rows, table
-from ui.shared.text import md_text, plural
+from ui.shared.table import Cell, Column, number, p_cell, selected_rows, table
+from ui.shared.text import md_text
 
 _MOST_MAPS = 4
 _MOST_ROWS = 500
@@ -94,7 +93,7 @@ def _score_table(results: Sequence[ModelResult], floors: Floors) -> list[ModelRe
                 md_text(f"{result.model.name} ran although its check failed: {result.check.sentence}"),
                 icon=":material/warning:",
             )
-    tick = f" The tick is the best baseline ({best[0]}, {signed(best[1])})." if best else ""
+    tick = f" The tick is the best baseline ({best[0]}, {decimal(best[1])})." if best else ""
     ring = " The ring is the same model with random weights." if floors.twins else ""
     st.caption(
         f"Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.{tick}{ring}"
@@ -109,17 +108,22 @@ def _remember(names: Sequence[str]) -> None:
 
 def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float | None) -> list[Cell]:
     first, *others = (result.score(*kind) for kind in _shown())
-    notes = [first.note or f"shuffled families: {first.chance_low:.2f} to {first.chance_high:.2f}"]
+    notes = [first.note or f"shuffled families: {span(first.chance_low, first.chance_high)}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
     if twin is not None:
-        notes.append(f"with random weights: {signed(twin)}")
+        notes.append(f"with random weights: {decimal(twin)}")
     silhouette = replace(
         number(first.value, note="; ".join(notes)), low=first.chance_low, high=first.chance_high,
         floor=best[1] if best else None, twin=twin,
     )  # fmt: skip
-    rest = [number(score.value, note=score.note) for score in others]
-    return [Cell(result.model.name, result.model.name), silhouette, _p(first), *rest, check_cell(result)]
+    return [
+        Cell(result.model.name, result.model.name),
+        silhouette,
+        p_cell(first.p, first.note or too_few(first.least_p)),
+        *(number(score.value, note=score.note) for score in others),
+        check_cell(result),
+    ]
 
 
 def check_cell(result: ModelResult) -> Cell:
@@ -127,12 +131,6 @@ def check_cell(result: ModelResult) -> Cell:
     if result.check is None:
         return Cell("–", None, "A baseline needs no check." if result.model.is_baseline else "Not checked yet.")
     return Cell("✓" if result.check.ok else "⚠ failed", float(result.check.ok), result.check.sentence)
-
-
-def _p(score: Score) -> Cell:
-    if score.p is not None and score.p < 0.001:
-        return Cell("< 0.001", score.p)
-    return number(score.p, 3, note=score.note or too_few(score.least_p))
 
 
 def _explain_columns() -> None:

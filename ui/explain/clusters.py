@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,24 +10,23 @@ import streamlit as st
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
+from numembed.core.wording import decimal, p_told, percent, plural
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
 from numembed.examinations.clusters.text import (
     matched_sentence,
     nearest_sentence,
-    p_told,
     sentence_of,
     shares_sentence,
     tree_sentence,
 )
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
-from ui.shared.frame import theme
+from ui.shared.figure import figure, how_computed
 from ui.shared.run_progress import start, watch
-from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, plural
+from ui.shared.table import Cell, Column, number, p_cell, table
+from ui.shared.text import md_text
 
 _AGREEMENTS = (
     Column("Attribute"),
@@ -56,17 +54,18 @@ _FIRST = 60  # characters of a text in a table
 _WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the similarity of every pair
 
 
-def followed(result: ModelResult, found: Explanation) -> None:
+def followed(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw what the clusters agree with."""
     st.subheader(md_text(sentence_of(result.model.name, found)), anchor=False)
-    told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {one.ari:.2f}" for one in found.agreements)
-    _figure(lambda: agreement_figure(found, theme=theme()), "agreement", f"Agreement of the clusters (ARI): {told}.")
-    with st.expander("All numbers, and how this is computed", key="agreement_more"):
+    told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in found.agreements)
+    alt, by = f"Agreement of the clusters (ARI): {told}.", (study.key, result.model.key)
+    figure(lambda look: agreement_figure(found, theme=look), "agreement", alt, by=by)
+    with how_computed("agreement", numbers=True):
         ps = adjusted(found)
         rows = [
             [
-                Cell(ATTRIBUTES[one.attribute].title), number(one.ari), number(one.ami), number(one.p, 3),
-                number(ps[one.attribute], 3), number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
+                Cell(ATTRIBUTES[one.attribute].title), number(one.ari), number(one.ami), p_cell(one.p),
+                p_cell(ps[one.attribute]), number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
             ]
             for one in found.agreements
         ]  # fmt: skip
@@ -79,12 +78,13 @@ def followed(result: ModelResult, found: Explanation) -> None:
         )
 
 
-def variance(found: Explanation) -> None:
+def variance(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw what makes the vectors differ."""
     _headed(shares_sentence(found))
-    told = ", ".join(f"{share.name} {share.share:.0%}" for share in found.shares)
-    _figure(lambda: shares_figure(found, theme=theme()), "shares", f"Shares of the variance: {told}.")
-    with st.expander("How this is computed", key="shares_more"):
+    told = ", ".join(f"{share.name} {percent(share.share)}" for share in found.shares)
+    alt, by = f"Shares of the variance: {told}.", (study.key, result.model.key)
+    figure(lambda look: shares_figure(found, theme=look), "shares", alt, by=by)
+    with how_computed("shares"):
         ps = ", ".join(f"{one.name} {p_told(one.p)}" for one in found.shares if not math.isnan(one.p))
         st.markdown(
             "PERMANOVA (Anderson 2001): squared distances divided by factor; p from 999 shuffles of one factor among "
@@ -93,17 +93,18 @@ def variance(found: Explanation) -> None:
         )
 
 
-def mixed(study: Study, found: Explanation) -> None:
+def mixed(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw which families lie in which cluster."""
     _headed(matched_sentence(found))
     st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
     told = f"{len(found.counts)} clusters against {len(study.sequences.families)} families"
-    _figure(lambda: confusion_figure(found, study.sequences, theme=theme()), "confusion", f"Counts of {told}.")
-    with st.expander("How this is computed", key="confusion_more"):
+    by = (study.key, result.model.key)
+    figure(lambda look: confusion_figure(found, study.sequences, theme=look), "confusion", f"Counts of {told}.", by=by)
+    with how_computed("confusion"):
         st.markdown(
             "Each group stands for one family: of all such assignments the one in which most sequences fit (Kuhn "
             "1955). Some always do, so the same is done for 999 shuffles of the families: "
-            f"{found.matched_chance:.0%} fit on average, {p_told(found.matched_p)}."
+            f"{percent(found.matched_chance)} fit on average, {p_told(found.matched_p)}."
         )
 
 
@@ -121,7 +122,7 @@ def neighbours(study: Study, found: Explanation) -> None:
         for other, gap in zip(found.neighbours[row], found.distances[row], strict=True)
     ]  # fmt: skip
     table(_NEAREST, rows, key="neighbours_table", label=f"Nearest sequences of {names[row]}")
-    with st.expander("How this is computed", key="neighbours_more"):
+    with how_computed("neighbours"):
         st.markdown(
             "Distances between the vectors themselves, not on a map, with the distance chosen on Compare. The "
             "percentage counts the very nearest sequence of each, equally near ones in part. Chance is the mean over "
@@ -129,15 +130,16 @@ def neighbours(study: Study, found: Explanation) -> None:
         )
 
 
-def family_tree(study: Study, found: Explanation) -> None:
+def family_tree(study: Study, result: ModelResult, found: Explanation) -> None:
     """Draw which families lie close to each other."""
     _headed(tree_sentence(found, study.sequences))
     if not found.tree:
         return
     titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(found)[-1]]
     alt = f"Tree of the families' centres, from one end to the other: {', '.join(titles)}."
-    _figure(lambda: tree_figure(found, study.sequences, theme=theme()), "tree", alt)
-    with st.expander("How this is computed", key="tree_more"):
+    by = (study.key, result.model.key)
+    figure(lambda look: tree_figure(found, study.sequences, theme=look), "tree", alt, by=by)
+    with how_computed("tree"):
         st.markdown(
             "The centre of a family is the mean of its vectors. The two nearest are joined first, then always the two "
             "groups whose families are nearest on average (average linkage, Sokal and Michener 1958)."
@@ -184,7 +186,7 @@ def look_alike(study: Study, found: Explanation) -> None:
         chosen = st.segmented_control("Order", list(orders), default=next(iter(orders)), key="order", required=True)
         order = orders[str(chosen)]
         alt = "Cosine similarity of every pair of sequences."
-        _figure(lambda: similarity_figure(found, study.sequences, order, theme=theme()), f"similarity {chosen}", alt)
+        figure(lambda look: similarity_figure(found, study.sequences, order, theme=look), f"similarity {chosen}", alt)
 
 
 def _headed(told: str) -> None:
@@ -198,7 +200,3 @@ def _headed(told: str) -> None:
 def _first_terms(study: Study, row: int) -> str:
     text = study.sequences.texts[row]
     return text if len(text) <= _FIRST else text[:_FIRST] + " …"
-
-
-def _figure(draw: Callable[[], Any], key: str, alt: str) -> None:
-    st.plotly_chart(draw(), theme=None, key=key, config=PLOTLY_CONFIG, alt=alt)

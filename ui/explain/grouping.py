@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.examinations.clusters.grouping import Grouping, Way
+from numembed.core.wording import decimal
+from numembed.examinations.clusters.grouping import Factor, Grouping, Way
 from numembed.examinations.clusters.text import (
     most_of,
     seeds_sentence,
@@ -15,12 +16,12 @@ from numembed.examinations.clusters.text import (
     ways_sentence,
 )
 from numembed.figures.clusters import steps_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.examination import examined, numbers_download
-from ui.shared.frame import job_table, theme
-from ui.shared.table import Cell, Column, number, table
+from ui.shared.figure import figure, how_computed
+from ui.shared.frame import job_table
+from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
 _ARI = "Adjusted Rand index: 1 is the same grouping, 0 is chance."
@@ -57,10 +58,11 @@ def other_ways(study: Study, result: ModelResult) -> None:
     table(_COLUMNS, [_row(way) for way in found.ways], key="grouping_table", label="Ways of grouping")
     st.markdown(md_text(f"{seeds_sentence(found)} {steps_sentence(found)}".strip()))
     alt = "; ".join(
-        f"{one.k} groups: silhouette {one.silhouette:.2f}, stability {one.stability:.2f}" for one in found.steps
+        f"{one.k} groups: silhouette {decimal(one.silhouette)}, stability {decimal(one.stability)}"
+        for one in found.steps
     )
-    st.plotly_chart(steps_figure(found, theme=theme()), theme=None, key="steps", config=PLOTLY_CONFIG, alt=f"{alt}.")
-    with st.expander("How this is computed", key="grouping_more"):
+    figure(lambda look: steps_figure(found, theme=look), "steps", f"{alt}.")
+    with how_computed("grouping"):
         st.markdown(
             "Every clusterer is asked for as many groups as there are families; HDBSCAN finds its own number, leaves "
             "out what lies alone, and this counts as one more group. The silhouette is that of the groups themselves, "
@@ -85,13 +87,13 @@ def _row(way: Way) -> list[Cell]:
     return [
         Cell(title_of(way)),
         Cell(f"{way.groups}{left_out}", way.groups),
-        *(
-            number(value, digits, note=way.note)
-            for factor in (way.family, way.window)
-            for value, digits in ((factor.ari, 2), (factor.ami, 2), (factor.p, 3))
-        ),
+        *(cell for factor in (way.family, way.window) for cell in _cells(factor, way.note)),
         Cell(most_of(way) or "–"),
         number(way.most.ari),
-        number(way.most.p, 3),
+        p_cell(way.most.p),
         number(way.silhouette, note=way.note),
     ]
+
+
+def _cells(factor: Factor, note: str) -> list[Cell]:
+    return [number(factor.ari, note=note), number(factor.ami, note=note), p_cell(factor.p, note)]

@@ -12,6 +12,7 @@ from numembed.analysis.clusters.attributes import family_title
 from numembed.core.errors import NumembedError
 from numembed.core.serialization import from_plain
 from numembed.core.settings import LIMITS
+from numembed.core.wording import plural
 from numembed.examinations.clusters.compute import sequence_names
 from numembed.examinations.placement.compute import Placement, Query, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
@@ -19,11 +20,12 @@ from numembed.models.spec import ModelSpec
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
+from ui.shared.cache import same_study
+from ui.shared.figure import how_computed
 from ui.shared.frame import job_table, result_store
 from ui.shared.run_progress import start, watch
-from ui.shared.study_choice import cached_study
 from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, plural
+from ui.shared.text import md_text
 
 _COLUMNS = (
     Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
@@ -78,7 +80,7 @@ def _with_earlier_models(study: Study) -> Study:
     models = {spec.name: spec for spec in study.models}
     for spec in (spec for text in texts for spec in _models_of(text)):
         models.setdefault(spec.name, spec)
-    return cached_study(replace(study, models=tuple(models.values())[: LIMITS.models]).to_json())
+    return same_study(replace(study, models=tuple(models.values())[: LIMITS.models]))
 
 
 @functools.lru_cache(maxsize=_EARLIER)
@@ -134,7 +136,7 @@ def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Placeme
         label="Where the text lands in each model",
         muted=[i for i, (result, _) in enumerate(found) if result.model.is_baseline],
     )  # fmt: skip
-    with st.expander("How this is computed", key="landing_more"):
+    with how_computed("landing"):
         st.markdown(
             "The text is encoded as the sequences were. Its distance to the centre of each family, the mean of its "
             "vectors, decides; the text is no part of any centre. For comparison each sequence of that family is held "

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
+from numembed.core.wording import p_told, percent
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
 from numembed.examinations.generalisation.text import (
     far_sentence,
     near_sentence,
-    p_words,
-    percent,
     single_sentence,
     unseen_sentence,
 )
 from numembed.figures.generalisation import Row, accuracy_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.models.baselines import BASELINES
-from ui.shared.frame import theme
-from ui.shared.table import Cell, Column, number, table
+from ui.shared.figure import figure, how_computed
+from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
 from ui.shared.text import md_text
 
 _COLUMNS = (
@@ -56,7 +53,7 @@ def near(found: Generalisation) -> None:
     _figure([(probe.title, probe) for probe in found.near], "near")
     st.caption(_READ)
     st.markdown(md_text(near_sentence(found)))
-    with st.expander("All numbers, and how this is computed", key="near_more"):
+    with how_computed("near", numbers=True):
         _table([(probe.title, probe) for probe in found.near], "near")
         st.markdown(
             "Each window of all families is held out once, and the classifiers learn from the others (beyond 12 "
@@ -75,7 +72,7 @@ def far(found: Generalisation) -> None:
     _figure(rows, "far")
     for one in found.far:
         st.markdown(md_text(far_sentence(one)))
-    with st.expander("All numbers, and how this is computed", key="far_more"):
+    with how_computed("far", numbers=True):
         _table(rows, "far")
         st.markdown(
             "The classifiers learn from all windows of the study and name four windows of each family that begin "
@@ -91,7 +88,7 @@ def unseen(found: Generalisation) -> None:
     _figure([(probe.title, probe) for probe in found.unseen], "unseen", chance="shuffled classes")
     for probe in found.unseen:
         st.markdown(md_text(unseen_sentence(probe)))
-    with st.expander("All numbers, and how this is computed", key="unseen_more"):
+    with how_computed("unseen", numbers=True):
         _table([(probe.title, probe) for probe in found.unseen], "unseen")
         st.markdown(
             "Families are put into two or three classes by their share of odd numbers, of primes, and by how they "
@@ -106,7 +103,7 @@ def single(found: Generalisation) -> None:
     st.subheader("Which properties can be read off the vectors?", anchor=False)
     _figure([(probe.title, probe) for probe in found.single], "single", chance="shuffled classes")
     st.markdown(md_text(single_sentence(found.single), most=1_000))
-    with st.expander("All numbers, and how this is computed", key="single_more"):
+    with how_computed("single", numbers=True):
         _table([(probe.title, probe) for probe in found.single], "single")
         st.markdown(
             "One linear probe for each property, and no window on both sides: each is held out once. Odd or prime "
@@ -131,11 +128,7 @@ def _figure(rows: Sequence[Row], key: str, *, chance: str = "guessing") -> None:
     if not known:
         return
     told = "; ".join(f"{label} {percent(probe.value)}, {chance} {percent(probe.chance)}" for label, probe in known)
-    _chart(lambda: accuracy_figure(rows, theme=theme(), chance=chance), f"accuracy {key}", f"Named rightly: {told}.")
-
-
-def _chart(draw: Callable[[], Any], key: str, alt: str) -> None:
-    st.plotly_chart(draw(), theme=None, key=key, config=PLOTLY_CONFIG, alt=alt)
+    figure(lambda look: accuracy_figure(rows, theme=look, chance=chance), f"accuracy {key}", f"Named rightly: {told}.")
 
 
 def _table(rows: Sequence[Row], key: str) -> None:
@@ -148,16 +141,13 @@ def _cells(label: str, probe: Probe) -> list[Cell]:
     if probe.left_out:
         note = f"{probe.left_out:,} left out: their class is in no other window or family"
     if not math.isnan(probe.p_families):
-        apart = f"where whole families exchange their classes: {p_words(probe.p_families)}"
+        apart = f"where whole families exchange their classes: {p_told(probe.p_families)}"
         note = f"{note}; {apart}" if note else apart
     known = not math.isnan(probe.value)
     return [
         Cell(label), number(probe.value, note=note), Cell(f"{probe.right:,} of {probe.total:,}" if known else "–"),
-        _span(probe.low, probe.high), number(probe.chance, note=note), _span(probe.null_low, probe.null_high),
-        number(probe.p, 3, note=note), number(probe.p_holm, 3, note=note),
+        interval_cell(probe.low, probe.high),
+        number(probe.chance, note=note), interval_cell(probe.null_low, probe.null_high),
+        p_cell(probe.p, note), p_cell(probe.p_holm, note),
         Cell(BASELINES[probe.baseline].title if probe.baseline else "–"), number(probe.baseline_value), Cell(note),
     ]  # fmt: skip
-
-
-def _span(low: float, high: float) -> Cell:
-    return Cell("–") if math.isnan(low) else Cell(f"{low:.2f} to {high:.2f}", low)

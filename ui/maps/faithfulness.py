@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.analysis.maps.projections import PROJECTIONS, seeded_maps
+from numembed.core.wording import decimal, listed
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
 from numembed.examinations.maps.text import (
     groups_sentence,
@@ -16,15 +17,13 @@ from numembed.examinations.maps.text import (
     noise_sentence,
     scores_sentence,
     seeds_sentence,
-    signed,
     title,
 )
 from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
 from numembed.figures.maps import COLOR_BY, groups_of
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.results import ModelResult, badged
 from numembed.studies.study import Study
-from ui.shared.frame import theme
+from ui.shared.figure import figure, how_computed
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
@@ -58,20 +57,20 @@ def kept(found: Maps) -> None:
     """Draw how much of the neighbourhoods and of the score each map keeps."""
     st.subheader("Are neighbours in the map neighbours in the vectors?", anchor=False)
     told = "; ".join(
-        f"{title(one)} {signed(one.trustworthiness)}, {signed(one.continuity)}, {signed(one.overlap)}"
+        f"{title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
         for one in found.maps if one.dims == 2
     )  # fmt: skip
     alt = f"Trustworthiness, continuity and shared neighbours: {told}."
-    _figure(lambda: kept_figure(found, theme=theme()), "kept", alt)
+    figure(lambda look: kept_figure(found, theme=look), "honesty kept", alt)
     st.markdown(md_text(kept_sentence(found)))
 
 
 def scored(found: Maps) -> None:
     """Draw the families' score in each map beside that in the vectors."""
     st.subheader("Is the score in the map the score in the vectors?", anchor=False)
-    told = "; ".join(f"{title(one)} {signed(one.silhouette)}" for one in found.maps)
-    alt = f"Silhouette of the families: {signed(found.space)} in the vectors; {told}."
-    _figure(lambda: scores_figure(found, theme=theme()), "scores", alt)
+    told = "; ".join(f"{title(one)} {decimal(one.silhouette)}" for one in found.maps)
+    alt = f"Silhouette of the families: {decimal(found.space)} in the vectors; {told}."
+    figure(lambda look: scores_figure(found, theme=look), "honesty scores", alt)
     st.markdown(md_text(scores_sentence(found)))
 
 
@@ -87,10 +86,8 @@ def six_seeds(study: Study, result: ModelResult, found: Maps) -> None:
     seeds = next(one for one in found.seeds if one.method == method)
     st.markdown(md_text(seeds_sentence(seeds, found.n)))
     groups = groups_of(study.sequences, result.clusters, color)
-    alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {signed(seeds.stability)}."
-    _figure(
-        lambda: seeds_figure(seeds, study.sequences, groups, theme=theme()), f"seeds {method} {color}", alt, still=True
-    )
+    alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {decimal(seeds.stability)}."
+    _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
     fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
         "Above each map, its number and the families' score in it. Believe what all six show. The same for every "
@@ -114,10 +111,10 @@ def show_noise(study: Study, result: ModelResult, found: Maps) -> None:
     pair = _pair(study, result, found, method)
     named = [(name if told else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
     groups = groups_of(study.sequences, result.clusters, "family")
-    names = " and ".join(name for name, _ in named)
-    _figure(
-        lambda: twin_figure(named, study.sequences, groups, theme=theme()),
-        f"noise {method} {told}", f"{_map_title(method)} maps side by side: {names}.", still=True,
+    names = listed([name for name, _ in named])
+    _maps(
+        lambda look: twin_figure(named, study.sequences, groups, theme=look),
+        f"noise {method} {told}", f"{_map_title(method)} maps side by side: {names}.",
     )  # fmt: skip
     if told:
         st.markdown(md_text(f"{noise_sentence(found, method)} {groups_sentence(found, method)}"))
@@ -125,7 +122,7 @@ def show_noise(study: Study, result: ModelResult, found: Maps) -> None:
 
 def method_and_numbers(found: Maps) -> None:
     """Draw all numbers and how they were computed."""
-    with st.expander("All numbers, and how this is computed", key="honesty_more"):
+    with how_computed("honesty", numbers=True):
         rows = [
             [
                 Cell(title(one)), number(one.trustworthiness), number(one.continuity), number(one.overlap),
@@ -177,7 +174,6 @@ def _map_title(method: str) -> str:
     return PROJECTIONS[method].title
 
 
-def _figure(draw: Callable[[], Any], key: str, alt: str, *, still: bool = False) -> None:
-    config = PLOTLY_CONFIG | ({"staticPlot": True} if still else {})
-    with st.container(width=_MAPS_WIDTH if still else "stretch"):  # maps that are pulled wide mislead the eye
-        st.plotly_chart(draw(), theme=None, key=f"honesty {key}", config=config, alt=alt)
+def _maps(draw: Callable[[str], Any], key: str, alt: str) -> None:
+    with st.container(width=_MAPS_WIDTH):  # maps that are pulled wide mislead the eye
+        figure(draw, f"honesty {key}", alt, still=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import streamlit as st
-
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import LadderResult
-from ui.shared.frame import theme
+from ui.shared.figure import figure
 
 
 def chart(
@@ -19,10 +16,9 @@ def chart(
     alt: str,
     *,
     choices: tuple[object, ...] = (),
-    config: Mapping[str, Any] = PLOTLY_CONFIG,
+    still: bool = False,
 ) -> None:
     """Draw the figure that ``draw`` makes for a theme; ``choices`` are what decides it beside what was found."""
-    look = theme()
     key = (
         found.ladder.key,
         *(one.digest for one in found.adapters),
@@ -31,10 +27,4 @@ def chart(
         found.complete,
         found.redrawn_sentences,
     )
-    figure = _drawn((name, look, *choices, *key), lambda: draw(look))
-    st.plotly_chart(figure, theme=None, key=name, config=dict(config), alt=alt)
-
-
-@st.cache_resource(show_spinner=False, max_entries=300)
-def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
-    return _draw()
+    figure(draw, name, alt, by=(*choices, *key), still=still, file="merge")

@@ -12,6 +12,7 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.settings import LIMITS
+from numembed.core.wording import about, plural
 from numembed.merge_experiment.experiment import (
     FEWEST_POINTS,
     MOST_POINTS,
@@ -32,7 +33,7 @@ from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of
 from ui.merge.splits import TITLES, splits_shown
 from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
-from ui.shared.text import about, md_text, plural
+from ui.shared.text import md_text
 
 _BASES = [
     row.name for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)

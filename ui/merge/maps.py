@@ -8,14 +8,15 @@ from typing import Any
 
 import streamlit as st
 
+from numembed.core.wording import decimal
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Frame
 from ui.merge.charts import chart
 from ui.merge.choice import SPLIT_TITLES
+from ui.shared.figure import how_computed
 from ui.shared.text import md_text
 
 _WIDTH = 860  # pixels
@@ -44,7 +45,7 @@ def morph(found: LadderResult) -> None:
         _slider(found, by[str(chosen)], [one for one in here if one.path == chosen], families)
     st.caption("Below: the base, and one place of each path. After the colon the silhouette in the vectors.")
     _beside(found, here, families)
-    with st.expander("How this is computed", key="morph_more"):
+    with how_computed("morph"):
         st.markdown(
             "Each map is the flat view with the most spread of the vectors (PCA), turned, mirrored, moved and scaled "
             "as a whole (Procrustes) onto the map before it, and the first one onto the base’s. So what moves on the "
@@ -55,9 +56,8 @@ def morph(found: LadderResult) -> None:
 
 def _slider(found: LadderResult, path: Path, frames: list[Frame], families: tuple[str, ...]) -> None:
     listed = sorted(frames, key=lambda one: one.at)
-    first, last = listed[0], listed[-1]
-    told = f"Silhouette in the vectors: {first.silhouette:.2f} at {first.at:g}, {last.silhouette:.2f} at {last.at:g}."
-    told = told.replace("-", "−")
+    ends = (f"{decimal(one.silhouette)} at {one.at:g}" for one in (listed[0], listed[-1]))
+    told = f"Silhouette in the vectors: {', '.join(ends)}."
     with st.container(width=_WIDTH, gap="small", key="morph"):
         _slid(found, path, listed, families, told)
 
@@ -95,11 +95,11 @@ def _row_of_maps(
             with st.container(width=220, gap=None, key=f"small-{key}-{place}"):
                 sweeps = KINDS[name].sweeps
                 at = f", {'t =' if sweeps == 't' else '×'} {one.at:g}" if sweeps else ""
-                st.caption(md_text(f"{KINDS[name].title}{at}: {one.silhouette:.2f}".replace("-", "−"), most=60))
+                st.caption(md_text(f"{KINDS[name].title}{at}: {decimal(one.silhouette)}", most=60))
                 chart(
                     found, f"small map {name}", partial(_small, one, families, reach),
-                    f"Map of {one.title}; silhouette {one.silhouette:.2f}.",
-                    choices=(one.split,), config=PLOTLY_CONFIG | {"staticPlot": True},
+                    f"Map of {one.title}; silhouette {decimal(one.silhouette)}.",
+                    choices=(one.split,), still=True,
                 )  # fmt: skip
 
 

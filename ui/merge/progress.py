@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from numembed.core.progress import DONE, WAITING
+from numembed.core.wording import about
 from numembed.figures.merge.plane import training_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.merge_experiment.experiment import REDRAWING, Ladder
 from numembed.merge_experiment.redrawn import named_places
+from numembed.models.adapters.recipe import Reading
 from numembed.runs.jobs import Job, ModelProgress
 from ui.merge.choice import found_so_far, reading, training_characters
 from ui.merge.redrawn import redrawn_reading, with_designs
-from ui.shared.frame import job_table, theme
+from ui.shared.figure import figure
+from ui.shared.frame import job_table
 from ui.shared.run_progress import poll_seconds, stop
 from ui.shared.run_titles import waiting_told
-from ui.shared.text import about, md_text
+from ui.shared.text import md_text
 
 _LOOKS_ARMS = 4  # models that take as long to score as angles and maps take
 
@@ -56,14 +60,16 @@ def _live(job_id: str, ladder: Ladder) -> None:
         found = found_so_far(ladder) if not done else None
         if found is not None and found.training:
             last = found.training[-1]
-            st.plotly_chart(
-                training_figure(found.training, theme=theme()), theme=None, key="training live", config=PLOTLY_CONFIG,
-                alt=f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}.",
-            )  # fmt: skip
+            alt = f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}."
+            figure(partial(_training, found.training), "training live", alt)
         st.button(
             "Stopping …" if job.cancel else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=job.cancel,
             icon=":material/stop_circle:", help="Stops after the present step. What is done is kept.",
         )  # fmt: skip
+
+
+def _training(readings: Sequence[Reading], look: str) -> Any:
+    return training_figure(readings, theme=look)
 
 
 def parts_of(ladder: Ladder) -> tuple[int, ...]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import streamlit as st
 
+from numembed.core.wording import about, plural
 from numembed.merge_experiment.experiment import Ladder, LadderResult
 from numembed.merge_experiment.redrawn import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
 from numembed.studies.cost import cost_of
 from ui.merge.splits import TITLES
 from ui.shared.frame import job_table, result_store, settings
 from ui.shared.run_progress import start
-from ui.shared.text import about, md_text, plural
+from ui.shared.text import md_text
 
 
 def with_designs(ladder: Ladder) -> Ladder:

@@ -8,20 +8,23 @@ from typing import Any
 
 import streamlit as st
 
+from numembed.core.wording import decimal, plural, signed, span
 from numembed.figures.merge.common import measures, spots
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
+from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
-from numembed.merge_experiment.text import SPLITS, main_split
+from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import Recipe
 from ui.merge.charts import chart
 from ui.merge.choice import SPLIT_TITLES
 from ui.merge.maps import morph
 from ui.merge.redrawn import redrawn_windows
 from ui.merge.weights import dominance, straight
-from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, plural
+from ui.shared.figure import how_computed
+from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
+from ui.shared.text import md_text
 
 _COMPARED = (
     Column("First"),
@@ -30,7 +33,7 @@ _COMPARED = (
     Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
     Column("p, adjusted", "For all comparisons on these sequences (Holm).", "number", digits=3),
-    Column("Kept, from – to", "The retention at which both were read off.", "line"),
+    Column("Kept", "The retention at which both were read off.", "line"),
     Column("Over", kind="wide"),
 )
 
@@ -114,7 +117,7 @@ def _plane(found: LadderResult, split: str) -> None:
     )  # fmt: skip
     st.markdown(md_text(_ends_told(found, split)))
     redrawn_windows(found)
-    with st.expander("How this is computed", key="plane_more"):
+    with how_computed("plane"):
         st.markdown(
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
             "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
@@ -140,13 +143,12 @@ def _ends_told(found: LadderResult, split: str) -> str:
     if not base or not full:
         return "The adapters are being scored."
     spot, before = full[0], base[0].splits[split].silhouette
-    seeds = f" ({spot.y[1]:.2f} to {spot.y[2]:.2f} over {spot.count} seeds)" if spot.count > 1 else ""
-    kept = f" ({spot.x[1]:.2f} to {spot.x[2]:.2f})" if spot.count > 1 else ""
-    told = (
-        f"The base scores {before:.2f}. The adapters as they were trained score {spot.y[0]:.2f}{seeds} and keep "
-        f"{spot.x[0]:.2f}{kept} of the order of sentence similarities."
+    seeds = f" ({span(*spot.y[1:])} over {spot.count} seeds)" if spot.count > 1 else ""
+    kept = f" ({span(*spot.x[1:])})" if spot.count > 1 else ""
+    return (
+        f"The base scores {decimal(before)}. The adapters as they were trained score {decimal(spot.y[0])}{seeds} and "
+        f"keep {decimal(spot.x[0])}{kept} of the order of sentence similarities."
     )
-    return told.replace("-", "−")
 
 
 def _compared(found: LadderResult, split: str) -> None:
@@ -154,7 +156,9 @@ def _compared(found: LadderResult, split: str) -> None:
     listed = [one for one in found.comparisons if one.split == split]
     known = [one for one in listed if math.isfinite(one.difference)]
     if known:
-        told = "; ".join(f"{KINDS[one.a].title} minus {KINDS[one.b].title} {one.difference:+.3f}" for one in known)
+        told = "; ".join(
+            f"{KINDS[one.a].title} minus {KINDS[one.b].title} {signed(one.difference, 3)}" for one in known
+        )
         chart(
             found, "compared", lambda look: comparisons_figure(listed, theme=look),
             f"Differences at equal retention: {told}.", choices=(split,),
@@ -186,11 +190,11 @@ def _sentences(listed: Sequence[Comparison]) -> list[str]:
 
 
 def _row(one: Comparison) -> list[Cell]:
-    kept = f"{min(one.retention):.2f} – {max(one.retention):.2f}" if one.retention else "never equal"
-    span = "–" if math.isnan(one.low) else f"{one.low:+.3f} to {one.high:+.3f}".replace("-", "−")
+    kept = span(min(one.retention), max(one.retention)) if one.retention else "never equal"
     return [
-        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3), Cell(span, one.difference),
-        number(one.p, 3), number(one.p_holm, 3), Cell(kept), Cell(one.over),
+        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3),
+        interval_cell(one.low, one.high, digits=3, sign=True), p_cell(one.p), p_cell(one.p_holm),
+        Cell(kept), Cell(one.over),
     ]  # fmt: skip
 
 
@@ -232,7 +236,7 @@ def _trained(found: LadderResult) -> None:
     with st.expander("How did training go?", key="trained"):
         recipe = found.ladder.recipe
         looks = [one.silhouette for one in readings if one.silhouette is not None]
-        told = f"Validation silhouette from {looks[0]:.2f} to {looks[-1]:.2f}." if looks else ""
+        told = f"Validation silhouette from {span(looks[0], looks[-1])}." if looks else ""
         chart(
             found, "training", lambda look: training_figure(readings, theme=look),
             f"Loss and validation by step. {told}",

@@ -11,6 +11,7 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.progress import WAITING
+from numembed.core.wording import decimal, percent
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import Path
 from numembed.merge_experiment.results import Arm
@@ -76,10 +77,11 @@ def _place(path: Path, places: list[float]) -> float:
 
 
 def _scores(found: LadderResult, arm: Arm) -> str:
-    told = [f"{SPLIT_TITLES.get(name, name)} **{arm.splits[name].silhouette:.2f}**"
+    told = [f"{SPLIT_TITLES.get(name, name)} **{decimal(arm.splits[name].silhouette)}**"
             for name in SPLIT_TITLES if name in arm.splits]  # fmt: skip
-    kept = f"Kept of the base **{arm.retention.spearman:.2f}**. Its weights moved by {arm.update_relative:.2%}."
-    return f"{md_text(arm.title)}. Silhouette: {' · '.join(told)}. {kept}".replace("-", "−")
+    kept, moved = decimal(arm.retention.spearman), percent(arm.update_relative, 2)
+    scores = f"{md_text(arm.title)}. Silhouette: {' · '.join(told)}."
+    return f"{scores} Kept of the base **{kept}**. Its weights moved by {moved}."
 
 
 def _saving(found: LadderResult, arm: Arm) -> None:
@@ -146,7 +148,7 @@ def _live(job_id: str) -> None:
     share = step.done / step.total if step is not None and step.total else 0.0
     waits = step is None or step.stage == WAITING
     with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
-        st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {share:.0%}")
+        st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {percent(share)}")
         st.button(
             "Stopping …" if job.cancel else "Cancel", key="keep_cancel", on_click=stop, args=(job_id,),
             disabled=job.cancel, icon=":material/stop_circle:",

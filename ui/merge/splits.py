@@ -6,6 +6,7 @@ import functools
 
 import streamlit as st
 
+from numembed.core.wording import percent
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.sequences.families.family import family
 from numembed.sequences.splits import OTHERS, PAPER, Overlap, Split, overlaps
@@ -48,7 +49,7 @@ def _overlaps(split: Split) -> tuple[Overlap, ...]:
 
 def _row(one: Overlap) -> list[Cell]:
     what = _WHAT.get(one.evaluation, "")
-    share = Cell(f"{one.share:.0%}", one.share) if one.numbers else Cell("–", None, "It holds no numbers.")
+    share = Cell(percent(one.share), one.share) if one.numbers else Cell("–", None, "It holds no numbers.")
     return [
         Cell(TITLES.get(one.evaluation, one.evaluation)), Cell(what[:1].upper() + what[1:]),
         Cell(f"{one.texts:,}", one.texts), Cell(f"{one.numbers:,}", one.numbers), share,

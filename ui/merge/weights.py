@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from numembed.core.wording import decimal, percent, small
 from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     SPACES,
@@ -20,8 +21,9 @@ from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.measures import DIRECTIONS
 from numembed.merge_experiment.results import Straight
 from ui.merge.charts import chart
+from ui.shared.figure import how_computed
 from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, small
+from ui.shared.text import md_text
 
 _STRAIGHT = (
     Column("Between"),
@@ -43,14 +45,14 @@ def straight(found: LadderResult) -> None:
     )  # fmt: skip
     for sentence in filter(None, told):
         st.markdown(md_text(sentence))
-    with st.expander("All numbers, and how this is computed", key="straight_more"):
+    with how_computed("straight", numbers=True):
         table(_STRAIGHT, [_row(one) for one in found.straight], key="table straight", label="How straight each arc is")
         st.markdown(
             "Angles are of whole tensors, of those that training changes. Where the cosine of two tensors is above "
-            f"0.9995 ({MERGEKIT_DEGREES:.1f}°), mergekit’s SLERP takes the straight line instead; the paths drawn here "
-            "keep to the arc always, so that what it does is seen. Differences are half-way (t = 0.5), between the "
-            "arc and the straight line of the same two models; the vectors’ are over all number texts. Tensors that "
-            "are zero in one model have no angle and count as fallen back."
+            f"0.9995 ({decimal(MERGEKIT_DEGREES, 1)}°), mergekit’s SLERP takes the straight line instead; the paths "
+            "drawn here keep to the arc always, so that what it does is seen. Differences are half-way (t = 0.5), "
+            "between the arc and the straight line of the same two models; the vectors’ are over all number texts. "
+            "Tensors that are zero in one model have no angle and count as fallen back."
         )
 
 
@@ -63,8 +65,12 @@ def _told(listed: Sequence[Straight], space: str) -> str:
     share = [one.parallel for one in own]
     vectors = [one.largest_vector for one in own if math.isfinite(one.largest_vector)]
     what = "models" if space == "weights" else "updates"
-    middle = f"The angle between two {what} is {angles[len(angles) // 2]:.1f}° in the median tensor. " if angles else ""
-    low, high = f"{min(share):.0%}", f"{max(share):.0%}"
+    middle = (
+        f"The angle between two {what} is {decimal(angles[len(angles) // 2], 1)}° in the median tensor. "
+        if angles
+        else ""
+    )
+    low, high = percent(min(share)), percent(max(share))
     fell = low if low == high else f"{low} to {high}"
     apart = f", and of one text’s vectors at most {small(max(vectors))}" if vectors else ""
     return (
@@ -77,8 +83,8 @@ def _row(one: Straight) -> list[Cell]:
     angle = math.degrees(math.acos(max(-1.0, min(1.0, one.cosine)))) if math.isfinite(one.cosine) else math.nan
     return [
         Cell(one.between), Cell(SPACES.get(one.space, one.space)), number(angle, 1),
-        Cell(f"{one.parallel:.0%}", one.parallel), _small(one.largest_weight), Cell(f"{one.of_step:.2%}", one.of_step),
-        _small(one.largest_vector),
+        Cell(percent(one.parallel), one.parallel), _small(one.largest_weight),
+        Cell(percent(one.of_step, 2), one.of_step), _small(one.largest_vector),
     ]  # fmt: skip
 
 
@@ -95,7 +101,7 @@ def dominance(found: LadderResult, titles: Mapping[str, str]) -> None:
             st.markdown("**How much of each layer did training change?**")
             most = max(((layer.relative, layer.name) for one in found.dominance for layer in one.layers
                         if math.isfinite(layer.relative)), default=None)  # fmt: skip
-            told = f"Most in {most[1]}: {most[0]:.1%} of its weights’ length." if most else ""
+            told = f"Most in {most[1]}: {percent(most[0], 1)} of its weights’ length." if most else ""
             chart(
                 found, "layers", lambda look: layers_figure(found.dominance, theme=look), f"Update by layer. {told}"
             )  # fmt: skip
@@ -118,7 +124,7 @@ def dominance(found: LadderResult, titles: Mapping[str, str]) -> None:
         + _best_told(found, titles)
         + " Bands go from the lowest to the highest seed."
     )
-    with st.expander("How this is computed", key="dominance_more"):
+    with how_computed("dominance"):
         st.markdown(
             "A layer’s update is the length of the difference of all its adapted weights, as a share of their length "
             "before. The shift of the vectors is what an adapter adds to each number text’s vector; its share in the "
@@ -130,7 +136,7 @@ def dominance(found: LadderResult, titles: Mapping[str, str]) -> None:
 def _directions_told(found: LadderResult) -> str:
     first = [shift.shares[0] for one in found.dominance for shift in one.shifts if shift.scale == 1 and shift.shares]
     known = [share for share in first if math.isfinite(share)]
-    return f"At scale 1, {sum(known) / len(known):.0%} of the shift lies in one direction." if known else ""
+    return f"At scale 1, {percent(sum(known) / len(known))} of the shift lies in one direction." if known else ""
 
 
 def _best_told(found: LadderResult, titles: Mapping[str, str]) -> str:
@@ -143,6 +149,6 @@ def _best_told(found: LadderResult, titles: Mapping[str, str]) -> str:
                 by.setdefault(arm.at, []).append(arm.splits[split].silhouette)
         if by:
             at, values = max(by.items(), key=lambda item: sum(item[1]) / len(item[1]))
-            mean = f"{sum(values) / len(values):.2f}".replace("-", "−")
+            mean = decimal(sum(values) / len(values))
             told.append(f"{titles.get(split, split)}: highest at {at:g} ({mean})")
     return "; ".join(told) + "." if told else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from numembed.core.errors import BadChoice, NumembedError
+from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders.protocol import ModelCheck
@@ -18,11 +18,13 @@ from numembed.paper.protocol import paper_study
 from numembed.paper.published import published
 from numembed.studies.cost import BYTES, cost_of
 from numembed.studies.stored import pinned_before, stored_result
+from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
+from ui.shared.cache import same_study
 from ui.shared.frame import result_store, settings
-from ui.shared.study_choice import cached_study, take_to_compare
+from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import about, md_text, size
+from ui.shared.text import md_text
 
 _OWN_TEXT = " own"  # no prompt's name: they hold no spaces
 _PRECISIONS = {"float32": "full (float32)", "int8": "8 bits a number (int8)", "binary": "1 bit a number (binary)"}
@@ -231,7 +233,7 @@ def _unsure(name: str, row: Row) -> bool:
 
 def _scores(row: Row, spec: ModelSpec) -> None:
     """Draw the paper's four numbers beside our own of the same sequences."""
-    study = cached_study(json.dumps(paper_study().as_dict() | {"despite_checks": True}))
+    study = same_study(replace(paper_study(), despite_checks=True))
     line = published(row.paper_name)
     paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in PRINTED]
     with result_store() as results:
@@ -271,9 +273,9 @@ def _cost(row: Row, spec: ModelSpec) -> None:
 def _chosen_characters() -> int:
     """Return how long the texts of the visitor's choice are together; the paper's where it cannot be read."""
     try:
-        study = cached_study(json.dumps(st.session_state["chosen"]))
+        study = same_study(Study.from_dict(st.session_state["chosen"]))
     except (KeyError, NumembedError):
-        study = cached_study(paper_study().to_json())
+        study = same_study(paper_study())
     return sum(map(len, study.sequences.texts))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.models.encoders.protocol import ModelCheck
@@ -17,7 +18,6 @@ from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import pinned_before
 from ui.shared.frame import result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
-from ui.shared.text import about, size
 
 KINDS = {  # the chip, and how a sentence about such a model begins
     "encoder": ("Encoder", "An encoder, which was made for this task and reads the whole text at once,"),

@@ -12,19 +12,19 @@ import streamlit as st
 
 from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
+from numembed.core.wording import size
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
 from numembed.models.files.model_config import read_json
 from numembed.models.hub import snapshots as hub
-from numembed.models.hub.card import prompts_in
-from numembed.models.hub.snapshots import HubCard
+from numembed.models.hub.card import HubCard, prompts_in
 from numembed.models.resolve import adapter_folder, folder_of
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
 from ui.models.catalogue import parameters, show_model, spec_of
 from ui.shared.frame import settings
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
-from ui.shared.text import md_text, size
+from ui.shared.text import md_text
 
 
 def own_model() -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.inference.estimates import plain
+from numembed.core.wording import decimal, plural, signed, span
 from numembed.figures.paper import STYLES, Metric, score_figure, size_figure, standing_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.models.catalogue.names import CATALOGUE
 from numembed.paper.claims import CLAIMS, Claim, judged
 from numembed.paper.comparison import (
@@ -30,12 +29,12 @@ from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of
 from ui.paper.text import agreement, how_judged, redrawn_here
-from ui.shared.frame import result_store, theme
+from ui.shared.figure import figure, how_computed
+from ui.shared.frame import result_store
 from ui.shared.study_choice import put_choice
-from ui.shared.table import Cell, Column, number, table
-from ui.shared.text import md_text, plural
+from ui.shared.table import Cell, Column, number, p_cell, table
+from ui.shared.text import md_text
 
-_HOW = "How this is computed"
 _BADGES = {
     HOLDS: ("green", ":material/check_circle:"), FAILS: ("red", ":material/cancel:"),
     OPEN: ("gray", ":material/help:"), FEW: ("gray", ":material/hourglass_empty:"),
@@ -73,24 +72,23 @@ def found_here() -> tuple[ModelResult, ...]:
 def findings() -> None:
     """Draw what the paper found: its two figures, redrawn, and its tables."""
     st.subheader("What did the paper find?", anchor=False)
-    floor, look = baseline_levels()[0], theme()
+    floor = baseline_levels()[0]
     figures: tuple[tuple[Metric, str], ...] = (
         ("silhouette", "Figure 1: silhouette"),
         ("davies_bouldin", "Figure 2: Davies–Bouldin"),
     )
     _legend(kmeans=True)
     for place, (metric, title) in zip(st.columns(2, gap="medium"), figures, strict=True):
-        figure = _drawn((metric, look), partial(score_figure, TABLE_2, metric, floor=floor, theme=look))
         with place:
             st.markdown(f"**{title} of all models**")
-            _chart(f"figure {metric}", figure, _figure_alt(title, metric))
+            figure(partial(_scores, metric), f"figure {metric}", _figure_alt(title, metric), by=(), file="paper")
     best = max(TABLE_2, key=lambda line: line.silhouette_families)
     st.markdown(
         f"**{md_text(best.model)} keeps the families apart best, with a silhouette of "
-        f"{plain(best.silhouette_families)}; a mere count of last digits reaches {plain(floor.silhouette)}, and chance "
-        f"is not 0 but {plain(CHANCE.silhouette)} where it was measured.**"
+        f"{decimal(best.silhouette_families)}; a mere count of last digits reaches {decimal(floor.silhouette)}, and "
+        f"chance is not 0 but {decimal(CHANCE.silhouette)} where it was measured.**"
     )
-    with st.expander(_HOW, key="how_found"):
+    with how_computed("found"):
         _how_found()
     with st.expander("Table 2: every number", key="table_2"):
         table(_TABLE_2, [_table_2_row(line) for line in TABLE_2], key="published", label="Table 2 of the paper")
@@ -111,30 +109,31 @@ def our_runs(own: Sequence[ModelResult]) -> None:
         st.markdown(f"None of the paper's {len(TABLE_2)} models has been run here on its sequences so far.")
         _links()
         return
-    look, floor = theme(), baseline_levels()[0]
-    figure = _drawn((*lines, look), lambda: standing_figure(TABLE_2, lines, floor=floor, theme=look))
-    told = ", ".join(f"{line.model} {plain(line.silhouette_families)}" for line in lines)
+    floor = baseline_levels()[0]
+    told = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in lines)
     st.html('<div style="font-size:.875rem">● in the paper &emsp; ★ run here</div>')
-    _chart("standing", figure, f"Silhouettes of the paper's 14 models, and those that were run here: {told}.")
+    figure(
+        lambda look: standing_figure(TABLE_2, lines, floor=floor, theme=look), "standing",
+        f"Silhouettes of the paper's 14 models, and those that were run here: {told}.", by=tuple(lines), file="paper",
+    )  # fmt: skip
     st.markdown(f"**{md_text(agreement(lines, shared))}**")
     if not shared:
         _links()
     with st.expander("The numbers, ours and the paper's", key="ours"):
         rows = [_our_row(result, line) for result, line in zip(own, lines, strict=True)]
         table(_OURS, rows, key="agreement", label="Our scores beside the paper's")
-    with st.expander(_HOW, key="how_ours"):
+    with how_computed("ours"):
         _why_different(own, [line for _, line in shared])
 
 
 def claim_cards(own: Sequence[ModelResult]) -> None:
     """Draw the claims, each with its verdict on Table 2 and on what was run here."""
     st.subheader("Do its claims hold?", anchor=False)
-    floor, look = baseline_levels()[0], theme()
-    figure = _drawn(("size", look), lambda: size_figure(TABLE_2, floor=floor, theme=look))
-    told = ", ".join(f"{line.model} {plain(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
+    floor = baseline_levels()[0]
+    told = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
     alt = f"Silhouette by family against parameters, from the smallest model to the largest: {told}."
     _legend()
-    _chart("sizes", figure, alt)
+    figure(lambda look: size_figure(TABLE_2, floor=floor, theme=look), "sizes", alt, by=(), file="paper")
     found, ours = judged(TABLE_2), judged([own_line(result) for result in own])
     words = [verdict.word for verdict in found]
     tested = sum(verdict.word != FEW for verdict in ours)
@@ -169,7 +168,7 @@ def maps(own: Sequence[ModelResult]) -> None:
     told = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
     rest = f" Still to be run: {md_text(', '.join(line.model for line in missing))}." if missing else ""
     st.markdown(f"**{told}**{rest}")
-    with st.expander(_HOW, key="how_maps"):
+    with how_computed("maps"):
         st.markdown(
             "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4); Compare draws the same, "
             "beside PCA and UMAP. A map bends distances: the scores are computed from the vectors, never from the map."
@@ -189,7 +188,7 @@ def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
             st.caption(md_text(found.detail))
         if ours.word != FEW:
             st.markdown(f"**On the runs here: {ours.word}.** {md_text(ours.sentence)}")
-        with st.expander(_HOW, key=f"how-{claim.name}", type="compact"):
+        with how_computed(claim.name, compact=True):
             st.markdown(f"{claim.test} {claim.computed}")
             if ours.word == FEW:
                 st.caption(f"On the runs here: {FEW}. {md_text(ours.sentence)}")
@@ -197,15 +196,15 @@ def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
 
 def _figure_alt(title: str, metric: str) -> str:
     told = ", ".join(
-        f"{line.model} {plain(getattr(line, f'{metric}_families'))} by family and "
-        f"{plain(getattr(line, f'{metric}_kmeans'))} by KMeans"
+        f"{line.model} {decimal(getattr(line, f'{metric}_families'))} by family and "
+        f"{decimal(getattr(line, f'{metric}_kmeans'))} by KMeans"
         for line in TABLE_2
     )  # fmt: skip
     return f"{title} of the paper's 14 models: {told}."
 
 
 def _how_found() -> None:
-    levels = ", ".join(f"{level.name.lower()} {plain(level.silhouette)}" for level in baseline_levels())
+    levels = ", ".join(f"{level.name.lower()} {decimal(level.silhouette)}" for level in baseline_levels())
     low, high = CHANCE.silhouette_band
     st.markdown(
         "Drawn from the paper's Table 2: the **silhouette** says how much closer a sequence lies to its own group than "
@@ -214,7 +213,7 @@ def _how_found() -> None:
     )
     st.markdown(
         "The dotted line is the best trivial baseline, computed here on the paper's 24 sequences; silhouettes of all: "
-        f"{levels}. The grey band is where shuffled families fall in 95 of 100 cases: {plain(low)} to {plain(high)}, "
+        f"{levels}. The grey band is where shuffled families fall in 95 of 100 cases: {span(low, high)}, "
         f"measured with {CHANCE.name}. Every model has a band of its own."
     )
 
@@ -239,10 +238,10 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
     none = "The paper does not have this model."
     away = number(None, note=none)
     if theirs is not None:
-        away = Cell(f"{score.value - theirs:+.3f}".replace("-", "−"), score.value - theirs)
+        away = Cell(signed(score.value - theirs, 3), score.value - theirs)
     return [
         Cell(line.model, line.model.casefold()), number(score.value, 3), number(theirs, 3, note=none),
-        away, _interval(result, theirs), number(score.p, 3),
+        away, _interval(result, theirs), p_cell(score.p),
         number(line.davies_bouldin_families, 3),
         number(printed.davies_bouldin_families if printed else None, 3, note=none),
     ]  # fmt: skip
@@ -255,7 +254,7 @@ def _interval(result: ModelResult, theirs: float | None) -> Cell:
         return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")
     low, high = redrawn
     where = "" if theirs is None else f", the paper's is {'inside' if low <= theirs <= high else 'outside'}"
-    return Cell(f"{low:.2f} to {high:.2f}".replace("-", "−") + where, (low + high) / 2)
+    return Cell(span(low, high) + where, (low + high) / 2)
 
 
 def _links() -> None:
@@ -287,14 +286,5 @@ def _legend(*, kmeans: bool = False) -> None:
     st.html(f'<div style="font-size:.875rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem">{told}</div>')
 
 
-def _chart(key: str, figure: Any, alt: str) -> None:
-    st.plotly_chart(figure, theme=None, key=key, config=_CONFIG, alt=alt)
-
-
-_CONFIG = PLOTLY_CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "numembed-paper"}}
-
-
-@st.cache_resource(show_spinner=False, max_entries=40)
-def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
-    """Return a figure, made once for all visitors who see the same."""
-    return _draw()
+def _scores(metric: Metric, look: str) -> Any:
+    return score_figure(TABLE_2, metric, floor=baseline_levels()[0], theme=look)

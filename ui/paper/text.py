@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numembed.analysis.inference.estimates import plain, signed
+from numembed.core.wording import decimal, signed
 from numembed.paper.published import TABLE_2, PublishedScore, published
 from numembed.studies.evidence import evidence_of
 from numembed.studies.results import ModelResult
@@ -33,7 +33,7 @@ def agreement(lines: Sequence[PublishedScore], shared: Sequence[tuple[ModelResul
     above = sum(line.silhouette_families > best.silhouette_families for line in TABLE_2)
     return (
         f"None of the paper's {len(TABLE_2)} models has been run here so far; {best.model}, which was, scores "
-        f"{plain(best.silhouette_families)}, below {above} of them."
+        f"{decimal(best.silhouette_families)}, below {above} of them."
     )
 
 

@@ -8,20 +8,20 @@ from typing import Any
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import decimal
 from numembed.examinations.stress.compute import Stress, Tried, texts_of, variant_of
 from numembed.examinations.stress.rows import rows_of
 from numembed.examinations.stress.text import drift_sentence, effect_of, evidence, headline, most_extreme
 from numembed.export import table_csv
 from numembed.figures.stress import drift_figure, tornado_figure
-from numembed.figures.style import PLOTLY_CONFIG
 from numembed.sequences.families.family import family
 from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, perturb
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.examination import examined, numbers_download
-from ui.shared.frame import theme
-from ui.shared.table import Cell, Column, number, table
+from ui.shared.figure import figure, how_computed
+from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
 DESIGNS = 5  # enough for an interval, few enough to wait for
@@ -71,12 +71,10 @@ def moved(stress: Stress, *, key: str = "") -> None:
     st.markdown(md_text(evidence(stress)))
     largest = most_extreme(stress.tried)
     alt = f"Change of the score by perturbation, the largest on top. {effect_of(stress, largest) if largest else ''}"
-    st.plotly_chart(
-        tornado_figure(stress, theme=theme()), theme=None, key=f"tornado{key}", config=PLOTLY_CONFIG, alt=alt
-    )
+    figure(lambda look: tornado_figure(stress, theme=look), f"tornado{key}", alt)
     hatched = [_HATCHED] if any(one.repeated and one.change is not None for one in stress.tried) else []
     st.caption(md_text(" ".join([_KEY, *hatched, *_left_out(stress)]), most=2_000))
-    with st.expander("All numbers, and how this is computed", key=f"stress_more{key}"):
+    with how_computed(f"stress{key}", numbers=True):
         rows = rows_of(stress)
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         columns = list(rows[0])
@@ -114,9 +112,8 @@ def drift(stress: Stress) -> None:
     st.subheader("How far does each vector move?", anchor=False)
     st.markdown(md_text(drift_sentence(stress)))
     if any(one.ratio for one in stress.tried):
-        figure = drift_figure(stress, theme=theme())
-        st.plotly_chart(figure, theme=None, key="drift", config=PLOTLY_CONFIG, alt=drift_sentence(stress))
-    with st.expander("How this is computed", key="drift_more"):
+        figure(lambda look: drift_figure(stress, theme=look), "drift", drift_sentence(stress))
+    with how_computed("drift"):
         st.markdown(_HOW_DRIFT.format(distance=stress.distance) + _strangers(stress))
 
 
@@ -138,8 +135,8 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
     note = str(row["note"])
     return [
         Cell(row["title"]), Cell(row["variant"] or "–"), Cell(row["group"]), number(row["value"], note=note),
-        number(row["change"], note=note), number(row["low"]), number(row["high"]), number(row["p_holm"], 3),
-        number(row["p_chance"], 3), number(row["p_within"], 3), number(row["ratio"]), Cell(row["meaning"]),
+        number(row["change"], note=note), number(row["low"]), number(row["high"]), p_cell(row["p_holm"]),
+        p_cell(row["p_chance"]), p_cell(row["p_within"]), number(row["ratio"]), Cell(row["meaning"]),
     ]  # fmt: skip
 
 
@@ -192,4 +189,6 @@ def _strangers(stress: Stress) -> str:
     own, other = stress.plain.own, stress.plain.other
     if not own or other is None:
         return ""
-    return f"Here the nearest sequence of another family lies {other / own:.2f} times as far away as that relative."
+    return (
+        f"Here the nearest sequence of another family lies {decimal(other / own)} times as far away as that relative."
+    )

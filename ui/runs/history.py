@@ -9,13 +9,14 @@ from typing import Any
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.jobs import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
 from ui.shared.frame import job_table, vector_store
 from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
-from ui.shared.text import duration, md_text, moment, plural, size
+from ui.shared.text import md_text
 
 _STATES = {
     "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",

@@ -10,8 +10,9 @@ from numembed.models.encoders.tokens import count_tokens
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.studies.study import Study
+from ui.shared.cache import cached
 from ui.shared.frame import settings
-from ui.shared.study_choice import cached_study, chosen_study, family_picker, seed_choice, sequence_details
+from ui.shared.study_choice import chosen_study, family_picker, seed_choice, sequence_details
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
@@ -50,7 +51,7 @@ def strings(study: Study) -> None:
     """Draw the very strings, with characters and tokens, and the way to Compare."""
     sequences, rows = study.sequences, []
     shown = sequences.texts[:_MOST_ROWS]
-    for i, (text, tokens) in enumerate(zip(shown, token_counts(study.to_json()), strict=True)):
+    for i, (text, tokens) in enumerate(zip(shown, token_counts(study), strict=True)):
         item = sequences.items[i]
         rows.append(
             [
@@ -72,9 +73,13 @@ def strings(study: Study) -> None:
         st.download_button("All strings (text)", whole, "numembed-strings.txt", "text/plain", on_click="ignore")
 
 
-def token_counts(study_json: str, most: int = _MOST_ROWS) -> list[int]:
+@cached(entries=64)
+def token_counts(study: Study, most: int = _MOST_ROWS) -> list[int]:
     """Return the tokens of the first ``most`` texts, as the bundled model reads them."""
-    return _tokens(study_json, most)
+    bundled = ModelSpec("", BUNDLED)
+    counted = count_tokens(bundled, study.sequences.texts[:most], settings())
+    assert counted is not None, reference_of(bundled)
+    return list(counted.counts)
 
 
 def family_list() -> None:
@@ -91,12 +96,3 @@ def _families() -> tuple[tuple[Cell, ...], ...]:
         summary = chosen.summary.split(":")[0]
         rows.append(tuple(map(Cell, (chosen.title, chosen.oeis or "–", terms, summary, entry.name))))
     return tuple(rows)
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _tokens(study_json: str, most: int) -> list[int]:
-    texts = cached_study(study_json).sequences.texts[:most]
-    bundled = ModelSpec("", BUNDLED)
-    counted = count_tokens(bundled, texts, settings())
-    assert counted is not None, reference_of(bundled)
-    return list(counted.counts)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import streamlit as st
 
+from numembed.core.wording import percent
 from numembed.export import rows_csv
 from numembed.figures.leakage import clue_figure, shared_figure
-from numembed.figures.style import PLOTLY_CONFIG
-from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Leakage, leakage, rows_of
+from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Clue, Leakage, leakage, rows_of
 from numembed.sequences.matching import MATCHINGS, matching_sentence
 from numembed.studies.study import Study
 from ui.sequences.families import token_counts
-from ui.shared.frame import theme
-from ui.shared.study_choice import cached_study
+from ui.shared.cache import cached
+from ui.shared.figure import figure
 from ui.shared.text import md_text
 
 _METHOD = (
@@ -31,7 +34,7 @@ def give_away(study: Study) -> None:
     if len(study.sequences) > MOST_ROWS:
         st.info(f"Up to {MOST_ROWS:,} sequences are compared with each other; here are {len(study.sequences):,}.")
         return
-    found = _leakage(study.to_json())
+    found = _leakage(study)
     shared, clues = st.columns([3, 2], gap="medium")
     with shared:
         _shared(found)
@@ -52,10 +55,8 @@ def _shared(found: Leakage) -> None:
     told = " ".join(found.sentences)
     st.markdown(f"**Shared numbers.** {md_text(told)}")
     if found.shared.sum() > found.shared.trace():
-        st.plotly_chart(
-            shared_figure(found, theme=theme()), theme=None, key="shared", config=PLOTLY_CONFIG,
-            alt=f"Numbers that each two families share. {told}",
-        )  # fmt: skip
+        alt = f"Numbers that each two families share. {told}"
+        figure(lambda look: shared_figure(found, theme=look), "shared", alt)
 
 
 def _told(found: Leakage) -> None:
@@ -73,15 +74,16 @@ def _strips(study: Study, found: Leakage) -> None:
             with place:
                 st.markdown(f"**{clue.title}**")
                 if clue.tried:
-                    st.caption(f"The ranges of two families overlap by {clue.overlap:.0%} on average.")
-                st.plotly_chart(
-                    clue_figure(clue, study.sequences, theme=theme()), theme=None, key=f"clue {clue.name}",
-                    config=PLOTLY_CONFIG, alt=f"{clue.title} of the sequences of each family. {clue.sentence}",
-                )  # fmt: skip
+                    st.caption(f"The ranges of two families overlap by {percent(clue.overlap)} on average.")
+                alt = f"{clue.title} of the sequences of each family. {clue.sentence}"
+                figure(partial(_clue_figure, clue, study), f"clue {clue.name}", alt)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
-def _leakage(study_json: str) -> Leakage:
-    study = cached_study(study_json)
+def _clue_figure(clue: Clue, study: Study, look: str) -> Any:
+    return clue_figure(clue, study.sequences, theme=look)
+
+
+@cached(entries=64)
+def _leakage(study: Study) -> Leakage:
     few = sum(map(len, study.sequences.texts)) <= COUNTED_CHARS
-    return leakage(study.sequences, token_counts=token_counts(study_json, MOST_ROWS) if few else None, seed=study.seed)
+    return leakage(study.sequences, token_counts=token_counts(study, MOST_ROWS) if few else None, seed=study.seed)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.serialization import as_plain, from_plain
+from numembed.core.wording import about, plural
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.studies.cost import cost_of
 from numembed.studies.results import ModelResult
@@ -18,7 +19,7 @@ from numembed.studies.study import Study
 from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start, watch
 from ui.shared.study_choice import chosen_study, seed_choice
-from ui.shared.text import about, md_text, plural
+from ui.shared.text import md_text
 
 T = TypeVar("T")
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import about, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
 from numembed.studies.stored import pinned_before
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store, visitor
 from ui.shared.run_titles import waiting_told
-from ui.shared.text import about, md_text, size
+from ui.shared.text import md_text
 
 _FORGET_SECONDS = 15
 

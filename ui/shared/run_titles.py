@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from numembed.core.wording import plural
 from numembed.runs.jobs import Job
-from ui.shared.text import md_text, plural
+from ui.shared.text import md_text
 
 
 def waiting_told(job: Job, listed: Sequence[Job]) -> str:

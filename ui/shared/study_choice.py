@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from numembed.paper.protocol import paper_study
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
 from numembed.studies.study import DISTANCES, Study
+from ui.shared.cache import same_study
 from ui.shared.frame import fields_drawn, set_cut_fields, settings
 from ui.shared.text import md_text
 
@@ -87,12 +87,13 @@ def open_study(study: Study) -> str:
     return ""
 
 
-def chosen_json() -> str:
-    """Return the visitor's choice as a study's JSON, right or wrong, and keep it."""
+def _chosen() -> tuple[tuple[str, Any], ...]:
+    """Return the visitor's choice as a study's entries, right or wrong, and keep it."""
     fields_drawn("chosen")
     chosen = st.session_state["chosen"]
     st.session_state["chosen"] = {name: st.session_state.get(name, value) for name, value in chosen.items()}
-    return json.dumps(st.session_state["chosen"])
+    entries = st.session_state["chosen"].items()
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in entries)
 
 
 def chosen_study() -> Study:
@@ -100,16 +101,15 @@ def chosen_study() -> Study:
 
     Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
     """
-    study = cached_study(cached_study(chosen_json()).to_json())
+    study = _study_of(_chosen())
     if study.matched:
         _ = study.sequences
     return study
 
 
 @functools.lru_cache(maxsize=32)
-def cached_study(text: str) -> Study:
-    """Return the study in ``text``; the same object for the same text, so that its sequences are made once."""
-    return Study.from_json(text)
+def _study_of(entries: tuple[tuple[str, Any], ...]) -> Study:
+    return same_study(Study.from_dict(dict(entries)))
 
 
 def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:

@@ -7,12 +7,15 @@ Streamlit's own data frame draws on a canvas and brings pandas and pyarrow into 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+
+from numembed.core.wording import LEAST_P, decimal, p_value, span
 
 _ASSETS = Path(__file__).parent / "table_files"
 
@@ -85,9 +88,25 @@ def _rows(state: Any) -> tuple[int, ...]:
 
 def number(value: float | None, digits: int = 2, *, note: str = "") -> Cell:
     """Return a cell for a number; None and NaN become a dash that tells its note."""
-    if value is None or value != value:
-        return Cell("–", None, note)
-    return Cell(f"{value:.{digits}f}".replace("-", "−"), value, note)
+    return Cell(decimal(value, digits), _sortable(value), note)
+
+
+def p_cell(value: float | None, note: str = "") -> Cell:
+    """Return a cell for a p value, with as many digits as the others of its column; a very small one has none."""
+    known = _sortable(value)
+    return Cell(p_value(value) if known is not None and known < LEAST_P else decimal(value, 3), known, note)
+
+
+def interval_cell(
+    low: float | None, high: float | None, note: str = "", *, digits: int = 2, sign: bool = False
+) -> Cell:
+    """Return a cell for a range, sorted by its middle."""
+    told = span(low, high, digits, sign=sign)
+    return Cell(told, None if low is None or high is None else _sortable((low + high) / 2), note)
+
+
+def _sortable(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 @st.cache_resource(show_spinner=False)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from numembed.analysis.inference.permutation_test import smallest_p
 from numembed.analysis.preparation import all_equal, rescaled
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.significance import LEVEL
 
-LEVEL = 0.05  # of tests that are judged together
 _BLOCK_NUMBERS = 1 << 20  # of one block of shuffles: stays within some ten megabytes
 _TIE = 1e-9  # as a share: sums that differ by less are equal but for rounding
 _RANK = 1e-9  # as a share of the largest eigenvalue: less is nothing

@@ -12,6 +12,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.core.significance import LEVEL
+from numembed.core.wording import p_told, signed, span
+
 MOST_DEALS = 20_000  # ways to deal values out into two groups; where there are more, a seeded sample of them
 EXACT_ORDERS = 8  # pairs up to which all orders are counted
 _NORMAL = NormalDist()
@@ -37,8 +40,7 @@ class Estimate:
         """The number, its interval and p in words."""
         if math.isinf(self.low) or math.isinf(self.high):
             return f"{signed(self.value)}; groups as small as these give no interval"
-        p = "p below 0.001" if self.p < 0.001 else f"p\u00a0{self.p:.2g}"
-        return f"{signed(self.value)}, 95% interval {signed(self.low)} to {signed(self.high)}, {p}"
+        return f"{signed(self.value)}, 95% interval {span(self.low, self.high, sign=True)}, {p_told(self.p)}"
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:
@@ -57,7 +59,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimat
     middle, error = math.atanh(max(-most, min(most, value))), math.sqrt((1 + value**2 / 2) / (n - 3))
     low, high = (math.tanh(middle + side * quantile() * error) for side in (-1, 1))
     p = _exact_p(ranked, value) if n <= EXACT_ORDERS else 2 * (1 - _NORMAL.cdf(abs(middle) / error))
-    if p > 0.05:
+    if p > LEVEL:
         low, high = min(low, 0.0), max(high, 0.0)
     return Estimate(value, -1.0 if value < -most else low, 1.0 if value > most else high, p)
 
@@ -103,24 +105,6 @@ def quantile(comparisons: int = 1) -> float:
     (1.96, 3.46)
     """
     return _NORMAL.inv_cdf(1 - 0.025 / comparisons)
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign.
-
-    >>> signed(0.271), signed(-0.109)
-    ('+0.27', '−0.11')
-    """
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def plain(value: float) -> str:
-    """Return a number with a true minus.
-
-    >>> plain(-0.109)
-    '−0.11'
-    """
-    return f"{value:.2f}".replace("-", "−")
 
 
 def _deals(n: int, size: int) -> NDArray[np.bool_]:

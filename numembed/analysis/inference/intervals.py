@@ -15,6 +15,7 @@ from numembed.analysis.preparation import Distance
 from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.settings import LIMITS
+from numembed.core.significance import LEVEL
 
 Doubles = NDArray[np.float64]
 FEWEST = 3  # scores below which no spread is estimated
@@ -197,7 +198,7 @@ def sequences_needed(
     per_family: int,
     *,
     power: float = 0.8,
-    level: float = 0.05,
+    level: float = LEVEL,
     designs: int = 1,
 ) -> int | None:
     """Return how many sequences per family would tell two models apart; None above 2,000, more than are computed here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -140,25 +140,6 @@ def _any_change(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
     """Return whether some group holds two families, so that a shuffle can differ from what was observed."""
     pairs = np.unique(np.stack([strata, own]), axis=1)
     return bool(len(np.unique(pairs[0])) < pairs.shape[1])
-
-
-def holm(ps: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Return the p values adjusted for their number, in the same order; None stays None and does not count.
-
-    All that stay at or below 0.05 may be believed together: the chance of even one false one is at most 5%,
-    however the tests depend on each other. Holm 1979.
-
-    >>> holm([0.01, 0.04, None, 0.03])
-    (0.03, 0.06, None, 0.06)
-    """
-    given = [(p, at) for at, p in enumerate(ps) if p is not None and not math.isnan(p)]
-    if any(not 0 <= p <= 1 for p, _ in given):
-        raise ValueError(f"p values lie between 0 and 1, got {[p for p, _ in given]}")
-    adjusted, highest = list(ps), 0.0
-    for rank, (p, at) in enumerate(sorted(given)):
-        highest = max(highest, min(1.0, (len(given) - rank) * p))
-        adjusted[at] = highest
-    return tuple(adjusted)
 
 
 def smallest_p(labels: Labels, within: Labels | None = None) -> float:

@@ -17,6 +17,7 @@ from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled
 from numembed.core.arrays import Labels, Matrix, Points
+from numembed.core.wording import decimal
 
 Distances = NDArray[np.float64]
 _MOST = 3_000  # rows compared; two distance matrices of 72 MB
@@ -211,8 +212,8 @@ def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float
     if shown <= max(noise + _TIE, _CLUSTERS, space + _CLUSTERS) or space > chance_high:
         return ""
     return (
-        f"This map shows groups that the vectors do not: the silhouette of the families is {_signed(shown)} in the map "
-        f"and {_signed(space)} in the vectors, and 95% of {of} reach no more than {_signed(noise)}. "
+        f"This map shows groups that the vectors do not: the silhouette of the families is {decimal(shown)} in the map "
+        f"and {decimal(space)} in the vectors, and 95% of {of} reach no more than {decimal(noise)}. "
         "Do not read groups off this map."
     )
 
@@ -231,8 +232,8 @@ def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[f
         return ""
     return (
         f"This map shows groups that the vectors do not: the groups that the eye finds in it have a silhouette of "
-        f"{_signed(shown)} there and {_signed(space)} in the vectors, where pure noise reaches "
-        f"{_signed(max(known))}. Do not read groups off this map."
+        f"{decimal(shown)} there and {decimal(space)} in the vectors, where pure noise reaches "
+        f"{decimal(max(known))}. Do not read groups off this map."
     )
 
 
@@ -288,7 +289,3 @@ def _sized(points: Points) -> NDArray[np.float64]:
         return np.zeros_like(centred)
     centred = centred - centred.mean(axis=0)
     return np.asarray(centred / np.linalg.norm(centred))
-
-
-def _signed(score: float) -> str:
-    return f"{score:.2f}".replace("-", "−")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.clusters.agreement import LEVEL, Agreement, Share, permanova, ranked_agreement
+from numembed.analysis.clusters.agreement import Agreement, Share, permanova, ranked_agreement
 from numembed.analysis.clusters.attributes import attributes_and_reasons, family_title
 from numembed.analysis.clusters.clusterers import confusion, name_clusters
 from numembed.analysis.clusters.neighbours import (
@@ -22,9 +22,9 @@ from numembed.analysis.clusters.neighbours import (
     silhouette_samples,
     similarity,
 )
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.significance import LEVEL, holm
 from numembed.sequences.sets import SequenceSet
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more

@@ -15,10 +15,10 @@ from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, 
 from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
 from numembed.analysis.definedness import undefined_reason
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.significance import holm
 from numembed.examinations.registry import ExaminationContext
 from numembed.models.encoders.tokens import count_tokens
 from numembed.studies.study import Study

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numembed.analysis.clusters.agreement import LEVEL, Agreement
+from numembed.analysis.clusters.agreement import Agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
 from numembed.analysis.clusters.clusterers import CLUSTERERS
-from numembed.analysis.inference.estimates import signed
-from numembed.analysis.inference.permutation_test import holm
+from numembed.core.significance import LEVEL, holm
+from numembed.core.wording import decimal, listed, p_told, percent, signed
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.examinations.clusters.grouping import Grouping, Way
 from numembed.examinations.registry import Answer
@@ -54,10 +54,10 @@ def shares_sentence(found: Explanation) -> str:
     shares = {share.name: share for share in found.shares}
     if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
         return "What differs between the vectors cannot be divided here. It needs several families and windows."
-    family, window = (f"{_percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
+    family, window = (f"{percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
     return (
         f"{_shares_head(_standing(found))}. Of what differs between the vectors the family makes {family}, the window "
-        f"{window}, and {_percent(shares['rest'].share)} is neither."
+        f"{window}, and {percent(shares['rest'].share)} is neither."
     )
 
 
@@ -105,19 +105,19 @@ def _by_chance(found: Explanation, name: str) -> str:
     if name not in classes or freedom < 1:
         return ""
     left = 1 - next(share.share for share in found.shares if share.name == other)
-    return f" ({_percent(left * (classes[name] - 1) / freedom)} by chance)"
+    return f" ({percent(left * (classes[name] - 1) / freedom)} by chance)"
 
 
 def matched_sentence(found: Explanation) -> str:
     """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
     if found.matched != found.matched or len(found.counts[0]) < 2:
         return "Groups stand for families only where there are at least two of them."
-    beside = f"by chance {found.matched_chance:.0%} would"
+    beside = f"by chance {percent(found.matched_chance)} would"
     if found.matched_p > LEVEL and found.matched_least_p > LEVEL:
-        beside = f"{_FEW} ({found.matched_chance:.0%})"
+        beside = f"{_FEW} ({percent(found.matched_chance)})"
     elif found.matched_p > LEVEL:
-        beside = f"no more than by chance ({found.matched_chance:.0%}, {p_told(found.matched_p)})"
-    return f"{found.matched:.0%} of the sequences lie in the group that stands for their family; {beside}."
+        beside = f"no more than by chance ({percent(found.matched_chance)}, {p_told(found.matched_p)})"
+    return f"{percent(found.matched)} of the sequences lie in the group that stands for their family; {beside}."
 
 
 def nearest_sentence(found: Explanation) -> str:
@@ -128,12 +128,12 @@ def nearest_sentence(found: Explanation) -> str:
             if what:
                 told.append(f"Whether nearest neighbours are of {what} cannot be told here: it {alike.note}.")
             continue
-        share = f"{alike.share:.0%} of the nearest neighbours are of {what or f'the same {short}'}"
-        beside = f"by chance {alike.chance:.0%} would be"
+        share = f"{percent(alike.share)} of the nearest neighbours are of {what or f'the same {short}'}"
+        beside = f"by chance {percent(alike.chance)} would be"
         if alike.p > LEVEL and alike.least_p > LEVEL:
-            beside = f"{_FEW} ({alike.chance:.0%})"
+            beside = f"{_FEW} ({percent(alike.chance)})"
         elif alike.p > LEVEL:
-            beside = f"no more than by chance ({alike.chance:.0%}, {p_told(alike.p)})"
+            beside = f"no more than by chance ({percent(alike.chance)}, {p_told(alike.p)})"
         told.append(f"{share}; {beside}.")
     return " ".join(told)
 
@@ -160,19 +160,6 @@ def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
     return told + "."
 
 
-def p_told(p: float) -> str:
-    """Return p as it stands in a sentence.
-
-    >>> p_told(0.001), p_told(0.2345)
-    ('p\xa00.001', 'p\xa00.23')
-    """
-    return f"p\u00a0{p:.3f}" if p < 0.1 else f"p\u00a0{p:.2f}"
-
-
-def _percent(share: float) -> str:
-    return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
-
-
 def grouping_sentence(found: Grouping) -> str:
     """Return in three sentences whether ways and seeds agree, and whether any groups stand out."""
     return " ".join(filter(None, (ways_sentence(found), seeds_sentence(found), steps_sentence(found))))
@@ -197,7 +184,7 @@ def ways_sentence(found: Grouping) -> str:
         if counts[name]
     ]
     rest = f"{counts['']} follow{'s' * (counts[''] == 1)} neither better than chance" if counts[""] else ""
-    return f"Of {len(ways)} ways of grouping, {_listed([*told, *filter(None, [rest])])}."
+    return f"Of {len(ways)} ways of grouping, {listed([*told, *filter(None, [rest])])}."
 
 
 def seeds_sentence(found: Grouping) -> str:
@@ -209,7 +196,7 @@ def seeds_sentence(found: Grouping) -> str:
         return f"With {step.k} groups, {found.seeds} seeds of KMeans all give the same answer."
     return (
         f"With {step.k} groups, {found.seeds} seeds of KMeans give {step.answers} different answers; two of them agree "
-        f"to {step.stability:.2f} on average, where 1 is the same answer."
+        f"to {decimal(step.stability)} on average, where 1 is the same answer."
     )
 
 
@@ -245,7 +232,3 @@ def _followed(way: Way) -> str:
         if factor.p <= LEVEL and factor.ari > 0
     }
     return max(sure, key=lambda name: sure[name], default="")
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

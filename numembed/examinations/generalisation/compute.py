@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
-from numembed.analysis.inference.permutation_test import holm, shuffled
+from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.preparation import all_equal
 from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
 from numembed.analysis.probes.probes import (
@@ -30,6 +30,7 @@ from numembed.analysis.probes.probes import (
 )
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
+from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.generalisation.result import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe
 from numembed.examinations.registry import ExaminationContext

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.core.significance import LEVEL
 from numembed.studies.study import Study
 
 FAR_STARTS = (1_000, 10_000)  # index of the first term of the far windows
 FAR_WINDOWS = 4  # of each family, one behind the other
-LEVEL = 0.05
 _TITLES = {"parity": "Odd, even or mixed", "prime": "Prime or not"}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numembed.examinations.generalisation.result import LEVEL, Far, Generalisation, Probe
+from numembed.core.significance import LEVEL
+from numembed.core.wording import listed, p_told, percent
+from numembed.examinations.generalisation.result import Far, Generalisation, Probe
 from numembed.examinations.registry import Answer
 from numembed.models.baselines import BASELINES
 
@@ -45,8 +47,8 @@ def verdict(name: str, found: Generalisation) -> str:
     tail = " A simple count names more of them everywhere." if beaten else ""
     if not sure:
         return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
-    but = f", but not in {_joined(rest, 'or')}" if rest else ""
-    return f"{name} names the families better than chance in {_joined(sure)}{but}.{tail}"
+    but = f", but not in {listed(rest, 'or')}" if rest else ""
+    return f"{name} names the families better than chance in {listed(sure)}{but}.{tail}"
 
 
 def near_sentence(found: Generalisation) -> str:
@@ -93,8 +95,8 @@ def single_sentence(found: Sequence[Probe]) -> str:
     }
     named = {place: probes for place, probes in places.items() if probes}
     if list(named) == ["Not better than chance"]:
-        return f"None of these is read off better than chance: {_listed(known)}."
-    return " ".join(f"{place}: {_listed(probes)}." for place, probes in named.items())
+        return f"None of these is read off better than chance: {_numbers(known)}."
+    return " ".join(f"{place}: {_numbers(probes)}." for place, probes in named.items())
 
 
 def simple(probe: Probe) -> str:
@@ -103,28 +105,6 @@ def simple(probe: Probe) -> str:
         return ""
     title = _SIMPLE.get(probe.baseline) or f"The baseline {BASELINES[probe.baseline].title}"
     return f"{title} gets {percent(probe.baseline_value)}."
-
-
-def _joined(parts: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-
-
-def percent(value: float) -> str:
-    """Return a share as people read it.
-
-    >>> percent(5 / 24), percent(math.nan)
-    ('21%', '–')
-    """
-    return "–" if math.isnan(value) else f"{100 * value:.0f}%"
-
-
-def p_words(p: float) -> str:
-    """Return a p value as it is read.
-
-    >>> p_words(0.0005), p_words(0.312)
-    ('p < 0.001', 'p 0.31')
-    """
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
 
 
 def _result(probe: Probe) -> str:
@@ -138,10 +118,10 @@ def _share(probe: Probe) -> str:
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
-        return f": better than chance ({p_words(probe.p_holm)})"
+        return f": better than chance ({p_told(probe.p_holm)})"
     if not probe.told:
-        return f": too few families to tell, as even naming all rightly would be {p_words(probe.least_p)}"
-    return f": no better than chance ({p_words(probe.p_holm)})"
+        return f": too few families to tell, as even naming all rightly would be {p_told(probe.least_p)}"
+    return f": no better than chance ({p_told(probe.p_holm)})"
 
 
 def _others(rest: Sequence[Probe]) -> str:
@@ -150,12 +130,12 @@ def _others(rest: Sequence[Probe]) -> str:
 
 
 def _mark(probe: Probe) -> str:
-    return f"{'better than chance, ' if probe.sure else ''}{p_words(probe.p_holm)}"
+    return f"{'better than chance, ' if probe.sure else ''}{p_told(probe.p_holm)}"
 
 
-def _listed(probes: Sequence[Probe]) -> str:
+def _numbers(probes: Sequence[Probe]) -> str:
     return ", ".join(
-        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_words(p.p_holm)})" for p in probes
+        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_told(p.p_holm)})" for p in probes
     )
 
 

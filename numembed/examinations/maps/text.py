@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.core.significance import LEVEL
+from numembed.core.wording import decimal, listed, percent, span
 from numembed.examinations.maps.compute import Maps, MapTruth, Seeds
 from numembed.examinations.registry import Answer
 
@@ -19,7 +20,7 @@ def maps_sentence(name: str, found: Maps) -> str:
     """Return in a sentence whether a map shows groups of which the vectors know nothing."""
     caught = [title(one) for one in found.maps if one.warning]
     if caught:
-        return f"Not everywhere: the {_listed(caught)} of {name} shows groups that its vectors do not have."
+        return f"Not everywhere: the {listed(caught)} of {name} shows groups that its vectors do not have."
     if math.isnan(found.space):
         return f"The families of this choice have no score, so the maps of {name} cannot be held against it."
     return f"None of the maps of {name} shows groups that its vectors do not have."
@@ -30,15 +31,15 @@ def kept_sentence(found: Maps) -> str:
     flat = [one for one in found.maps if one.dims == 2 and not math.isnan(one.overlap)]
     if not flat:
         return "There are too few different sequences for neighbourhoods."
-    told = _listed([f"{one.overlap:.0%} in {PROJECTIONS[one.method].title}" for one in flat])
+    told = listed([f"{percent(one.overlap)} in {PROJECTIONS[one.method].title}" for one in flat])
     count = flat[0].neighbours
     nearest = f"each sequence's {count} nearest neighbours" if count > 1 else "the nearest neighbours"
     said = f"Of {nearest} in the vectors, so many are nearest in the map too: {told}."
     noise = [one.noise_overlap for one in flat if not math.isnan(one.noise_overlap)]
     if noise:
-        low, high = f"{min(noise):.0%}", f"{max(noise):.0%}"
+        low, high = percent(min(noise)), percent(max(noise))
         said += f" Maps of pure noise keep {low if low == high else f'{low} to {high}'} of theirs,"
-    anyhow = f"oints in any order keep {count / (found.n - 1):.0%}."
+    anyhow = f"oints in any order keep {percent(count / (found.n - 1))}."
     return f"{said} and p{anyhow}" if noise else f"{said} P{anyhow}"
 
 
@@ -47,13 +48,13 @@ def scores_sentence(found: Maps) -> str:
     flat = [one for one in found.maps if one.dims == 2 and not math.isnan(one.silhouette)]
     if math.isnan(found.space) or not flat:
         return "The families of this choice have no score."
-    told = _listed([f"{signed(one.silhouette)} in {PROJECTIONS[one.method].title}" for one in flat])
-    sure = not math.isnan(found.p) and found.p <= 0.05
+    told = listed([f"{decimal(one.silhouette)} in {PROJECTIONS[one.method].title}" for one in flat])
+    sure = not math.isnan(found.p) and found.p <= LEVEL
     space = "more than chance" if sure else "not more than chance"
-    said = f"The families score {signed(found.space)} in the vectors, which is {space}, and {told}."
+    said = f"The families score {decimal(found.space)} in the vectors, which is {space}, and {told}."
     beyond = [one for one in flat if one.silhouette > one.chance_high]
     if beyond and not sure:
-        names = _listed([PROJECTIONS[one.method].title for one in beyond])
+        names = listed([PROJECTIONS[one.method].title for one in beyond])
         said += f" In {names} that is above what shuffled families reach, but the vectors decide, not the map."
     return said
 
@@ -62,17 +63,17 @@ def seeds_sentence(seeds: Seeds, n: int) -> str:
     """Return in a few sentences what maps of the same vectors from several seeds have in common."""
     if math.isnan(seeds.stability) or math.isnan(seeds.kept):
         return "There are too few different sequences to compare maps."
-    noise = "" if math.isnan(seeds.noise) else f", six maps of one set of noise {seeds.noise:.2f}"
+    noise = "" if math.isnan(seeds.noise) else f", six maps of one set of noise {decimal(seeds.noise)}"
     nearest = f"each sequence's {seeds.nearest} nearest" if seeds.nearest > 1 else "the nearest"
     said = (
-        f"Six maps of the very same vectors agree in their layout to {seeds.stability:.2f}: 1 is the same map, maps "
-        f"with nothing in common reach {seeds.chance:.2f}{noise}. Of {nearest} neighbours, two maps share "
-        f"{seeds.kept:.0%}; points in any order would share {min(1.0, seeds.nearest / (n - 1)):.0%}."
+        f"Six maps of the very same vectors agree in their layout to {decimal(seeds.stability)}: 1 is the same map, "
+        f"maps with nothing in common reach {decimal(seeds.chance)}{noise}. Of {nearest} neighbours, two maps share "
+        f"{percent(seeds.kept)}; points in any order would share {percent(min(1.0, seeds.nearest / (n - 1)))}."
     )
     low, high = min(seeds.silhouettes), max(seeds.silhouettes)
     if math.isnan(low) or math.isnan(high):
         return said
-    return said + f" By the seed alone, the families' score in the map goes from {signed(low)} to {signed(high)}."
+    return said + f" By the seed alone, the families' score in the map goes from {span(low, high)}."
 
 
 def noise_sentence(found: Maps, method: str) -> str:
@@ -80,7 +81,7 @@ def noise_sentence(found: Maps, method: str) -> str:
     one = found.of(method)
     if one is None or math.isnan(one.silhouette) or math.isnan(one.noise_highest):
         return "The families of this choice have no score in the maps."
-    scores = f"{signed(one.silhouette)} against {signed(one.noise_highest)} at most"
+    scores = f"{decimal(one.silhouette)} against {decimal(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
         luck = f"as one map of noise in {found.twins + 1} would by luck"
         said = f"The families lie closer together in the model's map than in any of {found.twins} maps of noise"
@@ -94,24 +95,15 @@ def groups_sentence(found: Maps, method: str) -> str:
     if one is None or any(map(math.isnan, (one.groups, one.groups_space, one.groups_noise, one.groups_noise_space))):
         return ""
     said = "Read without the families, the groups that the eye finds in it are"
-    against = f"in {found.twins} maps of noise ({signed(one.groups)} against {signed(one.groups_noise)} at most)"
+    against = f"in {found.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."
     clearer = f"{said} clearer than {against}"
     if one.groups_space > one.groups_noise_space:
-        return f"{clearer}, and the vectors have them too, with {signed(one.groups_space)}."
-    return f"{clearer}, but in the vectors the same groups score {signed(one.groups_space)}, as in noise."
+        return f"{clearer}, and the vectors have them too, with {decimal(one.groups_space)}."
+    return f"{clearer}, but in the vectors the same groups score {decimal(one.groups_space)}, as in noise."
 
 
 def title(one: MapTruth) -> str:
     """Return the name of a map, such as "t-SNE map" or "PCA map in 3-D"."""
     return f"{PROJECTIONS[one.method].title} map" + (" in 3-D" if one.dims == 3 else "")
-
-
-def signed(value: float) -> str:
-    """Return a score as it is read, with a real minus sign; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

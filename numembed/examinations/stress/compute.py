@@ -14,10 +14,10 @@ from typing import Any, cast
 import numpy as np
 
 from numembed.analysis.inference.intervals import Difference, jackknife, mean_interval, paired_difference
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.preparation import Distance
 from numembed.analysis.similarity.displacement import paired_jackknife
 from numembed.core.errors import TooLarge
+from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.trials import Base, Reading, Trial, fetched, trials

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from numembed.analysis.inference.estimates import plain, signed
+from numembed.core.significance import LEVEL
+from numembed.core.wording import decimal, p_told, percent, signed, span
 from numembed.examinations.registry import Answer
 from numembed.examinations.stress.compute import STILL, Plain, Stress, Tried, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
-LEVEL = 0.05
 _ALL, _MOST = 0.9, 0.5  # shares of the score
 _DOING = {  # how a sentence about it begins; others begin with their title
     "separator": "Joining the numbers otherwise ({})", "brackets": "Putting {} around the text",
@@ -95,7 +95,7 @@ def headline(found: Stress) -> str:
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} Nothing that was tried raises it beyond doubt."
-    return f"{start} {doing(first)} raises it most, by {plain(first.change)}, to {plain(first.value)}."
+    return f"{start} {doing(first)} raises it most, by {decimal(first.change)}, to {decimal(first.value)}."
 
 
 def evidence(found: Stress) -> str:
@@ -104,12 +104,12 @@ def evidence(found: Stress) -> str:
     if base.value is None:
         return base.note
     where = f", on {found.designs} redrawn designs" if found.designs else ""
-    told = f"Before: silhouette {plain(base.value)}, shuffled families {_shown(base.chance)} ({_p(base.p)})."
+    told = f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_told(base.p)})."
     tests = sum(one.p is not None for one in found.tried)
     if first is None:
         return f"{told} All {tests} changes are judged together{where}, by Holm's rule."
-    after = f"After: {_shown(first.value)}, a {_numbers(first)}."
-    return f"{told} {after} All {tests} changes are judged together{where} (Holm's {_p(first.p_holm)})."
+    after = f"After: {decimal(first.value)}, a {_numbers(first)}."
+    return f"{told} {after} All {tests} changes are judged together{where} (Holm's {p_told(first.p_holm)})."
 
 
 def sentence(answer: Answer[Stress]) -> str:
@@ -133,7 +133,7 @@ def effect_of(found: Stress, one: Tried) -> str:
     if one.perturbation == "kmeans_seed":
         return _seeds(found)
     if one.change is None or found.plain.value is None:
-        return f"The score is {_shown(one.value)}; there is no plain score to compare it with."
+        return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing at all: every vector stays where it was."
     parts = [f"{_alone(found, one)} {_numbers_sentence(found, one)}."]
@@ -163,7 +163,7 @@ def _effect(found: Stress, one: Tried) -> str:
     """Return what a change that is beyond doubt does to a score above chance, and what that means."""
     share, change = destroyed(found, one) or 0.0, one.change or 0.0
     if change > 0:
-        return f"{doing(one)} raises the score by {plain(change)}{_claim(one, 1)}."
+        return f"{doing(one)} raises the score by {decimal(change)}{_claim(one, 1)}."
     least, most = _ends(found, one)
     if share >= _ALL and least >= _MOST and (one.p_chance or 0) > LEVEL:
         return f"{doing(one)} destroys all of the score, at least {_percent(least)} of it{_claim(one, -1)}."
@@ -181,7 +181,7 @@ def _ends(found: Stress, one: Tried) -> tuple[float, float]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * max(0.0, min(share, 1.0)):.0f}%"
+    return percent(max(0.0, min(share, 1.0)))
 
 
 def _alone(found: Stress, one: Tried) -> str:
@@ -191,7 +191,7 @@ def _alone(found: Stress, one: Tried) -> str:
         return _effect(found, one)
     if (one.change or 0) > 0:
         better = "" if (one.p_chance or 1) <= LEVEL else ", which is still no better than chance"
-        return f"{doing(one)} raises a score that was no better than chance to {_shown(one.value)}{better}."
+        return f"{doing(one)} raises a score that was no better than chance to {decimal(one.value)}{better}."
     return f"{doing(one)} lowers a score that was no better than chance before: there was nothing to destroy."
 
 
@@ -206,23 +206,23 @@ def _claim(one: Tried, direction: int) -> str:
 
 
 def _numbers_sentence(found: Stress, one: Tried) -> str:
-    return f"The silhouette goes from {_shown(found.plain.value)} to {_shown(one.value)}, a {_numbers(one)}"
+    return f"The silhouette goes from {decimal(found.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
 
 
 def _numbers(one: Tried) -> str:
     interval = ""
     if one.low is not None and one.high is not None:
-        interval = f" (95% interval {signed(one.low)} to {signed(one.high)})"
-    return f"change of {signed(round(one.change or 0.0, 2) + 0.0)}{interval}"
+        interval = f" (95% interval {span(one.low, one.high, sign=True)})"
+    return f"change of {signed(one.change or 0.0)}{interval}"
 
 
 def _inside(found: Stress, one: Tried) -> list[str]:
     """Return how well families are told apart where shuffles keep each in its window, for windows at other places."""
     if one.z_within is None or one.p_within is None or found.plain.z_within is None or found.plain.p_within is None:
         return []
-    before = f"before: z {plain(found.plain.z_within)}, {_p(found.plain.p_within)}"
+    before = f"before: z {decimal(found.plain.z_within)}, {p_told(found.plain.p_within)}"
     how = "are told apart" if one.p_within <= LEVEL else "are not told apart beyond doubt"
-    return [f"Within windows the families {how} (z {plain(one.z_within)}, {_p(one.p_within)}; {before})."]
+    return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_told(one.p_within)}; {before})."]
 
 
 def _moved(one: Tried) -> list[str]:
@@ -230,7 +230,7 @@ def _moved(one: Tried) -> list[str]:
 
 
 def _control(one: Tried) -> str:
-    numbers = f"(silhouette {_shown(one.value)}, chance {_shown(one.chance)}, {_p(one.p_chance)})"
+    numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_told(one.p_chance)})"
     if one.p_chance is not None and one.p_chance <= LEVEL:
         return (
             f"Primes are told from composites that look like them {numbers}. Gaps between the numbers, and numbers "
@@ -244,28 +244,18 @@ def _seeds(found: Stress) -> str:
     values = [one.value for one in seeds if one.value is not None]
     matches = [one.ari for one in seeds if one.ari is not None]
     words = (
-        f"With {len(values)} seeds the silhouette of the KMeans clusters lies between {plain(min(values))} and "
-        f"{plain(max(values))} (with the study's own: {_shown(found.plain.kmeans)})"
+        f"With {len(values)} seeds the silhouette of the KMeans clusters lies between {decimal(min(values))} and "
+        f"{decimal(max(values))} (with the study's own: {decimal(found.plain.kmeans)})"
     )
     if matches:
-        words += f", their agreement with the families (ARI) between {plain(min(matches))} and {plain(max(matches))}"
+        words += f", their agreement with the families (ARI) from {span(min(matches), max(matches))}"
     return words + "."
 
 
 def _times(one: Tried) -> str:
     ratio = one.ratio or 0.0
-    return f"{ratio:.2f} times" if ratio < 0.995 else f"{ratio:.1f} times"
+    return f"{decimal(ratio, 2 if ratio < 0.995 else 1)} times"
 
 
 def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else plain(round(value, 2) + 0.0)  # no minus before 0.00
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "p –"
-    return "p below 0.001" if value < 0.001 else f"p\u00a0{value:.2g}"

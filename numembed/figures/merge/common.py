@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
-from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES
+from numembed.figures.style import PALETTE, SYMBOLS
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Separation, field_of
 
-GREY = "#9AA0A6"
 _COLORS = {  # of a row's kind: what is done, not between which models
     "lora": PALETTE[0], "soup": PALETTE[1], "slerp": PALETTE[3], "norm_matched": PALETTE[2], "karcher": PALETTE[6],
     "multi_stage": PALETTE[5], "task_arithmetic": PALETTE[4],
@@ -99,26 +97,6 @@ def symbol_of(name: str) -> str:
     return SYMBOLS[alike.index(name) % len(SYMBOLS)]
 
 
-def merge_layout(theme: str, height: int) -> dict[str, Any]:
-    """Return what the figures of merges have in common."""
-    return {
-        "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
-        "margin": {"l": 10, "r": 16, "t": 16, "b": 10}, "hoverlabel": {"align": "left"}, "dragmode": False,
-        "font": {"color": THEMES[theme]["text"], "size": 13, "family": "Source Sans, Source Sans Pro, sans-serif"},
-        "modebar": {"bgcolor": CLEAR, "color": THEMES[theme]["text"]}, "colorway": list(PALETTE),
-        "legend": {"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0, "itemsizing": "constant"},
-        "uirevision": "keep",
-    }  # fmt: skip
-
-
-def axis(theme: str, title: str) -> dict[str, Any]:
-    """Return an axis with its grid and the line at 0 in the theme's colours."""
-    return {
-        "title": {"text": title, "font": {"size": 13}, "standoff": 8}, "automargin": True,
-        "gridcolor": THEMES[theme]["line"], "zerolinecolor": GREY, "fixedrange": True,
-    }  # fmt: skip
-
-
 def pale(color: str, opacity: float = 0.15) -> str:
     """Return a colour of the palette that lets through what lies behind."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
@@ -128,6 +106,11 @@ def pale(color: str, opacity: float = 0.15) -> str:
 def placed(name: str, at: float) -> str:
     """Return where on a row of KINDS something stands, to follow its title."""
     return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
+
+
+def or_none(value: float) -> float | None:
+    """Return a number as Plotly takes it: None where there is none."""
+    return value if math.isfinite(value) else None
 
 
 def _spread(values: Iterable[float]) -> tuple[float, float, float]:

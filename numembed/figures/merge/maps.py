@@ -10,13 +10,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from numembed.figures.maps import family_style
-from numembed.figures.merge.common import GREY, merge_layout
-from numembed.figures.style import CLEAR, SYMBOLS, THEMES, plotly_text
+from numembed.figures.style import CLEAR, GREY, SYMBOLS, THEMES, figure_layout, framed_axis, legend, plotly_text
 from numembed.merge_experiment.results import Frame
 from numembed.sequences.families.family import family
 
 _SECONDS = 0.25  # of one step of the slider
-_BARE = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "fixedrange": True}
 
 
 def morph_figure(
@@ -31,11 +29,11 @@ def morph_figure(
                                        for name in names], "traces": list(range(len(names)))}
         for one in listed
     ]  # fmt: skip
-    layout = merge_layout(theme, height) | {
+    layout = figure_layout(theme, height) | {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "xaxis": _box(theme, reach), "yaxis": _box(theme, reach) | {"scaleanchor": "x"},
         "sliders": [_slider(listed, sweeps, theme)],
-        "legend": {"orientation": "h", "y": -0.3, "yanchor": "top", "x": 0, "itemsizing": "constant"},
+        "legend": legend(-0.3),
     }  # fmt: skip
     traces = [_trace(listed[0], families, name, size=10) for name in names]
     return go.Figure({"data": traces, "layout": layout, "frames": frames})
@@ -44,7 +42,7 @@ def morph_figure(
 def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str = "light") -> go.Figure:
     """Return one map to stand among others on the same scale: small, framed, without a legend."""
     names = tuple(dict.fromkeys(families))
-    layout = merge_layout(theme, 210) | {
+    layout = figure_layout(theme, 210) | {
         "margin": {"l": 4, "r": 4, "t": 4, "b": 4}, "showlegend": False,
         "xaxis": _box(theme, reach), "yaxis": _box(theme, reach),
     }  # fmt: skip
@@ -93,5 +91,4 @@ def _named(one: Frame) -> str:
 
 
 def _box(theme: str, reach: float) -> dict[str, Any]:
-    edge = {"showline": True, "mirror": True, "linecolor": THEMES[theme]["line"], "zerolinecolor": CLEAR}
-    return _BARE | edge | {"range": [-reach, reach]}
+    return framed_axis(theme, fixedrange=True, zerolinecolor=CLEAR, range=[-reach, reach])

@@ -8,20 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.figures.merge.common import (  # fmt: skip
-    GREY,
-    Spot,
-    axis,
-    color_of,
-    measures,
-    merge_layout,
-    pale,
-    placed,
-    spots,
-    symbol_of,
-)
+from numembed.core.wording import signed, span
+from numembed.figures.merge.common import Spot, color_of, measures, or_none, pale, placed, spots, symbol_of
 from numembed.figures.merge.intervals import redrawn_bar, sure_bars
-from numembed.figures.style import CLEAR, PALETTE, SYMBOLS, THEMES
+from numembed.figures.style import CLEAR, GREY, PALETTE, SYMBOLS, THEMES, figure_layout, note, value_axis
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Arm, Comparison, Separation
@@ -68,10 +58,10 @@ def plane_figure(
         traces.append(_star(base, split, measure, theme))
         alone = spots(found, "base", lambda arm: 1.0, lambda arm: shown.value(arm, split))
         traces += redrawn_bar(found, "base", alone, split) if sure and measure == "silhouette" else []
-    layout = merge_layout(theme, height) | {
+    layout = figure_layout(theme, height) | {
         "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
-        "xaxis": axis(theme, "kept of the base: order of sentence similarities (1 = all)") | {"zeroline": False},
-        "yaxis": axis(theme, shown.title.lower()),
+        "xaxis": value_axis(theme, "kept of the base: order of sentence similarities (1 = all)", zeroline=False),
+        "yaxis": value_axis(theme, shown.title.lower()),
     }
     _with_room(layout, traces)
     layout["annotations"] = _labels(ends, layout, theme, height)
@@ -94,9 +84,9 @@ def sweep_figure(
     base = next((arm for arm in found.arms if arm.path == "base"), None)
     level = value(base, split) if base is not None else math.nan
     words = {"scale": "how many times the adapter is taken", "t": "t, from the first model to the second"}
-    layout = merge_layout(theme, 430) | {
-        "xaxis": axis(theme, words[sweeps]) | {"zeroline": False},
-        "yaxis": axis(theme, shown.title.lower()) | {"zeroline": False},
+    layout = figure_layout(theme, 430) | {
+        "xaxis": value_axis(theme, words[sweeps], zeroline=False),
+        "yaxis": value_axis(theme, shown.title.lower(), zeroline=False),
     }
     if math.isfinite(level):
         layout |= _level(level, "the base", theme)
@@ -118,13 +108,13 @@ def comparisons_figure(listed: Sequence[Comparison], *, theme: str = "light") ->
             "arrayminus": [_finite(one.difference - one.low) for one in known], "color": PALETTE[0], "thickness": 2,
             "width": 0,
         },
-        "customdata": [f"{_signed(one.difference)} ({_signed(one.low)} to {_signed(one.high)})" for one in known],
+        "customdata": [f"{signed(one.difference, 3)} ({span(one.low, one.high, 3, sign=True)})" for one in known],
         "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
-    rows = axis(theme, "") | {"showgrid": False, "ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}
-    layout = merge_layout(theme, 90 + 46 * max(1, len(known))) | {
+    rows = value_axis(theme, "") | {"showgrid": False, "ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}
+    layout = figure_layout(theme, 90 + 46 * max(1, len(known))) | {
         "margin": {"l": 10, "r": 16, "t": 10, "b": 10},
-        "xaxis": axis(theme, "difference of the silhouette") | {"zerolinewidth": 2},
+        "xaxis": value_axis(theme, "difference of the silhouette") | {"zerolinewidth": 2},
         "yaxis": rows | {"range": [-0.6, len(known) - 0.4]},
     }
     return go.Figure({"data": [marks], "layout": layout})
@@ -150,10 +140,10 @@ def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.
             "yaxis": "y2", "showlegend": False,
             "hovertemplate": f"seed {seed}, step %{{x}}: silhouette %{{y:.2f}}<extra></extra>",
         })  # fmt: skip
-    layout = merge_layout(theme, 380) | {
-        "xaxis": axis(theme, "training step") | {"anchor": "y2", "zeroline": False, "rangemode": "tozero"},
-        "yaxis": axis(theme, "loss") | {"domain": [0.56, 1], "zeroline": False},
-        "yaxis2": axis(theme, "validation silhouette") | {"domain": [0, 0.44], "anchor": "x", "zeroline": False},
+    layout = figure_layout(theme, 380) | {
+        "xaxis": value_axis(theme, "training step") | {"anchor": "y2", "zeroline": False, "rangemode": "tozero"},
+        "yaxis": value_axis(theme, "loss") | {"domain": [0.56, 1], "zeroline": False},
+        "yaxis2": value_axis(theme, "validation silhouette") | {"domain": [0, 0.44], "anchor": "x", "zeroline": False},
     }
     return go.Figure({"data": traces, "layout": layout})
 
@@ -174,8 +164,8 @@ def _thin(arms: Sequence[Arm], name: str, split: str, measure: str) -> dict[str,
     value = measures()[measure].value
     return {
         "type": "scatter", "mode": "lines", "legendgroup": name, "showlegend": False, "opacity": 0.45,
-        "x": [_or_none(arm.retention.spearman) for arm in arms],
-        "y": [_or_none(value(arm, split)) for arm in arms],
+        "x": [or_none(arm.retention.spearman) for arm in arms],
+        "y": [or_none(value(arm, split)) for arm in arms],
         "line": {"color": color_of(name), "width": 1}, "customdata": [arm.title for arm in arms],
         "hovertemplate": "%{customdata}<br>kept %{x:.2f} · %{y:.2f}<extra></extra>",
     }  # fmt: skip
@@ -197,13 +187,14 @@ def _cross(spot: Spot, name: str) -> dict[str, Any]:
 
 def _star(base: Arm, split: str, measure: str, theme: str) -> dict[str, Any]:
     said: Separation | None = base.splits.get(split)
-    span = f" ({said.low:.2f} to {said.high:.2f})" if said and measure == "silhouette" and said.low == said.low else ""
+    known = said is not None and measure == "silhouette" and said.low == said.low
+    interval = f" ({span(said.low, said.high)})" if said and known else ""
     return {
         "type": "scatter", "mode": "markers+text", "name": "Base", "text": ["Base"], "textposition": "bottom left",
-        "x": [1.0], "y": [_or_none(measures()[measure].value(base, split))], "showlegend": False,
+        "x": [1.0], "y": [or_none(measures()[measure].value(base, split))], "showlegend": False,
         "marker": {"size": 17, "symbol": "star", "color": THEMES[theme]["text"]},
         "textfont": {"color": THEMES[theme]["text"], "size": 13},
-        "hovertemplate": f"The base<br>%{{y:.2f}}{span}<extra></extra>",
+        "hovertemplate": f"The base<br>%{{y:.2f}}{interval}<extra></extra>",
     }  # fmt: skip
 
 
@@ -256,8 +247,7 @@ def _labels(ends: Sequence[tuple[str, Spot]], layout: dict[str, Any], theme: str
 def _level(y: float, words: str, theme: str) -> dict[str, Any]:
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y,
             "line": {"color": GREY, "width": 1.5, "dash": "dash"}}  # fmt: skip
-    name = {"text": words, "xref": "paper", "x": 1, "xanchor": "right", "y": y, "yanchor": "bottom", "showarrow": False,
-            "font": {"size": 12, "color": THEMES[theme]["text"]}}  # fmt: skip
+    name = note(words, theme, xref="paper", x=1, xanchor="right", y=y, yanchor="bottom")
     return {"shapes": [line], "annotations": [name]}
 
 
@@ -265,13 +255,5 @@ def _short(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
 def _finite(value: float) -> float:
     return value if math.isfinite(value) else 0.0
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.figures.merge.common import axis, merge_layout
-from numembed.figures.style import PALETTE, SYMBOLS, THEMES, plotly_text
+from numembed.figures.merge.common import or_none, pale
+from numembed.figures.style import PALETTE, SYMBOLS, THEMES, figure_layout, note, plotly_text, value_axis
 from numembed.merge_experiment.experiment import LadderResult
 from numembed.merge_experiment.results import Dominance, Straight
 from numembed.models.merging.methods import MERGEKIT_PARALLEL
@@ -27,7 +27,7 @@ def angles_figure(found: Sequence[Straight], *, theme: str = "light") -> go.Figu
     """
     spaces = [space for space in SPACES if any(one.space == space for one in found)]
     traces: list[dict[str, Any]] = []
-    layout = merge_layout(theme, 70 + 205 * max(1, len(spaces))) | {"barmode": "stack", "bargap": 0.06}
+    layout = figure_layout(theme, 70 + 205 * max(1, len(spaces))) | {"barmode": "stack", "bargap": 0.06}
     layout |= {"margin": {"l": 10, "r": 16, "t": 34, "b": 10}, "shapes": [], "annotations": []}
     for row, space in enumerate(spaces):
         of_base = [one for one in found if one.space == space and one.between.startswith("base")]
@@ -43,10 +43,10 @@ def angles_figure(found: Sequence[Straight], *, theme: str = "light") -> go.Figu
         title = (
             "angle between two models, in degrees" if space == "weights" else "angle between two updates, in degrees"
         )
-        layout[f"xaxis{suffix}"] = axis(theme, title) | {
+        layout[f"xaxis{suffix}"] = value_axis(theme, title) | {
             "range": [0, widest], "anchor": f"y{suffix}", "showgrid": False, "zeroline": False,
         }  # fmt: skip
-        layout[f"yaxis{suffix}"] = axis(theme, "tensors") | {
+        layout[f"yaxis{suffix}"] = value_axis(theme, "tensors") | {
             "domain": [bottom, top], "anchor": f"x{suffix}", "zeroline": False,
         }  # fmt: skip
         layout["shapes"].append(_mark(suffix, theme))
@@ -70,16 +70,16 @@ def layers_figure(found: Sequence[Dominance], *, theme: str = "light") -> go.Fig
     traces = [
         {
             "type": "scatter", "mode": "lines+markers", "name": f"seed {one.seed}",
-            "x": [layer.name for layer in one.layers], "y": [_or_none(layer.relative) for layer in one.layers],
+            "x": [layer.name for layer in one.layers], "y": [or_none(layer.relative) for layer in one.layers],
             "line": {"color": PALETTE[place % len(PALETTE)], "width": 2, "dash": _DASHES[place % 4]},
             "marker": {"size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]},
             "hovertemplate": f"%{{x}}, seed {one.seed}: %{{y:.2%}}<extra></extra>",
         }
         for place, one in enumerate(found)
     ]  # fmt: skip
-    layout = merge_layout(theme, 360) | {
-        "xaxis": axis(theme, "") | {"showgrid": False, "zeroline": False},
-        "yaxis": axis(theme, "update, share of the weights") | {"tickformat": ".1%", "rangemode": "tozero"},
+    layout = figure_layout(theme, 360) | {
+        "xaxis": value_axis(theme, "") | {"showgrid": False, "zeroline": False},
+        "yaxis": value_axis(theme, "update, share of the weights") | {"tickformat": ".1%", "rangemode": "tozero"},
     }
     layout["legend"] |= {"y": -0.22}
     return go.Figure({"data": traces, "layout": layout})
@@ -101,9 +101,9 @@ def shift_figure(found: Sequence[Dominance], directions: Sequence[int], *, theme
             "marker": {"size": 7, "symbol": SYMBOLS[place % len(SYMBOLS)]},
             "hovertemplate": f"scale %{{x:.2f}}, {words}: %{{y:.0%}}<extra></extra>",
         })  # fmt: skip
-    layout = merge_layout(theme, 360) | {
-        "xaxis": axis(theme, "how many times the adapter is taken") | {"zeroline": False, "range": [0, 1.55]},
-        "yaxis": axis(theme, "share of the shift") | {"tickformat": ".0%", "range": [0, 1.03], "zeroline": False},
+    layout = figure_layout(theme, 360) | {
+        "xaxis": value_axis(theme, "how many times the adapter is taken") | {"zeroline": False, "range": [0, 1.55]},
+        "yaxis": value_axis(theme, "share of the shift") | {"tickformat": ".0%", "range": [0, 1.03], "zeroline": False},
     }
     layout["legend"] |= {"y": -0.22}
     return go.Figure({"data": traces, "layout": layout})
@@ -127,7 +127,7 @@ def scale_figure(found: LadderResult, *, titles: dict[str, str], theme: str = "l
         band = [max(values) for _, values in line] + [min(values) for _, values in line][::-1]
         traces.append({
             "type": "scatter", "mode": "lines", "x": xs + xs[::-1], "y": band, "fill": "toself", "hoverinfo": "skip",
-            "fillcolor": f"rgba({','.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))},0.15)",
+            "fillcolor": pale(color),
             "line": {"width": 0}, "showlegend": False, "legendgroup": split,
         })  # fmt: skip
         traces.append({
@@ -136,9 +136,9 @@ def scale_figure(found: LadderResult, *, titles: dict[str, str], theme: str = "l
             "line": {"color": color, "width": 2}, "marker": {"size": 7, "symbol": SYMBOLS[place % len(SYMBOLS)]},
             "hovertemplate": "scale %{x:.2f}: %{y:.2f}<extra></extra>",
         })  # fmt: skip
-    layout = merge_layout(theme, 380) | {
-        "xaxis": axis(theme, "how many times the adapter is taken") | {"zeroline": False},
-        "yaxis": axis(theme, "silhouette of the families"),
+    layout = figure_layout(theme, 380) | {
+        "xaxis": value_axis(theme, "how many times the adapter is taken", zeroline=False),
+        "yaxis": value_axis(theme, "silhouette of the families"),
     }
     layout["legend"] |= {"y": -0.2}
     return go.Figure({"data": traces, "layout": layout})
@@ -170,13 +170,6 @@ def _mark(suffix: str, theme: str) -> dict[str, Any]:
 
 def _name(suffix: str, theme: str, widest: float) -> dict[str, Any]:
     near_left = widest / 2 > MERGEKIT_DEGREES
-    return {
-        "text": "← straight line in mergekit (cosine 0.9995)" if not near_left else "mergekit’s line (cosine 0.9995)",
-        "xref": f"x{suffix}", "x": MERGEKIT_DEGREES, "xanchor": "left" if near_left else "right",
-        "yref": f"y{suffix} domain", "y": 1, "yanchor": "bottom", "showarrow": False,
-        "font": {"size": 12, "color": THEMES[theme]["text"]}, "bgcolor": "rgba(0,0,0,0)",
-    }  # fmt: skip
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    words = "mergekit’s line (cosine 0.9995)" if near_left else "← straight line in mergekit (cosine 0.9995)"
+    place = {"xref": f"x{suffix}", "x": MERGEKIT_DEGREES, "xanchor": "left" if near_left else "right"}
+    return note(words, theme, yref=f"y{suffix} domain", y=1, yanchor="bottom", **place)

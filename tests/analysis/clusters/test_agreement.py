@@ -17,8 +17,8 @@ from numembed.analysis.clusters import agreement
 from numembed.analysis.clusters.agreement import pairwise_ari, permanova, ranked_agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes
 from numembed.analysis.clusters.clusterers import kmeans, name_clusters
-from numembed.analysis.inference.permutation_test import holm
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.significance import holm
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study

@@ -17,7 +17,6 @@ from sklearn.metrics import davies_bouldin_score, silhouette_score
 from numembed.analysis.inference import permuted_scores as permuted
 from numembed.analysis.inference.permutation_test import (
     default_permutations,
-    holm,
     permutation_test,
     shuffled,
     smallest_p,
@@ -25,6 +24,7 @@ from numembed.analysis.inference.permutation_test import (
 from numembed.analysis.inference.permuted_scores import permuted_davies_bouldin, permuted_silhouettes
 from numembed.analysis.metrics import davies_bouldin, silhouette
 from numembed.core.errors import Cancelled
+from numembed.core.significance import holm
 
 Distance = Literal["euclidean", "cosine"]
 DISTANCES = pytest.mark.parametrize("distance", ["euclidean", "cosine"])

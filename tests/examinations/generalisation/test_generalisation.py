@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
-from numembed.analysis.inference.permutation_test import holm
 from numembed.analysis.scores import score_all
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled, TooLarge
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
+from numembed.core.significance import holm
 from numembed.examinations.generalisation.compute import (
     far_sequences,
     far_windows,

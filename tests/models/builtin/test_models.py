@@ -18,6 +18,7 @@ from sklearn.metrics import silhouette_score
 from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import Ladder
+from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.adapters.saved import name_of_base
 from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
@@ -26,7 +27,6 @@ from numembed.models.builtin.texts import LONGEST, SHORTEST, reading, text_pairs
 from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
-from numembed.models.encoders.weight_swap import AdaptedFolder
 from numembed.models.files.folders import checked_folder, digest_of_folder
 from numembed.models.files.publish import is_whole
 from numembed.models.merging.folders import merge_folders

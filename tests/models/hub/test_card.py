@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from numembed.core.settings import Settings
-from numembed.models.hub.snapshots import (  # fmt: skip
-    cached_folder,
-    card,
-)
+from numembed.models.hub.card import card
+from numembed.models.hub.snapshots import cached_folder
 from tests.models.hub.asked import NAME, kept_files, told_by
 from tests.servers.hub import FakeHub
 

@@ -9,14 +9,8 @@ import pytest
 
 from numembed.core.settings import AllowedCode, Settings
 from numembed.models.hub import client as hub_requests
-from numembed.models.hub.snapshots import (  # fmt: skip
-    cached_folder,
-    card,
-    fetch,
-    fetch_code,
-    is_verified,
-    newest_commit,
-)
+from numembed.models.hub.card import card
+from numembed.models.hub.snapshots import cached_folder, fetch, fetch_code, is_verified, newest_commit
 from tests.models.hub.asked import NAME, STRANGER, TOKEN, told_by
 from tests.servers.hub import FakeHub, closed_port
 
