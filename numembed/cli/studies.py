@@ -122,7 +122,7 @@ def progress_bar(names: Sequence[str]) -> Report:
         if index not in bars:
             bars[index] = tqdm(total=1, desc=names[index], file=sys.stderr, position=index)
         bar = bars[index]
-        bar.set_postfix_str((note or stage.words)[:60], refresh=False)
+        bar.set_postfix_str(note[:60] or stage.name, refresh=False)
         bar.total, bar.n = max(total, 1), done
         bar.refresh()
         if stage in (DONE, FAILED):

@@ -187,14 +187,9 @@ class _ModelRun:
             if self.results.get(key) is not None:
                 continue
             context = ExaminationContext(
-                self.study,
-                self.spec,
-                result,
-                self.results,
-                self.settings,
-                self._vectors,
+                self.study, self.spec, result, self.results, self.settings, self._vectors,
                 progress=lambda done, total: self.row(done, total, EXAMINE),
-            )
+            )  # fmt: skip
             self.row(0, 1, EXAMINE)
             self.results.put(key, computed(name, context))
 
