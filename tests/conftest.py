@@ -29,6 +29,16 @@ hypothesis.settings.register_profile("numembed", deadline=None)  # other work on
 hypothesis.settings.load_profile("numembed")
 
 
+LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "test_docs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first: one that begins last would leave the other process without work."""
+    here = Path(__file__).parent
+    long = tuple(str(here / name) for name in LONG)
+    items.sort(key=lambda item: not str(item.path).startswith(long))
+
+
 @pytest.fixture(autouse=True)
 def _own_main() -> Iterator[None]:
     """Put the main module back: Streamlit's tests leave app.py there, which new processes would then run."""
