@@ -29,7 +29,7 @@ hypothesis.settings.register_profile("numembed", deadline=None)  # other work on
 hypothesis.settings.load_profile("numembed")
 
 
-LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "test_docs.py")
+LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "docs/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
