@@ -10,6 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # some 200 processes start here; each would compile this program anew
 os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub when it is imported
 os.environ["HF_HOME"] = str(user_cache_path("numembed") / "no-models")  # what was fetched here must not decide a test
 os.environ["NUMEMBED_MODEL_FOLDERS"] = os.path.realpath(tempfile.gettempdir())  # where pytest builds models
@@ -23,8 +24,19 @@ import pytest
 from numembed.core.settings import Settings, read_settings
 from tests import tiny
 
+sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure
 hypothesis.settings.load_profile("numembed")
+
+
+LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "docs/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first: one that begins last would leave the other process without work."""
+    here = Path(__file__).parent
+    long = tuple(str(here / name) for name in LONG)
+    items.sort(key=lambda item: not str(item.path).startswith(long))
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,14 @@ FILES = sorted(file.relative_to(ROOT).as_posix() for pattern in PRODUCT for file
 EACH = pytest.mark.parametrize("file", FILES)
 
 
+@cache
 def _tree(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_text(encoding="utf-8"))
+
+
+@cache
+def _imports_of(file: str) -> tuple[tuple[str, bool], ...]:
+    return tuple(_imports(_tree(file)))
 
 
 def _imports(node: ast.AST, late: bool = False) -> Iterator[tuple[str, bool]]:
@@ -97,7 +104,7 @@ def _may_import(file: str, module: str) -> bool:
 
 @EACH
 def test_each_imports_its_own_part_and_lower_ones_only(file: str) -> None:
-    assert [module for module, _ in _imports(_tree(file)) if not _may_import(file, module)] == []
+    assert [module for module, _ in _imports_of(file) if not _may_import(file, module)] == []
 
 
 def test_every_part_has_its_tier() -> None:
@@ -119,7 +126,7 @@ def _circle(arrows: Mapping[str, Collection[str]]) -> list[str]:
 def test_no_files_import_each_other_in_a_circle() -> None:
     modules = {file.removesuffix(".py").replace("/", "."): file for file in FILES if not file.endswith("__init__.py")}
     arrows = {
-        own: {found for module, _ in _imports(_tree(file)) for found in (module, module.rpartition(".")[0])} - {own}
+        own: {found for module, _ in _imports_of(file) for found in (module, module.rpartition(".")[0])} - {own}
         for own, file in modules.items()
     }
     assert _circle(arrows) == []
@@ -133,7 +140,7 @@ def test_every_package_says_what_belongs_there(file: str) -> None:
 
 @EACH
 def test_what_is_heavy_is_imported_late_and_only_where_it_belongs(file: str) -> None:
-    for module, late in _imports(_tree(file)):
+    for module, late in _imports_of(file):
         top = module.split(".")[0]
         assert late or top not in LATE, f"{top} belongs inside a function"
         assert file.startswith(ONLY_IN.get(top, ("",))), f"{top} belongs into {ONLY_IN[top]}"
@@ -141,7 +148,7 @@ def test_what_is_heavy_is_imported_late_and_only_where_it_belongs(file: str) -> 
 
 @EACH
 def test_no_file_unpickles_or_runs_text(file: str) -> None:
-    assert NEVER_IMPORTED.isdisjoint(module.split(".")[0] for module, _ in _imports(_tree(file)))
+    assert NEVER_IMPORTED.isdisjoint(module.split(".")[0] for module, _ in _imports_of(file))
     for call in (node for node in ast.walk(_tree(file)) if isinstance(node, ast.Call)):
         assert ast.unparse(call.func) not in NEVER_CALLED
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 _APP = Path(__file__).parents[2] / "app.py"
+_components = cache(manifest_scanner.scan_component_manifests)  # reads what is installed: half a second a visit
 
 
 class _KeptMode(PagesManager):
@@ -28,7 +31,10 @@ class Visit(AppTest):
         super().__init__(_APP, default_timeout=60)
 
     def _run(self, *arguments: Any, **named: Any) -> AppTest:
-        with patch("streamlit.testing.v1.app_test.PagesManager", _KeptMode):
+        with (
+            patch("streamlit.testing.v1.app_test.PagesManager", _KeptMode),
+            patch.object(manifest_scanner, "scan_component_manifests", _components),
+        ):
             super()._run(*arguments, **named)
         self._page_hash = ""
         return self
