@@ -40,16 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--write", nargs="?", type=Path, const=REPORT, metavar="FILE", help="write the figures into docs/benchmarks.md"
     )
-    asked = parser.parse_args(arguments)
-    names = asked.names or list(TOPICS)
+    requested = parser.parse_args(arguments)
+    names = requested.names or list(TOPICS)
     if unknown := [name for name in names if name not in TOPICS]:
         parser.error(f"no benchmark is called {unknown[0]!r}; known: {', '.join(TOPICS)}")
     missed = 0
     for name in names:
-        ran = _run(name, measure=not asked.list)
+        ran = _run(name, measure=not requested.list)
         missed += sum(not figure.reached for figure in ran.figures)
-        if asked.write:  # after each, so that a campaign which is stopped keeps what it has measured
-            write_report(asked.write, [ran], list(TOPICS))
+        if requested.write:  # after each, so that a campaign which is stopped keeps what it has measured
+            write_report(requested.write, [ran], list(TOPICS))
     return 1 if missed else 0
 
 

@@ -62,14 +62,14 @@ def card() -> list[Figure]:
     if not torch.cuda.is_available():
         print("There is no graphics card on this machine: nothing was measured.")
         return []
-    found: list[Figure] = []
+    collected: list[Figure] = []
     for name, shape in SHAPES.items():
         room = torch.cuda.mem_get_info()[0]
         if room < 2.5e9 * (shape.billions + 1):
             print(f"{name} needs more memory than the {room / 1e9:.0f} GB that are free: left out.")
             continue
-        found += measured(name, shape, device="cuda", many=_MANY)
-    return found
+        collected += measured(name, shape, device="cuda", many=_MANY)
+    return collected
 
 
 def measured(name: str, shape: Shape, *, device: str, many: int) -> list[Figure]:
@@ -104,9 +104,9 @@ def halved(name: str, encoder: SentenceEncoder, texts: Sequence[str]) -> list[Fi
     wanted, budget = encoder.encode(some), encoder.budget
     torch.cuda.empty_cache()
     taken = torch.empty(torch.cuda.mem_get_info()[0] - (300 << 20), dtype=torch.uint8, device="cuda")
-    found = encoder.encode(some)
+    result = encoder.encode(some)
     del taken
-    cosine = float((wanted * found).sum(axis=1).min())
+    cosine = float((wanted * result).sum(axis=1).min())
     print(f"{name} with 300 MB free: batches of {budget:,} tokens became {encoder.budget:,}")
     return [
         Figure(f"{name}: batches halved in a full memory", float(encoder.budget < budget), 1.0),
@@ -126,11 +126,18 @@ def write_folder(folder: Path, shape: Shape, device: str) -> Path:
     made.post_processor = processors.TemplateProcessing(single=f"$A {LAST}", special_tokens=[(LAST, known[LAST])])
     made.save(str(folder / "tokenizer.json"))
     config = Qwen3Config(
-        vocab_size=shape.vocabulary, hidden_size=shape.width, intermediate_size=shape.inner,
-        num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head, max_position_embeddings=32_768, pad_token_id=known[PAD], eos_token_id=known[LAST],
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head,
+        max_position_embeddings=32_768,
+        pad_token_id=known[PAD],
+        eos_token_id=known[LAST],
         dtype="bfloat16",
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     with torch.device(device):
         Qwen3Model(config).to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
@@ -144,9 +151,10 @@ def write_folder(folder: Path, shape: Shape, device: str) -> Path:
     pooling = {"word_embedding_dimension": shape.width, "pooling_mode_lasttoken": True}
     for name, value in {
         "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 32_768} | special,
-        "modules.json": modules, "1_Pooling/config.json": pooling,
+        "modules.json": modules,
+        "1_Pooling/config.json": pooling,
         "sentence_bert_config.json": {"max_seq_length": 32_768, "do_lower_case": False},
-    }.items():  # fmt: skip
+    }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(value))
     return folder

@@ -19,7 +19,7 @@ _FAMILIES, _EXTRA = 6, "Davies–Bouldin"
 def evidence() -> list[Figure]:
     """Shuffles free and within windows, jackknife and all six scores of 30 designs, beside one t-SNE of the points.
 
-    What the goal names are 9,999 shuffles of the silhouette; those of Davies–Bouldin come on top and are told apart.
+    What the goal names are 9,999 shuffles of the silhouette; those of Davies–Bouldin come on top and are distinguished.
     """
     figures = []
     for n, goal in ((24, 5.0), (2_400, 1.0)):
@@ -32,8 +32,8 @@ def evidence() -> list[Figure]:
         before = cpu_seconds(partial(_map, designs[0]))
         parts = _parts(designs, labels, windows)
         map_seconds = (before + cpu_seconds(partial(_map, designs[0]))) / 2  # before and after the parts
-        told = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
-        print(f"n = {n:,}: t-SNE {map_seconds:.2f} s of CPU; {told}")
+        text = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
+        print(f"n = {n:,}: t-SNE {map_seconds:.2f} s of CPU; {text}")
         named = sum(seconds for name, seconds in parts.items() if not name.startswith(_EXTRA))
         figures.append(Figure(f"evidence n = {n:,}", named / map_seconds, goal, at_most=True))
         every = sum(parts.values()) / map_seconds

@@ -63,12 +63,23 @@ CASES = (
     _case("multislerp", 2, "karcher", "task_vectors", True, weight=[0.5, 0.5]),
     _case("multislerp", 2, "karcher", "weights", weight=[0.5, 0.5]),
     _case("task_arithmetic", 3, "task_arithmetic", "task_vectors", True, weight=[0.4] * 3, ours={"scale": 0.4}),
-    *(_case("ties", 3, "ties", "task_vectors", True, weight=[1.0, 2.0, 1.0], density=density,
-            ours={"density": density, "weights": (1, 2, 1)}) for density in (0.2, 0.5, 1.0)),
+    *(
+        _case(
+            "ties",
+            3,
+            "ties",
+            "task_vectors",
+            True,
+            weight=[1.0, 2.0, 1.0],
+            density=density,
+            ours={"density": density, "weights": (1, 2, 1)},
+        )
+        for density in (0.2, 0.5, 1.0)
+    ),
     _case("dare_linear", 3, "dare", "task_vectors", True, weight=[1 / 3] * 3, density=1.0, ours={"density": 1}),
     _case("model_stock", 2, "model_stock", "task_vectors", True),
     _case("model_stock", 3, "model_stock", "task_vectors", True),
-)  # fmt: skip
+)
 
 
 def merges() -> list[Figure]:
@@ -106,26 +117,26 @@ def _library(base: Mapping[str, Tensor], place: Path) -> Iterator[Figure]:
         theirs = SentenceTransformer.merge(
             [str(bundled_folder()), str(changed)], method, parameters=parameters, dtype="float64", out_dtype="float32"
         )
-        wanted, found = theirs.state_dict(), SentenceTransformer(str(out)).state_dict()
-        apart = max(float((wanted[name] - found[name]).abs().max()) for name in wanted)
+        wanted, result = theirs.state_dict(), SentenceTransformer(str(out)).state_dict()
+        apart = max(float((wanted[name] - result[name]).abs().max()) for name in wanted)
         print(f"SentenceTransformer.merge, {method}: {spent:.2f} s of CPU for our folder")
         name = f"SentenceTransformer.merge, {method}, largest difference"
         yield Figure(name, apart, LARGEST_DIFFERENCE, at_most=True)
 
 
 def _figure(case: Case, base: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> Figure:
-    found: dict[str, Mapping[str, Tensor]] = {}
+    collected: dict[str, Mapping[str, Tensor]] = {}
 
     def ours() -> None:
-        found["ours"] = merged_tensors(case.merge, ingredients(parts, base if case.base else None))
+        collected["ours"] = merged_tensors(case.merge, ingredients(parts, base if case.base else None))
 
     def theirs(double: bool) -> None:
-        found[f"theirs {double}"] = {
+        collected[f"theirs {double}"] = {
             name: mergekit(case, [part[name] for part in parts], base[name], double=double) for name in base
         }
 
     spent = [cpu_seconds(work) for work in (ours, lambda: theirs(False), lambda: theirs(True))]
-    mine, single, double = found["ours"], found["theirs False"], found["theirs True"]
+    mine, single, double = collected["ours"], collected["theirs False"], collected["theirs True"]
     print(
         f"{case.theirs}, {case.parts} models: {spent[0]:.2f} s of CPU, mergekit {spent[1]:.2f} s in float32, which is "
         f"{max(_apart(single, double)):.1e} off its own float64"
@@ -151,9 +162,13 @@ def mergekit(case: Case, parts: list[Tensor], base: Tensor, *, double: bool = Tr
     if case.base and "weight" in given:
         given["weight"] = dict(enumerate(given["weight"], start=1))
     merged = merge_tensors(
-        tensors, case.theirs, parameters=given, base_index=0 if case.base or case.theirs == "slerp" else None,
-        dtype=torch.float64 if double else None, out_dtype=torch.float32,
-    )  # fmt: skip
+        tensors,
+        case.theirs,
+        parameters=given,
+        base_index=0 if case.base or case.theirs == "slerp" else None,
+        dtype=torch.float64 if double else None,
+        out_dtype=torch.float32,
+    )
     values: Tensor = merged.numpy()
     return values
 
@@ -172,9 +187,12 @@ def reference() -> Iterator[dict[str, Any]]:
     for case in CASES:
         for kind, parts in kinds.items():
             ours = {
-                "method": case.merge.method, "space": case.merge.space, "weights": case.merge.weights,
-                "options": case.merge.options, "parts": case.parts,
-            }  # fmt: skip
+                "method": case.merge.method,
+                "space": case.merge.space,
+                "weights": case.merge.weights,
+                "options": case.merge.options,
+                "parts": case.parts,
+            }
             value = mergekit(case, parts[: case.parts], base)
             yield {"mergekit": case.theirs, "inputs": kind, "ours": ours, "value": value.reshape(-1).tolist()}
 

@@ -38,10 +38,26 @@ def app(script: Path, home: Path) -> Iterator[tuple[str, int]]:
         port = probe.getsockname()[1]
     environment = {**os.environ, "NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1", "NUMEMBED_PREWARM": "0"}
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", script.name, "--server.port", str(port), "--server.headless", "true",
-         "--server.fileWatcherType", "none", "--browser.gatherUsageStats", "false"],
-        cwd=script.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            script.name,
+            "--server.port",
+            str(port),
+            "--server.headless",
+            "true",
+            "--server.fileWatcherType",
+            "none",
+            "--browser.gatherUsageStats",
+            "false",
+        ],
+        cwd=script.parent,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         for _ in range(300):
@@ -87,15 +103,18 @@ def page() -> list[Figure]:
     import psutil
     from playwright.sync_api import sync_playwright
 
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    result = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         (folder / "empty.py").write_text(EMPTY)
         subprocess.run(
-            [sys.executable, "-m", "numembed", "run"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
+            [sys.executable, "-m", "numembed", "run"],
+            check=True,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
             env={**os.environ, "NUMEMBED_HOME": name, "HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        )
+        browser = playwright.chromium.launch(executable_path=result, args=list(FLAGS))
         empty, first, mapped = [], [], []
         with app(folder / "empty.py", folder) as (empty_url, empty_pid), app(ROOT / "app.py", folder) as (url, pid):
             for _ in range(ROUNDS + 1):
@@ -108,8 +127,10 @@ def page() -> list[Figure]:
         browser.close()
     base, text, drawn = (statistics.median(values[1:]) for values in (empty, first, mapped))
     print(f"empty app: text {base:.2f} s (first visit {empty[0]:.2f}), {memory[0]:.0f} MB")
-    print(f"Compare:   text {text:.2f} s (first visit {first[0]:.2f}), map {drawn:.2f} s "
-          f"(first visit {mapped[0]:.2f}), {memory[1]:.0f} MB, rerun {rerun * 1000:.0f} ms of server CPU")  # fmt: skip
+    print(
+        f"Compare:   text {text:.2f} s (first visit {first[0]:.2f}), map {drawn:.2f} s "
+        f"(first visit {mapped[0]:.2f}), {memory[1]:.0f} MB, rerun {rerun * 1000:.0f} ms of server CPU"
+    )
     return [
         Figure("page first text", text / base, 1.5, at_most=True),
         Figure("page first text, first visit of a server", first[0] / empty[0], 1.5, at_most=True),

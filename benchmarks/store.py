@@ -27,9 +27,9 @@ def store() -> list[Figure]:
             theirs, ours = interleaved(
                 lambda: np.load(Path(name) / "matrix.npy"), lambda: vectors.read("benchmark", texts), rounds=15
             )
-            _, found = vectors.read("benchmark", ["new", *texts[:500], *(f"{i} new" for i in range(6))])
+            _, result = vectors.read("benchmark", ["new", *texts[:500], *(f"{i} new" for i in range(6))])
     print(f"np.load {theirs * 1000:.1f} ms, store {ours * 1000:.1f} ms of CPU; equal: {np.array_equal(read, matrix)}")
     return [
         Figure("store read", ours / theirs, 10, at_most=True),
-        Figure("store partial hit, texts judged wrongly", float((found != _OLD).sum()), 0, at_most=True),
+        Figure("store partial hit, texts judged wrongly", float((result != _OLD).sum()), 0, at_most=True),
     ]

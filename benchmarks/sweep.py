@@ -18,7 +18,7 @@ from numembed.core.settings import Settings, read_settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
-from numembed.models.encoders.weight_swap import Exchange
+from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.resolve import resolve
 from numembed.models.sources.bundled import bundled_folder
@@ -31,7 +31,7 @@ STEPS = [step / 10 for step in range(11)]
 
 
 def sweep() -> list[Figure]:
-    """Arms of a sweep (other t, method and scale over one base), beside plain runs of the paper's 24 texts: CPU."""
+    """Candidates of a sweep (other t, method and scale over one base), next to plain runs of 24 texts: CPU."""
     with tempfile.TemporaryDirectory() as place:
         settings = replace(read_settings(), home=Path(place), folders=())
         adapters = [_write_adapter(Path(place) / f"seed-{seed}", seed) for seed in range(3)]
@@ -43,44 +43,45 @@ def sweep() -> list[Figure]:
 
 
 def _figures(plain: ModelSpec, adapted: list[ModelSpec], loaded: LoadedModel, settings: Settings) -> list[Figure]:
-    beside, alone = LoadedModel(settings), Exchange(plain, bundled_folder(), settings)
+    beside, alone = LoadedModel(settings), WeightSwapper(plain, bundled_folder(), settings)
     _embed(plain, beside)
-    found, totals = [], np.zeros(3)
-    for name, arms in _sweeps(plain, adapted, settings).items():
-        # each arm beside a plain run by a model that never changes: other work on the machine hits both alike
+    result, totals = [], np.zeros(3)
+    for name, candidates in _sweeps(plain, adapted, settings).items():
+        # each candidate beside a plain run by a model that never changes: other work on the machine hits both alike
         rounds = [
             (
                 cpu_seconds(lambda: _embed(plain, beside)),
-                cpu_seconds(lambda arm=arm: _embed(arm, loaded)),  # type: ignore[misc]
-                cpu_seconds(lambda arm=arm: _merge(arm, alone)),  # type: ignore[misc]
+                cpu_seconds(lambda candidate=candidate: _embed(candidate, loaded)),  # type: ignore[misc]
+                cpu_seconds(lambda candidate=candidate: _merge(candidate, alone)),  # type: ignore[misc]
             )
-            for arm in arms
+            for candidate in candidates
         ]
         run, whole, merge = np.median(rounds, axis=0)
-        rest = float(np.median([(arm - merging) / one for one, arm, merging in rounds]))
+        rest = float(np.median([(candidate - merging) / one for one, candidate, merging in rounds]))
         print(
-            f"{name}: {len(arms)} arms; a plain run {run:.2f} s, an arm {whole:.2f} s, of which merging {merge:.2f} s"
+            f"{name}: {len(candidates)} candidates; a plain run {run:.2f} s, one of them {whole:.2f} s, "
+            f"of which merging {merge:.2f} s"
         )
-        found.append(Figure(f"sweep {name}, an arm without its merge", rest, 1.2, at_most=True))
+        result.append(Figure(f"sweep {name}, a candidate without its merge", rest, 1.2, at_most=True))
         totals += np.sum(rounds, axis=0)
     run, whole, merge = totals
-    found.append(Figure("sweep, all arms together", float(whole / (1.2 * run + merge)), 1.0, at_most=True))
-    return found
+    result.append(Figure("sweep, all candidates together", float(whole / (1.2 * run + merge)), 1.0, at_most=True))
+    return result
 
 
 def _sweeps(plain: ModelSpec, adapted: list[ModelSpec], settings: Settings) -> dict[str, list[ModelSpec]]:
     one, two, _ = parts = tuple(spec.weights for spec in adapted if isinstance(spec.weights, LoraWeights))
 
-    def arm(method: str, *given: Any, t: float | None = None, space: str = "") -> ModelSpec:
+    def candidate(method: str, *given: Any, t: float | None = None, space: str = "") -> ModelSpec:
         options = () if t is None else (("t", t),)
         merged = MergedWeights(method, given, plain.weights, space, options=options)
         return resolve(replace(plain, name=f"{method} {t}", weights=merged), settings)
 
     return {
-        "of task vectors": [arm("slerp", one, two, t=t, space="task_vectors") for t in STEPS],
-        "to the base": [arm("wise_ft", one, t=t) for t in STEPS],
+        "of task vectors": [candidate("slerp", one, two, t=t, space="task_vectors") for t in STEPS],
+        "to the base": [candidate("wise_ft", one, t=t) for t in STEPS],
         "of scales": [replace(plain, weights=replace(one, scale=1.5 * t)) for t in STEPS],
-        "of three": [arm(method, *parts) for method in ("soup", "soup_with_base", "karcher", "ties", "dare")],
+        "of three": [candidate(method, *parts) for method in ("soup", "soup_with_base", "karcher", "ties", "dare")],
     }
 
 
@@ -89,7 +90,7 @@ def _embed(spec: ModelSpec, loaded: LoadedModel) -> None:
         embed(spec, paper_study().sequences, store=store, loaded=loaded)
 
 
-def _merge(spec: ModelSpec, alone: Exchange) -> None:
+def _merge(spec: ModelSpec, alone: WeightSwapper) -> None:
     """Compute the merged tensors, with their angles where they are new; none is put in place."""
     names, value_of = alone.recipe(spec.weights)
     for name in names:

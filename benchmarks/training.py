@@ -42,7 +42,7 @@ def steps() -> list[Figure]:
 
 def adapters() -> list[Figure]:
     """The default run on the bundled model, three seeds in two stages, with either split: what it takes and gains."""
-    found = []
+    collected = []
     for name, judged in (("others", "later"), ("paper", "reserved")):
         recipe = replace(Recipe(), split=split_called(name))
         with tempfile.TemporaryDirectory() as place:
@@ -53,16 +53,16 @@ def adapters() -> list[Figure]:
                 saved = train_adapters(model("all-MiniLM-L6-v2"), recipe, Path(place), settings=_settings(place))
 
             seconds = cpu_seconds(work)
-            told = ", ".join(f"seed {one.seed} step {one.step}: {one.silhouette:.3f}" for one in saved)
-            print(f"{name}: {seconds:.0f} s of CPU; reserved windows {saved[0].readings[0].silhouette:.3f}; {told}")
+            text = ", ".join(f"seed {one.seed} step {one.step}: {one.silhouette:.3f}" for one in saved)
+            print(f"{name}: {seconds:.0f} s of CPU; reserved windows {saved[0].readings[0].silhouette:.3f}; {text}")
             ended = [_silhouettes(one, recipe, Path(place)) for one in saved if one.step == recipe.steps]
         means = {kind: float(np.mean([one[kind] for one in ended])) for kind in ended[0]}
         print(f"  after the last stage: {', '.join(f'{kind} {value:.3f}' for kind, value in means.items())}")
-        found += [
+        collected += [
             Figure(f"training on {name}, CPU seconds", seconds, 280, at_most=True),
             Figure(f"training on {name}, silhouette of {judged!r}, mean of the seeds", means[judged], 0.4),
         ]
-    return found
+    return collected
 
 
 def _silhouettes(adapter: SavedAdapter, recipe: Recipe, place: Path) -> dict[str, float]:
@@ -89,9 +89,13 @@ def _steps_alone(recipe: Recipe, place: Path) -> float:
 
     try:
         train_adapters(
-            model("all-MiniLM-L6-v2"), replace(recipe, steps=recipe.steps + 1), place,
-            settings=_settings(str(place)), progress=progress, listen=listen,
-        )  # fmt: skip
+            model("all-MiniLM-L6-v2"),
+            replace(recipe, steps=recipe.steps + 1),
+            place,
+            settings=_settings(str(place)),
+            progress=progress,
+            listen=listen,
+        )
     except _Enough:
         return time.process_time() - clock[0]
     raise AssertionError("the training has not come so far")

@@ -18,8 +18,8 @@ from numembed.core.errors import BadChoice
 from numembed.core.serialization import as_plain
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.figures.style import PLOTLY_CONFIG
-from numembed.studies.evidence import NO_FLOORS, evidence_rows, pair_rows
-from numembed.studies.reference_scores import Floors
+from numembed.studies.evidence import NO_REFERENCES, evidence_rows, pair_rows
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
 from numembed.studies.stored import stored_projection
 from numembed.studies.study import Study
@@ -42,9 +42,9 @@ def csv_cell(value: Any) -> Any:
     return "'" + value if starts in _FORMULA_STARTS and starts else value
 
 
-def scores_csv(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
+def scores_csv(study: Study, results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES) -> str:
     """Return one line a score, with every digit and all its evidence."""
-    return rows_csv(evidence_rows(study, results, floors))
+    return rows_csv(evidence_rows(study, results, references))
 
 
 def pairs_csv(study: Study, results: Sequence[ModelResult]) -> str:
@@ -82,9 +82,9 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
     for entry in PROJECTIONS:
         maps: list[tuple[str, Projection]] = []
         for result in results:
-            found = stored_projection(study, result.model, store, method=entry.name, dims=2)
-            if found is not None:
-                maps.append((badged(result), found))
+            values = stored_projection(study, result.model, store, method=entry.name, dims=2)
+            if values is not None:
+                maps.append((badged(result), values))
         if maps:
             groups = groups_of(study.sequences, results[0].clusters, "family")
             figure = overview_figure(maps, study.sequences, groups)
@@ -116,7 +116,7 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
     pairs = pairs_csv(study, outcome.results)
     with _writing(folder):
         (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.floors), encoding="utf-8")
+        (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.references), encoding="utf-8")
         if pairs:
             (folder / "pairs.csv").write_text(pairs, encoding="utf-8")
         if study.examine:

@@ -10,13 +10,13 @@ st.markdown("KMeans groups a model's vectors without knowing the families. Here 
 
 from numembed.examinations.clusters.stored import stored_explanation
 from ui.explain.clusters import (
-    astray,
+    ask_for_clusters,
     family_tree,
     followed,
-    look_alike,
-    look_first,
+    misplaced,
     mixed,
     neighbours,
+    similarity_map,
     to_save,
     variance,
 )
@@ -30,7 +30,7 @@ if study is not None and result is not None:
     with result_store() as results:
         found = stored_explanation(study, result.model, results)
     if found is None:
-        look_first(study, result)
+        ask_for_clusters(study, result)
     else:
         followed(study, result, found)
         variance(study, result, found)
@@ -39,6 +39,6 @@ if study is not None and result is not None:
         family_tree(study, result, found)
         other_ways(study, result)
         free_query(study, waits=grouping_runs(study, result))
-        astray(study, found)
-        look_alike(study, found)
+        misplaced(study, found)
+        similarity_map(study, found)
         numbers_download(study, result, "explanation", to_save(found))

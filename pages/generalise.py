@@ -24,7 +24,7 @@ if study is not None and result is not None:
         "probes",
         Generalisation,
         button="Find out",
-        told="Holds out windows and families, and asks about windows far away.",
+        text="Holds out windows and families, and asks about windows far away.",
         texts=far_texts(study),
     )
     if found is not None:

@@ -20,7 +20,7 @@ if study is not None and result is not None:
         "maps",
         Maps,
         button="Check the maps",
-        told="Holds each map against the vectors, draws it from six seeds, and draws maps of pure noise beside it: "
+        text="Holds each map against the vectors, draws it from six seeds, and draws maps of pure noise beside it: "
         + ("some seconds." if len(study.sequences) <= 100 else "a minute or two."),
     )
     if found is not None:

@@ -12,23 +12,27 @@ st.markdown(
     "of the base's ordinary language it has kept."
 )
 
-from ui.merge.choice import choose, found_so_far, price
-from ui.merge.progress import watch_ladder
+from ui.merge.choice import choose, price, results_so_far
+from ui.merge.progress import watch_experiment
 from ui.shared.run_progress import start
 
-ladder = choose()
-if ladder is not None:
-    found = found_so_far(ladder)
+experiment = choose()
+if experiment is not None:
+    found = results_so_far(experiment)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
-            "Climb the ladder", type="secondary" if found and found.complete else "primary", key="climb",
-            on_click=start, args=(ladder,), icon=":material/stairs:",
-        )  # fmt: skip
-        price(ladder, found)
-    watch_ladder(ladder)
-    if found is not None and found.arms:
-        from ui.merge.results import show_ladder
+            "Run the merging experiment",
+            type="secondary" if found and found.complete else "primary",
+            key="climb",
+            on_click=start,
+            args=(experiment,),
+            icon=":material/stairs:",
+        )
+        price(experiment, found)
+    watch_experiment(experiment)
+    if found is not None and found.candidates:
+        from ui.merge.results import show_experiment
         from ui.merge.save_model import keep_one
 
-        show_ladder(found)
+        show_experiment(found)
         keep_one(found)

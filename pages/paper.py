@@ -12,10 +12,10 @@ st.markdown(
     "claims put to the test."
 )
 
-from ui.paper.sections import claim_cards, findings, found_here, maps, our_runs
+from ui.paper.sections import claim_cards, findings, maps, our_runs, stored_runs
 from ui.shared.glossary import words_used
 
-own = found_here()
+own = stored_runs()
 findings()
 our_runs(own)
 claim_cards(own)

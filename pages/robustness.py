@@ -15,9 +15,14 @@ from ui.shared.examination import choose_model, examined
 study, result = choose_model("robustness")
 if study is not None and result is not None:
     found = examined(
-        study, result, "stress", Stress, texts=texts_of(study), button="Run the stress tests",
-        told="One click tries every change on this model's sequences and shows what each does to the score.",
-    )  # fmt: skip
+        study,
+        result,
+        "stress",
+        Stress,
+        texts=texts_of(study),
+        button="Run the stress tests",
+        text="One click tries every change on this model's sequences and shows what each does to the score.",
+    )
     if found is not None:
         moved(found)
         one_change(study, found)

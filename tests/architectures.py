@@ -87,10 +87,19 @@ BIDIRECTIONAL = DECODER | {"is_causal": False}
 SLIDING = DECODER | {"sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"]}
 SCALED = SLIDING | {"query_pre_attn_scalar": HIDDEN // HEADS}
 PROJECTED = SLIDING | {"embedding_dim": 48, "hidden_size_per_layer_input": 8, "global_head_dim": HIDDEN // HEADS}
-YARN = BIDIRECTIONAL | {"rope_parameters": {
-    "rope_type": "yarn", "rope_theta": 1e6, "factor": 16.0, "original_max_position_embeddings": POSITIONS // 16,
-    "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
-}}  # fmt: skip
+YARN = BIDIRECTIONAL | {
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "rope_theta": 1e6,
+        "factor": 16.0,
+        "original_max_position_embeddings": POSITIONS // 16,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "llama_4_scaling_beta": 0.1,
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -118,8 +127,14 @@ class Architecture:
 _ASKED = {"query": "Instruct: Find what continues\nQuery:", "document": ""}
 ARCHITECTURES = {
     "gemma3-text-bidir": Architecture(
-        "gemma3_text", gemma, GEMMA, "mean", True, SCALED | {"use_bidirectional_attention": True},
-        dense=(3 * HIDDEN, HIDDEN), prompts={"query": "task: search result | query: "},
+        "gemma3_text",
+        gemma,
+        GEMMA,
+        "mean",
+        True,
+        SCALED | {"use_bidirectional_attention": True},
+        dense=(3 * HIDDEN, HIDDEN),
+        prompts={"query": "task: search result | query: "},
     ),
     "xlm-roberta": Architecture("xlm-roberta", xlmr, XLMR, "mean", True),
     "gte-cls-normalize": Architecture("gte", xlmr, XLMR, "cls", True),
@@ -132,7 +147,13 @@ ARCHITECTURES = {
         "mistral", lambda: mistral("<s> $A </s>"), LLAMA, "lasttoken", False, DECODER
     ),
     "mistral-bidir-mean": Architecture(
-        "mistral", lambda: mistral("<s> $A"), LLAMA, "mean", True, BIDIRECTIONAL, pool_prompt=False,
+        "mistral",
+        lambda: mistral("<s> $A"),
+        LLAMA,
+        "mean",
+        True,
+        BIDIRECTIONAL,
+        pool_prompt=False,
         prompts={"embed": GRITLM_PROMPT},
     ),
     "llama-bidir-mean": Architecture("llama", llama3, LLAMA3, "mean", True, BIDIRECTIONAL),
@@ -142,10 +163,8 @@ ARCHITECTURES = {
     "modernbert-cls": Architecture("modernbert", modernbert, BERT, "cls", True),
     "jina-embeddings-v3": Architecture("jina_embeddings_v3", xlmr, XLMR, "mean", True),
     "embedding-gemma2-text": Architecture("embedding_gemma2_text", gemma, GEMMA, "mean", True, PROJECTED),
-    "ministral3-bidir-mean": Architecture(
-        "ministral3", ministral, LLAMA | {"pad_token": "<pad>"}, "mean", True, YARN
-    ),
-}  # fmt: skip
+    "ministral3-bidir-mean": Architecture("ministral3", ministral, LLAMA | {"pad_token": "<pad>"}, "mean", True, YARN),
+}
 NAMES = (*ARCHITECTURES, "static")
 
 
@@ -166,34 +185,58 @@ PUBLISHED = {
 }
 _CONFIG: dict[str, dict[str, Any]] = {  # what config.json says otherwise than a new one would
     "gte-qwen2": {"architectures": ["Qwen2ForCausalLM"], "auto_map": {"AutoModel": "modeling_qwen.Qwen2Model"}},
-    "gritlm": {"auto_map": {
-        "AutoModel": "modeling_gritlm7b.MistralModel", "AutoModelForCausalLM": "modeling_gritlm7b.MistralForCausalLM",
-    }},
-    "nemotron": {"architectures": ["LlamaBidirectionalModel"], "model_type": "llama_bidirec", "auto_map": {
-        "AutoModel": "llama_bidirectional_model.LlamaBidirectionalModel",
-        "AutoConfig": "llama_bidirectional_model.LlamaBidirectionalConfig",
-    }},
+    "gritlm": {
+        "auto_map": {
+            "AutoModel": "modeling_gritlm7b.MistralModel",
+            "AutoModelForCausalLM": "modeling_gritlm7b.MistralForCausalLM",
+        }
+    },
+    "nemotron": {
+        "architectures": ["LlamaBidirectionalModel"],
+        "model_type": "llama_bidirec",
+        "auto_map": {
+            "AutoModel": "llama_bidirectional_model.LlamaBidirectionalModel",
+            "AutoConfig": "llama_bidirectional_model.LlamaBidirectionalConfig",
+        },
+    },
     "nomic-moe": {  # the real one's widths are the library's defaults, so only here they stand under both names
-        "n_embd": HIDDEN, "n_head": HEADS, "n_inner": 2 * HIDDEN, "n_layer": LAYERS, "n_positions": POSITIONS,
-        "num_experts": 4, "moe_top_k": 2, "moe_every_n_layers": 2, "rotary_emb_base": 1e4, "auto_map": {
+        "n_embd": HIDDEN,
+        "n_head": HEADS,
+        "n_inner": 2 * HIDDEN,
+        "n_layer": LAYERS,
+        "n_positions": POSITIONS,
+        "num_experts": 4,
+        "moe_top_k": 2,
+        "moe_every_n_layers": 2,
+        "rotary_emb_base": 1e4,
+        "auto_map": {
             "AutoConfig": "nomic-ai/nomic-bert-2048--configuration_hf_nomic_bert.NomicBertConfig",
             "AutoModel": "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel",
         },
     },
-    "gte-new": {"architectures": ["NewModel"], "model_type": "new", "pack_qkv": True, "auto_map": {
-        "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
-        "AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel",
-    }},
-}  # fmt: skip
+    "gte-new": {
+        "architectures": ["NewModel"],
+        "model_type": "new",
+        "pack_qkv": True,
+        "auto_map": {
+            "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
+            "AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel",
+        },
+    },
+}
 _TOKENIZER_CONFIG: dict[str, dict[str, Any]] = {
     "e5-mistral": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": True},
-    "gte-qwen2": {"tokenizer_class": "Qwen2Tokenizer", "add_eos_token": True, "auto_map": {
-        "AutoTokenizer": ["tokenization_qwen.Qwen2Tokenizer", "tokenization_qwen.Qwen2TokenizerFast"],
-    }},
+    "gte-qwen2": {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "add_eos_token": True,
+        "auto_map": {
+            "AutoTokenizer": ["tokenization_qwen.Qwen2Tokenizer", "tokenization_qwen.Qwen2TokenizerFast"],
+        },
+    },
     "gritlm": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False},
     "nemotron": {"tokenizer_class": "PreTrainedTokenizerFast"},
     **{name: {"tokenizer_class": "XLMRobertaTokenizer"} for name in ("nomic-moe", "gte-new", "gte-mirror")},
-}  # fmt: skip
+}
 
 
 def build(name: str, folder: Path) -> Path:
@@ -241,9 +284,16 @@ def in_memory(made: Architecture) -> Any:
     ids = {f"{kind}_id": tokenizer.token_to_id(token) for kind, token in made.special.items()}
     ids = {"bos_token_id": ids.get("cls_token_id"), "eos_token_id": ids.get("sep_token_id")} | ids
     config = AutoConfig.for_model(
-        made.model_type, vocab_size=tokenizer.get_vocab_size(), hidden_size=HIDDEN, intermediate_size=2 * HIDDEN,
-        num_hidden_layers=LAYERS, num_attention_heads=HEADS, max_position_embeddings=POSITIONS, **ids, **made.config,
-    )  # fmt: skip
+        made.model_type,
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=HIDDEN,
+        intermediate_size=2 * HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=POSITIONS,
+        **ids,
+        **made.config,
+    )
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         model = (AutoModelForCausalLM if made.head else AutoModel).from_config(config)
@@ -273,11 +323,15 @@ def _give_experts(file: Path) -> None:
     random = np.random.default_rng(0)
     tensors = {name: array for name, array in load_file(file).items() if ".mlp." not in name}
     shapes = {
-        "0.mlp.fc1.weight": (2 * HIDDEN, HIDDEN), "0.mlp.fc1.bias": (2 * HIDDEN,),
-        "0.mlp.fc2.weight": (HIDDEN, 2 * HIDDEN), "0.mlp.fc2.bias": (HIDDEN,), "1.mlp.experts.bias": (HIDDEN,),
-        "1.mlp.router.layer.weight": (4, HIDDEN), "1.mlp.experts.mlp.w1": (8 * HIDDEN, HIDDEN),
+        "0.mlp.fc1.weight": (2 * HIDDEN, HIDDEN),
+        "0.mlp.fc1.bias": (2 * HIDDEN,),
+        "0.mlp.fc2.weight": (HIDDEN, 2 * HIDDEN),
+        "0.mlp.fc2.bias": (HIDDEN,),
+        "1.mlp.experts.bias": (HIDDEN,),
+        "1.mlp.router.layer.weight": (4, HIDDEN),
+        "1.mlp.experts.mlp.w1": (8 * HIDDEN, HIDDEN),
         "1.mlp.experts.mlp.w2": (8 * HIDDEN, HIDDEN),
-    }  # fmt: skip
+    }
     for name, shape in shapes.items():
         tensors[f"encoder.layers.{name}"] = (random.standard_normal(shape) * 0.3).astype(np.float32)
     save_file(tensors, file, metadata={"format": "pt"})
@@ -287,10 +341,13 @@ def _write_modules(folder: Path, pooling: str) -> None:
     """Write the list of modules as sentence-transformers 2 did."""
     mode = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "lasttoken": "pooling_mode_lasttoken"}
     kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
-    _write(folder / "modules.json", [
-        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for number, (path, kind) in enumerate(kinds)
-    ])  # fmt: skip
+    _write(
+        folder / "modules.json",
+        [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (path, kind) in enumerate(kinds)
+        ],
+    )
     _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": HIDDEN, mode[pooling]: True})
     _write(folder / "sentence_bert_config.json", {"max_seq_length": POSITIONS, "do_lower_case": False})
 

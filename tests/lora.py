@@ -18,9 +18,15 @@ TARGETS = ("query", "value", "output.dense")
 
 
 def write_adapter(
-    folder: Path, base: Path, *, seed: int = 0, rank: int = 4, size: float = 0.1, targets: tuple[str, ...] = TARGETS,
+    folder: Path,
+    base: Path,
+    *,
+    seed: int = 0,
+    rank: int = 4,
+    size: float = 0.1,
+    targets: tuple[str, ...] = TARGETS,
     config: Mapping[str, Any] | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write an adapter of random numbers for the linear layers of ``base`` whose names end so; return ``folder``."""
     from safetensors.numpy import save_file
 

@@ -238,8 +238,12 @@ def _served(command: Sequence[str | Path], folder: Path, port: int) -> Iterator[
     """Serve the app in ``folder``; at the end the whole group of processes is killed."""
     server = subprocess.Popen(
         [*command, "--server.port", str(port), "--server.headless", "true"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
         yield server
     finally:

@@ -119,10 +119,17 @@ def _weights(vocabulary: int, random: np.random.Generator) -> dict[str, np.ndarr
 
 def _config(vocabulary: int) -> dict[str, Any]:
     return {
-        "architectures": ["BertModel"], "model_type": "bert", "vocab_size": vocabulary, "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": 2 * HIDDEN,
-        "max_position_embeddings": POSITIONS, "type_vocab_size": 2, "pad_token_id": 0,
-    }  # fmt: skip
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": vocabulary,
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "intermediate_size": 2 * HIDDEN,
+        "max_position_embeddings": POSITIONS,
+        "type_vocab_size": 2,
+        "pad_token_id": 0,
+    }
 
 
 def _tokenizer_config() -> dict[str, Any]:

@@ -61,8 +61,8 @@ def kmeans(
     unchecked = config_context(assume_finite=True, skip_parameter_validation=True)
     with one_thread, unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
-        found = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rows)
-    return np.asarray(found, dtype=np.int64)
+        result = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rows)
+    return np.asarray(result, dtype=np.int64)
 
 
 def _distinct(matrix: Matrix, most: int) -> int:

@@ -52,16 +52,16 @@ class Shuffles:
 
 def note_of(entry: Entry[Any], *arguments: Any, **options: Any) -> str:
     """Return why a metric is undefined for its arguments, or what flatters it there, or ""."""
-    found: str = entry.facts.get("note", _NOTES[entry.facts["kind"]])(*arguments, **options)
-    return found
+    text: str = entry.facts.get("note", _NOTES[entry.facts["kind"]])(*arguments, **options)
+    return text
 
 
-def _silhouettes_around(matrix: Matrix, found: list[Ring], *, distance: Distance, progress: Progress) -> Any:
-    return ring_silhouettes(distances_of(matrix, distance), found, progress=progress)
+def _silhouettes_around(matrix: Matrix, items: list[Ring], *, distance: Distance, progress: Progress) -> Any:
+    return ring_silhouettes(distances_of(matrix, distance), items, progress=progress)
 
 
-def _davies_bouldin_around(matrix: Matrix, found: list[Ring], *, progress: Progress) -> Any:
-    return ring_davies_bouldin(centred(matrix), found, progress=progress)
+def _davies_bouldin_around(matrix: Matrix, items: list[Ring], *, progress: Progress) -> Any:
+    return ring_davies_bouldin(centred(matrix), items, progress=progress)
 
 
 @METRICS.register(
@@ -181,5 +181,5 @@ def _chance_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> 
     rest = [np.where(possible, left, 0) for left in (a - met, b - met, n - a - b + met)]
     chance = sum(log_factorial[whole] for whole in (a, b, n - a, n - b)) - log_factorial[n] - log_factorial[met]
     chance = np.where(possible, chance - sum(log_factorial[left] for left in rest), -np.inf)
-    told = met / n * np.log(n * met / (a * b)) * np.exp(chance)
-    return float(told.sum())
+    sentence = met / n * np.log(n * met / (a * b)) * np.exp(chance)
+    return float(sentence.sum())

@@ -55,6 +55,6 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
 def counts_of(labels: NDArray[np.integer], clusters: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return how many members each group (rows) has in each cluster (columns), both in the order of their labels."""
     groups, own = np.unique(labels, return_inverse=True)
-    found, into = np.unique(clusters, return_inverse=True)
-    counts = np.bincount(own * len(found) + into, minlength=len(groups) * len(found))
-    return np.asarray(counts.reshape(len(groups), len(found)), dtype=np.int64)
+    result, into = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(own * len(result) + into, minlength=len(groups) * len(result))
+    return np.asarray(counts.reshape(len(groups), len(result)), dtype=np.int64)

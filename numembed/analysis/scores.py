@@ -36,7 +36,7 @@ class Score:
     p_within: float | None = None  # families shuffled inside each window only, which holds the size of the numbers
     low: float | None = None  # jackknife over sequences, 95%
     high: float | None = None
-    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
+    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None  # the same where families are shuffled inside each window only
 
     @property
@@ -81,19 +81,19 @@ def score_all(
     What is ``known`` of the same vectors is taken as it is.
     """
     choices: dict[str, Any] = {"distance": distance, "seed": seed}
-    groups, found = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
+    groups, result = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
     values = _values(matrix, labels, groups, **choices)
     test = partial(_evidence, matrix, windows=windows, permutations=permutations, **choices)
     for at, kind in enumerate(score_kinds()):
         own = groups[kind.labels]
-        found[kind] = found.get(kind) or Score(
+        result[kind] = result.get(kind) or Score(
             model,
             *kind,
             values[kind],
             note=kind.note(matrix, labels, own, **choices),
             **test(labels=own, kind=kind, progress=silent if at else progress),
         )
-    return tuple(found[kind] for kind in score_kinds()), groups[kmeans.__name__]
+    return tuple(result[kind] for kind in score_kinds()), groups[kmeans.__name__]
 
 
 def _groupings(matrix: Matrix, labels: Labels, seed: int) -> dict[str, Labels]:
@@ -103,7 +103,7 @@ def _groupings(matrix: Matrix, labels: Labels, seed: int) -> dict[str, Labels]:
 
 def _values(matrix: Matrix, labels: Labels, groups: Mapping[str, Labels], **choices: Any) -> dict[ScoreKind, float]:
     """Return the values of all scores, in their order; a metric that shares work between labellings has all at once."""
-    found: dict[ScoreKind, float] = {}
+    collected: dict[ScoreKind, float] = {}
     for metric in METRICS:
         own = [kind for kind in score_kinds() if kind.metric == metric.name]
         given, together = metric.options_from(**choices), metric.facts.get("together")
@@ -111,8 +111,8 @@ def _values(matrix: Matrix, labels: Labels, groups: Mapping[str, Labels], **choi
             values = together(matrix, *(groups[kind.labels] for kind in own), **given)
         else:
             values = [metric.function(*kind.arguments(matrix, labels, groups[kind.labels]), **given) for kind in own]
-        found |= zip(own, values, strict=True)
-    return {kind: found[kind] for kind in score_kinds()}
+        collected |= zip(own, values, strict=True)
+    return {kind: collected[kind] for kind in score_kinds()}
 
 
 def _evidence(
@@ -136,13 +136,13 @@ def _evidence(
     test = shuffle(progress=progress)
     if test.note:
         return {}
-    found = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
-    found["least_p"] = smallest_p(labels)
+    collected = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
+    collected["least_p"] = smallest_p(labels)
     if small:
-        found |= {"z": test.z} | _interval(matrix, labels, kind, distance=distance)
+        collected |= {"z": test.z} | _interval(matrix, labels, kind, distance=distance)
         if windows is not None:
-            found |= {"p_within": shuffle(within=windows).p, "least_p_within": smallest_p(labels, windows)}
-    return {name: None if math.isnan(value) else value for name, value in found.items()}
+            collected |= {"p_within": shuffle(within=windows).p, "least_p_within": smallest_p(labels, windows)}
+    return {name: None if math.isnan(value) else value for name, value in collected.items()}
 
 
 def _interval(matrix: Matrix, labels: Labels, kind: ScoreKind, **choices: Any) -> dict[str, float]:

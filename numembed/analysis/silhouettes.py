@@ -23,8 +23,8 @@ def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "eucli
         values = [float(_cosine_silhouettes(matrix, labels).mean()) for labels in known]
     else:
         values = _euclidean_silhouettes(matrix, known) if known else []
-    found = iter(values)
-    return [math.nan if without else next(found) for without in undefined]
+    result = iter(values)
+    return [math.nan if without else next(result) for without in undefined]
 
 
 def from_sums(

@@ -62,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        name: str, function: Callable[[argparse.Namespace, Settings], int], text: str
+        name: str, function: Callable[[argparse.Namespace, Settings], int], text: str, *older: str
     ) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+        added = commands.add_parser(name, help=text, description=text, aliases=older)
         added.add_argument("--json", action="store_true", help="print one JSON object a line")
         added.set_defaults(command=function)
         return added
@@ -72,18 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     def study_command(
         name: str, function: Callable[[argparse.Namespace, Settings], int], text: str
     ) -> argparse.ArgumentParser:
-        asked = command(name, function, text)
-        _add_study(asked)
-        return asked
+        subparser = command(name, function, text)
+        _add_study(subparser)
+        return subparser
 
     text = "Open the pages in a browser; further options are Streamlit's, for instance --server.port 8600."
     commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
     study_command("run", run_study, "Run a study and print its scores.")
     for examination in EXAMINATIONS.values():
-        asked = study_command(examination.verb, examine, examination.help)
-        asked.set_defaults(examination=examination.name)
+        subparser = study_command(examination.verb, examine, examination.help)
+        subparser.set_defaults(examination=examination.name)
         if "query" in examination.options:
-            asked.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
+            subparser.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
     given = command("sequences", giving_away.sequences, "Say what gives the families away before any model reads them.")
     _add_sequences(given)
     given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
@@ -102,25 +102,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_study(asked: argparse.ArgumentParser) -> None:
+def _add_study(subparser: argparse.ArgumentParser) -> None:
     """Let a verb choose its study: a saved one or the paper's, and what to change in it."""
-    _add_sequences(asked)
-    asked.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
-    asked.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
-    asked.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
-    asked.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
-    asked.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
+    _add_sequences(subparser)
+    subparser.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
+    subparser.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
+    subparser.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    subparser.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
+    subparser.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
 
 
-def _add_sequences(asked: argparse.ArgumentParser) -> None:
+def _add_sequences(subparser: argparse.ArgumentParser) -> None:
     """Let a verb choose its sequences: those of a saved study or the paper's, and what to change in them."""
-    asked.add_argument("--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)")
-    asked.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
-    asked.add_argument("--per-family", type=int, help="sequences per family")
-    asked.add_argument("--length", type=int, help="terms per sequence")
-    asked.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
-    asked.add_argument("--separator", help="what stands between two terms")
-    asked.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
-    asked.add_argument(
+    subparser.add_argument(
+        "--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)"
+    )
+    subparser.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
+    subparser.add_argument("--per-family", type=int, help="sequences per family")
+    subparser.add_argument("--length", type=int, help="terms per sequence")
+    subparser.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
+    subparser.add_argument("--separator", help="what stands between two terms")
+    subparser.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
+    subparser.add_argument(
         "--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="make equal between families"
     )

@@ -27,8 +27,18 @@ from numembed.sequences.families.family import FAMILIES, family
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 
-_AGREEMENT = ("model", "silhouette_families", "paper_silhouette_families", "difference", "redrawn_low", "redrawn_high",
-              "inside", "p", "davies_bouldin_families", "paper_davies_bouldin_families")  # fmt: skip
+_AGREEMENT = (
+    "model",
+    "silhouette_families",
+    "paper_silhouette_families",
+    "difference",
+    "redrawn_low",
+    "redrawn_high",
+    "inside",
+    "p",
+    "davies_bouldin_families",
+    "paper_davies_bouldin_families",
+)
 
 
 def families(options: argparse.Namespace, settings: Settings) -> int:
@@ -45,12 +55,20 @@ def models(options: argparse.Namespace, settings: Settings) -> int:
     """List the catalogue, the endpoints and the baselines."""
     rows: list[Row] = [
         {
-            "name": row.name, "kind": "model", "repo": row.repo, "revision": row.revision,
-            "parameters_millions": row.parameters_millions, "dimension": row.dimension, "max_tokens": row.max_tokens,
-            "family": row.family, "licence": row.licence, "download_gb": row.download_gb, "note": row.refused,
+            "name": row.name,
+            "kind": "model",
+            "repo": row.repo,
+            "revision": row.revision,
+            "parameters_millions": row.parameters_millions,
+            "dimension": row.dimension,
+            "max_tokens": row.max_tokens,
+            "family": row.family,
+            "licence": row.licence,
+            "download_gb": row.download_gb,
+            "note": row.refused,
         }
         for row in CATALOGUE.values()
-    ]  # fmt: skip
+    ]
     rows += [{"name": ENDPOINT + name, "kind": "endpoint", "note": ""} for name in settings.endpoints]
     rows += [{"name": entry.name, "kind": "baseline", "note": entry.summary} for entry in BASELINES]
     return print_rows(rows, options)
@@ -89,12 +107,16 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
     with JobTable(settings.app_db) as jobs:
         rows = [
             {
-                "id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
-                "asked_by": job.asked_by, "state": job.state, "seconds": job.seconds, "error": job.error,
+                "id": job.id,
+                "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
+                "asked_by": job.asked_by,
+                "state": job.state,
+                "seconds": job.seconds,
+                "error": job.error,
                 "study": json.loads(job.request_json),
             }
             for job in jobs.recent()
-        ]  # fmt: skip
+        ]
     if not options.json:
         rows = [{key: value for key, value in row.items() if key != "study"} for row in rows]
     return print_rows(rows, options)
@@ -117,15 +139,17 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
     with ResultStore(settings.app_db) as results:
         own = own_results(results)
     ours = judged([own_line(result) for result in own])
-    for claim, found, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
+    for claim, values, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
         if options.json:
             facts = {"part": "claim"} | {
                 name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")
             }
-            print_lines([facts | {"table_2": dataclasses.asdict(found), "here": dataclasses.asdict(here)}])
+            print_lines([facts | {"table_2": dataclasses.asdict(values), "here": dataclasses.asdict(here)}])
         else:
-            print(f"{claim.question} The claim {found.word}." if found.word != OPEN else f"{claim.question} It {OPEN}.")
-            print(f"  “{claim.quotation}” ({claim.section})\n  {found.sentence} {found.detail}".rstrip())
+            print(
+                f"{claim.question} The claim {values.word}." if values.word != OPEN else f"{claim.question} It {OPEN}."
+            )
+            print(f"  “{claim.quotation}” ({claim.section})\n  {values.sentence} {values.detail}".rstrip())
             print(f"  On the runs here: {here.word}. {here.sentence}\n")
     rows = model_rows(own)
     if options.json:

@@ -1,4 +1,4 @@
-"""The verbs about adapters and merges: adapt, merge, and the ladder of both."""
+"""The verbs about adapters and merges: adapt, merge, and the experiment of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, Ladder, LadderResult
+from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.recipes import recipe_for
 from numembed.merge_experiment.results import Redrawn
@@ -40,25 +40,28 @@ _SCORES = ("silhouette", "p", "accuracy")
 
 def adapt(options: argparse.Namespace, settings: Settings) -> int:
     """Train adapters, or find those that are trained, and print where they lie."""
-    from numembed.merge_experiment.run import adapters_folder
+    from numembed.merge_experiment.training import adapters_folder
     from numembed.models.save import base_named
     from numembed.models.training.train import train_adapters
 
     recipe = recipe_of(options)
     base = base_named(options.base or USUAL_BASE, settings)
     place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
-    found = train_adapters(base, recipe, place, settings=settings, progress=_told("Training"))
+    result = train_adapters(base, recipe, place, settings=settings, progress=_text("Training"))
     return print_rows(
         [
             {
-                "seed": one.seed, "step": one.step, "loss": one.readings[-1].loss,
-                "silhouette_before": one.readings[0].silhouette, "silhouette": one.silhouette,
+                "seed": one.seed,
+                "step": one.step,
+                "loss": one.readings[-1].loss,
+                "silhouette_before": one.readings[0].silhouette,
+                "silhouette": one.silhouette,
                 "folder": str(one.folder),
             }
-            for one in found
+            for one in result
         ],
         options,
-    )  # fmt: skip
+    )
 
 
 def merge(options: argparse.Namespace, settings: Settings) -> int:
@@ -70,9 +73,13 @@ def merge(options: argparse.Namespace, settings: Settings) -> int:
     else:
         base = base_named(options.base, settings) if options.base else None
         saved = save_merge(
-            merge_of(options), options.parts, Path(options.out), base=base, settings=settings,
-            progress=_told("Merging"),
-        )  # fmt: skip
+            merge_of(options),
+            options.parts,
+            Path(options.out),
+            base=base,
+            settings=settings,
+            progress=_text("Merging"),
+        )
     row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
     return print_rows([row], options)
 
@@ -83,9 +90,12 @@ def merge_of(options: argparse.Namespace) -> Merge:
 
     chosen = {name: getattr(options, name) for name in OPTIONS}
     return Merge(
-        options.method, options.space or "", "flat" if options.flat else "tensor", tuple(options.weights or ()),
+        options.method,
+        options.space or "",
+        "flat" if options.flat else "tensor",
+        tuple(options.weights or ()),
         tuple((name, value) for name, value in chosen.items() if value is not None),
-    )  # fmt: skip
+    )
 
 
 def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
@@ -100,62 +110,72 @@ def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
     if not options.base or len(options.parts) != 1:
         raise BadChoice("An adapter is folded into its base: give --base and one adapter with --parts.")
     return save_fold(
-        options.parts[0], base_named(options.base, settings), Path(options.out), settings=settings,
-        scale=1.0 if options.scale is None else options.scale, progress=_told("Folding"),
-    )  # fmt: skip
+        options.parts[0],
+        base_named(options.base, settings),
+        Path(options.out),
+        settings=settings,
+        scale=1.0 if options.scale is None else options.scale,
+        progress=_text("Folding"),
+    )
 
 
-def ladder(options: argparse.Namespace, settings: Settings) -> int:
-    """Climb a ladder: train, merge, score, and print the arms with the verdict."""
-    from numembed.merge_experiment.run import ladder_rows, run_ladder
+def experiment(options: argparse.Namespace, settings: Settings) -> int:
+    """Climb a merging experiment: train, merge, score, and print the candidates with the verdict."""
+    from numembed.merge_experiment.run import experiment_rows, run_experiment
     from numembed.models.encoders.encoder import LoadedModel
     from numembed.storage.vectors import VectorStore
     from numembed.studies.results import ResultStore
 
-    asked = ladder_of(options)
+    requested = experiment_of(options)
     began, state, error = time.monotonic(), "cancelled", ""
     try:
         with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-            found = run_ladder(
-                asked, vectors=vectors, results=results, loaded=LoadedModel(settings), settings=settings,
-                report=progress_bar(ladder_rows(asked)),
-            )  # fmt: skip
+            result = run_experiment(
+                requested,
+                vectors=vectors,
+                results=results,
+                loaded=LoadedModel(settings),
+                settings=settings,
+                report=progress_bar(experiment_rows(requested)),
+            )
         state = "done"
-    except NumembedError as told:
-        state, error = "failed", settings.redact(str(told))
+    except NumembedError as text:
+        state, error = "failed", settings.redact(str(text))
         raise
     finally:
         with JobTable(settings.app_db) as jobs:
             seconds = time.monotonic() - began
-            jobs.record(asked, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
+            jobs.record(requested, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
     if options.out:
-        write_ladder(Path(options.out), found)
+        write_experiment(Path(options.out), result)
     if options.json:
-        print_lines([arm.as_row() for arm in found.arms])
-        print_lines([{"comparison": vars(one) | {"retention": list(one.retention)}} for one in _known(found)])
-        print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in found.redrawn])
-        print_lines([{"verdict": sentence} for sentence in (*found.sentences, *found.redrawn_sentences)])
+        print_lines([candidate.as_row() for candidate in result.candidates])
+        print_lines([{"comparison": vars(one) | {"retention": list(one.retention)}} for one in _known(result)])
+        print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in result.redrawn])
+        print_lines([{"verdict": sentence} for sentence in (*result.sentences, *result.redrawn_sentences)])
         return 0
-    split = main_split(found)
+    split = main_split(result)
     columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
-    print_table([{name: row.get(name) for name in columns} for row in (arm.as_row() for arm in found.arms)])
-    if found.redrawn:
-        print(f"\nOn {found.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
-        print_table([_redrawn_row(one) for one in found.redrawn])
-    print("\n" + "\n".join((*found.sentences, *found.redrawn_sentences)))
+    print_table(
+        [{name: row.get(name) for name in columns} for row in (candidate.as_row() for candidate in result.candidates)]
+    )
+    if result.redrawn:
+        print(f"\nOn {result.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
+        print_table([_redrawn_row(one) for one in result.redrawn])
+    print("\n" + "\n".join((*result.sentences, *result.redrawn_sentences)))
     return 0
 
 
-def write_ladder(folder: Path, found: LadderResult) -> None:
-    """Write ladder.json, found.json and arms.csv into ``folder``."""
+def write_experiment(folder: Path, result: ExperimentResult) -> None:
+    """Write experiment.json, found.json and candidates.csv into ``folder``."""
     from numembed.export import table_csv
 
-    rows = [arm.as_row() for arm in found.arms]
+    rows = [candidate.as_row() for candidate in result.candidates]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ladder.json").write_text(found.ladder.to_json(), encoding="utf-8")
-        everything = json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / "ladder.json").write_text(result.experiment.to_json(), encoding="utf-8")
+        everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
         (folder / "found.json").write_text(everything + "\n", encoding="utf-8")
         table = table_csv(columns, [[row.get(name) for name in columns] for row in rows])
         (folder / "arms.csv").write_text(table, encoding="utf-8")
@@ -171,24 +191,34 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         raise BadChoice("Name either --families or --training, not both.")
     split = Split(training=tuple(options.families)) if options.families else split_called(options.training or "others")
     return recipe_for(
-        model(options.base or USUAL_BASE), split,
-        seeds=options.seeds or None, steps=options.steps, stages=options.stages, rank=options.rank,
-        alpha=options.alpha, targets=options.targets, loss=options.loss, learning_rate=options.learning_rate,
-    )  # fmt: skip
+        model(options.base or USUAL_BASE),
+        split,
+        seeds=options.seeds or None,
+        steps=options.steps,
+        stages=options.stages,
+        rank=options.rank,
+        alpha=options.alpha,
+        targets=options.targets,
+        loss=options.loss,
+        learning_rate=options.learning_rate,
+    )
 
 
-def ladder_of(options: argparse.Namespace) -> Ladder:
-    """Return the ladder of the file, or the usual one with what was named on the command line in its place."""
-    if options.ladder:
+def experiment_of(options: argparse.Namespace) -> MergeExperiment:
+    """Return the experiment of the file, or the usual one with what was named on the command line in its place."""
+    if options.experiment:
         try:
-            return Ladder.from_json(Path(options.ladder).read_text(encoding="utf-8"))
+            return MergeExperiment.from_json(Path(options.experiment).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
-            raise BadChoice(f"There is no ladder {options.ladder[:120]!r}. Give a saved file.") from None
+            raise BadChoice(f"There is no saved experiment {options.experiment[:120]!r}. Give a saved file.") from None
     points = USUAL_POINTS if options.points is None else options.points
-    return Ladder(
-        model(options.base or USUAL_BASE), recipe_of(options), tuple(options.paths or ()), points,
+    return MergeExperiment(
+        model(options.base or USUAL_BASE),
+        recipe_of(options),
+        tuple(options.paths or ()),
+        points,
         designs=options.designs or 0,
-    )  # fmt: skip
+    )
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -199,8 +229,13 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged = command("merge", merge, "Merge model folders into one, or fold an adapter into its base.")
     methods = (FOLD, *MERGES.names)
     merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
-    merged.add_argument("--parts", nargs="+", required=True, metavar="PART", help="models, or adapters of --base: "
-                        "folders, or names of what is on this machine")  # fmt: skip
+    merged.add_argument(
+        "--parts",
+        nargs="+",
+        required=True,
+        metavar="PART",
+        help="models, or adapters of --base: folders, or names of what is on this machine",
+    )
     merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
     merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
     merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one a tensor")
@@ -212,38 +247,52 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged.add_argument("--seed", type=int, help="of the values that DARE drops by chance")
     merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
     merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
-    climbed = command("ladder", ladder, "Train adapters, merge them in every way, and score everything between.")
-    climbed.add_argument("--ladder", metavar="FILE", help="a saved ladder; the other choices then do not count")
-    _add_recipe(climbed)
-    climbed.add_argument("--points", type=int, metavar="N", help=f"the fewest points of a path ({USUAL_POINTS})")
-    climbed.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
-    climbed.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
-    climbed.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
+    swept = command(
+        "merge-experiment",
+        experiment,
+        "Train adapters, merge them in every way, and score all models between.",
+        "ladder",  # the older name, an alias until version 0.3
+    )
+    swept.add_argument(
+        *("--experiment", "--ladder"),
+        dest="experiment",
+        metavar="FILE",
+        help="a saved experiment; the other choices then do not count",
+    )
+    _add_recipe(swept)
+    swept.add_argument("--points", type=int, metavar="N", help=f"the fewest points of a path ({USUAL_POINTS})")
+    swept.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    swept.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
+    swept.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
 
 
-def _add_recipe(asked: argparse.ArgumentParser) -> None:
-    asked.add_argument("--base", metavar="NAME", help=f"a catalogue name or a folder ({USUAL_BASE})")
-    asked.add_argument("--training", choices=TRAININGS, help="twelve families beside the paper's, or the paper's six")
-    asked.add_argument("--families", nargs="+", metavar="NAME", help="families to train on instead")
-    asked.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one adapter is trained for each")
-    asked.add_argument("--steps", type=int, metavar="N")
-    asked.add_argument("--stages", type=int, metavar="N", help="how often each adapter is saved on the way")
-    asked.add_argument("--rank", type=int, metavar="R", help="of the adapters")
-    asked.add_argument("--alpha", type=float, metavar="A", help="their update counts A / R times; A is 2 R without")
-    asked.add_argument("--targets", nargs="+", metavar="NAME", help="ends of the names of what is adapted, as query")
-    asked.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
-    asked.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
+def _add_recipe(subparser: argparse.ArgumentParser) -> None:
+    subparser.add_argument("--base", metavar="NAME", help=f"a catalogue name or a folder ({USUAL_BASE})")
+    subparser.add_argument(
+        "--training", choices=TRAININGS, help="twelve families beside the paper's, or the paper's six"
+    )
+    subparser.add_argument("--families", nargs="+", metavar="NAME", help="families to train on instead")
+    subparser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one adapter is trained for each")
+    subparser.add_argument("--steps", type=int, metavar="N")
+    subparser.add_argument("--stages", type=int, metavar="N", help="how often each adapter is saved on the way")
+    subparser.add_argument("--rank", type=int, metavar="R", help="of the adapters")
+    subparser.add_argument("--alpha", type=float, metavar="A", help="their update counts A / R times; A is 2 R without")
+    subparser.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="ends of the names of what is adapted, as query"
+    )
+    subparser.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
+    subparser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
 
 
-def _known(found: LadderResult) -> list[Any]:
-    return [one for one in found.comparisons if not math.isnan(one.difference)]
+def _known(result: ExperimentResult) -> list[Any]:
+    return [one for one in result.comparisons if not math.isnan(one.difference)]
 
 
 def _redrawn_row(one: Redrawn) -> dict[str, Any]:
     return {"path": one.name, "at": one.at, "split": one.split, "mean": one.mean, "low": one.low, "high": one.high}
 
 
-def _told(name: str) -> Progress:
+def _text(name: str) -> Progress:
     """Return a progress that draws one bar on a terminal, and nothing elsewhere."""
     row = Row(progress_bar([name]), 0)
     return lambda done, total, note: row(done, total, DONE if done == total else note)

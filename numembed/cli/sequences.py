@@ -19,18 +19,18 @@ from numembed.studies.study import Study, design_of
 def sequences(options: argparse.Namespace, settings: Settings) -> int:
     """Print what the numbers, sizes, lengths and tokens of the sequences give away."""
     study = study_of(options)
-    found = _found(study, settings)
+    result = _found(study, settings)
     of = {"seed": study.seed, "design": design_of(study)}
-    rows = [of | row for row in rows_of(found, study.sequences)]
-    told = [*found.sentences, *(clue.sentence for clue in found.clues)]
+    rows = [of | row for row in rows_of(result, study.sequences)]
+    text = [*result.sentences, *(clue.sentence for clue in result.clues)]
     if options.out:
         from numembed.export import write_leakage
 
         write_leakage(Path(options.out), study, rows)
     if options.json:
-        print_lines([of | {"sentence": " ".join(told)}, *rows])
+        print_lines([of | {"sentence": " ".join(text)}, *rows])
         return 0
-    print(f"{design_of(study)} (seed {study.seed}). {' '.join(told)}")
+    print(f"{design_of(study)} (seed {study.seed}). {' '.join(text)}")
     for _, alike in groupby(rows, key=list):  # rows with the same columns
         print_table([{name: value for name, value in row.items() if name not in of} for row in alike])
         print()

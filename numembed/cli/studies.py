@@ -35,7 +35,7 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
     """Carry out a study and print its scores."""
     study = study_of(options)
     outcome, _ = _carried_out(study, options, settings)
-    scores, pairs = evidence_rows(study, outcome.results, outcome.floors), pair_rows(study, outcome.results)
+    scores, pairs = evidence_rows(study, outcome.results, outcome.references), pair_rows(study, outcome.results)
     if options.json:
         print_lines([*scores, *pairs])
     else:
@@ -49,8 +49,8 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
 def examine(options: argparse.Namespace, settings: Settings) -> int:
     """Ask the verb's further question about every model and print all numbers of the answers."""
     study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
-    outcome, found = _carried_out(study, options, settings)
-    for answer in found:
+    outcome, result = _carried_out(study, options, settings)
+    for answer in result:
         sentence, rows = sentence_of(answer), rows_of(answer)
         of = {"model": answer.model, "seed": study.seed, "designs": study.designs}
         if options.json:
@@ -68,21 +68,28 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
     began = time.monotonic()
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(
-            study, vectors=vectors, results=results, loaded=LoadedModel(settings),
-            settings=settings, report=progress_bar([spec.name for spec in study.models]),
-        )  # fmt: skip
+            study,
+            vectors=vectors,
+            results=results,
+            loaded=LoadedModel(settings),
+            settings=settings,
+            report=progress_bar([spec.name for spec in study.models]),
+        )
         if options.out:
             from numembed.export import write_folder
 
             write_folder(Path(options.out), study, outcome, results)
-        found = answers(study, outcome.results, results)
+        result = answers(study, outcome.results, results)
     error = " ".join(outcome.errors.values())
     with JobTable(settings.app_db) as jobs:
         jobs.record(
-            study, asked_by=f"command line ({user_name()})", seconds=time.monotonic() - began,
-            state="failed" if error else "done", error=error,
-        )  # fmt: skip
-    return outcome, found
+            study,
+            asked_by=f"command line ({user_name()})",
+            seconds=time.monotonic() - began,
+            state="failed" if error else "done",
+            error=error,
+        )
+    return outcome, result
 
 
 def _exit_code(outcome: Outcome) -> int:
@@ -103,10 +110,21 @@ def study_of(options: argparse.Namespace) -> Study:
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no study {options.study[:120]!r}. Give a saved file, or: paper") from None
         plain = Study.from_json(text).as_dict()
-    named = ("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed",
-             "despite_checks", "designs", "matched")  # fmt: skip
-    asked = {name: getattr(options, name, None) for name in named}
-    given = {name: value for name, value in asked.items() if value is not None}
+    named = (
+        "models",
+        "families",
+        "per_family",
+        "length",
+        "first_window",
+        "separator",
+        "distance",
+        "seed",
+        "despite_checks",
+        "designs",
+        "matched",
+    )
+    requested = {name: getattr(options, name, None) for name in named}
+    given = {name: value for name, value in requested.items() if value is not None}
     return Study.from_dict(plain | given)
 
 

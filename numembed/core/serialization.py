@@ -32,8 +32,13 @@ def as_plain(value: Any) -> Any:
     if hasattr(value, "as_dict"):
         return value.as_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {stored_name(field): as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value
+
+
+def stored_name(field: dataclasses.Field[Any]) -> str:
+    """Return the name under which a field is stored: its own, or the older one of ``metadata={"stored": ...}``."""
+    return str(field.metadata.get("stored", field.name))
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
@@ -80,13 +85,14 @@ def _tuple_reader(parts: tuple[Any, ...]) -> _Reader:
 
 def _read_fields(kind: Any, plain: Mapping[str, Any]) -> Any:
     readers = _field_readers(kind)
-    return kind(**{name: readers[name](value) for name, value in plain.items() if name in readers})
+    return kind(**{readers[name][0]: readers[name][1](value) for name, value in plain.items() if name in readers})
 
 
 @functools.cache
-def _field_readers(kind: Any) -> dict[str, _Reader]:
+def _field_readers(kind: Any) -> dict[str, tuple[str, _Reader]]:
+    """Return for each stored name the field and what reads it."""
     hints = get_type_hints(kind)
-    return {field.name: _reader(hints[field.name]) for field in dataclasses.fields(kind)}
+    return {stored_name(field): (field.name, _reader(hints[field.name])) for field in dataclasses.fields(kind)}
 
 
 def _number(plain: float | None) -> float:

@@ -152,11 +152,11 @@ def secrets_of(settings: Settings) -> str:
     return json.dumps({"hub_token": settings.hub_token, "keys": keys})
 
 
-def with_secrets(settings: Settings, told: str) -> Settings:
+def with_secrets(settings: Settings, sentence: str) -> Settings:
     """Return ``settings`` with what :func:`secrets_of` wrote."""
     from dataclasses import replace
 
-    plain = json.loads(told or "{}")
+    plain = json.loads(sentence or "{}")
     keys = plain.get("keys", {})
     endpoints = {name: replace(one, key=keys.get(name, "")) for name, one in settings.endpoints.items()}
     return replace(settings, hub_token=plain.get("hub_token", ""), endpoints=endpoints)
@@ -182,9 +182,16 @@ def _operator_file(file: Path) -> dict[str, Any]:
 
 
 _ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {
-    "url": (str,), "model": (str,), "kind": (str,), "key_env": (str,), "dimension": (int,), "batch_texts": (int,),
-    "concurrency": (int,), "timeout_seconds": (int, float), "budget_seconds": (int, float),
-}  # fmt: skip
+    "url": (str,),
+    "model": (str,),
+    "kind": (str,),
+    "key_env": (str,),
+    "dimension": (int,),
+    "batch_texts": (int,),
+    "concurrency": (int,),
+    "timeout_seconds": (int, float),
+    "budget_seconds": (int, float),
+}
 
 
 def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
@@ -225,7 +232,9 @@ def _allowed_code(repo: str, facts: Any) -> AllowedCode:
     files = facts["files"]
     if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", str(facts["code"])) or not files:
         raise BadSettings(f"{where}: code is owner/name@ and a commit of 40 digits, and at least one file is named.")
-    if not all(re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
-               for name, sha in files.items()):  # fmt: skip
+    if not all(
+        re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
+        for name, sha in files.items()
+    ):
         raise BadSettings(f"{where}: files are names like modeling_x.py, each with its sha256.")
     return AllowedCode(code, revision, dict(files))

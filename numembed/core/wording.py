@@ -60,10 +60,10 @@ def p_value(p: float | None) -> str:
     return f"< {LEAST_P}" if p < LEAST_P else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def p_told(p: float | None) -> str:
+def p_text(p: float | None) -> str:
     """Return a p value as it is given in a sentence.
 
-    >>> p_told(0.0004), p_told(0.312)
+    >>> p_text(0.0004), p_text(0.312)
     ('p < 0.001', 'p 0.31')
     """
     return f"p {p_value(p)}"

@@ -16,14 +16,14 @@ from numembed.studies.study import Study
 
 def computed(name: str, context: ExaminationContext) -> dict[str, Any]:
     """Carry out an examination; return what it found as JSON values."""
-    found: dict[str, Any] = as_plain(_implementation(EXAMINATIONS[name]).compute(context))
-    return found
+    stored: dict[str, Any] = as_plain(_implementation(EXAMINATIONS[name]).compute(context))
+    return stored
 
 
 def answers(study: Study, results: Sequence[ModelResult], store: ResultStore) -> list[Answer[Any]]:
     """Return what is stored of all that the study asks, one answer an examination and model that has one."""
-    found = (answer(study, result, name, store) for name in study.examine for result in results)
-    return [one for one in found if one is not None]
+    matches = (answer(study, result, name, store) for name in study.examine for result in results)
+    return [one for one in matches if one is not None]
 
 
 def answer(study: Study, result: ModelResult, name: str, store: ResultStore) -> Answer[Any] | None:
@@ -32,8 +32,8 @@ def answer(study: Study, result: ModelResult, name: str, store: ResultStore) -> 
     if plain is None:
         return None
     explanation = stored_explanation(study, result.model, store) if examination.with_explanation else None
-    found = from_plain(_implementation(examination).result, plain)
-    return Answer(examination, study, result, found, explanation)
+    values = from_plain(_implementation(examination).result, plain)
+    return Answer(examination, study, result, values, explanation)
 
 
 def sentence_of(given: Answer[Any]) -> str:
@@ -48,5 +48,5 @@ def rows_of(given: Answer[Any]) -> list[Row]:
 
 
 def _implementation(examination: Examination) -> Implementation[Any]:
-    found: Implementation[Any] = examination.implementation()
-    return found
+    values: Implementation[Any] = examination.implementation()
+    return values

@@ -33,24 +33,32 @@ from numembed.sequences.sets import SequenceSet
 _DIVERGING = "Cividis"
 
 
-def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Figure:
     """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
-    rows, sure = found.agreements[::-1], followed(found)
+    rows, sure = explanation.agreements[::-1], followed(explanation)
     names = [ATTRIBUTES[row.attribute].title for row in rows]
     kinds = (("more than chance", PALETTE[0], True), ("may be chance", GREY, False))
     bars = [
         {
-            "type": "bar", "orientation": "h", "y": names, "name": title, "marker": {"color": color},
+            "type": "bar",
+            "orientation": "h",
+            "y": names,
+            "name": title,
+            "marker": {"color": color},
             "x": [row.ari if (row in sure) is wanted else None for row in rows],
             "hovertemplate": "%{y}: ARI %{x:.2f}<extra></extra>",
         }
         for title, color, wanted in kinds
-    ]  # fmt: skip
+    ]
     chance = {
-        "type": "scatter", "mode": "markers", "y": names, "x": [row.limit for row in rows],
+        "type": "scatter",
+        "mode": "markers",
+        "y": names,
+        "x": [row.limit for row in rows],
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": SIGNAL}},
-        "name": "chance ends here", "hoverinfo": "skip",
-    }  # fmt: skip
+        "name": "chance ends here",
+        "hoverinfo": "skip",
+    }
     layout = figure_layout(
         theme,
         90 + 30 * len(rows),
@@ -62,19 +70,25 @@ def agreement_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     return go.Figure({"data": [*bars, chance], "layout": layout})
 
 
-def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
+def shares_figure(explanation: Explanation, *, theme: str = "light") -> go.Figure:
     """Return one bar divided by what makes the vectors differ."""
     colors = (PALETTE[0], PALETTE[1], GREY)
     words = {"family": "Family", "window": "Window", "rest": "The rest"}
     traces: list[dict[str, Any]] = [
         {
-            "type": "bar", "orientation": "h", "y": [""], "x": [share.share], "name": words.get(share.name, share.name),
-            "marker": {"color": color}, "text": [percent(share.share)], "textposition": "inside",
+            "type": "bar",
+            "orientation": "h",
+            "y": [""],
+            "x": [share.share],
+            "name": words.get(share.name, share.name),
+            "marker": {"color": color},
+            "text": [percent(share.share)],
+            "textposition": "inside",
             "insidetextanchor": "middle",
             "hovertemplate": "%{x:.0%}<extra></extra>",
         }
-        for share, color in zip(found.shares, colors, strict=False)
-    ]  # fmt: skip
+        for share, color in zip(explanation.shares, colors, strict=False)
+    ]
     layout = figure_layout(
         theme,
         150,
@@ -86,15 +100,22 @@ def shares_figure(found: Explanation, *, theme: str = "light") -> go.Figure:
     return go.Figure({"data": traces, "layout": layout})
 
 
-def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+def confusion_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     """Return how many sequences of each family lie in each cluster, with the clusters' names."""
     columns = [plotly_text(family(name).title, most=24) for name in sequences.families]
-    names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(found.cluster_names)]
+    names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(explanation.cluster_names)]
     heat = {
-        "type": "heatmap", "x": columns, "y": names, "z": [list(row) for row in found.counts], "showscale": False,
-        "colorscale": SHADES[theme], "texttemplate": "%{z}", "xgap": 2, "ygap": 2,
+        "type": "heatmap",
+        "x": columns,
+        "y": names,
+        "z": [list(row) for row in explanation.counts],
+        "showscale": False,
+        "colorscale": SHADES[theme],
+        "texttemplate": "%{z}",
+        "xgap": 2,
+        "ygap": 2,
         "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
-    }  # fmt: skip
+    }
     layout = figure_layout(
         theme, 130 + 34 * len(names), xaxis=name_axis(side="top"), yaxis=name_axis(autorange="reversed")
     )
@@ -102,7 +123,7 @@ def confusion_figure(found: Explanation, sequences: SequenceSet, *, theme: str =
 
 
 def similarity_figure(
-    found: Explanation, sequences: SequenceSet, order: Sequence[int], *, theme: str = "light"
+    explanation: Explanation, sequences: SequenceSet, order: Sequence[int], *, theme: str = "light"
 ) -> go.Figure:
     """Return the cosine of every pair of sequences, rows and columns in ``order``."""
     titles = [
@@ -111,11 +132,15 @@ def similarity_figure(
     ]
     names = [titles[row] for row in order]
     heat = {
-        "type": "heatmap", "z": [[found.similarity[row][column] for column in order] for row in order],
-        "x": list(range(len(names))), "y": list(range(len(names))), "colorscale": _DIVERGING,
+        "type": "heatmap",
+        "z": [[explanation.similarity[row][column] for column in order] for row in order],
+        "x": list(range(len(names))),
+        "y": list(range(len(names))),
+        "colorscale": _DIVERGING,
         "text": [[f"{one} – {other}" for other in names] for one in names],
-        "hovertemplate": "%{text}: %{z:.2f}<extra></extra>", "colorbar": {"title": {"text": "cosine"}},
-    }  # fmt: skip
+        "hovertemplate": "%{text}: %{z:.2f}<extra></extra>",
+        "colorbar": {"title": {"text": "cosine"}},
+    }
     ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     few = len(names) <= 40
     shown = ticks if few else {"showticklabels": False}
@@ -126,28 +151,37 @@ def similarity_figure(
     return go.Figure({"data": [heat], "layout": layout})
 
 
-def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
+def tree_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     """Return the tree of the families: those whose centres lie closest are joined first, from left to right."""
-    order = tree_members(found)[-1][::-1]  # the first on top
+    order = tree_members(explanation)[-1][::-1]  # the first on top
     heights, places = [0.0] * len(order), [float(order.index(leaf)) for leaf in range(len(order))]
     xs: list[float | None] = []
     ys: list[float | None] = []
-    for one, other, gap in found.tree:
+    for one, other, gap in explanation.tree:
         xs += [heights[one], gap, gap, heights[other], None]
         ys += [places[one], places[one], places[other], places[other], None]
         heights.append(gap)
         places.append((places[one] + places[other]) / 2)
     lines = {
-        "type": "scatter", "mode": "lines", "x": xs, "y": ys, "line": {"color": PALETTE[7], "width": 2},
+        "type": "scatter",
+        "mode": "lines",
+        "x": xs,
+        "y": ys,
+        "line": {"color": PALETTE[7], "width": 2},
         "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
-    }  # fmt: skip
+    }
     colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
     names = [plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
     leaves = {
-        "type": "scatter", "mode": "markers", "x": [0] * len(order), "y": list(range(len(order))), "text": names,
+        "type": "scatter",
+        "mode": "markers",
+        "x": [0] * len(order),
+        "y": list(range(len(order))),
+        "text": names,
         "marker": {"size": 10, "color": colors, "symbol": [SYMBOLS[shape] for shape in shapes]},
-        "hovertemplate": "%{text}<extra></extra>", "cliponaxis": False,
-    }  # fmt: skip
+        "hovertemplate": "%{text}<extra></extra>",
+        "cliponaxis": False,
+    }
     apart = {"ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}  # room for the markers
     furthest = max(heights) or 1.0
     layout = figure_layout(
@@ -160,33 +194,57 @@ def tree_figure(found: Explanation, sequences: SequenceSet, *, theme: str = "lig
     return go.Figure({"data": [lines, leaves], "layout": layout})
 
 
-def steps_figure(found: Grouping, *, theme: str = "light") -> go.Figure:
+def steps_figure(grouping: Grouping, *, theme: str = "light") -> go.Figure:
     """Return silhouette and stability of KMeans against the number of groups, with that of the families marked."""
-    ks = [step.k for step in found.steps]
+    ks = [step.k for step in grouping.steps]
     band = {
-        "type": "scatter", "x": ks + ks[::-1], "fill": "toself", "fillcolor": "rgba(127,127,127,0.28)",
-        "y": [step.noise_high for step in found.steps] + [step.noise_low for step in found.steps][::-1],
-        "mode": "lines", "line": {"width": 0}, "name": "silhouette without groups", "hoverinfo": "skip",
-    }  # fmt: skip
+        "type": "scatter",
+        "x": ks + ks[::-1],
+        "fill": "toself",
+        "fillcolor": "rgba(127,127,127,0.28)",
+        "y": [step.noise_high for step in grouping.steps] + [step.noise_low for step in grouping.steps][::-1],
+        "mode": "lines",
+        "line": {"width": 0},
+        "name": "silhouette without groups",
+        "hoverinfo": "skip",
+    }
     lines = [
         {
-            "type": "scatter", "mode": "lines+markers", "x": ks, "y": values, "name": name, "yaxis": axis,
-            "line": {"color": color, "width": 2}, "marker": {"size": 8, "symbol": symbol},
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": ks,
+            "y": values,
+            "name": name,
+            "yaxis": axis,
+            "line": {"color": color, "width": 2},
+            "marker": {"size": 8, "symbol": symbol},
             "hovertemplate": "%{x} groups: " + name + " %{y:.2f}<extra></extra>",
         }
         for name, values, axis, color, symbol in (
-            ("silhouette", [step.silhouette for step in found.steps], "y", PALETTE[0], "circle"),
-            ("stability", [step.stability for step in found.steps], "y2", PALETTE[4], "square"),
+            ("silhouette", [step.silhouette for step in grouping.steps], "y", PALETTE[0], "circle"),
+            ("stability", [step.stability for step in grouping.steps], "y2", PALETTE[4], "square"),
         )
-    ]  # fmt: skip
+    ]
     marked = {
-        "type": "line", "xref": "x", "yref": "paper", "x0": found.families, "x1": found.families, "y0": 0, "y1": 1,
+        "type": "line",
+        "xref": "x",
+        "yref": "paper",
+        "x0": grouping.families,
+        "x1": grouping.families,
+        "y0": 0,
+        "y1": 1,
         "line": {"color": THEMES[theme]["text"], "width": 1, "dash": "dot"},
-    }  # fmt: skip
-    told = note(
-        f"{found.families} families", theme, xref="x", x=found.families, yref="paper", y=1, xanchor="left",
+    }
+    text = note(
+        f"{grouping.families} families",
+        theme,
+        xref="x",
+        x=grouping.families,
+        yref="paper",
+        y=1,
+        xanchor="left",
         yanchor="bottom",
-    )  # fmt: skip
+    )
     below = {"dtick": 1 if ks[-1] < 13 else 5, "anchor": "y2", "zeroline": False}
     layout = figure_layout(
         theme,
@@ -196,7 +254,7 @@ def steps_figure(found: Grouping, *, theme: str = "light") -> go.Figure:
         yaxis=value_axis(theme, "silhouette", domain=[0.55, 1]),
         yaxis2=value_axis(theme, "stability", domain=[0, 0.45], anchor="x"),
         shapes=[marked],
-        annotations=[told],
+        annotations=[text],
         legend=legend(-0.22),
     )
-    return go.Figure({"data": [band, *lines] if found.best else lines, "layout": layout})
+    return go.Figure({"data": [band, *lines] if grouping.best else lines, "layout": layout})

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.core.wording import p_told, percent
+from numembed.core.wording import p_text, percent
 from numembed.examinations.generalisation.result import Probe
 from numembed.figures.style import PALETTE, SIGNAL, THEMES, figure_layout, legend, name_axis, plotly_text, value_axis
 from numembed.models.baselines import BASELINES
@@ -40,32 +40,43 @@ def accuracy_figure(rows: Sequence[Row], *, theme: str = "light", chance: str = 
 
 def _band(shown: Sequence[Row], theme: str) -> dict[str, Any]:
     return {
-        "type": "bar", "orientation": "h", "y": list(range(len(shown))), "name": "95% of shuffles",
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(shown))),
+        "name": "95% of shuffles",
         "width": min(0.62, 0.2 + 0.14 * len(shown)),
-        "base": [probe.null_low for _, probe in shown], "hoverinfo": "skip",
+        "base": [probe.null_low for _, probe in shown],
+        "hoverinfo": "skip",
         "x": [max(0.006, probe.null_high - probe.null_low) for _, probe in shown],
         "marker": {"color": _BANDS[theme], "line": {"width": 0}},
-    }  # fmt: skip
+    }
 
 
 def _chance(shown: Sequence[Row], theme: str, name: str) -> dict[str, Any]:
     line = {"width": 2, "color": THEMES[theme]["text"]}
     return {
-        "type": "scatter", "mode": "markers", "y": list(range(len(shown))), "x": [p.chance for _, p in shown],
-        "name": name, "marker": {"symbol": "line-ns", "size": 20, "line": line},
+        "type": "scatter",
+        "mode": "markers",
+        "y": list(range(len(shown))),
+        "x": [p.chance for _, p in shown],
+        "name": name,
+        "marker": {"symbol": "line-ns", "size": 20, "line": line},
         "hovertemplate": name + " %{x:.0%}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _simple(shown: Sequence[Row]) -> dict[str, Any]:
     rows = [(row, probe) for row, (_, probe) in enumerate(shown) if probe.baseline]
     return {
-        "type": "scatter", "mode": "markers", "y": [row for row, _ in rows],
-        "x": [probe.baseline_value for _, probe in rows], "name": "best simple count",
+        "type": "scatter",
+        "mode": "markers",
+        "y": [row for row, _ in rows],
+        "x": [probe.baseline_value for _, probe in rows],
+        "name": "best simple count",
         "marker": {"symbol": "diamond", "size": 11, "color": SIGNAL},
         "text": [BASELINES[probe.baseline].title for _, probe in rows],
         "hovertemplate": "%{text}: %{x:.0%}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
@@ -73,20 +84,36 @@ def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
     places, values = list(range(len(shown))), [probe.value for _, probe in shown]
     known = [(row, p) for row, (_, p) in enumerate(shown) if not math.isnan(p.low)]
     interval = {
-        "type": "scatter", "mode": "markers", "y": [row for row, _ in known], "x": [p.value for _, p in known],
-        "marker": {"size": 1, "color": color}, "showlegend": False, "hoverinfo": "skip",
+        "type": "scatter",
+        "mode": "markers",
+        "y": [row for row, _ in known],
+        "x": [p.value for _, p in known],
+        "marker": {"size": 1, "color": color},
+        "showlegend": False,
+        "hoverinfo": "skip",
         "error_x": {
-            "type": "data", "symmetric": False, "array": [p.high - p.value for _, p in known],
-            "arrayminus": [p.value - p.low for _, p in known], "color": color, "thickness": 2, "width": 5,
+            "type": "data",
+            "symmetric": False,
+            "array": [p.high - p.value for _, p in known],
+            "arrayminus": [p.value - p.low for _, p in known],
+            "color": color,
+            "thickness": 2,
+            "width": 5,
         },
-    }  # fmt: skip
+    }
     points = {
-        "type": "scatter", "mode": "markers", "y": places, "x": values, "name": "the model, with its interval",
+        "type": "scatter",
+        "mode": "markers",
+        "y": places,
+        "x": values,
+        "name": "the model, with its interval",
         "marker": {
-            "size": 13, "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
-            "color": color, "line": {"width": 2.5, "color": color},
+            "size": 13,
+            "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
+            "color": color,
+            "line": {"width": 2.5, "color": color},
         },
-        "text": [f"{percent(p.value)}, {p_told(p.p_holm)}" for _, p in shown],
+        "text": [f"{percent(p.value)}, {p_text(p.p_holm)}" for _, p in shown],
         "hovertemplate": "%{text}<extra></extra>",
-    }  # fmt: skip
+    }
     return [interval, points]

@@ -17,28 +17,37 @@ _MOST_COUNTS = 12  # families whose counts stand in the cells; of more, only the
 _HIGHEST = 900  # pixels
 
 
-def shared_figure(found: Leakage, *, theme: str = "light") -> go.Figure:
+def shared_figure(leakage: Leakage, *, theme: str = "light") -> go.Figure:
     """Return how many numbers each two families share, coloured by the share of the smaller family's numbers.
 
     Below the diagonal only: above stands the same, and on it each family shares everything with itself.
     """
-    names = [plotly_text(family(name).title, most=20) for name in found.families]
+    names = [plotly_text(family(name).title, most=20) for name in leakage.families]
     count = len(names)
-    told = [
-        [f"{names[row]} and {names[column]}: {found.shared[row, column]:,} numbers" for column in range(count)]
+    texts = [
+        [f"{names[row]} and {names[column]}: {leakage.shared[row, column]:,} numbers" for column in range(count)]
         for row in range(count)
     ]
     heat: dict[str, Any] = {
-        "type": "heatmap", "x": list(range(count)), "y": list(range(count)), "xgap": 2, "ygap": 2,
-        "z": [[found.share[row, column] if column < row else None for column in range(count)] for row in range(count)],
-        "zmin": 0, "zmax": 1, "hoverongaps": False,
-        "colorscale": SHADES[theme], "customdata": told,
+        "type": "heatmap",
+        "x": list(range(count)),
+        "y": list(range(count)),
+        "xgap": 2,
+        "ygap": 2,
+        "z": [
+            [leakage.share[row, column] if column < row else None for column in range(count)] for row in range(count)
+        ],
+        "zmin": 0,
+        "zmax": 1,
+        "hoverongaps": False,
+        "colorscale": SHADES[theme],
+        "customdata": texts,
         "hovertemplate": "%{customdata} (%{z:.0%})<extra></extra>",
         "colorbar": {"tickformat": ".0%", "thickness": 12, "outlinewidth": 0, "ticks": ""},
-    }  # fmt: skip
+    }
     if count <= _MOST_COUNTS:
         counts = [
-            [f"{n:,}" if at < row else "" for at, n in enumerate(found.shared[row].tolist())] for row in range(count)
+            [f"{n:,}" if at < row else "" for at, n in enumerate(leakage.shared[row].tolist())] for row in range(count)
         ]
         heat |= {"text": counts, "texttemplate": "%{text}"}
     ticks = name_axis(tickvals=list(range(count)), ticktext=names)
@@ -62,15 +71,24 @@ def clue_figure(clue: Clue, sequences: SequenceSet, *, theme: str = "light") -> 
         windows = [f"window {window + 1}" for window in sequences.windows[rows].tolist()]
         traces += [
             {
-                "type": "scatter", "mode": "lines", "x": [values.min(), values.max()], "y": [label, label],
-                "line": {"color": color, "width": 6}, "opacity": 0.35, "hoverinfo": "skip",
+                "type": "scatter",
+                "mode": "lines",
+                "x": [values.min(), values.max()],
+                "y": [label, label],
+                "line": {"color": color, "width": 6},
+                "opacity": 0.35,
+                "hoverinfo": "skip",
             },
             {
-                "type": "scatter", "mode": "markers", "x": values, "y": [label] * len(rows), "text": windows,
+                "type": "scatter",
+                "mode": "markers",
+                "x": values,
+                "y": [label] * len(rows),
+                "text": windows,
                 "marker": {"color": color, "symbol": SYMBOLS[symbol], "size": 8},
                 "hovertemplate": f"{names[label]}, %{{text}}: %{{x:,.4~g}}<extra></extra>",
             },
-        ]  # fmt: skip
+        ]
     layout = figure_layout(
         theme,
         min(_HIGHEST, 90 + 30 * len(names)),

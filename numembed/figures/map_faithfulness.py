@@ -34,9 +34,9 @@ _MEASURES = {
 }
 
 
-def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
+def kept_figure(result: Maps, *, theme: str = "light") -> go.Figure:
     """Return for each measure of faithfulness a bar per flat map, with a mark where maps of noise lie."""
-    flat, places, names, headings = _flat(found), [], [], []
+    flat, places, names, headings = _flat(result), [], [], []
     for block, words in enumerate(_MEASURES.values()):
         top = block * (len(flat) + 1)
         headings.append(_heading(words, top, theme))
@@ -45,15 +45,28 @@ def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     shown = [getattr(one, measure) for measure in _MEASURES for one in flat]
     noise = [getattr(one, "noise_" + measure) for measure in _MEASURES for one in flat]
     bars = {
-        "type": "bar", "orientation": "h", "y": places, "x": shown, "marker": {"color": PALETTE[0]}, "width": 0.72,
-        "text": [decimal(value) for value in shown], "textposition": "inside", "insidetextanchor": "start",
-        "textangle": 0, "constraintext": "none", "insidetextfont": {"color": "#FFFFFF", "size": 13},
-        "customdata": names, "showlegend": False,
+        "type": "bar",
+        "orientation": "h",
+        "y": places,
+        "x": shown,
+        "marker": {"color": PALETTE[0]},
+        "width": 0.72,
+        "text": [decimal(value) for value in shown],
+        "textposition": "inside",
+        "insidetextanchor": "start",
+        "textangle": 0,
+        "constraintext": "none",
+        "insidetextfont": {"color": "#FFFFFF", "size": 13},
+        "customdata": names,
+        "showlegend": False,
         "hovertemplate": "%{customdata}: %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
     marks = _mark("line-ns", THEMES[theme]["text"], 20) | {
-        "y": places, "x": noise, "name": "maps of pure noise", "hovertemplate": "noise: %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+        "y": places,
+        "x": noise,
+        "name": "maps of pure noise",
+        "hovertemplate": "noise: %{x:.2f}<extra></extra>",
+    }
     rows = len(_MEASURES) * (len(flat) + 1)
     layout = _layout(theme, 90 + 27 * rows) | {
         "xaxis": value_axis(theme, "1 is perfect", range=[0, 1.02]),
@@ -63,39 +76,59 @@ def kept_figure(found: Maps, *, theme: str = "light") -> go.Figure:
     return go.Figure({"data": [bars, marks], "layout": layout})
 
 
-def scores_figure(found: Maps, *, theme: str = "light") -> go.Figure:
+def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
     """Return for each map the families' silhouette in the vectors joined to that in the map, beside both chances."""
-    listed = [one for one in found.maps if one.silhouette == one.silhouette]
+    listed = [one for one in result.maps if one.silhouette == one.silhouette]
     names = [PROJECTIONS[one.method].title + (" 3-D" if one.dims == 3 else "") for one in listed]
     places = list(range(len(listed)))
-    joins = [value for one in listed for value in (found.space, one.silhouette, None)]
+    joins = [value for one in listed for value in (result.space, one.silhouette, None)]
     lines = {
-        "type": "scatter", "mode": "lines", "x": joins, "y": [place for place in places for _ in range(3)],
-        "line": {"color": PALETTE[0], "width": 3}, "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines",
+        "x": joins,
+        "y": [place for place in places for _ in range(3)],
+        "line": {"color": PALETTE[0], "width": 3},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     ends = [value for one in listed for value in (one.chance_low, one.chance_high, None)]
     chance = {
-        "type": "scatter", "mode": "lines", "x": ends, "y": [place + 0.3 for place in places for _ in range(3)],
-        "line": {"color": GREY, "width": 5}, "name": "shuffled families, in the map",
+        "type": "scatter",
+        "mode": "lines",
+        "x": ends,
+        "y": [place + 0.3 for place in places for _ in range(3)],
+        "line": {"color": GREY, "width": 5},
+        "name": "shuffled families, in the map",
         "hovertemplate": "shuffled families: %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
     space = _mark("circle-open", THEMES[theme]["text"], 11) | {
-        "x": [found.space] * len(listed), "y": places, "name": "in the vectors",
+        "x": [result.space] * len(listed),
+        "y": places,
+        "name": "in the vectors",
         "hovertemplate": "in the vectors: %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
     shown = {
-        "type": "scatter", "mode": "markers", "x": [one.silhouette for one in listed], "y": places,
+        "type": "scatter",
+        "mode": "markers",
+        "x": [one.silhouette for one in listed],
+        "y": places,
         "marker": {"size": 13, "color": [SIGNAL if one.warning else PALETTE[0] for one in listed]},
-        "name": "in the map", "hovertemplate": "in the map: %{x:.2f}<extra></extra>",
-    }  # fmt: skip
+        "name": "in the map",
+        "hovertemplate": "in the map: %{x:.2f}<extra></extra>",
+    }
     band = {
-        "type": "scatter", "mode": "markers", "x": [None], "y": [None], "name": "shuffled families, in the vectors",
-        "marker": {"symbol": "square", "size": 14, "color": GREY, "opacity": 0.35}, "hoverinfo": "skip",
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "name": "shuffled families, in the vectors",
+        "marker": {"symbol": "square", "size": 14, "color": GREY, "opacity": 0.35},
+        "hoverinfo": "skip",
+    }
     layout = _layout(theme, 170 + 38 * len(listed)) | {
         "xaxis": value_axis(theme, "silhouette of the families", zeroline=False),
         "yaxis": _rows(places, names, len(listed)) | {"range": [len(listed) - 0.4, -0.6]},
-        "shapes": _band(found),
+        "shapes": _band(result),
     }
     return go.Figure({"data": [lines, space, shown, chance, band], "layout": layout})
 
@@ -110,7 +143,7 @@ def seeds_figure(
     return _same_scale(figure, 110 + 200 * -(-len(maps) // columns), len(maps) // columns)
 
 
-def twin_figure(
+def noise_figure(
     named: Sequence[tuple[str, Picture]], sequences: SequenceSet, groups: Sequence[Group], *, theme: str = "light"
 ) -> go.Figure:
     """Return a model's map and one of noise side by side, in the order and under the names that are given."""
@@ -131,15 +164,15 @@ def _projection(points: Sequence[Sequence[float]], method: str) -> Projection:
     return Projection(np.asarray(points, dtype=np.float32).reshape(len(points), -1), method, {})
 
 
-def _flat(found: Maps) -> list[MapTruth]:
-    return [one for one in found.maps if one.dims == 2]
+def _flat(result: Maps) -> list[MapTruth]:
+    return [one for one in result.maps if one.dims == 2]
 
 
-def _band(found: Maps) -> list[dict[str, Any]]:
+def _band(result: Maps) -> list[dict[str, Any]]:
     """Return the stretch where shuffled families score in the vectors; nothing where that is undefined."""
-    if found.chance_low != found.chance_low:
+    if result.chance_low != result.chance_low:
         return []
-    ends = {"x0": found.chance_low, "x1": found.chance_high, "y0": 0, "y1": 1, "yref": "paper"}
+    ends = {"x0": result.chance_low, "x1": result.chance_high, "y0": 0, "y1": 1, "yref": "paper"}
     return [{"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": GREY, "opacity": 0.25} | ends]
 
 

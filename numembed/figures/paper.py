@@ -17,10 +17,14 @@ Metric = Literal["silhouette", "davies_bouldin"]  # what the paper draws
 
 # the shape says the same as the colour once more
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
-    "encoder": (PALETTE[0], "circle", "●"), "llm": (PALETTE[7], "square", "■"), "lora": (PALETTE[4], "diamond", "◆"),
-    "souping": (PALETTE[3], "cross", "✚"), "slerp": (PALETTE[2], "triangle-up", "▲"),
-    "static": (PALETTE[6], "star", "★"), "scratch": (PALETTE[1], "hexagon", "⬢"),
-}  # fmt: skip
+    "encoder": (PALETTE[0], "circle", "●"),
+    "llm": (PALETTE[7], "square", "■"),
+    "lora": (PALETTE[4], "diamond", "◆"),
+    "souping": (PALETTE[3], "cross", "✚"),
+    "slerp": (PALETTE[2], "triangle-up", "▲"),
+    "static": (PALETTE[6], "star", "★"),
+    "scratch": (PALETTE[1], "hexagon", "⬢"),
+}
 _GROUND = {"light": "#FFFFFF", "dark": "#0E1117"}
 _BAND = {"light": "rgba(127,127,127,0.18)", "dark": "rgba(180,180,180,0.20)"}
 _OWN = {"light": "#0B62A4", "dark": "#5CB3F0"}
@@ -37,15 +41,24 @@ def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Leve
         for place, filled in enumerate((True, False)):
             traces.append(_dots([pairs[i][place] for i in rows], [names[i] for i in rows], kind, filled))
     joined = [
-        {"type": "line", "x0": a, "x1": b, "y0": name, "y1": name, "layer": "below",
-         "line": {"color": "rgba(127,127,127,0.5)", "width": 2}}
+        {
+            "type": "line",
+            "x0": a,
+            "x1": b,
+            "y0": name,
+            "y1": name,
+            "layer": "below",
+            "line": {"color": "rgba(127,127,127,0.5)", "width": 2},
+        }
         for name, (a, b) in zip(names, pairs, strict=True)
-    ]  # fmt: skip
+    ]
     behind, notes = _levels(metric, floor, theme, "x")
     layout = _layout(theme, 90 + _ROW * len(table)) | {
         "xaxis": value_axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], floor),
-        "yaxis": _names(names, theme), "shapes": [*behind, *joined], "annotations": notes,
-    }  # fmt: skip
+        "yaxis": _names(names, theme),
+        "shapes": [*behind, *joined],
+        "annotations": notes,
+    }
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -58,17 +71,19 @@ def size_figure(table: Sequence[PublishedScore], *, floor: Level, theme: str = "
             dots = _dots(
                 [size_of(line) / 1000 for line in lines], [line.silhouette_families for line in lines], kind, True
             )
-            told = {
+            texts = {
                 "customdata": [plotly_text(line.model) for line in lines],
                 "hovertemplate": "%{customdata}<br>%{x:.1f} billion parameters, silhouette %{y:.3f}<extra></extra>",
-            }  # fmt: skip
-            traces.append(dots | told)
+            }
+            traces.append(dots | texts)
     behind, notes = _levels("silhouette", floor, theme, "y")
     ticks = {"type": "log", "tickvals": [0.1, 0.3, 1, 3, 10], "ticktext": ["0.1", "0.3", "1", "3", "10"]}
     layout = _layout(theme, 400) | {
-        "xaxis": value_axis(theme, "Billion parameters", **ticks), "yaxis": value_axis(theme, "Silhouette by family"),
-        "shapes": behind, "annotations": notes,
-    }  # fmt: skip
+        "xaxis": value_axis(theme, "Billion parameters", **ticks),
+        "yaxis": value_axis(theme, "Silhouette by family"),
+        "shapes": behind,
+        "annotations": notes,
+    }
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -84,22 +99,27 @@ def standing_figure(
     edge = {"color": _GROUND[theme], "width": 1}
     traces = [
         {
-            "x": [x for x, _, _ in points], "y": [y for _, y, _ in points], "mode": "markers", "name": title,
+            "x": [x for x, _, _ in points],
+            "y": [y for _, y, _ in points],
+            "mode": "markers",
+            "name": title,
             "customdata": [plotly_text(name) for _, _, name in points],
             "marker": {"symbol": symbol, "color": color, "size": size, "line": edge},
             "hovertemplate": f"%{{customdata}}<br>{title}: %{{x:.3f}}<extra></extra>",
         }
         for title, points, symbol, color, size in (
-            ("in the paper", dots, "circle", PALETTE[7], 12), ("run here", stars, "star", _OWN[theme], 15),
+            ("in the paper", dots, "circle", PALETTE[7], 12),
+            ("run here", stars, "star", _OWN[theme], 15),
         )
-    ]  # fmt: skip
+    ]
     behind, notes = _levels("silhouette", floor, theme, "x")
     room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], floor)
     layout = _layout(theme, 110 + _ROW * (1 + len(rows))) | {
         "xaxis": value_axis(theme, _titled("silhouette")) | room,
         "yaxis": _names([everything, *rows.values()], theme) | {"showgrid": True, "gridcolor": THEMES[theme]["line"]},
-        "shapes": behind, "annotations": notes,
-    }  # fmt: skip
+        "shapes": behind,
+        "annotations": notes,
+    }
     return go.Figure({"data": traces, "layout": layout})
 
 
@@ -107,13 +127,18 @@ def _dots(x: Sequence[float], y: Sequence[Any], kind: str, filled: bool) -> dict
     color, symbol, _ = STYLES[kind]
     how = "by family" if filled else "by KMeans"
     return {
-        "x": list(x), "y": list(y), "mode": "markers", "name": KINDS[kind],
+        "x": list(x),
+        "y": list(y),
+        "mode": "markers",
+        "name": KINDS[kind],
         "marker": {
-            "color": color, "symbol": symbol if filled else f"{symbol}-open", "size": 11,
+            "color": color,
+            "symbol": symbol if filled else f"{symbol}-open",
+            "size": 11,
             "line": {"width": 0 if filled else 2},
         },
         "hovertemplate": f"%{{y}}<br>{how}: %{{x:.3f}}<br>{KINDS[kind]}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -124,9 +149,14 @@ def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[d
     across = {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1, "layer": "below"}
     shapes = [
         {"type": "rect", f"{axis}0": low, f"{axis}1": high, "fillcolor": _BAND[theme], "line": {"width": 0}, **across},
-        {"type": "line", f"{axis}0": best, f"{axis}1": best, **across,
-         "line": {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"}},
-    ]  # fmt: skip
+        {
+            "type": "line",
+            f"{axis}0": best,
+            f"{axis}1": best,
+            **across,
+            "line": {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"},
+        },
+    ]
     if axis == "x":
         at = {"yref": "paper", "y": 1, "yanchor": "bottom"}
         notes = [note("chance", theme, x=(low + high) / 2, **at), note(floor.name.lower(), theme, x=best, **at)]

@@ -1,11 +1,11 @@
-"""Paths of a ladder held against each other where they retain equally much of the base.
+"""Paths of a merging experiment held against each other where they retain equally much of the base.
 
 Two paths are read off at the same retention and never at the same t: at each of a few levels that both reach, the
 separability is interpolated along either path (the mean, where a path comes by more than once: the better one would
 favour whatever turns back). The interval holds two errors at once, of the seeds and of the sequences left out one by
 one: the square root of the sum of the squares of their own two intervals, which nowhere holds less than it says, while
 one error with degrees of freedom after Welch and Satterthwaite would where the seeds vary most. It is as much wider as
-the straight lines between arms may be off. Where all seeds are held against one and the same model, their spread says
+the straight lines between candidates may be off. Where all seeds are compared with one model, their spread says
 nothing of it: the sequences' error alone is told, for these adapters. Retention itself is taken as it is, as both paths
 are judged by the same sentences.
 """
@@ -17,17 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numembed.analysis.similarity.displacement import ROUNDING
-from numembed.core.significance import LEVEL, holm
+from numembed.core.significance import holm
 from numembed.core.wording import decimal, listed, span
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.combined_estimate import FEWEST_SEEDS, Doubles, estimated
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm, Comparison
+from numembed.merge_experiment.results import Candidate, Comparison
 
-Doubles = NDArray[np.float64]
-Arms = Sequence[Arm]
+Arms = Sequence[Candidate]
 SPLITS = {
     "reserved": "windows of the training families that training never saw",
     "paper": "the paper's 24 sequences",
@@ -35,15 +34,15 @@ SPLITS = {
     "new": "families that training never saw",
 }
 MORE = (  # beside each path and its control
-    ("slerp_task", "linear"), ("slerp", "norm_matched_weights"), ("slerp_base", "norm_matched_base"),
-    ("karcher", "soup_norm_weights"), ("karcher_task", "soup_norm"),
-)  # fmt: skip
+    ("slerp_task", "linear"),
+    ("slerp", "norm_matched_weights"),
+    ("slerp_base", "norm_matched_base"),
+    ("karcher", "soup_norm_weights"),
+    ("karcher_task", "soup_norm"),
+)
 _ALIKE = 1e-3  # within which two single models retain equally much
 _SMALL = 1 / 3  # of the paths' ranges of retention: where they have less in common, that is said
 _LEVELS = 5  # of retention
-_FEWEST_SEEDS = 3  # below, nothing is said of other seeds
-_HALVINGS = 40  # of the range in which a p value lies
-_PAIRS_SHARE = 2.0  # pairs of seeds share seeds: how much that may widen the error of their mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +51,12 @@ class _Read:
 
     separability: float
     without: Doubles  # (n,) the same without each sequence
-    bend: float  # about how far the curve leaves the straight line between the two nearest arms
+    bend: float  # about how far the curve leaves the straight line between the two nearest candidates
 
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """One path: m arms with their retention, separability, and the latter without each of n sequences."""
+    """One path: m candidates with their retention, separability, and the latter without each of n sequences."""
 
     retention: Doubles  # (m,)
     separability: Doubles  # (m,)
@@ -65,24 +64,25 @@ class _Curve:
 
     def at(self, level: float) -> _Read:
         """Return what the path has at this retention; where it comes by more than once, the mean of all times."""
-        found, last = [], len(self.retention) - 1
+        results, last = [], len(self.retention) - 1
         if not last:
             return _Read(float(self.separability[0]), self.without[0], 0.0)
         for i in range(max(1, last)):
             j = min(i + 1, last)
             low, high = sorted((self.retention[i], self.retention[j]))
-            if low <= level <= high and (level != self.retention[j] or j == last or low == high):  # each arm once
+            if low <= level <= high and (level != self.retention[j] or j == last or low == high):  # each candidate once
                 share = (level - self.retention[i]) / (self.retention[j] - self.retention[i]) if high > low else 0.0
                 mixed = (1 - share) * self.separability[i] + share * self.separability[j]
                 without = (1 - share) * self.without[i] + share * self.without[j]
-                found.append(_Read(float(mixed), without, self._bend(i, share) if high > low else 0.0))
+                results.append(_Read(float(mixed), without, self._bend(i, share) if high > low else 0.0))
         return _Read(
-            float(np.mean([one.separability for one in found])), np.mean([one.without for one in found], axis=0),
-            float(np.mean([one.bend for one in found])),
-        )  # fmt: skip
+            float(np.mean([one.separability for one in results])),
+            np.mean([one.without for one in results], axis=0),
+            float(np.mean([one.bend for one in results])),
+        )
 
     def _bend(self, i: int, share: float) -> float:
-        """Return about how far the curve leaves the straight line between arms i and i + 1 there."""
+        """Return about how far the curve leaves the straight line between candidates i and i + 1 there."""
         places = [place for place in (i, i + 1) if 0 < place < len(self.retention) - 1]
         if not places:
             return 0.0
@@ -106,9 +106,9 @@ def compare_at_equal_retention(
     then nothing is said of other seeds.
     NaN with a sentence where their retentions never meet.
     """
-    curves = [[_curve(arms, split) for arms in paths] for paths in (a, b)]
+    curves = [[_curve(candidates, split) for candidates in paths] for paths in (a, b)]
     pairs = _paired(*curves)
-    told = [_title(name) for name in names]
+    texts = [_title(name) for name in names]
     gaps, without, bends, levels = [], [], [], []
     for one, other in pairs:
         shared = _levels(one, other)
@@ -119,98 +119,65 @@ def compare_at_equal_retention(
         without.append(np.mean([mine.without - theirs.without for mine, theirs in read], axis=0))
         bends.append(float(np.mean([mine.bend - theirs.bend for mine, theirs in read])))
         levels += shared
-    told_of = _told_of(names[0], 1 if min(len(a), len(b)) == 1 else len(gaps))
+    text_of = _text_of(names[0], 1 if min(len(a), len(b)) == 1 else len(gaps))
     mean, low, high, p = estimated(
-        gaps, without, bend=float(np.mean(bends)) if bends else 0.0, pairs=_shares(names), seeds=bool(told_of)
+        gaps, without, bend=float(np.mean(bends)) if bends else 0.0, pairs=_shares(names), seeds=bool(text_of)
     )
     reached = (min(levels), max(levels)) if levels else ()
-    over = f"{told_of}{len(without[0])} sequences" if gaps else ""
+    over = f"{text_of}{len(without[0])} sequences" if gaps else ""
     comparison = Comparison(*names, split, reached, mean, low, high, p, p, over, "")
-    return replace(comparison, sentence=_sentence(comparison, told, curves))
+    return replace(comparison, sentence=_sentence(comparison, texts, curves))
 
 
-def estimated(
-    gaps: Sequence[float], without: Sequence[Doubles], *, bend: float = 0.0, pairs: bool = False, seeds: bool = True
-) -> tuple[float, float, float, float]:
-    """Return a mean difference, its 95% interval and p, from one difference a seed and each without every sequence.
-
-    Two errors make the interval: that of the mean over three or more ``seeds`` (unless they share a partner), and the
-    jackknife over sequences, both left out of either model at once. Of ``pairs`` each seed is in two, so that their
-    spread tells too little: it counts twice. ``bend`` is what interpolation may have added.
-    """
-    if not gaps:
-        return math.nan, math.nan, math.nan, math.nan
-    mean, left_out = float(np.mean(gaps)), np.mean(without, axis=0)
-    errors = []
-    if (n := len(left_out)) >= 3 and np.isfinite(left_out).all():
-        errors.append(((n - 1) * float(left_out.std(ddof=1)) / math.sqrt(n), n - 1))
-    if seeds and (k := len(gaps)) >= _FEWEST_SEEDS:
-        widened = _PAIRS_SHARE if pairs else 1.0
-        errors.append((widened * float(np.std(gaps, ddof=1)) / math.sqrt(k), k - 1))
-    if not errors or not math.isfinite(mean):
-        return mean, math.nan, math.nan, math.nan
-    if abs(mean) < ROUNDING and max(error for error, _ in errors) < ROUNDING:
-        return 0.0, 0.0, 0.0, 1.0
-    wide = _half_width(errors, LEVEL) + abs(bend)
-    return mean, mean - wide, mean + wide, _chance(errors, max(0.0, abs(mean) - abs(bend)))
-
-
-def _half_width(errors: Sequence[tuple[float, int]], p: float) -> float:
-    """Return half the interval of level 1 − p that holds several errors at once, each with its degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return math.hypot(*(float(stdtrit(freedom, 1 - p / 2)) * error for error, freedom in errors))
-
-
-def _chance(errors: Sequence[tuple[float, int]], distance: float) -> float:
-    """Return the p at which an interval as wide as ``distance`` on either side would end."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _half_width(errors, middle) >= distance else (low, middle)
-    return high
-
-
-def comparisons_of(result: LadderResult) -> tuple[Comparison, ...]:
+def comparisons_of(result: ExperimentResult) -> tuple[Comparison, ...]:
     """Return every path against its control on every split, p values adjusted for their number on that split."""
     wanted = [(row.name, row.control) for row in KINDS.values() if row.control]
     there = {(a, b): held for a, b in (*wanted, *MORE) if all(held := _held(result, a, b))}
-    found: list[Comparison] = []
-    for split in result.ladder.splits:
+    comparisons: list[Comparison] = []
+    for split in result.experiment.splits:
         plain = [compare_at_equal_retention(*held, split=split, names=names) for names, held in there.items()]
         adjusted = holm([None if math.isnan(one.p) else one.p for one in plain])
         for ((a, b), held), one, p in zip(there.items(), plain, adjusted, strict=True):
-            curves = [[_curve(arms, split) for arms in paths] for paths in held]
+            curves = [[_curve(candidates, split) for candidates in paths] for paths in held]
             one = replace(one, p_holm=math.nan if p is None else p)
-            found.append(replace(one, sentence=_sentence(one, [_title(a), _title(b)], curves)))
-    return tuple(found)
+            comparisons.append(replace(one, sentence=_sentence(one, [_title(a), _title(b)], curves)))
+    return tuple(comparisons)
 
 
-def _held(result: LadderResult, a: str, b: str) -> tuple[tuple[Arms, ...], tuple[Arms, ...]]:
+def _held(result: ExperimentResult, a: str, b: str) -> tuple[tuple[Arms, ...], tuple[Arms, ...]]:
     """Return the paths of two rows; of rows drawn for the same seeds those whose partner was scored, side by side."""
     if KINDS[a].of != KINDS[b].of:
         return result.of(a), result.of(b)
     one, other = (
-        {path.id.removeprefix(name): arms for path in result.ladder.drawn
-         if path.name == name and (arms := result.path(path.id))}
+        {
+            path.id.removeprefix(name): candidates
+            for path in result.experiment.drawn
+            if path.name == name and (candidates := result.path(path.id))
+        }
         for name in (a, b)
-    )  # fmt: skip
+    )
     both = [seeds for seeds in one if seeds in other]
     return tuple(one[seeds] for seeds in both), tuple(other[seeds] for seeds in both)
 
 
-def _curve(arms: Arms, split: str) -> _Curve:
-    scored = [arm for arm in arms if math.isfinite(arm.retention.spearman) and _defined(arm, split)]
+def _curve(candidates: Arms, split: str) -> _Curve:
+    scored = [
+        candidate
+        for candidate in candidates
+        if math.isfinite(candidate.retention.spearman) and _defined(candidate, split)
+    ]
     width = len(scored[0].splits[split].without) if scored else 0
     return _Curve(
-        np.array([arm.retention.spearman for arm in scored], dtype=np.float64),
-        np.array([arm.splits[split].silhouette for arm in scored], dtype=np.float64),
-        np.array([arm.splits[split].without for arm in scored], dtype=np.float64).reshape(len(scored), width),
+        np.array([candidate.retention.spearman for candidate in scored], dtype=np.float64),
+        np.array([candidate.splits[split].silhouette for candidate in scored], dtype=np.float64),
+        np.array([candidate.splits[split].without for candidate in scored], dtype=np.float64).reshape(
+            len(scored), width
+        ),
     )
 
 
-def _defined(arm: Arm, split: str) -> bool:
-    return split in arm.splits and math.isfinite(arm.splits[split].silhouette)
+def _defined(candidate: Candidate, split: str) -> bool:
+    return split in candidate.splits and math.isfinite(candidate.splits[split].silhouette)
 
 
 def _paired(a: Sequence[_Curve], b: Sequence[_Curve]) -> list[tuple[_Curve, _Curve]]:
@@ -242,15 +209,15 @@ def _shares(names: tuple[str, str]) -> bool:
     return any(name in KINDS and KINDS[name].of == "pair" for name in names)
 
 
-def _told_of(name: str, count: int) -> str:
+def _text_of(name: str, count: int) -> str:
     """Return the seeds for which a statement holds, as the beginning of what it is over; "" where only for these."""
     word = "pairs of seeds" if name in KINDS and KINDS[name].of == "pair" else "seeds"
-    return f"{count} {word} and " if count >= _FEWEST_SEEDS else ""
+    return f"{count} {word} and " if count >= FEWEST_SEEDS else ""
 
 
-def _sentence(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
+def _sentence(one: Comparison, items: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
     """Return what may be said of a comparison, and how little of the paths it is about where that is so."""
-    return f"{_said(one, told, curves)}{_small_part(one, curves)}"
+    return f"{_said(one, items, curves)}{_small_part(one, curves)}"
 
 
 def _small_part(one: Comparison, curves: Sequence[Sequence[_Curve]]) -> str:
@@ -278,26 +245,26 @@ def _common(one: _Curve, other: _Curve) -> tuple[float, float, float]:
     return (max(0.0, high - low) / reach if reach > ROUNDING else 1.0), low, high
 
 
-def _said(one: Comparison, told: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
+def _said(one: Comparison, items: Sequence[str], curves: Sequence[Sequence[_Curve]]) -> str:
     where = SPLITS.get(one.split, one.split)
     if math.isnan(one.difference):
         ranges = listed(list(map(_range, curves)))
         return (
-            f"{told[0]} and {told[1]} never retain equally much of the base on the way ({ranges}), so that they cannot "
-            "be held against each other."
+            f"{items[0]} and {items[1]} never retain equally much of the base on the way ({ranges}), so that they "
+            "cannot be compared."
         )
     at = f"On {where}, at equal retention,"
     gap = decimal(abs(one.difference), 3)
     if math.isnan(one.low):
-        return f"{at} {told[0]} and {told[1]} differ by {gap}; how sure that is, nobody knows."
+        return f"{at} {items[0]} and {items[1]} differ by {gap}; its uncertainty is unknown."
     nothing = max(abs(one.difference), (one.high - one.low) / 2) < 5e-4  # 0.000 ± 0.000 would read like an error
     margin = "less than 0.001" if nothing else f"{gap} ± {half(one.low, one.high)}"
     seeds = "" if "seeds" in one.over else " for these adapters; other seeds may differ"
     if not one.distinguishable and not one.low <= 0 <= one.high:
-        return f"{at} {told[0]} and {told[1]} differ by {margin}; among so many comparisons chance alone may do that."
+        return f"{at} {items[0]} and {items[1]} differ by {margin}; among so many comparisons chance alone may do that."
     if not one.distinguishable:
-        return f"{at} {told[0]} and {told[1]} differ by {margin}: no difference seen{seeds}."
-    better, other = told if one.difference > 0 else told[::-1]
+        return f"{at} {items[0]} and {items[1]} differ by {margin}: no difference seen{seeds}."
+    better, other = items if one.difference > 0 else items[::-1]
     return f"{at} {better} separates better than {other} by {margin}{seeds}."
 
 

@@ -13,7 +13,7 @@ from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.core.settings import LIMITS
 from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
-from numembed.merge_experiment.results import Arm, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
+from numembed.merge_experiment.results import Candidate, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import FolderWeights, ModelSpec
@@ -29,7 +29,7 @@ _VERSION = "3"  # grows when other numbers come out of the same vectors
 
 
 @dataclass(frozen=True)
-class Ladder:
+class MergeExperiment:
     """What is asked: a base, how adapters are trained from it, and the paths to score. Always valid once made."""
 
     kind: ClassVar[str] = "ladder"  # of job
@@ -69,27 +69,27 @@ class Ladder:
         return paths_of(self.paths, self.recipe, self.points)
 
     @property
-    def arms(self) -> int:
+    def candidates(self) -> int:
         """How many models are scored; those at the ends of several paths count once for each."""
         return sum(len(path.values) for path in self.drawn)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of what every arm is scored on."""
+        """The names of what every candidate is scored on."""
         return tuple(self.recipe.split.evaluations)
 
     @property
     def key(self) -> str:
-        """The sha256 of the ladder's JSON: equal ladders share one job."""
+        """The sha256 of the merging experiment's JSON: equal merging experiments share one job."""
         return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()
 
     @property
     def title(self) -> str:
         """What a list of runs calls it."""
-        return f"Merging ladder on {self.base.name}" + (f", {self.designs} times redrawn" if self.designs else "")
+        return f"Merging experiment on {self.base.name}" + (f", {self.designs} times redrawn" if self.designs else "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the ladder as JSON values."""
+        """Return the experiment as JSON values."""
         return {
             "base": reference_of(self.base),
             "recipe": self.recipe.as_dict(),
@@ -105,11 +105,11 @@ class Ladder:
         return json.dumps({"ladder": self.as_dict()}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Ladder:
-        """Return the ladder that :meth:`as_dict` described; what is left out takes its default."""
+    def from_dict(cls, plain: Mapping[str, Any]) -> MergeExperiment:
+        """Return the experiment that :meth:`as_dict` described; what is left out takes its default."""
         known = ("base", "recipe", "paths", "points", "seed", "distance", "designs")
         if unknown := sorted(set(plain) - set(known)):
-            raise BadChoice(f"A ladder has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
+            raise BadChoice(f"A merging experiment has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
         given = {name: plain[name] for name in ("points", "seed", "distance", "designs") if name in plain}
         try:
             if "base" in plain:
@@ -120,20 +120,20 @@ class Ladder:
                 given["paths"] = tuple(plain["paths"])
             return cls(**given)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise BadChoice("This ladder cannot be read: one of its entries is of the wrong kind.") from None
+            raise BadChoice("This experiment cannot be read: one of its entries is of the wrong kind.") from None
 
     @classmethod
-    def from_json(cls, text: str) -> Ladder:
-        """Return the ladder in ``text``; raise BadChoice or TooLarge where it is none."""
+    def from_json(cls, text: str) -> MergeExperiment:
+        """Return the experiment in ``text``; raise BadChoice or TooLarge where it is none."""
         if len(text) > LIMITS.study_chars:
-            raise TooLarge(f"A ladder has at most {LIMITS.study_chars:,} characters, got {len(text):,}.")
-        if not is_ladder(text):
-            raise BadChoice('This is no ladder: it is no JSON object with an entry "ladder".')
+            raise TooLarge(f"A merging experiment has at most {LIMITS.study_chars:,} characters, got {len(text):,}.")
+        if not is_experiment(text):
+            raise BadChoice('This is no merging experiment: it is no JSON object with an entry "ladder".')
         return cls.from_dict(json.loads(text)["ladder"])
 
 
-def is_ladder(text: str) -> bool:
-    """Return True where ``text`` is JSON that describes a ladder and no study."""
+def is_experiment(text: str) -> bool:
+    """Return True where ``text`` is JSON that describes a merging experiment and no study."""
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError):
@@ -142,13 +142,13 @@ def is_ladder(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class LadderResult:
+class ExperimentResult:
     """What was found so far; ``complete`` once every path is there. What windows redrawn later add is with it."""
 
-    ladder: Ladder
-    base: dict[str, Any]  # the pinned ModelSpec
+    experiment: MergeExperiment = field(metadata={"stored": "ladder"})
+    base: ModelSpec  # resolved
     adapters: tuple[TrainedAdapter, ...] = ()
-    arms: tuple[Arm, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=(), metadata={"stored": "arms"})
     straight: tuple[Straight, ...] = ()
     dominance: tuple[Dominance, ...] = ()
     maps: tuple[Frame, ...] = ()
@@ -160,14 +160,19 @@ class LadderResult:
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
 
-    def path(self, path_id: str) -> tuple[Arm, ...]:
-        """Return the arms of one path in the order of t or scale."""
-        return tuple(sorted((arm for arm in self.arms if arm.path == path_id), key=lambda arm: arm.at))
+    def path(self, path_id: str) -> tuple[Candidate, ...]:
+        """Return the candidates of one path in the order of t or scale."""
+        return tuple(
+            sorted(
+                (candidate for candidate in self.candidates if candidate.path == path_id),
+                key=lambda candidate: candidate.at,
+            )
+        )
 
-    def of(self, name: str) -> tuple[tuple[Arm, ...], ...]:
-        """Return the arms of every path of a row of KINDS, one tuple for each seed or pair that is there."""
-        found = (self.path(path.id) for path in self.ladder.drawn if path.name == name)
-        return tuple(arms for arms in found if arms)
+    def of(self, name: str) -> tuple[tuple[Candidate, ...], ...]:
+        """Return the candidates of every path of a row of KINDS, one tuple for each seed or pair that is there."""
+        matches = (self.path(path.id) for path in self.experiment.drawn if path.name == name)
+        return tuple(candidates for candidates in matches if candidates)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values: None for NaN."""
@@ -175,19 +180,19 @@ class LadderResult:
         return plain
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> LadderResult:
+    def from_json(cls, plain: Mapping[str, Any]) -> ExperimentResult:
         """Return what :meth:`as_json` described."""
         return from_plain(cls, plain)
 
 
-def ladder_key(ladder: Ladder) -> str:
-    """Return the key under which what was found of a ladder is kept, redrawn windows or not."""
-    plain = replace(ladder, designs=0).as_dict()
+def experiment_key(experiment: MergeExperiment) -> str:
+    """Return the key under which what was found of a merging experiment is kept, redrawn windows or not."""
+    plain = replace(experiment, designs=0).as_dict()
     decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION} | added_scores()
     return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
 
 
-def stored_ladder(ladder: Ladder, results: ResultStore) -> LadderResult | None:
-    """Return what runs have found of ``ladder`` so far, or None; grows while one runs."""
-    found = results.get(ladder_key(ladder))
-    return LadderResult.from_json(found) if found else None
+def stored_experiment(experiment: MergeExperiment, results: ResultStore) -> ExperimentResult | None:
+    """Return what runs have found of ``experiment`` so far, or None; grows while one runs."""
+    stored = results.get(experiment_key(experiment))
+    return ExperimentResult.from_json(stored) if stored else None

@@ -1,4 +1,4 @@
-"""How one arm of a ladder scores, how far an adapter pushes vectors, and the maps that morph from base to adapted."""
+"""How one candidate scores, how far an adapter moves vectors, and the maps from the base to the adapted model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numembed.analysis.preparation import Distance
 from numembed.analysis.probes.probes import balanced, folds_of, held_out_sorter
 from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.analysis.scores import score_all
-from numembed.analysis.similarity.retention import (  # fmt: skip
+from numembed.analysis.similarity.retention import (
     agreement_interval,
     cka,
     grades_agreement,
@@ -29,27 +29,27 @@ from numembed.analysis.similarity.retention import (  # fmt: skip
     similarity_agreement,
 )
 from numembed.core.arrays import Labels, Matrix
-from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.paths import Path
 from numembed.merge_experiment.results import FIELDS, Frame, Retention, Separation, ShiftShare
 from numembed.sequences.sets import IntegerSequence, SequenceSet
 from numembed.sequences.splits import sentences
 
-SHUFFLES = 999  # of each of some hundred arms' families
+SHUFFLES = 999  # of each of some hundred candidates' families
 DIRECTIONS = (1, 2, 3, 5, 10)
 MAPPED = ("reserved", "paper")
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Everything that an arm reads, in one set: the windows of all splits, then the ordinary sentences."""
+    """Everything that a candidate reads, in one set: the windows of all splits, then the ordinary sentences."""
 
     splits: Mapping[str, SequenceSet]
 
     @classmethod
-    def of(cls, ladder: Ladder) -> Texts:
-        """Return what the arms of ``ladder`` read."""
-        return cls(ladder.recipe.split.evaluations)
+    def of(cls, experiment: MergeExperiment) -> Texts:
+        """Return what the candidates of ``experiment`` read."""
+        return cls(experiment.recipe.split.evaluations)
 
     @cached_property
     def all(self) -> SequenceSet:
@@ -92,9 +92,15 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
     return Separation(
         **{field: values[kind] for kind, field in FIELDS.items()},
         accuracy=_accuracy(matrix, labels, sequences.windows),
-        p=p, p_within=within, z=z, chance=chance, low=low, high=high, without=tuple(np.round(without, 7).tolist()),
+        p=p,
+        p_within=within,
+        z=z,
+        chance=chance,
+        low=low,
+        high=high,
+        without=tuple(np.round(without, 7).tolist()),
         further={str(kind): value for kind, value in values.items() if kind not in FIELDS},
-    )  # fmt: skip
+    )
 
 
 def retention(matrix: Matrix, base: Matrix, *, lm_loss: float | None = None) -> Retention:
@@ -118,18 +124,18 @@ def largest_gap(one: Matrix, other: Matrix) -> float:
 def frames(
     path: Path, vectors: Sequence[tuple[float, str, Matrix]], base: Matrix, sequences: SequenceSet, split: str
 ) -> tuple[Frame, ...]:
-    """Return a map of each arm of a path, (at, title, vectors), each laid upon the one before, the first on the base's.
+    """Return a map of each candidate of a path, (at, title, vectors), each aligned with the one before it.
 
     Each is the flat view with the most spread (PCA), so turning from one to the next is the vectors' doing.
     """
-    found, before = [], project(base, "pca")[0]
+    result, before = [], project(base, "pca")[0]
     for at, title, matrix in vectors:
         _, laid = procrustes_stability([before, project(matrix, "pca")[0]])[0]
         score = silhouette(matrix, sequences.labels)
         points = tuple((float(x), float(y)) for x, y in np.round(laid, 4).tolist())
-        found.append(Frame(path.id, at, title, split, score, points))
+        result.append(Frame(path.id, at, title, split, score, points))
         before = laid
-    return tuple(found)
+    return tuple(result)
 
 
 def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
@@ -137,9 +143,9 @@ def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
     folds, classes = folds_of(windows), int(labels.max(initial=-1)) + 1
     if len(folds) < 2 or classes < 2:
         return math.nan
-    asked: NDArray[np.int64] = labels[None]
-    named = held_out_sorter("nearest_centroid", matrix, folds)(asked, classes)
-    return float(balanced(named == asked, asked, np.ones(asked.shape, dtype=np.bool_), classes)[0])
+    requested: NDArray[np.int64] = labels[None]
+    named = held_out_sorter("nearest_centroid", matrix, folds)(requested, classes)
+    return float(balanced(named == requested, requested, np.ones(requested.shape, dtype=np.bool_), classes)[0])
 
 
 def _number(value: float | None) -> float:

@@ -13,9 +13,9 @@ from numembed.analysis.score_kinds import score_kinds
 from numembed.core.settings import Settings
 from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm, Separation
+from numembed.merge_experiment.results import Candidate, Separation
 from numembed.models.catalogue.names import facts_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights
@@ -25,20 +25,20 @@ _NAMED_LICENCES = ("apache-2.0", "mit", "cc-by-nc-4.0", "gemma")  # as the model
 _LICENCE = re.compile(r"^license(?:_name)?: *[\"']?([A-Za-z0-9 ._+-]{1,60}?)[\"']? *$", re.MULTILINE)
 
 
-def card_of(name: str, found: LadderResult, arm: Arm, settings: Settings) -> str:
-    """Return the model card of one arm of a ladder in Markdown; the same arm always has the same."""
-    base = ModelSpec.from_dict(found.base)
+def card_of(name: str, result: ExperimentResult, candidate: Candidate, settings: Settings) -> str:
+    """Return the model card of one candidate of an experiment in Markdown; the same candidate always has the same."""
+    base = result.base
     licence = licence_of(base, settings)
     parts = (
         _front(base, licence),
         f"# {name}",
-        f"{arm.title} on {_code(base.name)}, made and scored by numembed. {_about(arm)}",
+        f"{candidate.title} on {_code(base.name)}, made and scored by numembed. {_about(candidate)}",
         "## Parents and their licences",
-        _parents(base, licence, found, arm),
+        _parents(base, licence, result, candidate),
         "## Scores",
-        _scores(found, arm),
+        _scores(result, candidate),
         "## Recipe",
-        f"```json\n{json.dumps(_recipe(base, found, arm), indent=2, ensure_ascii=False)}\n```",
+        f"```json\n{json.dumps(_recipe(base, result, candidate), indent=2, ensure_ascii=False)}\n```",
     )
     return "\n\n".join(parts) + "\n"
 
@@ -66,31 +66,35 @@ def _licence_in(folder: Path) -> str:
 
 def _front(base: ModelSpec, licence: str) -> str:
     plain = licence.lower()
-    told = [f"license: {plain}"] if plain in _NAMED_LICENCES else []
-    if not told and licence != UNKNOWN:
-        told = ["license: other", f"license_name: {json.dumps(licence)}"]
+    sentence = [f"license: {plain}"] if plain in _NAMED_LICENCES else []
+    if not sentence and licence != UNKNOWN:
+        sentence = ["license: other", f"license_name: {json.dumps(licence)}"]
     if isinstance(base.weights, HubWeights):
-        told.append(f"base_model: {json.dumps(base.weights.repo)}")
-    return "\n".join(["---", *told, "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "---"])
+        sentence.append(f"base_model: {json.dumps(base.weights.repo)}")
+    return "\n".join(
+        ["---", *sentence, "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "---"]
+    )
 
 
-def _about(arm: Arm) -> str:
-    row = KINDS.get(arm.path.partition("-")[0])
+def _about(candidate: Candidate) -> str:
+    row = KINDS.get(candidate.path.partition("-")[0])
     return row.about if row is not None else ""
 
 
-def _parents(base: ModelSpec, licence: str, found: LadderResult, arm: Arm) -> str:
-    seen = {one.path: one for one in found.adapters}
+def _parents(base: ModelSpec, licence: str, result: ExperimentResult, candidate: Candidate) -> str:
+    seen = {one.path: one for one in result.adapters}
     unsure = " Find it out before you share this model." if licence == UNKNOWN else ""
     lines = [f"- {_code(_identity(base.weights, base.name))}: licence {licence}.{unsure}"]
-    for path, scale in _adapters(arm.model.weights):
+    for path, scale in _adapters(candidate.model.weights):
         known = seen.get(path)
         what = f"seed {known.seed}, step {known.step}, digest `{known.digest[:12]}`" if known else "made elsewhere"
         times = "" if scale == 1 else f", taken {scale:.6g} times"
         lines.append(
             f"- LoRA adapter, {what}{times}: trained here from that model on number sequences made by formula, so the "
-            "model's licence decides." if known else f"- LoRA adapter {what}{times}: licence {UNKNOWN}."
-        )  # fmt: skip
+            "model's licence decides."
+            if known
+            else f"- LoRA adapter {what}{times}: licence {UNKNOWN}."
+        )
     return "\n".join(lines)
 
 
@@ -115,17 +119,17 @@ def _adapters(weights: Weights) -> list[tuple[str, float]]:
             return []
 
 
-def _scores(found: LadderResult, arm: Arm) -> str:
-    before = next((one for one in found.arms if one.path == "base"), None)
+def _scores(result: ExperimentResult, candidate: Candidate) -> str:
+    before = next((one for one in result.candidates if one.path == "base"), None)
     first, *others = score_kinds()
     titles = [f"{kind.column} {kind.where}" for kind in (first, *others)]
     heads = ["Sequences", titles[0], "low", "high", "p", *titles[1:], "Nearest centroid", "Silhouette of the base"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for split, own in arm.splits.items():
+    for split, own in candidate.splits.items():
         base = before.splits.get(split) if before is not None else None
         values = [own.value(first), own.low, own.high, own.p, *map(own.value, others), own.accuracy, _silhouette(base)]
         lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(decimal(value, 3) for value in values)} |")
-    kept, loss = arm.retention, arm.retention.lm_loss
+    kept, loss = candidate.retention, candidate.retention.lm_loss
     spoken = [
         f"- Kept of the order of sentence similarities (Spearman with the base's): {decimal(kept.spearman, 3)}"
         f" ({span(kept.low, kept.high, 3)}).",
@@ -133,28 +137,28 @@ def _scores(found: LadderResult, arm: Arm) -> str:
         f"- Paraphrases are more alike than other sentences by {decimal(kept.margin, 3)}.",
         f"- The likeness of graded pairs follows their grades (Spearman) at {decimal(kept.graded, 3)}.",
         *([] if loss is None else [f"- Language-model loss on numbers: {decimal(loss, 3)} nats a token."]),
-        f"- Its weights differ from the base's by {percent(arm.update_relative, 3)} of their length.",
+        f"- Its weights differ from the base's by {percent(candidate.update_relative, 3)} of their length.",
     ]
     return "\n".join(lines) + "\n\nLow and high: 95% interval over the sequences.\n\n" + "\n".join(spoken)
 
 
-def _silhouette(found: Separation | None) -> float:
-    return math.nan if found is None else found.silhouette
+def _silhouette(result: Separation | None) -> float:
+    return math.nan if result is None else result.silhouette
 
 
-def _recipe(base: ModelSpec, found: LadderResult, arm: Arm) -> dict[str, Any]:
+def _recipe(base: ModelSpec, result: ExperimentResult, candidate: Candidate) -> dict[str, Any]:
     """Return everything that it takes to make the model again; no place on this machine is told."""
-    plain = replace(arm.model, name=arm.title).as_dict()
+    plain = replace(candidate.model, name=candidate.title).as_dict()
     return {
         "model": _without_places(plain),
         "base": _without_places(base.as_dict()),
-        "path": arm.path,
-        "at": arm.at,
-        "training": found.ladder.recipe.as_dict(),
+        "path": candidate.path,
+        "at": candidate.at,
+        "training": result.experiment.recipe.as_dict(),
         "adapters": [
             {"seed": one.seed, "step": one.step, "digest": one.digest}
-            for one in found.adapters
-            if any(path == one.path for path, _ in _adapters(arm.model.weights))
+            for one in result.adapters
+            if any(path == one.path for path, _ in _adapters(candidate.model.weights))
         ],
     }
 

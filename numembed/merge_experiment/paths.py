@@ -141,7 +141,7 @@ USUAL = (
 
 @dataclass(frozen=True)
 class Path:
-    """One path of a ladder, from its first value to its last."""
+    """One path of a merging experiment, from its first value to its last."""
 
     id: str  # "slerp-0-1"
     name: str  # the row of KINDS
@@ -251,10 +251,10 @@ def _drawn_for(row: PathKind, recipe: Recipe) -> list[tuple[tuple[Trained, ...],
             return [(tuple(last.values()), "")]
 
 
-def _path(row: PathKind, chosen: tuple[Trained, ...], told: str, points: int) -> Path:
-    seeds = dict.fromkeys(seed for seed, _ in chosen) if told else ()
+def _path(row: PathKind, chosen: tuple[Trained, ...], text: str, points: int) -> Path:
+    seeds = dict.fromkeys(seed for seed, _ in chosen) if text else ()
     name = "-".join([row.name, *map(str, seeds)])
-    title = f"{row.title}, {told}" if told else row.title
+    title = f"{row.title}, {text}" if text else row.title
     return Path(
         name, row.name, title, row.kind, row.sweeps, row.space, chosen, values_of(row.sweeps, points, end=row.end)
     )

@@ -35,10 +35,16 @@ def recipe_for(
     steps = usual.steps if steps is None else steps
     rank = usual.rank if rank is None else rank
     return replace(
-        usual, split=split, steps=steps, rank=rank, alpha=_ALPHA_PER_RANK * rank if alpha is None else alpha,
-        targets=usual.targets if targets is None else tuple(targets), loss=usual.loss if loss is None else loss,
+        usual,
+        split=split,
+        steps=steps,
+        rank=rank,
+        alpha=_ALPHA_PER_RANK * rank if alpha is None else alpha,
+        targets=usual.targets if targets is None else tuple(targets),
+        loss=usual.loss if loss is None else loss,
         learning_rate=usual.learning_rate if learning_rate is None else learning_rate,
         seeds=usual.seeds if seeds is None else tuple(seeds),
         stages=max(1, min(usual.stages, steps)) if stages is None else stages,
-        looks=max(1, min(usual.looks, steps)), warmup=min(usual.warmup, max(0, steps // 10)),
-    )  # fmt: skip
+        looks=max(1, min(usual.looks, steps)),
+        warmup=min(usual.warmup, max(0, steps // 10)),
+    )

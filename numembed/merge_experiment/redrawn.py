@@ -1,4 +1,4 @@
-"""How much of a ladder's scores is the choice of windows: its named places on redrawn ones, and what may be said."""
+"""How much of an experiment's scores depends on the windows: its named places scored on redrawn ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numembed.analysis.inference.intervals import FEWEST, paired_difference, red
 from numembed.core.errors import BadChoice
 from numembed.core.wording import decimal, listed
 from numembed.merge_experiment.comparisons import SPLITS, half
-from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Redrawn
 from numembed.sequences.families.family import family
@@ -32,16 +32,16 @@ def redrawn_split(split: Split) -> str:
     return "new" if set(split.training) & set(PAPER) else "paper"
 
 
-def named_places(ladder: Ladder) -> tuple[tuple[Path, float], ...]:
+def named_places(experiment: MergeExperiment) -> tuple[tuple[Path, float], ...]:
     """Return each path with the place by which it is named: half-way, or the adapters taken once."""
-    return tuple((path, 0.5 if path.sweeps == "t" else 1.0) for path in ladder.drawn)
+    return tuple((path, 0.5 if path.sweeps == "t" else 1.0) for path in experiment.drawn)
 
 
-def redrawn_texts(ladder: Ladder) -> SequenceSet:
+def redrawn_texts(experiment: MergeExperiment) -> SequenceSet:
     """Return the sequences of all redrawn designs, one design behind the other; raises BadChoice where one leaks."""
-    split = ladder.recipe.split
+    split = experiment.recipe.split
     plain = split.evaluations[redrawn_split(split)]
-    items = [item for one in redrawn(plain, ladder.designs, seed=ladder.seed) for item in one.items]
+    items = [item for one in redrawn(plain, experiment.designs, seed=experiment.seed) for item in one.items]
     _refuse_leaking(items, split)
     return SequenceSet(tuple(items), plain.text_format)
 
@@ -52,19 +52,19 @@ def summed_up(name: str, at: float, split: str, values: Sequence[Sequence[float]
     return Redrawn(name, at, split, tuple(map(tuple, values)), span.low, span.high)
 
 
-def first_designs(found: Sequence[Redrawn], count: int) -> tuple[Redrawn, ...]:
+def first_designs(redrawns: Sequence[Redrawn], count: int) -> tuple[Redrawn, ...]:
     """Return what was found on the first ``count`` designs alone."""
-    return tuple(summed_up(one.name, one.at, one.split, [row[:count] for row in one.values]) for one in found)
+    return tuple(summed_up(one.name, one.at, one.split, [row[:count] for row in one.values]) for one in redrawns)
 
 
-def redrawn_told(result: LadderResult) -> tuple[str, ...]:
+def redrawn_text(result: ExperimentResult) -> tuple[str, ...]:
     """Return what may be said of two models on the same redrawn windows, in one sentence for each pair."""
-    found = {one.name: one for one in result.redrawn}
-    pairs = [(found[a], found[b]) for a, b in PAIRS if a in found and b in found]
+    matches = {one.name: one for one in result.redrawn}
+    pairs = [(matches[a], matches[b]) for a, b in PAIRS if a in matches and b in matches]
     return tuple(_sentence(a, b, result, first=not at) for at, (a, b) in enumerate(pairs))
 
 
-def _sentence(a: Redrawn, b: Redrawn, result: LadderResult, *, first: bool) -> str:
+def _sentence(a: Redrawn, b: Redrawn, result: ExperimentResult, *, first: bool) -> str:
     names = [_named(one) for one in (a, b)]
     where = (
         f"Over {a.designs} redrawn choices of windows ({SPLITS[a.split]}, elsewhere)" if first else "On the same ones"
@@ -93,8 +93,13 @@ def _named(one: Redrawn) -> str:
     return f"{KINDS[one.name].title} half-way" if KINDS[one.name].sweeps == "t" else KINDS[one.name].title
 
 
-def _kept(result: LadderResult, one: Redrawn) -> float:
-    kept = [arm.retention.spearman for arms in result.of(one.name) for arm in arms if arm.at == one.at]
+def _kept(result: ExperimentResult, one: Redrawn) -> float:
+    kept = [
+        candidate.retention.spearman
+        for candidates in result.of(one.name)
+        for candidate in candidates
+        if candidate.at == one.at
+    ]
     return float(np.mean(kept)) if kept else math.nan
 
 

@@ -1,4 +1,4 @@
-"""What is found on a ladder, as values: the scores of one arm, angles, shares of a shift, maps and comparisons."""
+"""Results of a merging experiment: scores of candidates, angles, shares of a shift, maps and comparisons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def field_of(kind: ScoreKind) -> str:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well one arm keeps families apart on one split; NaN where undefined."""
+    """How well one candidate keeps families apart on one split; NaN where undefined."""
 
     silhouette: float  # of the families
     davies_bouldin: float
@@ -46,14 +46,14 @@ class Separation:
     further: Mapping[str, float] = field(default_factory=dict)  # all other scores, by "metric labels"
 
     def value(self, kind: ScoreKind) -> float:
-        """Return one score, NaN where it is undefined or was not known yet when the arm was scored."""
+        """Return one score, NaN where it is undefined or was not known yet when the candidate was scored."""
         value: float = getattr(self, FIELDS[kind]) if kind in FIELDS else self.further.get(str(kind), math.nan)
         return value
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the base's view of ordinary sentences an arm has kept; NaN where undefined."""
+    """How much of the base's view of ordinary sentences a candidate has kept; NaN where undefined."""
 
     spearman: float  # of all sentence similarities with the base's
     cka: float  # debiased linear CKA with the base's vectors
@@ -68,22 +68,17 @@ _KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where othe
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One model of a ladder with everything that was measured of it."""
+class Candidate:
+    """One model of a merging experiment with everything that was measured of it."""
 
     path: str  # id of its Path
     title: str
     at: float  # t or the scale
-    spec: dict[str, Any]  # ModelSpec.as_dict
+    model: ModelSpec = field(metadata={"stored": "spec"})  # resolved: to compare it, to save it, to adapt it further
     splits: Mapping[str, Separation]
     retention: Retention
     update: float  # length of all that was changed of the base's weights
     update_relative: float  # as a share of the length of the base's weights
-
-    @property
-    def model(self) -> ModelSpec:
-        """The model itself: to compare it, to save it, to build upon it."""
-        return ModelSpec.from_dict(self.spec)
 
     def as_row(self) -> dict[str, Any]:
         """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds."""
@@ -91,9 +86,9 @@ class Arm:
         kept = vars(self.retention)
         row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
-        for split, found in self.splits.items():
-            numbers = {name: value for name, value in vars(found).items() if name not in ("without", "further")}
-            numbers |= {field_of(ScoreKind.read(name)): value for name, value in found.further.items()}
+        for split, result in self.splits.items():
+            numbers = {name: value for name, value in vars(result).items() if name not in ("without", "further")}
+            numbers |= {field_of(ScoreKind.read(name)): value for name, value in result.further.items()}
             row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
         return row
 
@@ -166,7 +161,7 @@ class Dominance:
 
 @dataclass(frozen=True)
 class Frame:
-    """The flat map of one arm's vectors of one split, laid upon the base's."""
+    """The flat map of one candidate's vectors of one split, laid upon the base's."""
 
     path: str
     at: float

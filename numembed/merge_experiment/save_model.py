@@ -1,4 +1,4 @@
-"""One place of a ladder as a model folder of this installation: what is asked for, and how it is carried out."""
+"""One place of an experiment as a model folder of this installation: what is asked for, and how it is carried out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.progress import Progress, silent
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS, Settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult, stored_ladder
-from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, stored_experiment
+from numembed.merge_experiment.results import Candidate
 from numembed.models.catalogue.names import reference_of
 from numembed.models.spec import LocalWeights
 from numembed.studies.results import ResultStore
@@ -28,20 +28,20 @@ _ENTRIES = ("name", "ladder", "path", "at")
 
 @dataclass(frozen=True)
 class Saving:
-    """What is asked: one place of a scored ladder, and the name that its folder takes. Always valid once made."""
+    """What is asked: one place of a scored experiment, and the name that its folder takes. Always valid once made."""
 
     kind: ClassVar[str] = "saving"  # of job
     name: str  # of the folder below the home's "models"; never a path
-    ladder: Ladder
+    experiment: MergeExperiment
     path: str  # id of its Path
     at: float  # t or the scale
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", model_name(self.name))
         object.__setattr__(self, "at", float(self.at))
-        known = {path.id: path.values for path in self.ladder.drawn}
+        known = {path.id: path.values for path in self.experiment.drawn}
         if self.path not in known or self.at not in known[self.path]:
-            raise BadChoice(f"This ladder has no place {self.at:g} on a path {str(self.path)[:60]!r}.")
+            raise BadChoice(f"This merging experiment has no place {self.at:g} on a path {str(self.path)[:60]!r}.")
 
     @property
     def key(self) -> str:
@@ -59,7 +59,7 @@ class Saving:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {"name": self.name, "ladder": self.ladder.as_dict(), "path": self.path, "at": self.at}
+        return {"name": self.name, "ladder": self.experiment.as_dict(), "path": self.path, "at": self.at}
 
     def to_json(self) -> str:
         """Return it as readable JSON: one object with the single entry "saving"."""
@@ -71,7 +71,7 @@ class Saving:
         if unknown := sorted(set(plain) - set(_ENTRIES)):
             raise BadChoice(f"A saving has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(_ENTRIES)}.")
         try:
-            return cls(plain["name"], Ladder.from_dict(plain["ladder"]), plain["path"], plain["at"])
+            return cls(plain["name"], MergeExperiment.from_dict(plain["ladder"]), plain["path"], plain["at"])
         except (KeyError, TypeError, ValueError, AttributeError):
             raise BadChoice("This saving cannot be read: one of its entries is of the wrong kind.") from None
 
@@ -106,30 +106,30 @@ def saved_models(settings: Settings) -> Path:
     return settings.home / "models"
 
 
-def proposed_name(ladder: Ladder, arm: Arm) -> str:
-    """Return a name for an arm's folder: the base's and the arm's place."""
-    row = next((path for path in ladder.drawn if path.id == arm.path), None)
-    at = f"-{'t' if row.sweeps == 't' else 'x'}{arm.at:.3g}" if row is not None and row.sweeps else ""
-    told = re.sub(r"[^A-Za-z0-9._-]+", "-", ladder.base.name).strip("-._") or "model"
-    end = f"-{arm.path}{at}".replace("_", "-")
-    return told[: MOST_NAME - len(end) - 4] + end  # there is room for a number behind it
+def proposed_name(experiment: MergeExperiment, candidate: Candidate) -> str:
+    """Return a name for a candidate's folder: the base's and the candidate's place."""
+    row = next((path for path in experiment.drawn if path.id == candidate.path), None)
+    at = f"-{'t' if row.sweeps == 't' else 'x'}{candidate.at:.3g}" if row is not None and row.sweeps else ""
+    sentence = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment.base.name).strip("-._") or "model"
+    end = f"-{candidate.path}{at}".replace("_", "-")
+    return sentence[: MOST_NAME - len(end) - 4] + end  # there is room for a number behind it
 
 
-def saved_reference(saving: Saving, arm: Arm, settings: Settings) -> str:
+def saved_reference(saving: Saving, candidate: Candidate, settings: Settings) -> str:
     """Return the text that names the saved model in studies, links and as a base, with what its base needs."""
-    return reference_of(replace(arm.model, weights=LocalWeights(str(saving.folder(settings)))))
+    return reference_of(replace(candidate.model, weights=LocalWeights(str(saving.folder(settings)))))
 
 
-def arm_of(saving: Saving, found: LadderResult | None) -> Arm:
-    """Return the arm that is to be saved; raises BadChoice where it was not scored."""
-    arms = found.path(saving.path) if found is not None else ()
-    chosen = next((arm for arm in arms if arm.at == saving.at), None)
+def candidate_of(saving: Saving, result: ExperimentResult | None) -> Candidate:
+    """Return the candidate that is to be saved; raises BadChoice where it was not scored."""
+    candidates = result.path(saving.path) if result is not None else ()
+    chosen = next((candidate for candidate in candidates if candidate.at == saving.at), None)
     if chosen is None:
-        raise BadChoice("What was found of this ladder is not stored any more. Climb it again, then save its model.")
+        raise BadChoice("The results of this experiment are not stored any more. Run it again, then save its model.")
     return chosen
 
 
-def save_arm(saving: Saving, *, results: ResultStore, settings: Settings, progress: Progress = silent) -> Path:
+def save_candidate(saving: Saving, *, results: ResultStore, settings: Settings, progress: Progress = silent) -> Path:
     """Write the model with its card below the home's "models" and return its folder, which appears whole.
 
     One that an interrupted run of the same saving has left whole is kept. Raises BadChoice where another model has the
@@ -139,15 +139,15 @@ def save_arm(saving: Saving, *, results: ResultStore, settings: Settings, progre
     from numembed.models.files.publish import is_whole
     from numembed.models.save import save_model
 
-    found = stored_ladder(saving.ladder, results)
-    arm = arm_of(saving, found)
-    assert found is not None
-    card, place = card_of(saving.name, found, arm, settings), saving.folder(settings)
+    result = stored_experiment(saving.experiment, results)
+    candidate = candidate_of(saving, result)
+    assert result is not None
+    card, place = card_of(saving.name, result, candidate, settings), saving.folder(settings)
     if os.path.lexists(place):
         if not (_reads(place / "README.md", card) and is_whole(place)):
             raise BadChoice(f"A model {saving.name!r} is saved already. Choose another name.")
         return place
-    save_model(arm.model, place, settings=settings, card=card, progress=progress)
+    save_model(candidate.model, place, settings=settings, card=card, progress=progress)
     return place
 
 

@@ -1,4 +1,4 @@
-"""The arms of a ladder, one after the other: embedded through the store, scored, and looked at from further sides."""
+"""The candidates of an experiment, one after the other: embedded through the store, scored and measured further."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Matrix
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
 from numembed.merge_experiment.measures import MAPPED, Texts, frames, largest_gap, retention, separation, shift
 from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
 from numembed.merge_experiment.redrawn import redrawn_split
-from numembed.merge_experiment.results import Arm, Dominance, Frame, Retention, Separation, Straight
+from numembed.merge_experiment.results import Candidate, Dominance, Frame, Retention, Separation, Straight
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.embedding import embed, refuse_failed
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
@@ -40,10 +40,10 @@ Tell = Callable[[], None]  # that work goes on; may raise Cancelled
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """What it takes to score any arm of a ladder whose adapters are there."""
+class CandidateScorer:
+    """What it takes to score any candidate of a merging experiment whose adapters are there."""
 
-    ladder: Ladder
+    experiment: MergeExperiment
     base: ModelSpec  # resolved
     adapters: Mapping[Trained, LocalWeights]
     vectors: VectorStore
@@ -54,12 +54,12 @@ class Scorer:
 
     @cached_property
     def texts(self) -> Texts:
-        """What every arm reads."""
-        return Texts.of(self.ladder)
+        """What every candidate reads."""
+        return Texts.of(self.experiment)
 
     @cached_property
     def weights(self) -> WeightsAtHand:
-        """The base's and the adapters' weights, opened when an arm is scored for the first time."""
+        """The base's and the adapters' weights, opened when a candidate is scored for the first time."""
         return WeightsAtHand(folder_of(self.base, self.settings), self.adapters)
 
     @cached_property
@@ -71,94 +71,105 @@ class Scorer:
         """Return the model at one place of a path."""
         return replace(self.base, weights=weights_at(path, at, self.base.weights, self.adapters))
 
-    def arm(self, path: Path, at: float) -> Arm:
-        """Return one arm, scored where it is not stored; arms with the same weights share their scores."""
-        spec, title = self.spec(path, at), arm_title(path, at)
+    def candidate(self, path: Path, at: float) -> Candidate:
+        """Return one candidate, scored where it is not stored; candidates with the same weights share their scores."""
+        spec, title = self.spec(path, at), candidate_title(path, at)
         key = examination_key(
-            "ladder arm", spec, self.texts.all, version=_VERSION, base=self.base.key, distance=self.ladder.distance,
-            seed=self.ladder.seed, splits={name: one.digest for name, one in self.texts.splits.items()},
+            "ladder arm",
+            spec,
+            self.texts.all,
+            version=_VERSION,
+            base=self.base.key,
+            distance=self.experiment.distance,
+            seed=self.experiment.seed,
+            splits={name: one.digest for name, one in self.texts.splits.items()},
             **added_scores(),
-        )  # fmt: skip
-        found = self.results.get(key)
-        if found is None:
-            found = self._scored(spec)
-            self.results.put(key, found)
-        splits = {name: from_plain(Separation, one) for name, one in found["splits"].items()}
+        )
+        stored = self.results.get(key)
+        if stored is None:
+            stored = self._scored(spec)
+            self.results.put(key, stored)
+        splits = {name: from_plain(Separation, one) for name, one in stored["splits"].items()}
         named = replace(spec, name=self.base.name if path.name == "base" else f"{self.base.name}, {title}")
-        kept, update, length = from_plain(Retention, found["retention"]), found["update"], found["length"]
-        return Arm(path.id, title, at, named.as_dict(), splits, kept, update, update / length if length else 0.0)
+        kept, update, length = from_plain(Retention, stored["retention"]), stored["update"], stored["length"]
+        return Candidate(path.id, title, at, named, splits, kept, update, update / length if length else 0.0)
 
     def on_designs(self, path: Path, at: float, designs: SequenceSet) -> tuple[float, ...]:
-        """Return the silhouette of one arm on each of the ladder's redrawn designs, which stand behind one another."""
-        spec, split = self.spec(path, at), self.texts.splits[redrawn_split(self.ladder.recipe.split)]
+        """Return the silhouette of one candidate on each redrawn set of windows; ``designs`` holds them in order."""
+        spec, split = self.spec(path, at), self.texts.splits[redrawn_split(self.experiment.recipe.split)]
         key = examination_key(
-            "ladder designs", spec, designs, version=_VERSION, distance=self.ladder.distance, rows=len(split)
+            "ladder designs", spec, designs, version=_VERSION, distance=self.experiment.distance, rows=len(split)
         )
-        found = self.results.get(key)
-        if found is None:
-            matrix, distance = self.matrix(spec, designs), cast(Distance, self.ladder.distance)
+        stored = self.results.get(key)
+        if stored is None:
+            matrix, distance = self.matrix(spec, designs), cast(Distance, self.experiment.distance)
             each = [matrix[begin : begin + len(split)] for begin in range(0, len(designs), len(split))]
-            found = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
-            self.results.put(key, found)
-        return from_plain(tuple[float, ...], found["values"])
+            stored = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
+            self.results.put(key, stored)
+        return from_plain(tuple[float, ...], stored["values"])
 
     def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
         """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
         store = _OneWrite(self.vectors)
-        asked = self.texts.all if sequences is None else sequences
-        found = embed(
-            spec, asked, store=cast(VectorStore, store), loaded=self.loaded,
+        requested = self.texts.all if sequences is None else sequences
+        values = embed(
+            spec,
+            requested,
+            store=cast(VectorStore, store),
+            loaded=self.loaded,
             judge=refuse_failed if spec == self.base else _let_pass,
             progress=lambda done, total, stage: self.tell(),
-        )  # fmt: skip
+        )
         store.write()
-        if found.work is not None and spec == self.base:
-            self.results.add_work(spec.stored.key, found.work)
-        return found.matrix
+        if values.work is not None and spec == self.base:
+            self.results.add_work(spec.stored.key, values.work)
+        return values.matrix
 
     def straight(self) -> tuple[Straight, ...]:
         """Return how straight the arcs from the base to each seed and between the seeds are."""
-        last, found = self.ladder.recipe.steps, []
-        for seed in self.ladder.recipe.seeds:
+        last, values = self.experiment.recipe.steps, []
+        for seed in self.experiment.recipe.seeds:
             self.tell()
             gap = self._gap("slerp_base", "lora", (seed,))
-            found.append(self.weights.to_base((seed, last), largest_vector=gap))
-        pairs = dict.fromkeys(path.ingredients for path in self.ladder.drawn if KINDS[path.name].of == "pair")
+            values.append(self.weights.to_base((seed, last), largest_vector=gap))
+        pairs = dict.fromkeys(path.ingredients for path in self.experiment.drawn if KINDS[path.name].of == "pair")
         for one, other in pairs:
             for space, name in (("weights", "slerp"), ("task_vectors", "slerp_task")):
                 self.tell()
                 gap = self._gap(name, "linear", (one[0], other[0]))
-                found.append(self.weights.between(one, other, space, largest_vector=gap))
-        return tuple(found)
+                values.append(self.weights.between(one, other, space, largest_vector=gap))
+        return tuple(values)
 
-    def dominance(self, result: LadderResult) -> tuple[Dominance, ...]:
+    def dominance(self, result: ExperimentResult) -> tuple[Dominance, ...]:
         """Return how much each seed's adapter changes each layer, and into how few directions it moves the vectors."""
-        base, found = self.texts.numbers(self.base_matrix), []
-        for path in (path for path in self.ladder.drawn if path.name == "lora"):
-            scales = [arm.at for arm in result.path(path.id)]
+        base, values = self.texts.numbers(self.base_matrix), []
+        for path in (path for path in self.experiment.drawn if path.name == "lora"):
+            scales = [candidate.at for candidate in result.path(path.id)]
             shifts = tuple(shift(base, self._numbers(path, at), at) for at in scales)
-            found.append(Dominance(path.ingredients[0][0], self.weights.layers(path.ingredients[0]), shifts))
-        return tuple(found)
+            values.append(Dominance(path.ingredients[0][0], self.weights.layers(path.ingredients[0]), shifts))
+        return tuple(values)
 
-    def maps(self, result: LadderResult) -> Iterator[Frame]:
+    def maps(self, result: ExperimentResult) -> Iterator[Frame]:
         """Yield the maps: every step of the first seed and of the soup, half-way or all of every other path."""
-        whole = [next((path.id for path in self.ladder.drawn if path.name == name), "") for name in ("lora", "soup")]
-        for path in self.ladder.drawn:
-            there = [arm.at for arm in result.path(path.id)]
+        whole = [
+            next((path.id for path in self.experiment.drawn if path.name == name), "") for name in ("lora", "soup")
+        ]
+        for path in self.experiment.drawn:
+            there = [candidate.at for candidate in result.path(path.id)]
             steps = there if path.id in whole else [at for at in there if at == (0.5 if path.sweeps == "t" else 1.0)]
-            arms = [(at, arm_title(path, at), self.matrix(self.spec(path, at))) for at in steps]
+            candidates = [(at, candidate_title(path, at), self.matrix(self.spec(path, at))) for at in steps]
             for split in (name for name in MAPPED if name in self.texts.splits):
                 place = self.texts.places[split]
-                drawn = [(at, title, matrix[place]) for at, title, matrix in arms]
+                drawn = [(at, title, matrix[place]) for at, title, matrix in candidates]
                 yield from frames(path, drawn, self.base_matrix[place], self.texts.splits[split], split)
 
     def _scored(self, spec: ModelSpec) -> dict[str, Any]:
-        """Return the scores of one arm as JSON values."""
-        matrix, ladder, splits = self.matrix(spec), self.ladder, {}
+        """Return the scores of one candidate as JSON values."""
+        matrix, experiment, splits = self.matrix(spec), self.experiment, {}
         for name, place in self.texts.places.items():
             self.tell()
             own = self.texts.splits[name]
-            splits[name] = as_plain(separation(matrix[place], own, distance=ladder.distance, seed=ladder.seed))
+            splits[name] = as_plain(separation(matrix[place], own, distance=experiment.distance, seed=experiment.seed))
         loss = language_loss(self.loaded.get(spec), self.texts.splits["new"].texts) if self._is_decoder else None
         kept = retention(self.texts.spoken(matrix), self.texts.spoken(self.base_matrix), lm_loss=loss)
         update, length = self.weights.update(spec.weights), self.weights.length
@@ -173,13 +184,13 @@ class Scorer:
 
     def _gap(self, name: str, other: str, seeds: Sequence[int]) -> float:
         """Return how far apart two paths' vectors are half-way; NaN where one of them is not drawn."""
-        paths = {path.id: path for path in self.ladder.drawn}
+        paths = {path.id: path for path in self.experiment.drawn}
         one, two = (paths.get("-".join([each, *map(str, seeds)])) for each in (name, other))
         return math.nan if one is None or two is None else largest_gap(self._numbers(one, 0.5), self._numbers(two, 0.5))
 
 
 class _OneWrite:
-    """A vector store as an arm sees it: what its batches add goes to the disk together, as the arm is scored at once.
+    """A vector store as a candidate sees it: what its batches add is written together, because it is scored at once.
 
     A write takes as long as a batch of a small model.
     """
@@ -201,8 +212,8 @@ class _OneWrite:
             self._store.add(key, name, texts, np.concatenate([matrix for *_, matrix in self._added]))
 
 
-def arm_title(path: Path, at: float) -> str:
-    """Return what a picture calls an arm."""
+def candidate_title(path: Path, at: float) -> str:
+    """Return what a picture calls a candidate."""
     match path.sweeps:
         case "t":
             return f"{path.title}, t = {at:.3g}"

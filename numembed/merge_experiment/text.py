@@ -1,4 +1,4 @@
-"""What a ladder says, in sentences made from its numbers; none claims more than its interval allows."""
+"""What a merging experiment says, in sentences made from its numbers; none claims more than its interval allows."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ import math
 import numpy as np
 
 from numembed.core.wording import decimal, percent, span
+from numembed.merge_experiment.combined_estimate import estimated
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
-from numembed.merge_experiment.comparisons import estimated, half
-from numembed.merge_experiment.experiment import LadderResult
-from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.comparisons import half
+from numembed.merge_experiment.experiment import ExperimentResult
+from numembed.merge_experiment.results import Candidate
 from numembed.sequences.splits import PAPER
 
 
-def main_split(result: LadderResult) -> str:
+def main_split(result: ExperimentResult) -> str:
     """Return the split of which the verdict speaks: the paper's 24 where training saw none of their families."""
-    return "reserved" if set(result.ladder.recipe.split.training) & set(PAPER) else "paper"
+    return "reserved" if set(result.experiment.recipe.split.training) & set(PAPER) else "paper"
 
 
-def gain(result: LadderResult, split: str) -> tuple[float, float, float, float]:
+def gain(result: ExperimentResult, split: str) -> tuple[float, float, float, float]:
     """Return how much adapting raised the silhouette of ``split``: mean over the seeds, 95% interval, p."""
     base, adapted = result.of("base"), _full(result)
     if not base or not adapted:
         return estimated([], [])
     before = base[0][0].splits[split]
-    after = [arm.splits[split] for arm in adapted]
+    after = [candidate.splits[split] for candidate in adapted]
     gaps = [one.silhouette - before.silhouette for one in after]
     return estimated(gaps, [np.subtract(one.without, before.without, dtype=np.float64) for one in after])
 
 
-def verdict(result: LadderResult) -> tuple[str, ...]:
-    """Return the sentences that sum a ladder up; none claims more than its interval allows."""
+def verdict(result: ExperimentResult) -> tuple[str, ...]:
+    """Return the sentences that sum a merging experiment up; none claims more than its interval allows."""
     split = main_split(result)
-    told = [one.sentence for one in result.comparisons if one.split == split]
+    texts = [one.sentence for one in result.comparisons if one.split == split]
     parts = (_trade_off(result, split), _language(result), _straight(result), _dominance(result))
-    return tuple(filter(None, (*parts, *told)))
+    return tuple(filter(None, (*parts, *texts)))
 
 
-def _trade_off(result: LadderResult, split: str) -> str:
+def _trade_off(result: ExperimentResult, split: str) -> str:
     base, adapted = result.of("base"), _full(result)
     if not base or not adapted:
         return ""
     mean, low, high, _ = gain(result, split)
     before = base[0][0].splits[split].silhouette
-    after = float(np.mean([arm.splits[split].silhouette for arm in adapted]))
-    kept = [arm.retention.spearman for arm in adapted]
+    after = float(np.mean([candidate.splits[split].silhouette for candidate in adapted]))
+    kept = [candidate.retention.spearman for candidate in adapted]
     many = f"mean of {len(adapted)} seeds" if len(adapted) > 1 else "one seed"
     how = "raised" if low > 0 else "lowered" if high < 0 else "did not surely change"
     by = "" if math.isnan(low) else f" (by {decimal(mean, 3)} ± {half(low, high)})"
@@ -57,11 +58,11 @@ def _trade_off(result: LadderResult, split: str) -> str:
     )
 
 
-def _language(result: LadderResult) -> str:
+def _language(result: ExperimentResult) -> str:
     """Return what adapting did to a decoder's own craft; "" for models that predict no tokens."""
     base, adapted = result.of("base"), _full(result)
     before = base[0][0].retention.lm_loss if base else None
-    after = [arm.retention.lm_loss for arm in adapted if arm.retention.lm_loss is not None]
+    after = [candidate.retention.lm_loss for candidate in adapted if candidate.retention.lm_loss is not None]
     if before is None or not after:
         return ""
     gaps = [loss - before for loss in after]
@@ -80,7 +81,7 @@ def _language(result: LadderResult) -> str:
     return f"As a language model the adapted base is {how} ({by}): {went}."
 
 
-def _straight(result: LadderResult) -> str:
+def _straight(result: ExperimentResult) -> str:
     to_base = [one for one in result.straight if one.space == "weights" and one.between.startswith("base")]
     if not to_base:
         return ""
@@ -95,19 +96,19 @@ def _straight(result: LadderResult) -> str:
     )
 
 
-def _dominance(result: LadderResult) -> str:
+def _dominance(result: ExperimentResult) -> str:
     adapted = _full(result)
     shifts = [shift for one in result.dominance for shift in one.shifts if shift.scale == 1 and shift.shares]
     first = [shift.shares[0] for shift in shifts if not math.isnan(shift.shares[0])]
     if not adapted or not first:
         return ""
-    update = float(np.mean([arm.update_relative for arm in adapted]))
+    update = float(np.mean([candidate.update_relative for candidate in adapted]))
     return (
         f"The adapters change the weights by {percent(update, 1)} of their length, and "
         f"{percent(float(np.mean(first)))} of what they do to the vectors of number texts lies in a single direction."
     )
 
 
-def _full(result: LadderResult) -> list[Arm]:
+def _full(result: ExperimentResult) -> list[Candidate]:
     """Return each seed's adapter as it was trained."""
-    return [arm for arms in result.of("lora") for arm in arms if arm.at == 1]
+    return [candidate for candidates in result.of("lora") for candidate in candidates if candidate.at == 1]

@@ -1,4 +1,4 @@
-"""What the paths of a ladder do to weights: lengths of updates, angles, and how far an arc leaves the straight line.
+"""What the paths of an experiment do to weights: lengths of updates, angles, distances from a straight line.
 
 The inner products of the base and of all adapters' updates are computed once, tensor by tensor; what most merges change
 follows from them without making the merge.
@@ -46,12 +46,12 @@ class WeightsAtHand:
     @cached_property
     def grams(self) -> dict[str, Doubles]:
         """Inner products (1 + m, 1 + m) of each changed tensor: the base's, then the update of each adapter."""
-        found = {}
+        collected = {}
         for name in self.changed:
             base = self.base[name].astype(np.float32)
             updates = (adapted[name].astype(np.float32) - base for adapted in self.adapted.values())
-            found[name] = gram_of([base, *updates])
-        return found
+            collected[name] = gram_of([base, *updates])
+        return collected
 
     @cached_property
     def length(self) -> float:
@@ -157,8 +157,8 @@ class WeightsAtHand:
 
     def _options(self, weights: MergedWeights) -> dict[str, Any]:
         """Return a merge's options as its function takes them: a seed is a whole number again."""
-        asked: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
-        full = checked(Merge(*asked), parts=len(weights.parts), has_base=True)
+        requests: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
+        full = checked(Merge(*requests), parts=len(weights.parts), has_base=True)
         return dict(full.options)
 
     def _adapted(self, part: Weights) -> AdaptedFolder:

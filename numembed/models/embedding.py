@@ -110,8 +110,8 @@ def _stored_or_encoded(
     judge: Callable[[ModelCheck], None],
 ) -> tuple[Matrix, Work | None]:
     key = model.stored.key
-    matrix, found = store.read(key, texts)
-    missing = list(dict.fromkeys(text for text, there in zip(texts, found, strict=True) if not there))
+    matrix, result = store.read(key, texts)
+    missing = list(dict.fromkeys(text for text, there in zip(texts, result, strict=True) if not there))
     done, total = len(texts) - len(missing), len(texts)
     progress(done, total, "load" if missing else "encode")
     if not missing:
@@ -124,7 +124,7 @@ def _stored_or_encoded(
     for batch in encoder.batches(missing):
         chosen = [missing[i] for i in batch]
         vectors = encoder.encode(chosen)
-        _refuse_other_width(model, matrix, found, vectors)
+        _refuse_other_width(model, matrix, result, vectors)
         store.add(key, model.stored.name, chosen, vectors)
         new |= dict(zip(chosen, vectors, strict=True))
         done += len(chosen)
@@ -132,13 +132,13 @@ def _stored_or_encoded(
     characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
-    rows = [row if there else new[text] for text, row, there in zip(texts, matrix, found, strict=True)]
+    rows = [row if there else new[text] for text, row, there in zip(texts, matrix, result, strict=True)]
     return np.stack(rows), work
 
 
-def _refuse_other_width(model: ModelSpec, stored: Matrix, found: NDArray[np.bool_], new: Matrix) -> None:
+def _refuse_other_width(model: ModelSpec, stored: Matrix, values: NDArray[np.bool_], new: Matrix) -> None:
     """Refuse vectors that cannot stand beside the stored ones: an endpoint's server now runs another model."""
-    if found.any() and new.shape[1] != stored.shape[1]:
+    if values.any() and new.shape[1] != stored.shape[1]:
         raise RemoteFailed(
             f"{model.name} now answers with {new.shape[1]:,} numbers a text; those stored before have "
             f"{stored.shape[1]:,}. Delete its stored vectors on the Runs page, or run the same model again."

@@ -24,7 +24,7 @@ from numembed.models.spec import (
     ScratchWeights,
     Weights,
     origin_of,
-)  # fmt: skip
+)
 
 W = TypeVar("W")
 
@@ -95,8 +95,8 @@ def _merged(merged: MergedWeights, spec: ModelSpec, settings: Settings, progress
     """Return the merge with its parts resolved and all left open filled in, so that equal ones have one key."""
     parts = tuple(resolve(replace(spec, weights=one), settings, progress=progress).weights for one in merged.inner)
     parts, base = (parts[:-1], parts[-1]) if merged.base else (parts, None)
-    asked: Any = (merged.method, merged.space, merged.scope, merged.weights, merged.options)
-    full = checked(Merge(*asked), parts=len(parts), has_base=base is not None)
+    requests: Any = (merged.method, merged.space, merged.scope, merged.weights, merged.options)
+    full = checked(Merge(*requests), parts=len(parts), has_base=base is not None)
     weights = tuple(round(weight / sum(full.weights), 12) for weight in full.weights)
     base = base if full.space == "task_vectors" else None  # of no use otherwise
     filled = replace(merged, parts=parts, base=base, space=full.space, weights=weights, options=full.options)

@@ -24,9 +24,14 @@ from numembed.studies.study import Study
 
 FIRST_MAP = 3  # Figures 3 to 16 are the maps of Table 2's models, in its order
 KINDS = {  # how a chart calls the families of models
-    "encoder": "encoder", "llm": "language model", "lora": "language model + LoRA", "souping": "souping",
-    "slerp": "SLERP", "static": "static", "scratch": "made here",
-}  # fmt: skip
+    "encoder": "encoder",
+    "llm": "language model",
+    "lora": "language model + LoRA",
+    "souping": "souping",
+    "slerp": "SLERP",
+    "static": "static",
+    "scratch": "made here",
+}
 PRINTED = tuple(
     ScoreKind(metric, labels) for labels in ("families", "kmeans") for metric in ("silhouette", "davies_bouldin")
 )
@@ -70,13 +75,13 @@ def redrawing_margin(*lines: PublishedScore, comparisons: int = 1) -> float:
 def baseline_levels() -> tuple[Level, ...]:
     """Return the trivial baselines on the paper's sequences, best silhouette first; computed here, in milliseconds."""
     sequences = paper_study("last_digits").sequences
-    found = []
+    collected = []
     for entry in BASELINES:
         if entry.name not in _HEAVY and not entry.facts.get("chance"):
             matrix = entry.function(sequences.texts)
             values = silhouette(matrix, sequences.labels), davies_bouldin(matrix, sequences.labels)
-            found.append(Level(entry.title, *values))
-    return tuple(sorted(found, key=lambda level: -level.silhouette))
+            collected.append(Level(entry.title, *values))
+    return tuple(sorted(collected, key=lambda level: -level.silhouette))
 
 
 def facts_of_line(line: PublishedScore) -> Row | None:
@@ -102,10 +107,10 @@ def figure_number(line: PublishedScore) -> int:
 def own_results(results: ResultStore) -> tuple[ModelResult, ...]:
     """Return what was run here on the paper's sequences: every catalogue model with a stored result."""
     study = _paper_sequences()
-    found = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
+    matches = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
     return tuple(
         result
-        for result in found
+        for result in matches
         if result is not None and not any(math.isnan(result.score(*kind).value) for kind in PRINTED)
     )
 
@@ -143,11 +148,14 @@ def _model_row(name: str, printed: PublishedScore | None, result: ModelResult | 
     low, high = (None, None) if span is None or math.isnan(span.low) else (span.low, span.high)
     return row | {
         "difference": line.silhouette_families - printed.silhouette_families if printed and line else None,
-        "redrawn_low": low, "redrawn_high": high, "designs": redrawn.designs if redrawn else None,
-        "inside": low <= printed.silhouette_families <= high if printed and low is not None and high is not None
+        "redrawn_low": low,
+        "redrawn_high": high,
+        "designs": redrawn.designs if redrawn else None,
+        "inside": low <= printed.silhouette_families <= high
+        if printed and low is not None and high is not None
         else None,
         "p": score.p if score else None,
-    }  # fmt: skip
+    }
 
 
 @functools.cache

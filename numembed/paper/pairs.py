@@ -41,10 +41,11 @@ def counted(pairs: Sequence[tuple[PublishedScore, PublishedScore]]) -> Counted:
     least = decimal(max(margins, default=0))
     beyond = f"by more than {least}, beyond what redrawing the windows explains in the one model "
     return Counted(
-        sum(gap > 0 for gap in gaps), sum(gap > margin for gap, margin in held),
+        sum(gap > 0 for gap in gaps),
+        sum(gap > margin for gap, margin in held),
         all(gap < -margin for gap, margin in held),
         "by more than redrawing the windows explains" if measured else f"{beyond}measured",
-    )  # fmt: skip
+    )
 
 
 def moved(lines: Sequence[PublishedScore]) -> str:

@@ -18,7 +18,7 @@ from numembed.paper.pairs import against_others, counted, lost, moved
 from numembed.paper.published import PublishedScore
 
 HOLDS, FAILS = "holds", "does not hold"
-OPEN, FEW = "cannot be told from these numbers", "not enough runs here yet"
+OPEN, FEW = "cannot be determined from these numbers", "not enough runs here yet"
 WORDS = (HOLDS, FAILS, OPEN, FEW)
 
 _LEAST_MODELS = 5  # for a rank correlation
@@ -47,20 +47,22 @@ def size_trend(table: Table) -> Verdict:
     lines = [line for line in table if size_of(line)]
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
-    found, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
+    result, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
     if _LEAST_MODELS <= len(some) < len(lines):
         alone = _with_size(some)
         detail = f"Among the {len(some)} models built on a language model alone, " + _pick(
-            alone, f"larger ones score higher too ({alone.told}).", f"larger ones score lower ({alone.told}).",
-            f"no link can be told ({alone.told}). Size and kind go together here, so which of them counts stays open.",
-        )  # fmt: skip
+            alone,
+            f"larger ones score higher too ({alone.told}).",
+            f"larger ones score lower ({alone.told}).",
+            f"no link can be shown ({alone.told}). Size and kind go together here, so which of them counts stays open.",
+        )
     sentence = _pick(
-        found,
-        f"Larger models score higher: rank correlation {found.told}. How strong the link is stays open.",
-        f"Larger models score lower: rank correlation {found.told}.",
-        f"Whether larger models score higher cannot be told: rank correlation {found.told}.",
+        result,
+        f"Larger models score higher: rank correlation {result.told}. How strong the link is stays open.",
+        f"Larger models score lower: rank correlation {result.told}.",
+        f"Whether larger models score higher cannot be determined: rank correlation {result.told}.",
     )
-    return _estimated(found, _word(found.sign), sentence, detail)
+    return _estimated(result, _word(result.sign), sentence, detail)
 
 
 def monotonic(table: Table) -> Verdict:
@@ -70,19 +72,19 @@ def monotonic(table: Table) -> Verdict:
     if not pairs:
         return _few("Two models of different size are needed")
     small, large = max(pairs, key=lost)
-    found = counted(pairs)
-    share, told = (
-        found.against / len(pairs),
-        f"In {found.against} of {len(pairs)} pairs the smaller model scores higher",
+    result = counted(pairs)
+    share, text = (
+        result.against / len(pairs),
+        f"In {result.against} of {len(pairs)} pairs the smaller model scores higher",
     )
-    if found.clear:
+    if result.clear:
         ends = (f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
         return Verdict(
-            FAILS, f"{told}, in {found.clear} {found.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
+            FAILS, f"{text}, in {result.clear} {result.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
         )
-    if not found.ahead:
-        return Verdict(OPEN, f"{told}, by gaps so narrow that redrawing may turn them: it cannot be told.", share)
-    return Verdict(HOLDS, f"{told}.", share)
+    if not result.ahead:
+        return Verdict(OPEN, f"{text}, by gaps so narrow that redrawing may turn them: it cannot be determined.", share)
+    return Verdict(HOLDS, f"{text}.", share)
 
 
 def backbone(table: Table) -> Verdict:
@@ -90,19 +92,20 @@ def backbone(table: Table) -> Verdict:
     built, encoders = _of_kind(table, _LANGUAGE_MODELS), _of_kind(table, ("encoder",))
     if len(built) < 2 or len(encoders) < 2:
         return _few("Two models of each kind are needed")
-    found = difference(_silhouettes(built), _silhouettes(encoders))
+    result = difference(_silhouettes(built), _silhouettes(encoders))
     sentence = _pick(
-        found, f"Models built on a language model score higher on average ({found.told}).",
-        f"Encoders score higher on average ({found.told}).",
-        f"Whether either kind scores higher cannot be told ({found.told}).",
-    )  # fmt: skip
+        result,
+        f"Models built on a language model score higher on average ({result.told}).",
+        f"Encoders score higher on average ({result.told}).",
+        f"Whether either kind scores higher cannot be determined ({result.told}).",
+    )
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
     detail = (
         f"No encoder here has more than {decimal(largest / 1000, 1)} billion parameters, and {alike} of the "
         f"{len(built)} others are as small: kind and size go together, so which of them counts stays open."
     )
-    return _estimated(found, _word(found.sign), sentence, detail)
+    return _estimated(result, _word(result.sign), sentence, detail)
 
 
 def qwen(table: Table) -> Verdict:
@@ -110,19 +113,19 @@ def qwen(table: Table) -> Verdict:
     pairs, third = against_others(table, "qwen"), against_others(table, "qwen3")
     if not pairs:
         return _few("A Qwen-based model and another one are needed")
-    found = counted(pairs)
-    against, clear = found.against, found.clear
+    result = counted(pairs)
+    against, clear = result.against, result.clear
     second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
-    ahead = found.ahead and not second
-    told = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
+    ahead = result.ahead and not second
+    text = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
     detail = (
         f"With the Qwen3 models alone, {counted(third).against} of {len(third)} pairs go against it." if third else ""
     )
     if clear:
-        tail = f"; {clear} of the first {found.beyond}."
-        return Verdict(FAILS, told + tail, against / len(pairs), detail=detail)
-    tail = "." if ahead else ", by gaps so narrow that redrawing may turn them: it cannot be told."
-    return Verdict(HOLDS if ahead else OPEN, told + tail, against / len(pairs), detail=detail)
+        tail = f"; {clear} of the first {result.beyond}."
+        return Verdict(FAILS, text + tail, against / len(pairs), detail=detail)
+    tail = "." if ahead else ", by gaps so narrow that redrawing may turn them: it cannot be determined."
+    return Verdict(HOLDS if ahead else OPEN, text + tail, against / len(pairs), detail=detail)
 
 
 def best_model(table: Table) -> Verdict:
@@ -134,7 +137,7 @@ def best_model(table: Table) -> Verdict:
     lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
     word = _word(int(lead > margin) - int(lead < -margin))
     end = (
-        "Redrawing the windows alone may turn such a gap, so which is better cannot be told."
+        "Redrawing the windows alone may turn such a gap, so which is better cannot be determined."
         if word == OPEN
         else "Redrawing the windows does not explain it."
     )
@@ -151,38 +154,46 @@ def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause:
     others = _of_kind(table, tuple(other for other in ("llm", "lora", "souping", "slerp") if other != kind))
     if not chosen or not others:
         return _few(f"A {name} model and another one built on a language model are needed")
-    found, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
+    result, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
     models = f"{name[0].upper()}{name[1:]} models"
     what = _pick(
-        found, f"{models} score higher {than}", f"{models} score lower {than}",
-        f"Whether {name} models score {claimed} {than} cannot be told",
-    )  # fmt: skip
-    return _estimated(found, OPEN, f"{what} ({found.told}). {cause}", detail)
+        result,
+        f"{models} score higher {than}",
+        f"{models} score lower {than}",
+        f"Whether {name} models score {claimed} {than} cannot be determined",
+    )
+    return _estimated(result, OPEN, f"{what} ({result.told}). {cause}", detail)
 
 
 def slerp(table: Table) -> Verdict:
     """Do SLERP models score higher, and can SLERP be the reason?"""
     return _against_other_llms(
-        table, "slerp", "SLERP", "higher",
-        "What SLERP itself does cannot be told: all of them are Qwen3, no other is.",
+        table,
+        "slerp",
+        "SLERP",
+        "higher",
+        "What SLERP itself does cannot be determined: all of them are Qwen3, no other is.",
         "No model stands in the table with and without its merge, nor beside the base that it came from.",
-    )  # fmt: skip
+    )
 
 
 def souping(table: Table) -> Verdict:
     """Do souped models score lower, and can LoRA be the reason?"""
     return _against_other_llms(
-        table, "souping", "souped", "lower",
-        "What souping does cannot be told: no model is here with and without it.",
+        table,
+        "souping",
+        "souped",
+        "lower",
+        "What souping does cannot be determined: no model is here with and without it.",
         "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so that none "
         "was there to dominate.",
-    )  # fmt: skip
+    )
 
 
 def lora(table: Table) -> Verdict:
     """Is a LoRA model here beside its base?"""
     among = f"None of the {len(table)} models stands beside the base that it was made from"
-    return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be told.")
+    return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be determined.")
 
 
 def kmeans_other(table: Table) -> Verdict:
@@ -193,10 +204,10 @@ def kmeans_other(table: Table) -> Verdict:
     sentence = (
         f"KMeans scores higher in {higher} of {len(table)} models, but so it does with counts of the ten digits, which "
         f"learned nothing ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether the "
-        "geometry was learned cannot be told."
+        "geometry was learned cannot be determined."
     )
-    told = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
-    return Verdict(OPEN, sentence, higher / len(table), detail=told if equal else "")
+    text = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
+    return Verdict(OPEN, sentence, higher / len(table), detail=text if equal else "")
 
 
 def kmeans_small(table: Table) -> Verdict:
@@ -205,14 +216,18 @@ def kmeans_small(table: Table) -> Verdict:
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
     gaps = [_gap(line) for line in lines]
-    found, same = rank_correlation([size_of(line) for line in lines], gaps), rank_correlation(_silhouettes(lines), gaps)
+    result, same = (
+        rank_correlation([size_of(line) for line in lines], gaps),
+        rank_correlation(_silhouettes(lines), gaps),
+    )
     sentence = _pick(
-        found, f"The gap is wider in larger models: rank correlation with size {found.told}.",
-        f"The gap is wider in smaller models: rank correlation with size {found.told}.",
-        f"Whether the gap changes with size cannot be told: rank correlation {found.told}.",
-    )  # fmt: skip
+        result,
+        f"The gap is wider in larger models: rank correlation with size {result.told}.",
+        f"The gap is wider in smaller models: rank correlation with size {result.told}.",
+        f"Whether the gap changes with size cannot be determined: rank correlation {result.told}.",
+    )
     detail = "The gap is also wider where the silhouette by family is lower, so this may be the trend with size again."
-    return _estimated(found, _word(-found.sign), sentence, detail if same.sign < 0 else "")
+    return _estimated(result, _word(-result.sign), sentence, detail if same.sign < 0 else "")
 
 
 def above_half(table: Table) -> Verdict:
@@ -222,7 +237,7 @@ def above_half(table: Table) -> Verdict:
     top, margin = best.silhouette_families, margins[list(table).index(best)]
     below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
     word = _word(int(below) - int(top - margin > 0.5))
-    ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be told."}
+    ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be determined."}
     interval = f"95% interval {span(top - margin, top + margin, sign=True)}"
     detail = f"The task allows more: {floor.name.lower()}, ten counts, score {decimal(floor.silhouette)}."
     sentence = f"The highest is {best.model} with {decimal(top)}, {interval}. {ends[word]}"
@@ -234,16 +249,16 @@ def negative(table: Table) -> Verdict:
     below = [line for line in table if line.silhouette_families < 0]
     own = [line for line in below if line.chance_low is not None]
     inside = sum(low <= line.silhouette_families <= high for line in below for low, high in [_chance_band(line)])
-    told = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
-    open_ = "Chance is not 0, so what the models read cannot be told."
+    text = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
+    open_ = "Chance is not 0, so what the models read cannot be determined."
     low, high = CHANCE.silhouette_band
     if below and len(own) == len(below):
         detail = "Each is held against its own vectors with the families shuffled."
-        return Verdict(OPEN, f"{told}. {open_}", inside / len(below), detail=detail)
+        return Verdict(OPEN, f"{text}. {open_}", inside / len(below), detail=detail)
     detail = "Every model has a chance level of its own, which is known once the model was run here."
     if own:
         detail = f"Those without a chance level of their own are held against that of {CHANCE.name}."
-    sentence = f"{told}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
+    sentence = f"{text}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
 
 
@@ -259,7 +274,7 @@ def surface(table: Table) -> Verdict:
     reached = sum(line.silhouette_families < floor.silhouette for line in table)
     sentence = (
         f"{floor.name}, ten counts and nothing but surface, score {decimal(floor.silhouette)}, above {reached} of "
-        f"{len(table)} models. More than surface cannot be told from scores that surface alone can reach"
+        f"{len(table)} models. More than surface cannot be determined from scores that surface alone can reach"
     ) + ("." if reached == len(table) else ", nor from being above one such count.")
     return Verdict(OPEN, sentence, floor.silhouette)
 
@@ -272,13 +287,13 @@ def _word(sign: int) -> str:
     return {1: HOLDS, -1: FAILS, 0: OPEN}[sign]
 
 
-def _pick(found: Estimate, higher: str, lower: str, neither: str) -> str:
-    return {1: higher, -1: lower, 0: neither}[found.sign]
+def _pick(estimate: Estimate, higher: str, lower: str, neither: str) -> str:
+    return {1: higher, -1: lower, 0: neither}[estimate.sign]
 
 
-def _estimated(found: Estimate, word: str, sentence: str, detail: str) -> Verdict:
-    low, high = (None if math.isinf(end) else end for end in (found.low, found.high))
-    return Verdict(word, sentence, found.value, low, high, found.p, detail)
+def _estimated(estimate: Estimate, word: str, sentence: str, detail: str) -> Verdict:
+    low, high = (None if math.isinf(end) else end for end in (estimate.low, estimate.high))
+    return Verdict(word, sentence, estimate.value, low, high, estimate.p, detail)
 
 
 def _with_size(lines: Table) -> Estimate:

@@ -89,26 +89,26 @@ class JobTable:
     ) -> None:
         self._connection.close()
 
-    def submit(self, asked: Request, *, asked_by: str) -> str:
+    def submit(self, requested: Request, *, asked_by: str) -> str:
         """Return the id of the active job for what is asked: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
             running = connection.execute(
-                "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (asked.key,)
+                "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (requested.key,)
             ).fetchone()
             if running:
                 return str(running[0])
             # a job that was told to stop makes room at once, so that the same can be asked for again
             connection.execute(
                 "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
-                (asked.key,),
+                (requested.key,),
             )
-            job = self._insert(asked, asked_by, "queued")
+            job = self._insert(requested, asked_by, "queued")
         return job
 
-    def record(self, asked: Request, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
+    def record(self, requested: Request, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
-            job = self._insert(asked, asked_by, state)
+            job = self._insert(requested, asked_by, state)
             connection.execute(
                 "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?", (seconds, error, job)
             )
@@ -121,10 +121,10 @@ class JobTable:
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
         return _job(row)
 
-    def latest(self, asked: Request) -> Job | None:
+    def latest(self, requested: Request) -> Job | None:
         """Return the newest job for what is asked, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
-        row = self._connection.execute(query, (asked.key, asked.key)).fetchone()
+        row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
         return _job(row) if row else None
 
     def recent(self, limit: int = 200) -> tuple[Job, ...]:
@@ -199,11 +199,11 @@ class JobTable:
                 )
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
-    def _insert(self, asked: Request, asked_by: str, state: str) -> str:
+    def _insert(self, requested: Request, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
         self._connection.execute(
             "INSERT INTO jobs (id, key, kind, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (job, asked.key, asked.kind, asked.to_json(), asked_by[:80], time.time(), state),
+            (job, requested.key, requested.kind, requested.to_json(), asked_by[:80], time.time(), state),
         )
         return job
 

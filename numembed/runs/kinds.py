@@ -16,7 +16,7 @@ from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
-    from numembed.merge_experiment.experiment import Ladder
+    from numembed.merge_experiment.experiment import MergeExperiment
     from numembed.merge_experiment.save_model import Saving
     from numembed.models.encoders.encoder import LoadedModel
     from numembed.storage.vectors import VectorStore
@@ -89,22 +89,22 @@ def _study_page(study: Study) -> str:
     return EXAMINATIONS[study.examine[0]].page if study.examine else "pages/compare.py"
 
 
-def _read_ladder(text: str) -> Ladder:
-    from numembed.merge_experiment.experiment import Ladder
+def _read_experiment(text: str) -> MergeExperiment:
+    from numembed.merge_experiment.experiment import MergeExperiment
 
-    return Ladder.from_json(text)
-
-
-def _ladder_rows(ladder: Ladder) -> Sequence[str]:
-    from numembed.merge_experiment.run import ladder_rows
-
-    return ladder_rows(ladder)
+    return MergeExperiment.from_json(text)
 
 
-def _run_ladder(ladder: Ladder, place: Workplace) -> str:
-    from numembed.merge_experiment.run import run_ladder
+def _experiment_rows(experiment: MergeExperiment) -> Sequence[str]:
+    from numembed.merge_experiment.run import experiment_rows
 
-    run_ladder(ladder, **vars(place))
+    return experiment_rows(experiment)
+
+
+def _run_experiment(experiment: MergeExperiment, place: Workplace) -> str:
+    from numembed.merge_experiment.run import run_experiment
+
+    run_experiment(experiment, **vars(place))
     return ""
 
 
@@ -115,14 +115,14 @@ def _read_saving(text: str) -> Saving:
 
 
 def _save(saving: Saving, place: Workplace) -> str:
-    from numembed.merge_experiment.save_model import save_arm
+    from numembed.merge_experiment.save_model import save_candidate
 
-    save_arm(saving, results=place.results, settings=place.settings, progress=Row(place.report, 0))
+    save_candidate(saving, results=place.results, settings=place.settings, progress=Row(place.report, 0))
     return ""
 
 
 def _saving_title(saving: Saving) -> str:
-    return f"{saving.title}, from the {saving.ladder.title[:1].lower()}{saving.ladder.title[1:]}"
+    return f"{saving.title}, from the {saving.experiment.title[:1].lower()}{saving.experiment.title[1:]}"
 
 
 STUDY = JobKind(
@@ -135,14 +135,14 @@ STUDY = JobKind(
     open_with="ui.shared.study_choice:open_study",
     repeatable=True,
 )
-LADDER = JobKind(
+MERGE_EXPERIMENT = JobKind(
     "ladder",
-    read=_read_ladder,
-    rows=_ladder_rows,
-    carry_out=_run_ladder,
-    title=lambda ladder: str(ladder.title),
-    page=lambda ladder: "pages/merge.py",
-    open_with="ui.merge.choice:open_ladder",
+    read=_read_experiment,
+    rows=_experiment_rows,
+    carry_out=_run_experiment,
+    title=lambda experiment: str(experiment.title),
+    page=lambda experiment: "pages/merge.py",
+    open_with="ui.merge.choice:open_experiment",
 )
 SAVING = JobKind(
     "saving",
@@ -151,4 +151,4 @@ SAVING = JobKind(
     carry_out=_save,
     title=_saving_title,
 )
-JOB_KINDS = {kind.name: kind for kind in (STUDY, LADDER, SAVING)}
+JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING)}

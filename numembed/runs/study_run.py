@@ -20,9 +20,9 @@ from numembed.core.progress import (
     EXAMINE,
     FAILED,
     PROJECT,
+    RANDOM_INIT,
     REDRAW,
     SCORE,
-    TWIN,
     Progress,
     Report,
     Row,
@@ -33,7 +33,7 @@ from numembed.core.settings import Settings
 from numembed.examinations.clusters.compute import LARGEST, explain
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.report import computed
-from numembed.models.catalogue.names import random_twin
+from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.encoders.tokens import count_tokens
@@ -44,9 +44,9 @@ from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
 from numembed.studies.pinning import pin
-from numembed.studies.reference_scores import Floors, score_baselines, score_twin, stored_floors
+from numembed.studies.reference_scores import ReferenceScores, score_baselines, score_random_init, stored_references
 from numembed.studies.results import ModelResult, Projection, ResultStore
-from numembed.studies.stored import pinned_before, stored_designs, stored_result
+from numembed.studies.stored import previously_pinned, stored_designs, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Outcome:
 
     results: tuple[ModelResult, ...]
     errors: Mapping[str, str]
-    floors: Floors = Floors()  # what the scores are to be held against
+    references: ReferenceScores = ReferenceScores()  # what the scores are to be held against
 
     def frame(self) -> pandas.DataFrame:
         """Return the scores as a data frame, one row a score."""
@@ -92,7 +92,7 @@ def run(
     """
     pinned: dict[int, ModelSpec] = {}
     errors: dict[str, str] = {}
-    found: dict[int, ModelResult] = {}
+    collected: dict[int, ModelResult] = {}
     score_baselines(study, results)
     for late, methods in enumerate(run_order()):
         for index, spec in enumerate(study.models):
@@ -104,12 +104,12 @@ def run(
                     pinned[index] = pin(spec, results, settings, progress=row)
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
                 job = _ModelRun(study, pinned[index], row, vectors, results, loaded, settings, following)
-                found[index] = job.scores()
-                job.explanation(found[index])
+                collected[index] = job.scores()
+                job.explanation(collected[index])
                 job.projections(methods)
                 if late:
-                    found[index] = replace(found[index], designs=job.designs())
-                    job.examinations(found[index])
+                    collected[index] = replace(collected[index], designs=job.designs())
+                    job.examinations(collected[index])
                     job.twin()
                     row(1, 1, DONE)
             except _ENDING:
@@ -117,8 +117,8 @@ def run(
             except NumembedError as error:
                 errors[spec.name] = settings.redact(str(error))
                 report(index, FAILED, 0, 1, errors[spec.name])
-    floors = stored_floors(study, [pinned[index] for index in sorted(found)], results)
-    return Outcome(tuple(found[index] for index in sorted(found)), errors, floors)
+    references = stored_references(study, [pinned[index] for index in sorted(collected)], results)
+    return Outcome(tuple(collected[index] for index in sorted(collected)), errors, references)
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,17 @@ class _ModelRun:
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        found = embed(
-            self.spec, self.study.sequences, store=self.vectors, loaded=self.loaded, progress=self._progress,
+        outcome = embed(
+            self.spec,
+            self.study.sequences,
+            store=self.vectors,
+            loaded=self.loaded,
+            progress=self._progress,
             judge=self._judge,
-        )  # fmt: skip
-        if found.work is not None:
-            self.results.add_work(self.spec.stored.key, found.work)
-        return found
+        )
+        if outcome.work is not None:
+            self.results.add_work(self.spec.stored.key, outcome.work)
+        return outcome
 
     def explanation(self, result: ModelResult) -> None:
         """Find out what the clusters encode, where the sequences are few enough to be looked at one by one."""
@@ -150,7 +154,7 @@ class _ModelRun:
         if len(study.sequences) > LARGEST or self.results.get(key) is not None:
             return
         counted = count_tokens(self.spec, study.sequences.texts, self.settings)
-        found = explain(
+        outcome = explain(
             self.embeddings.matrix,
             study.sequences,
             result.clusters,
@@ -158,7 +162,7 @@ class _ModelRun:
             token_counts=counted.counts if counted else None,
             seed=study.seed,
         )
-        self.results.put(key, as_plain(found))
+        self.results.put(key, as_plain(outcome))
 
     def designs(self) -> Mapping[ScoreKind, tuple[float, ...]]:
         """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
@@ -169,7 +173,7 @@ class _ModelRun:
 
     def _redrawn(self) -> dict[ScoreKind, list[float]]:
         study = self.study
-        found: dict[ScoreKind, list[float]] = {}
+        collected: dict[ScoreKind, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
             self.row(done, study.designs, REDRAW)
             matrix = embed(
@@ -177,8 +181,8 @@ class _ModelRun:
             ).matrix
             values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
             for name, value in values.items():
-                found.setdefault(name, []).append(value)
-        return found
+                collected.setdefault(name, []).append(value)
+        return collected
 
     def examinations(self, result: ModelResult) -> None:
         """Answer the further questions that the study asks about this model."""
@@ -187,36 +191,49 @@ class _ModelRun:
             if self.results.get(key) is not None:
                 continue
             context = ExaminationContext(
-                self.study, self.spec, result, self.results, self.settings, self._vectors,
+                self.study,
+                self.spec,
+                result,
+                self.results,
+                self.settings,
+                self._vectors,
                 progress=lambda done, total: self.row(done, total, EXAMINE),
-            )  # fmt: skip
+            )
             self.row(0, 1, EXAMINE)
             self.results.put(key, computed(name, context))
 
     def twin(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""
-        if random_twin(self.spec) is None:
+        if random_init(self.spec) is None:
             return
         parameters = parameters_of(self.spec, known_folder(self.spec.weights, self.settings))
         try:
-            score_twin(self.study, self.spec, parameters, self._twin_vectors, self.results)
+            score_random_init(self.study, self.spec, parameters, self._random_init_vectors, self.results)
         except _ENDING:
             raise
         except NumembedError:  # a floor that cannot be had is no fault of the model
             _log.info("no random weights for %s", self.spec.name, exc_info=True)
 
-    def _twin_vectors(self, twin: ModelSpec) -> Matrix:
+    def _random_init_vectors(self, twin: ModelSpec) -> Matrix:
         return embed(
-            twin, self.study.sequences, store=self.vectors, loaded=self.loaded, judge=refuse_failed,
-            progress=self.row.at(TWIN),
-        ).matrix  # fmt: skip
+            twin,
+            self.study.sequences,
+            store=self.vectors,
+            loaded=self.loaded,
+            judge=refuse_failed,
+            progress=self.row.at(RANDOM_INIT),
+        ).matrix
 
     def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
         return embed(
-            spec, sequences, store=self.vectors, loaded=self.loaded, judge=partial(self._judge, of=spec),
+            spec,
+            sequences,
+            store=self.vectors,
+            loaded=self.loaded,
+            judge=partial(self._judge, of=spec),
             progress=self.row.at(EXAMINE),
-        ).matrix  # fmt: skip
+        ).matrix
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""
@@ -224,7 +241,7 @@ class _ModelRun:
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         if stage == "encode" and done == 0 and self.following is not None:
-            following = pinned_before(self.following, self.results)
+            following = previously_pinned(self.following, self.results)
             if following is not None:
                 self.loaded.read_ahead(following)
         self.row(done, total, stage)

@@ -76,8 +76,8 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
             "The graphics card does not answer, in a new process neither. What was computed is kept. Restart the "
             "machine's driver, or let the operator set NUMEMBED_DEVICE=cpu."
         )
-    except NumembedError as told:
-        error = settings.redact(str(told))
+    except NumembedError as text:
+        error = settings.redact(str(text))
     except Exception as bug:
         _log.exception("job %s failed", job.id)
         error = f"numembed has a fault here ({type(bug).__name__}). Its details stand in worker.log."
@@ -158,12 +158,16 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONSAFEPATH": "1",  # this very package, whatever lies in the present folder
         "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
-    }  # fmt: skip
+    }
     with (settings.home / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "numembed.runs.worker", str(os.getpid())],
-            env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     with contextlib.suppress(OSError):  # it died at once; the supervisor sees that
         worker.stdin.write(secrets_of(settings).encode())  # type: ignore[union-attr]
         worker.stdin.close()  # type: ignore[union-attr]
@@ -258,18 +262,18 @@ def log_to_stderr(settings: Settings) -> None:
     logging.basicConfig(handlers=[lines], level=logging.INFO)
     for chatty in ("httpx2", "httpcore2"):  # they tell every request
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    threading.excepthook = lambda told: _log.critical("a thread ended", exc_info=told[:3])  # type: ignore[arg-type]
+    threading.excepthook = lambda text: _log.critical("a thread ended", exc_info=text[:3])  # type: ignore[arg-type]
     sys.excepthook = lambda kind, error, trace: _log.critical("ended", exc_info=(kind, error, trace))
 
 
-def _started(told: Sequence[str]) -> int:
+def _started(items: Sequence[str]) -> int:
     try:
         settings = with_secrets(read_settings(), "" if sys.stdin.isatty() else sys.stdin.read())
     except BadSettings as error:
         sys.exit(f"numembed: {error}")
     log_to_stderr(settings)
     # told rather than asked for, because it may be gone by now; on Windows a launcher stands between the two
-    return main(settings, parent=int(told[0]) if told and os.name == "posix" else os.getppid())
+    return main(settings, parent=int(items[0]) if items and os.name == "posix" else os.getppid())
 
 
 if __name__ == "__main__":

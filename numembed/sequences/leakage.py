@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from numembed.core.errors import TooLarge
 from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import p_told
+from numembed.core.wording import p_text
 from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet, numbers_in
 
@@ -42,26 +42,26 @@ class Clue:
     values: Numbers  # (n,)
     overlap: float  # of the ranges of two families, mean over the pairs, from 0 to 1; NaN for one family
     named: float  # sequences whose nearest of another window is of their family; ties count in part
-    tried: int  # sequences with a family and other windows to be compared with; 0: nothing can be told
+    tried: int  # sequences with a family and other windows to be compared with; 0: nothing can be concluded
     guessing: float  # how many of them guessing names
     p: float  # share of shuffles of the families within each window that name at least as many
     p_holm: float = nan  # adjusted for all clues, for the sentences speak of all
-    least_p: float = 0.0  # the least that p could be, all clues judged together: above 0.05 nothing can be told
+    least_p: float = 0.0  # the least that p could be, all clues judged together: above 0.05 nothing can be concluded
 
     @property
     def sentence(self) -> str:
         """What the number gives away, never more than its p allows."""
         if not self.tried:
-            return f"{self.title} alone: with one sequence per family, or one family, nothing can be told."
+            return f"{self.title} alone: with one sequence per family, or one family, nothing can be concluded."
         named = f"{self.named:.0f}" if self.named % 1 < 1e-9 else f"about {self.named:.0f}"
         guessing = f"{self.guessing:.0f}" if self.guessing >= 1 else "fewer than one"
-        found = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
+        result = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
         p = self.p if self.p_holm != self.p_holm else self.p_holm
         if p <= LEVEL:
-            return f"{found} That is more than chance gives ({p_told(p)})."
+            return f"{result} That is more than chance gives ({p_text(p)})."
         if self.least_p > LEVEL:
-            return f"{found} There are too few sequences to tell that from chance ({p_told(p)})."
-        return f"{found} Chance alone does as well often enough ({p_told(p)})."
+            return f"{result} There are too few sequences to tell that from chance ({p_text(p)})."
+        return f"{result} Chance alone does as well often enough ({p_text(p)})."
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ class Leakage:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the shared numbers mean for a score, in one to three sentences."""
-        found = [_shared_sentence(self)]
+        collected = [_shared_sentence(self)]
         if self.pairs:
             which = "pair of sequences of different families shares"
             which = which if len(self.pairs) == 1 else which.replace("pair ", "pairs ").replace("shares", "share")
-            found.append(f"{len(self.pairs):,} {which} at least {MANY} of their numbers.")
+            collected.append(f"{len(self.pairs):,} {which} at least {MANY} of their numbers.")
         often = (self.repeated > 0) & (self.repeated >= _OFTEN * np.diag(self.shared))
         if again := [family(self.families[at]).title for at in np.flatnonzero(often)]:
             shown = ", ".join(again[:3]) + (f" and {len(again) - 3} more" if len(again) > 3 else "")
-            found.append(
+            collected.append(
                 f"Sequences of one family repeat each other's numbers, which can make them look alike: {shown}."
             )
-        return tuple(found)
+        return tuple(collected)
 
 
 def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None, seed: int = 0) -> Leakage:
@@ -111,13 +111,13 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
         for one, other in combinations(range(len(rows)), 2)
         if labels[one] != labels[other] and len(rows[one] & rows[other]) >= MANY
     )
-    found: list[tuple[str, str, str, Sequence[float]]] = [
+    collected: list[tuple[str, str, str, Sequence[float]]] = [
         ("magnitude", "Magnitude", "typical number (power of ten)", list(map(_magnitude, read))),
         ("length", "Text length", "characters", list(map(len, sequences.texts))),
     ]
     if token_counts is not None:
-        found.append(("tokens", "The number of tokens", "tokens", list(token_counts)))
-    clues = tuple(_clue(sequences, *one, seed=seed) for one in found)
+        collected.append(("tokens", "The number of tokens", "tokens", list(token_counts)))
+    clues = tuple(_clue(sequences, *one, seed=seed) for one in collected)
     return Leakage(
         sequences.families,
         shared,
@@ -137,30 +137,47 @@ def _adjusted(clues: Sequence[Clue]) -> tuple[Clue, ...]:
     )
 
 
-def rows_of(found: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
+def rows_of(leakage: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
     """Return all numbers as rows; ``part`` says what each belongs to. Values stand in the order of the sequences."""
-    titles = [family(name).title for name in found.families]
+    titles = [family(name).title for name in leakage.families]
     shared: list[dict[str, Any]] = [
         {
-            "part": "shared", "family": titles[one], "other": titles[other], "numbers": int(found.shared[one, other]),
-            "share": float(found.share[one, other]),
+            "part": "shared",
+            "family": titles[one],
+            "other": titles[other],
+            "numbers": int(leakage.shared[one, other]),
+            "share": float(leakage.share[one, other]),
         }
         for one, other in combinations(range(len(titles)), 2)
-    ]  # fmt: skip
+    ]
     own = [
-        {"part": "family", "family": title, "numbers": int(found.shared[at, at]), "repeated": int(found.repeated[at])}
+        {
+            "part": "family",
+            "family": title,
+            "numbers": int(leakage.shared[at, at]),
+            "repeated": int(leakage.repeated[at]),
+        }
         for at, title in enumerate(titles)
     ]
     clues = [
         {
-            "part": "clue", "name": clue.name, "unit": clue.unit, "named": clue.named, "tried": clue.tried,
-            "guessing": clue.guessing, "p": clue.p, "p_holm": clue.p_holm, "least_p": clue.least_p,
-            "overlap": clue.overlap, "values": clue.values.tolist(),
+            "part": "clue",
+            "name": clue.name,
+            "unit": clue.unit,
+            "named": clue.named,
+            "tried": clue.tried,
+            "guessing": clue.guessing,
+            "p": clue.p,
+            "p_holm": clue.p_holm,
+            "least_p": clue.least_p,
+            "overlap": clue.overlap,
+            "values": clue.values.tolist(),
         }
-        for clue in found.clues
-    ]  # fmt: skip
+        for clue in leakage.clues
+    ]
     pairs = [
-        {"part": "pair", "one": _place(sequences, one), "other": _place(sequences, other)} for one, other in found.pairs
+        {"part": "pair", "one": _place(sequences, one), "other": _place(sequences, other)}
+        for one, other in leakage.pairs
     ]
     return [
         {name: None if value != value else value for name, value in row.items()} for row in own + shared + clues + pairs
@@ -184,15 +201,15 @@ def _counted(
     return np.array(shared, np.int64).reshape(count, count), np.array([len(one) for one in twice], np.int64)
 
 
-def _shared_sentence(found: Leakage) -> str:
+def _shared_sentence(leakage: Leakage) -> str:
     """Name the two families that share the most."""
-    between = np.triu(found.shared, 1)
+    between = np.triu(leakage.shared, 1)
     if not between.any():
-        return "No number stands in two families." if len(found.families) > 1 else "There is one family only."
-    one, other = divmod(int(np.triu(found.share, 1).argmax()), len(found.families))
-    titles = f"{family(found.families[one]).title} and {family(found.families[other]).title}"
-    smaller = min(found.shared[one, one], found.shared[other, other])
-    return f"{titles} have the most in common: {found.shared[one, other]:,} of {smaller:,} numbers."
+        return "No number stands in two families." if len(leakage.families) > 1 else "There is one family only."
+    one, other = divmod(int(np.triu(leakage.share, 1).argmax()), len(leakage.families))
+    titles = f"{family(leakage.families[one]).title} and {family(leakage.families[other]).title}"
+    smaller = min(leakage.shared[one, one], leakage.shared[other, other])
+    return f"{titles} have the most in common: {leakage.shared[one, other]:,} of {smaller:,} numbers."
 
 
 def _magnitude(numbers: Sequence[int]) -> float:

@@ -57,7 +57,7 @@ def matching_sentence(names: Sequence[str]) -> str:
 
 @MATCHINGS.register(
     "Match magnitude",
-    meaning="If the score rises, magnitude hid the families; if it falls, the model told them apart by how large their "
+    meaning="If the score rises, magnitude hid the families; if it falls, the model separated them by how large their "
     "numbers are.",
 )
 def magnitude(sequences: SequenceSet) -> SequenceSet:
@@ -113,7 +113,7 @@ def numbers(sequences: SequenceSet) -> SequenceSet:
 
 @MATCHINGS.register(
     "Equal text length",
-    meaning="If the score falls, the model told families apart by how long their texts are.",
+    meaning="If the score falls, the model separated the families by how long their texts are.",
 )
 def length(sequences: SequenceSet) -> SequenceSet:
     """Cuts every text to as many whole numbers as fit into the shortest text of all, at least one."""

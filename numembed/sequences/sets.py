@@ -88,11 +88,11 @@ def numbers_in(text: str) -> list[int]:
     >>> numbers_in("7, -11; x13")
     [7, -11, 13]
     """
-    found = re.findall(r"-?[0-9]+", text)
-    longest = max((len(number.lstrip("-")) for number in found), default=0)
+    result = re.findall(r"-?[0-9]+", text)
+    longest = max((len(number.lstrip("-")) for number in result), default=0)
     if longest > LIMITS.term_digits:
         raise TooLarge(f"A number has at most {LIMITS.term_digits:,} digits, got one of {longest:,}; leave it out.")
-    return [int(number) for number in found]
+    return [int(number) for number in result]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def check_size(families: Sequence[str], *, per_family: int, length: int, first_w
     if isinstance(families, str) or not families:
         raise BadChoice("Sequences are drawn from a list of at least one family, got none; choose some.")
     whole_number("The number of families", len(families), low=1, high=LIMITS.families)
-    chosen = tuple({found.reference: found for found in map(family, families)}.values())
+    chosen = tuple({result.reference: result for result in map(family, families)}.values())
     whole_number("The number of sequences in all", len(chosen) * per_family, low=1, high=LIMITS.texts)
     whole_number("The number of terms in all", len(chosen) * per_family * length, low=1, high=LIMITS.terms)
     for one in chosen:

@@ -51,17 +51,17 @@ class Split:
         object.__setattr__(self, "reserved", tuple((int(low), int(high)) for low, high in self.reserved))
         _check(self)
         if leaks := leaks_of(self):
-            raise BadChoice(_told(leaks))
+            raise BadChoice(_text(leaks))
 
     @property
     def spans(self) -> tuple[Band, ...]:
         """Where training may read: everything that it reaches, without the reserved bands."""
-        found, begin = [], self.first
+        result, begin = [], self.first
         for low, high in sorted((*self.reserved, (self.furthest + self.longest,) * 2)):
             if low - begin >= self.shortest:
-                found.append((begin, low))
+                result.append((begin, low))
             begin = max(begin, high)
-        return tuple(found)
+        return tuple(result)
 
     @property
     def evaluations(self) -> dict[str, SequenceSet]:
@@ -81,9 +81,11 @@ class Split:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         plain = asdict(self)
-        return plain | {name: list(plain[name]) for name in ("training", "new")} | {
-            "reserved": [list(band) for band in self.reserved]
-        }  # fmt: skip
+        return (
+            plain
+            | {name: list(plain[name]) for name in ("training", "new")}
+            | {"reserved": [list(band) for band in self.reserved]}
+        )
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Split:
@@ -141,36 +143,36 @@ def split_called(name: str) -> Split:
 @functools.cache
 def sentences() -> Sentences:
     """Return about 120 ordinary sentences of this project's own, some of them in pairs."""
-    found = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    texts = [text for pair in found["paraphrases"] for text in pair]
-    texts += [text for _, *pair in found["graded"] for text in pair]
-    at = 2 * len(found["paraphrases"])
+    result = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    texts = [text for pair in result["paraphrases"] for text in pair]
+    texts += [text for _, *pair in result["graded"] for text in pair]
+    at = 2 * len(result["paraphrases"])
     return Sentences(
-        (*texts, *found["others"]),
+        (*texts, *result["others"]),
         tuple((i, i + 1) for i in range(0, at, 2)),
-        tuple((at + 2 * i, at + 2 * i + 1, float(grade)) for i, (grade, *_) in enumerate(found["graded"])),
+        tuple((at + 2 * i, at + 2 * i + 1, float(grade)) for i, (grade, *_) in enumerate(result["graded"])),
     )
 
 
 def overlaps(split: Split) -> tuple[Overlap, ...]:
     """Return what each evaluation and the ordinary sentences have in common with training."""
     may_show = {name: _numbers(name, split) for name in split.training}
-    sets = {name: found.texts for name, found in split.evaluations.items()} | {"sentences": sentences().texts}
-    found = []
+    sets = {name: collected.texts for name, collected in split.evaluations.items()} | {"sentences": sentences().texts}
+    collected = []
     for evaluation, texts in sets.items():
         numbers = {number for text in texts for number in numbers_in(text)}
         by_family = tuple((name, len(numbers & theirs)) for name, theirs in may_show.items())
         shared = len(numbers & set().union(*may_show.values()))
-        found.append(Overlap(evaluation, len(texts), len(numbers), shared, by_family))
-    return tuple(found)
+        collected.append(Overlap(evaluation, len(texts), len(numbers), shared, by_family))
+    return tuple(collected)
 
 
 def leaks_of(split: Split) -> tuple[Leak, ...]:
     """Return the terms of evaluation texts that training may show: of the same family, or a whole text of any."""
     return tuple(
         Leak(evaluation, item.family, name, item.offset, numbers)
-        for evaluation, found in split.evaluations.items()
-        for item in found.items
+        for evaluation, result in split.evaluations.items()
+        for item in result.items
         for name in split.training
         if (numbers := _leaking(item, name, split))
     )
@@ -275,10 +277,10 @@ def _places(terms: tuple[int, ...], term: int) -> Iterator[int]:
         yield at
 
 
-def _told(leaks: Iterable[Leak]) -> str:
+def _text(leaks: Iterable[Leak]) -> str:
     """Return one sentence that names the numbers that leak."""
-    first, *_ = found = tuple(leaks)
-    numbers = list(dict.fromkeys(number for leak in found for number in leak.numbers))
+    first, *_ = result = tuple(leaks)
+    numbers = list(dict.fromkeys(number for leak in result for number in leak.numbers))
     shown = ", ".join(map(str, numbers[:_SHOWN])) + (", …" if len(numbers) > _SHOWN else "")
     through = "" if first.family == first.training else f" (they are terms of {family(first.training).title} too)"
     return (

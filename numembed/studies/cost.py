@@ -48,8 +48,8 @@ class Cost:
 
 def machine(results: ResultStore) -> Machine:
     """Return what the worker last said it runs on; this machine's processor until then."""
-    found = results.get(_MACHINE)
-    return Machine(**found) if found else this_processor()
+    stored = results.get(_MACHINE)
+    return Machine(**stored) if stored else this_processor()
 
 
 def this_processor() -> Machine:
@@ -57,9 +57,9 @@ def this_processor() -> Machine:
     return Machine("cpu", f"{os.cpu_count() or 1} processor cores", _memory_bytes())
 
 
-def remember_machine(results: ResultStore, found: Machine) -> None:
+def remember_machine(results: ResultStore, result: Machine) -> None:
     """Keep what the worker runs on, for pages that never load torch."""
-    results.put(_MACHINE, vars(found))
+    results.put(_MACHINE, vars(result))
 
 
 def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: ResultStore) -> Cost:

@@ -21,11 +21,11 @@ from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import listed
-from numembed.studies.reference_scores import Floors
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study, design_of
 
-NO_FLOORS = Floors()
+NO_REFERENCES = ReferenceScores()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Evidence:
     floor: float | None  # what that baseline scores
     twin: float | None  # what the same architecture scores with random weights
     note: str = ""
-    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be told
+    least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None
 
     def as_row(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Pair:
 
 
 def evidence_of(
-    results: Sequence[ModelResult], floors: Floors = NO_FLOORS, scores: ScoreKind = SILHOUETTE
+    results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES, scores: ScoreKind = SILHOUETTE
 ) -> tuple[Evidence, ...]:
     """Return the evidence of one score of each model, in their order, where a model has that score.
 
@@ -102,48 +102,67 @@ def evidence_of(
     """
     pairs = [(result, score) for result in results for score in result.scores if score.kind == scores]
     adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
-    best_name, best = best_baseline(results, floors, scores) or ("", None)
-    found = []
+    best_name, best = best_baseline(results, references, scores) or ("", None)
+    collected = []
     for (result, score), p_holm in zip(pairs, adjusted, strict=True):
         redrawn = result.designs.get(scores, ())
         gain = None if best is None or result.model.is_baseline else scores.sign * (score.value - best)
-        found.append(
+        collected.append(
             Evidence(
-                result.model.name, result.model.is_baseline, *scores, score.value, score.chance_mean,
-                score.chance_low, score.chance_high, score.z, score.p, p_holm, score.p_within, score.low, score.high,
+                result.model.name,
+                result.model.is_baseline,
+                *scores,
+                score.value,
+                score.chance_mean,
+                score.chance_low,
+                score.chance_high,
+                score.z,
+                score.p,
+                p_holm,
+                score.p_within,
+                score.low,
+                score.high,
                 redrawing_interval(redrawn) if redrawn else None,
-                float(np.std(redrawn, ddof=1)) if len(redrawn) > 1 else None, len(redrawn), gain, best_name, best,
-                floors.twin(result.model.name, scores), score.note or scores.untested, score.least_p,
+                float(np.std(redrawn, ddof=1)) if len(redrawn) > 1 else None,
+                len(redrawn),
+                gain,
+                best_name,
+                best,
+                references.twin(result.model.name, scores),
+                score.note or scores.untested,
+                score.least_p,
                 score.least_p_within,
             )
-        )  # fmt: skip
-    return tuple(found)
+        )
+    return tuple(collected)
 
 
 def best_baseline(
-    results: Sequence[ModelResult], floors: Floors, scores: ScoreKind = SILHOUETTE
+    results: Sequence[ModelResult], references: ReferenceScores, scores: ScoreKind = SILHOUETTE
 ) -> tuple[str, float] | None:
     """Return the title and score of the best of all baselines, those of the table where no others are known."""
-    if known := floors.best(scores):
+    if known := references.best(scores):
         return known
     own = {
         result.model.name: {score.kind: score.value for score in result.scores}
         for result in results
         if result.model.is_baseline
     }
-    return Floors({name: values for name, values in own.items() if scores in values}).best(scores)
+    return ReferenceScores({name: values for name, values in own.items() if scores in values}).best(scores)
 
 
-def evidence_rows(study: Study, results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> list[dict[str, Any]]:
+def evidence_rows(
+    study: Study, results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES
+) -> list[dict[str, Any]]:
     """Return every score of every model with its evidence, seed and design: what page, command line and files show."""
     kinds = list(dict.fromkeys(score.kind for result in results for score in result.scores))
-    found = {(one.model, kind): one for kind in kinds for one in evidence_of(results, floors, kind)}
+    matches = {(one.model, kind): one for kind in kinds for one in evidence_of(results, references, kind)}
     of = {"seed": study.seed, "design": design_of(study)}
     return [
-        found[result.model.name, kind].as_row() | of
+        matches[result.model.name, kind].as_row() | of
         for result in results
         for kind in kinds
-        if (result.model.name, kind) in found
+        if (result.model.name, kind) in matches
     ]
 
 
@@ -173,7 +192,7 @@ def pairs_of(results: Sequence[ModelResult], *, families: int) -> tuple[Pair, ..
 def compared(results: Sequence[ModelResult], *, families: int) -> tuple[str, ...]:
     """Return a sentence for each model against the next one below it, over the same redrawn windows.
 
-    Baselines are left out. Where two cannot be told apart it says how many sequences per family might do it, and
+    Baselines are left out. Where two cannot be determined apart it says how many sequences per family might do it, and
     where they cannot be compared, why.
     """
     neighbours: dict[str, Pair] = {}
@@ -196,8 +215,8 @@ def _difference(first: ModelResult, second: ModelResult) -> Difference:
     a, b = _silhouettes(first), _silhouettes(second)
     if len(a) == len(b) > 0:
         return paired_difference(a, b)
-    told = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
-    note = f"{told} redrawn designs; redraw the windows of both as often"
+    text = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
+    note = f"{text} redrawn designs; redraw the windows of both as often"
     return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
 
 
@@ -207,13 +226,22 @@ def _pair(
     sure = difference.distinguishable and p_holm is not None and p_holm <= LEVEL
     count = None if difference.note or difference.distinguishable else _needed(first, second, families)
     return Pair(
-        first.model.name, second.model.name, difference.mean, difference.low, difference.high, difference.p, p_holm,
-        len(_silhouettes(first)), sure, count, _told(first, second, difference, count, pairs, sure=sure),
+        first.model.name,
+        second.model.name,
+        difference.mean,
+        difference.low,
+        difference.high,
+        difference.p,
+        p_holm,
+        len(_silhouettes(first)),
+        sure,
+        count,
+        _text(first, second, difference, count, pairs, sure=sure),
         difference.note,
-    )  # fmt: skip
+    )
 
 
-def _told(
+def _text(
     first: ModelResult, second: ModelResult, difference: Difference, needed: int | None, pairs: int, *, sure: bool
 ) -> str:
     sentence = difference.sentence(first.model.name, second.model.name)

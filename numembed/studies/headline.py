@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import decimal, p_told, p_value
-from numembed.studies.evidence import NO_FLOORS, best_baseline
-from numembed.studies.reference_scores import Floors
+from numembed.core.wording import decimal, p_text, p_value
+from numembed.studies.evidence import NO_REFERENCES, best_baseline
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 
 _NOTHING = "No score is defined here: a score needs at least two families with two sequences."
@@ -33,13 +33,13 @@ class _Standing:
         return self.p is not None and self.p <= LEVEL
 
 
-def headline(results: Sequence[ModelResult], floors: Floors = NO_FLOORS) -> str:
+def headline(results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES) -> str:
     """Return one to three plain sentences: does a model keep the families apart, and does a baseline do better?
 
     Of several models p is Holm's, and the one that scores highest is not called the best: that takes redrawn windows.
     """
     ranked = _ranked(results)
-    floor = best_baseline(results, floors)
+    floor = best_baseline(results, references)
     sentences = [_first(ranked), *_others(ranked)] if ranked else []
     if floor is not None:
         name, value = floor
@@ -55,29 +55,29 @@ def _ranked(results: Sequence[ModelResult]) -> list[_Standing]:
     pairs = [(result, result.score("silhouette", "families")) for result in results if not result.model.is_baseline]
     defined = [(result, score) for result, score in pairs if score.value == score.value]
     adjusted = holm([score.p for _, score in defined])
-    found = [
+    matches = [
         _Standing(result, score.value, p, min(1.0, len(defined) * (score.least_p or 0)))
         for (result, score), p in zip(defined, adjusted, strict=True)
     ]
-    return sorted(found, key=lambda one: -one.value)
+    return sorted(matches, key=lambda one: -one.value)
 
 
 def _first(ranked: Sequence[_Standing]) -> str:
     """Return what may be said of the model with the highest silhouette."""
     first, count = ranked[0], len(ranked)
-    told = f"silhouette {decimal(first.value)}, {p_told(first.p)}{f' among {count} models' if count > 1 else ''}"
+    text = f"silhouette {decimal(first.value)}, {p_text(first.p)}{f' among {count} models' if count > 1 else ''}"
     few = not first.sure and first.least_p > LEVEL
     if count == 1:
         if few:
             return f"There are too few sequences to tell whether {first.name} keeps the families apart ({_few(first)})."
         how = "better" if first.sure else "no better"
-        return f"{first.name} keeps the families apart {how} than chance ({told})."
+        return f"{first.name} keeps the families apart {how} than chance ({text})."
     head = f"Of {count} models, {first.name}"
     if few:
         return f"{head} scores highest, but there are too few sequences to tell it from chance ({_few(first)})."
     if not first.sure:
-        return f"{head} scores highest, but keeps the families apart no better than chance ({told})."
-    return f"{head} scores highest, and keeps the families apart better than chance ({told})."
+        return f"{head} scores highest, but keeps the families apart no better than chance ({text})."
+    return f"{head} scores highest, and keeps the families apart better than chance ({text})."
 
 
 def _others(ranked: Sequence[_Standing]) -> list[str]:
@@ -88,7 +88,7 @@ def _others(ranked: Sequence[_Standing]) -> list[str]:
     if len(sure) > 1:
         return [f"{len(sure)} models that score lower are better than chance."]
     return [
-        f"{sure[0].name}, which scores lower, is better than chance ({p_told(sure[0].p)} among {len(ranked)} models)."
+        f"{sure[0].name}, which scores lower, is better than chance ({p_text(sure[0].p)} among {len(ranked)} models)."
     ]
 
 

@@ -56,8 +56,14 @@ def result_key(study: Study, spec: ModelSpec) -> str:
 FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
 
 
-_FIRST = ("silhouette families", "davies_bouldin families", "silhouette kmeans", "davies_bouldin kmeans",
-          "ari kmeans", "ami kmeans")  # fmt: skip
+_FIRST = (
+    "silhouette families",
+    "davies_bouldin families",
+    "silhouette kmeans",
+    "davies_bouldin kmeans",
+    "ari kmeans",
+    "ami kmeans",
+)
 """The scores that keys imply: they were there before keys named any."""
 
 

@@ -11,7 +11,7 @@ from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
 from numembed.studies.keys import pin_key
 from numembed.studies.results import ResultStore
-from numembed.studies.stored import pinned_before
+from numembed.studies.stored import previously_pinned
 
 
 def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
@@ -21,7 +21,7 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
     """
     if spec.resolved:
         return spec
-    known = pinned_before(spec, results)
+    known = previously_pinned(spec, results)
     if known is not None and facts_of(spec) is not None and spec.weights.fetched:
         return known
     if isinstance(spec.weights, LoraWeights):  # its base stays too, its adapter is looked at anew

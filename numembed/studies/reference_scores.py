@@ -12,18 +12,20 @@ from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
 from numembed.core.arrays import Matrix
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue.names import random_twin
+from numembed.models.catalogue.names import random_init
 from numembed.models.spec import ModelSpec
 from numembed.studies.keys import baselines_key, plain_key
 from numembed.studies.results import ResultStore, complete
 from numembed.studies.study import Study
 
 Scores = Mapping[ScoreKind, float]  # NaN where undefined
-TWINS_UP_TO = 1_000_000_000  # parameters; a larger model is loaded a second time only where a visitor asks for its twin
+RANDOM_INIT_UP_TO = (
+    1_000_000_000  # parameters; a larger model is loaded a second time only where a visitor asks for its twin
+)
 
 
 @dataclass(frozen=True)
-class Floors:
+class ReferenceScores:
     """The scores of every trivial baseline by its title, and of each model's twin with random weights by its name."""
 
     baselines: Mapping[str, Scores] = field(default_factory=dict)
@@ -40,10 +42,10 @@ class Floors:
         return None if math.isnan(value) else value
 
 
-def stored_floors(study: Study, pinned: Sequence[ModelSpec], results: ResultStore) -> Floors:
+def stored_references(study: Study, pinned: Sequence[ModelSpec], results: ResultStore) -> ReferenceScores:
     """Return what earlier runs left for the study's sequences and some resolved models."""
-    twins = {spec.name: _twin_scores(study, spec, results) for spec in pinned}
-    return Floors(_baselines(study, results), {name: scores for name, scores in twins.items() if scores})
+    twins = {spec.name: _random_init_scores(study, spec, results) for spec in pinned}
+    return ReferenceScores(_baselines(study, results), {name: scores for name, scores in twins.items() if scores})
 
 
 def score_baselines(study: Study, results: ResultStore) -> None:
@@ -57,15 +59,15 @@ def score_baselines(study: Study, results: ResultStore) -> None:
     results.put(_baselines_key(study), scores)
 
 
-def score_twin(
+def score_random_init(
     study: Study, spec: ModelSpec, parameters: int | None, vectors: Callable[[ModelSpec], Matrix], results: ResultStore
 ) -> None:
     """Score a resolved model's architecture with random weights, unless it has none or it or the study is large."""
-    twin = random_twin(spec)
-    large = parameters is None or parameters > TWINS_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
-    if twin is None or large or _twin_scores(study, spec, results):
+    twin = random_init(spec)
+    large = parameters is None or parameters > RANDOM_INIT_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
+    if twin is None or large or _random_init_scores(study, spec, results):
         return
-    results.put(_twin_key(study, twin), _plain(vectors(twin), study))
+    results.put(_random_init_key(study, twin), _plain(vectors(twin), study))
 
 
 def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
@@ -73,23 +75,23 @@ def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
     return {str(kind): None if math.isnan(value) else value for kind, value in scores.items()}
 
 
-def _read(found: Mapping[str, float | None]) -> Scores:
-    return {kind: math.nan if value is None else value for kind, value in complete(found).items()}
+def _read(mapping: Mapping[str, float | None]) -> Scores:
+    return {kind: math.nan if value is None else value for kind, value in complete(mapping).items()}
 
 
 def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
-    found = {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
-    return found if all(found.values()) else {}
+    matches = {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
+    return matches if all(matches.values()) else {}
 
 
-def _twin_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:
-    twin = random_twin(spec)
-    return {} if twin is None else _read(results.get(_twin_key(study, twin)) or {})
+def _random_init_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:
+    twin = random_init(spec)
+    return {} if twin is None else _read(results.get(_random_init_key(study, twin)) or {})
 
 
 def _baselines_key(study: Study) -> str:
     return baselines_key(study.sequences, distance=study.distance, seed=study.seed)
 
 
-def _twin_key(study: Study, twin: ModelSpec) -> str:
+def _random_init_key(study: Study, twin: ModelSpec) -> str:
     return plain_key(twin, study.sequences, distance=study.distance, seed=study.seed)

@@ -30,11 +30,11 @@ def stored_projection(
 
 def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
     """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
-    found = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
-    return next((str(one["warning"]) for one in found["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
+    values = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    return next((str(one["warning"]) for one in values["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
 
 
-def pinned_before(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
+def previously_pinned(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
     """Return ``spec`` as the latest run pinned it, or None where none has."""
     if spec.resolved:
         return spec
@@ -47,7 +47,7 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redraw
 
     None where a registered score is missing, or where its check is known to fail and that was not allowed.
     """
-    pinned = pinned_before(spec, results)
+    pinned = previously_pinned(spec, results)
     if pinned is None:
         return None
     result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
@@ -63,8 +63,8 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redraw
 def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[ScoreKind, tuple[float, ...]]:
     """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
     counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
-    found = (results.designs(design_key(study, spec, count)) for count in counts if count)
-    return next(filter(None, found), {})
+    matches = (results.designs(design_key(study, spec, count)) for count in counts if count)
+    return next(filter(None, matches), {})
 
 
 def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:

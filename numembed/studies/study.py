@@ -175,8 +175,10 @@ def design_of(study: Study) -> str:
     'even, odd: 4 windows of 10 terms each, from term 0'
     """
     start = study.first_window * study.length
-    told = f"{', '.join(study.families)}: {study.per_family} windows of {study.length} terms each, from term {start:,}"
-    return f"{told}, made equal in {', '.join(study.matched)}" if study.matched else told
+    sentence = (
+        f"{', '.join(study.families)}: {study.per_family} windows of {study.length} terms each, from term {start:,}"
+    )
+    return f"{sentence}, made equal in {', '.join(study.matched)}" if study.matched else sentence
 
 
 def dimensions(n: int) -> tuple[int, ...]:

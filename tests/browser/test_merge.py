@@ -29,7 +29,7 @@ def test_one_click_climbs_the_whole_ladder_and_its_models_can_be_kept(
     page = new_page()
     page.goto(f"{server.url}/merge?base={base}&{SMALL}")
     expect(page.get_by_text("24 training steps · up to")).to_be_visible()
-    page.get_by_role("button", name="Climb the ladder").click()
+    page.get_by_role("button", name="Run the merging experiment").click()
     expect(page.locator(".stProgress")).to_have_count(1)
     expect(page.get_by_text(re.compile("paths scored"))).to_be_visible(timeout=MINUTES)  # a part of it, as it comes
     expect(page.get_by_role("heading", name="What came out")).to_be_visible(timeout=MINUTES)
@@ -80,7 +80,7 @@ def test_one_click_climbs_the_whole_ladder_and_its_models_can_be_kept(
     page.get_by_role("button", name="Use it as a base").click()
     expect(page.get_by_role("combobox", name="Base")).to_have_value(str(saved))
     expect(page.get_by_role("heading", name="What came out")).to_have_count(0)
-    expect(page.get_by_role("button", name="Climb the ladder")).to_be_enabled()
+    expect(page.get_by_role("button", name="Run the merging experiment")).to_be_enabled()
 
     # an adapter goes to Compare as it is, a saved merge by its folder
     page.goto(f"{server.url}/merge?base={base}&{SMALL}")

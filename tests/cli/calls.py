@@ -49,9 +49,13 @@ print(json.dumps([name for name in ("torch", "transformers", "sentence_transform
 def calls(*commands: tuple[object, ...]) -> tuple[list[Answer], list[str]]:
     """Run commands in one fresh process; return their answers and the heavy libraries that were imported."""
     done = subprocess.run(
-        [sys.executable, "-c", ONE_PROCESS], input=json.dumps([list(map(str, command)) for command in commands]),
-        capture_output=True, text=True, timeout=240, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", ONE_PROCESS],
+        input=json.dumps([list(map(str, command)) for command in commands]),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+    )
     assert done.returncode == 0 and done.stderr == "", done.stderr
     *answers, imported = map(json.loads, done.stdout.splitlines())
     return [Answer(*answer) for answer in answers], imported

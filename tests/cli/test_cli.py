@@ -27,9 +27,11 @@ def test_lists(call: Call) -> None:
     assert [answer.code for answer in (families, models, metrics)] == [0, 0, 0]
     assert [row["name"] for row in families.rows] == list(FAMILIES.names)
     assert families.rows[0] == {
-        "name": "consecutive", "title": families.rows[0]["title"], "oeis": "A000027",
+        "name": "consecutive",
+        "title": families.rows[0]["title"],
+        "oeis": "A000027",
         "first_terms": "1, 2, 3, 4, 5, 6, 7, 8",
-    }  # fmt: skip
+    }
     assert [row["name"] for row in models.rows] == [*CATALOGUE, *BASELINES.names]
     assert all(row["note"] for row in models.rows if row["kind"] == "baseline")
     assert [row["name"] for row in metrics.rows] == list(METRICS.names)
@@ -87,8 +89,11 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(home: Path, tiny_model: Pa
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     done = subprocess.run(
         [sys.executable, "-m", "numembed", "run", "--models", str(tiny_model), "last_digits", *SMALL, "--json"],
-        stdout=subprocess.PIPE, stderr=follower, cwd=ROOT, timeout=240,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        cwd=ROOT,
+        timeout=240,
+    )
     os.close(follower)
     seen = b""
     while chunk := _read(leader):

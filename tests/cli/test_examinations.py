@@ -74,8 +74,12 @@ def test_what_the_sequences_give_away_is_told_and_written(call: Call, tmp_path: 
     assert [row["numbers"] for row in by_part["shared"]] == [found.shared[at] for at in ((0, 1), (0, 2), (1, 2))]
     for row, clue in zip(by_part["clue"][:2], found.clues[:2], strict=True):
         assert (row["named"], row["tried"], row["guessing"], row["p"], row["overlap"]) == (
-            clue.named, clue.tried, clue.guessing, clue.p, clue.overlap,
-        )  # fmt: skip
+            clue.named,
+            clue.tried,
+            clue.guessing,
+            clue.p,
+            clue.overlap,
+        )
         assert row["values"] == clue.values.tolist()
     assert by_part["clue"][2]["name"] == "tokens" and min(by_part["clue"][2]["values"]) > 30
     assert (tmp_path / "leakage.csv").read_text().count("\n") == len(rows) + 1

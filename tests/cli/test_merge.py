@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from tests.cli.calls import Call
 
 pytestmark = pytest.mark.slow
@@ -30,17 +30,19 @@ def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, t
         and "SLERP and Linear differ by" in answer.out
     )
     again = call("ladder", "--ladder", tmp_path / "out" / "ladder.json", "--json")
-    arms = [row for row in again.rows if "arm" in row]
-    assert len(arms) == 1 + 2 * 3 and arms[0]["spearman"] == pytest.approx(1)
+    candidates = [row for row in again.rows if "arm" in row]
+    assert len(candidates) == 1 + 2 * 3 and candidates[0]["spearman"] == pytest.approx(1)
     assert any("verdict" in row for row in again.rows) and any("comparison" in row for row in again.rows)
     redrawn = call("ladder", *options, "--designs", 3)
     assert "On 3 redrawn choices of windows" in redrawn.out and "Over 3 redrawn choices of windows" in redrawn.out
     listed = [row["redrawn"] for row in call("ladder", *options, "--designs", 3, "--json").rows if "redrawn" in row]
     assert [one["name"] for one in listed] == ["base", "linear", "slerp"] and listed[0]["low"] < listed[0]["mean"]
     lines = (tmp_path / "out" / "arms.csv").read_text().splitlines()
-    assert len(lines) == 1 + len(arms) and lines[0].startswith("path,arm,at,spearman,spearman low,spearman high,cka")
+    assert len(lines) == 1 + len(candidates) and lines[0].startswith(
+        "path,arm,at,spearman,spearman low,spearman high,cka"
+    )
     everything = json.loads((tmp_path / "out" / "found.json").read_text())
-    assert LadderResult.from_json(everything).complete
+    assert ExperimentResult.from_json(everything).complete
     listed = call("runs", "--json").rows
     assert [row["state"] for row in listed] == ["done"] * 4 and "ladder" in listed[0]["study"]
 

@@ -19,9 +19,13 @@ def test_run_prints_one_score_a_line_and_nothing_else(call: Call) -> None:
     assert [set(row) >= {"model", "metric", "labels", "value"} for row in answer.rows] == [True] * 12
     assert {row["model"] for row in answer.rows} == {"Last digits", "String length"}
     assert {(row["metric"], row["labels"]) for row in answer.rows} == {
-        ("silhouette", "families"), ("davies_bouldin", "families"), ("silhouette", "kmeans"),
-        ("davies_bouldin", "kmeans"), ("ari", "kmeans"), ("ami", "kmeans"),
-    }  # fmt: skip
+        ("silhouette", "families"),
+        ("davies_bouldin", "families"),
+        ("silhouette", "kmeans"),
+        ("davies_bouldin", "kmeans"),
+        ("ari", "kmeans"),
+        ("ami", "kmeans"),
+    }
     assert all(isinstance(row["value"], float) for row in answer.rows)
 
 

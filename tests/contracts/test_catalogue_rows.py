@@ -57,38 +57,84 @@ MISTRAL_PROMPTS = {"web_search_query", "sts_query", "summarization_query", "bite
 BY_HAND = {"causal": False, "pooling": "mean", "pool_prompt": False, "normalize": True}
 EXPECTED = {
     "EmbeddingGemma-300M": Expected(
-        "64614b0b", "souping", 768, 2048, "float32", "mean", "bidirectional", True, GEMMA_PROMPTS, {}),
+        "64614b0b", "souping", 768, 2048, "float32", "mean", "bidirectional", True, GEMMA_PROMPTS, {}
+    ),
     "gte-multilingual-base": Expected(
-        "ca1791e0", "encoder", 768, 8192, "float32", "cls", "bidirectional", False, set(), {}),
+        "ca1791e0", "encoder", 768, 8192, "float32", "cls", "bidirectional", False, set(), {}
+    ),
     "gte-large-en-v1.5": Expected(
-        "104333d6", "encoder", 1024, 8192, "float32", "cls", "bidirectional", False, set(), {}),
+        "104333d6", "encoder", 1024, 8192, "float32", "cls", "bidirectional", False, set(), {}
+    ),
     "nomic-embed-text-v2-moe": Expected(
-        "1066b659", "encoder", 768, 512, "float32", "mean", "bidirectional", False, NOMIC_PROMPTS,
-        {"remote_code": NOMIC_CODE, "needs_parameter": "expert"}),
+        "1066b659",
+        "encoder",
+        768,
+        512,
+        "float32",
+        "mean",
+        "bidirectional",
+        False,
+        NOMIC_PROMPTS,
+        {"remote_code": NOMIC_CODE, "needs_parameter": "expert"},
+    ),
     "multilingual-e5-large": Expected(
-        "ab10c1a7", "encoder", 1024, 512, "float32", "mean", "bidirectional", False, {"query", "passage"}, {}),
+        "ab10c1a7", "encoder", 1024, 512, "float32", "mean", "bidirectional", False, {"query", "passage"}, {}
+    ),
     "Qwen3-Embedding-0.6B": Expected(
-        "b22da495", "slerp", 1024, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}),
+        "b22da495", "slerp", 1024, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}
+    ),
     "gte-Qwen2-1.5B-instruct": Expected(
-        "c6c1b92f", "llm", 1536, 32768, "bfloat16", "lasttoken", "bidirectional", True, {"query"},
-        {"add_eos": True, "causal": False}),
+        "c6c1b92f",
+        "llm",
+        1536,
+        32768,
+        "bfloat16",
+        "lasttoken",
+        "bidirectional",
+        True,
+        {"query"},
+        {"add_eos": True, "causal": False},
+    ),
     "Qwen3-Embedding-4B": Expected(
-        "636cd9bf", "slerp", 2560, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}),
+        "636cd9bf", "slerp", 2560, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}
+    ),
     "GritLM-7B": Expected(
-        "13f00a0e", "llm", 4096, 32768, "bfloat16", "mean", "bidirectional", False, {"embed"}, BY_HAND),
+        "13f00a0e", "llm", 4096, 32768, "bfloat16", "mean", "bidirectional", False, {"embed"}, BY_HAND
+    ),
     "gte-Qwen2-7B-instruct": Expected(
-        "e26182b2", "llm", 3584, 32768, "bfloat16", "lasttoken", "bidirectional", True, {"query"},
-        {"add_eos": True, "causal": False}),
+        "e26182b2",
+        "llm",
+        3584,
+        32768,
+        "bfloat16",
+        "lasttoken",
+        "bidirectional",
+        True,
+        {"query"},
+        {"add_eos": True, "causal": False},
+    ),
     "e5-mistral-7b-instruct": Expected(
-        "07163b72", "lora", 4096, 32768, "bfloat16", "lasttoken", "causal", True, MISTRAL_PROMPTS,
-        {"add_bos": True, "add_eos": True}),
+        "07163b72",
+        "lora",
+        4096,
+        32768,
+        "bfloat16",
+        "lasttoken",
+        "causal",
+        True,
+        MISTRAL_PROMPTS,
+        {"add_bos": True, "add_eos": True},
+    ),
     "Qwen3-Embedding-8B": Expected(
-        "4e423935", "slerp", 4096, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}),
+        "4e423935", "slerp", 4096, 32768, "bfloat16", "lasttoken", "causal", True, {"query"}, {}
+    ),
     "llama-embed-nemotron-8b": Expected(
-        "84a37559", "souping", 4096, 32768, "bfloat16", "mean", "bidirectional", False, {"query"}, {"causal": False}),
+        "84a37559", "souping", 4096, 32768, "bfloat16", "mean", "bidirectional", False, {"query"}, {"causal": False}
+    ),
     "bge-multilingual-gemma2": Expected(
-        "992e13d8", "lora", 3584, 8192, "bfloat16", "lasttoken", "causal", True, {"web_search_query"}, {}),
-}  # fmt: skip
+        "992e13d8", "lora", 3584, 8192, "bfloat16", "lasttoken", "causal", True, {"web_search_query"}, {}
+    ),
+}
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -105,10 +151,21 @@ def _fits(value: object, hint: Any) -> bool:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_model_of_the_paper_is_loaded_by_exactly_its_recipe(name: str) -> None:
     row, expected = ROWS[name], EXPECTED[name]
-    assert Expected(
-        row.revision[:8], row.family, row.dimension, row.max_tokens or 0, row.dtype, row.pooling, row.attention,
-        bool(row.ends_with_eos), set(row.prompts), row.loading.as_dict(),
-    ) == expected  # fmt: skip
+    assert (
+        Expected(
+            row.revision[:8],
+            row.family,
+            row.dimension,
+            row.max_tokens or 0,
+            row.dtype,
+            row.pooling,
+            row.attention,
+            bool(row.ends_with_eos),
+            set(row.prompts),
+            row.loading.as_dict(),
+        )
+        == expected
+    )
 
 
 def test_the_bundled_model_is_first_then_the_papers_in_its_order_then_the_others() -> None:
@@ -295,9 +352,16 @@ def test_every_entry_of_the_file_is_a_fact() -> None:
 
 
 COMPLETE: dict[str, Any] = {
-    "repo": "owner/name", "revision": "", "parameters_millions": 1.0, "dimension": 64, "max_tokens": 256,
-    "family": "encoder", "licence": "MIT", "download_gb": 0.1, "stored_dtype": "float32",
-}  # fmt: skip
+    "repo": "owner/name",
+    "revision": "",
+    "parameters_millions": 1.0,
+    "dimension": 64,
+    "max_tokens": 256,
+    "family": "encoder",
+    "licence": "MIT",
+    "download_gb": 0.1,
+    "stored_dtype": "float32",
+}
 
 
 @pytest.mark.parametrize("wrong", [{"licens": "MIT"}, {"loading": {"add_eoss": True}}, {"name": "another"}])

@@ -156,8 +156,9 @@ def test_weights_are_taken_where_they_mean_something(entry: Entry[Any]) -> None:
         with pytest.raises(BadChoice, match="one weight from 0 upwards"):
             checked(Merge(entry.name, weights=wrong), parts=count, has_base=True)
     neutral = tuple(entry.facts.get("neutral", lambda count: {})(1).items())
-    only_first = checked(Merge(entry.name, weights=(2.0, *(0.0,) * (count - 1)), options=neutral),
-                         parts=count, has_base=True)  # fmt: skip
+    only_first = checked(
+        Merge(entry.name, weights=(2.0, *(0.0,) * (count - 1)), options=neutral), parts=count, has_base=True
+    )
     np.testing.assert_allclose(merged(only_first, parts, base), parts[0], atol=1e-6)
 
 

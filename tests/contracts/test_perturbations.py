@@ -18,7 +18,8 @@ from numembed.models.baselines import BASELINES
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.families.family import FAMILIES, family
-from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS, Change, change_of, in_words, perturb, variants
+from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS, Change, change_of, perturb, variants
+from numembed.sequences.perturbations.text import in_words
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, numbers_in
 
 PAPER = make_sequences(PAPER_FAMILIES)
@@ -177,17 +178,36 @@ def test_rewritten_texts_are_cut_at_whole_numbers(max_chars: int, words: str) ->
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (0, "zero"), (1, "one"), (10, "ten"), (11, "eleven"), (13, "thirteen"), (19, "nineteen"), (20, "twenty"),
-        (21, "twenty-one"), (40, "forty"), (99, "ninety-nine"), (100, "one hundred"), (101, "one hundred one"),
-        (115, "one hundred fifteen"), (342, "three hundred forty-two"), (1_000, "one thousand"),
-        (1_001, "one thousand one"), (7_020, "seven thousand twenty"), (10_000, "ten thousand"),
-        (12_345, "twelve thousand three hundred forty-five"), (100_000, "one hundred thousand"),
-        (1_000_000, "one million"), (1_000_050, "one million fifty"),
+        (0, "zero"),
+        (1, "one"),
+        (10, "ten"),
+        (11, "eleven"),
+        (13, "thirteen"),
+        (19, "nineteen"),
+        (20, "twenty"),
+        (21, "twenty-one"),
+        (40, "forty"),
+        (99, "ninety-nine"),
+        (100, "one hundred"),
+        (101, "one hundred one"),
+        (115, "one hundred fifteen"),
+        (342, "three hundred forty-two"),
+        (1_000, "one thousand"),
+        (1_001, "one thousand one"),
+        (7_020, "seven thousand twenty"),
+        (10_000, "ten thousand"),
+        (12_345, "twelve thousand three hundred forty-five"),
+        (100_000, "one hundred thousand"),
+        (1_000_000, "one million"),
+        (1_000_050, "one million fifty"),
         (999_999, "nine hundred ninety-nine thousand nine hundred ninety-nine"),
-        (2_000_300_000, "two billion three hundred thousand"), (10**12, "one trillion"), (-8, "minus eight"),
-        (10**33 + 4, "one decillion four"), (10**36, "one " + " ".join(["zero"] * 36)),
+        (2_000_300_000, "two billion three hundred thousand"),
+        (10**12, "one trillion"),
+        (-8, "minus eight"),
+        (10**33 + 4, "one decillion four"),
+        (10**36, "one " + " ".join(["zero"] * 36)),
     ],
-)  # fmt: skip
+)
 def test_number_words_are_spelled_right(number: int, words: str) -> None:
     assert in_words(number) == words
 

@@ -27,11 +27,11 @@ from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.figures.merge.common import measures
 from numembed.merge_experiment.measures import separation
-from numembed.merge_experiment.results import Arm, Retention, Separation, field_of
+from numembed.merge_experiment.results import Candidate, Retention, Separation, field_of
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.studies.keys import added_scores
-from numembed.studies.reference_scores import stored_floors
+from numembed.studies.reference_scores import stored_references
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_result
 from numembed.studies.study import Study
@@ -126,15 +126,15 @@ def test_redrawn_windows_and_baselines_have_every_registered_score(
     rows = _rows(capsys, *STUDY, "--designs", 3)
     assert all(row["designs"] == 3 for row in rows) and _only(rows, "Last digits", "families")["redrawn_sd"] > 0
     with ResultStore(settings.app_db) as results:
-        floors = stored_floors(SMALL, (), results)
-    assert floors.baselines and all(set(scores) == TODAY | ADDED for scores in floors.baselines.values())
+        references = stored_references(SMALL, (), results)
+    assert references.baselines and all(set(scores) == TODAY | ADDED for scores in references.baselines.values())
 
 
 @pytest.mark.usefixtures("dummies")
 def test_an_arm_of_a_merging_experiment_has_every_registered_score() -> None:
     matrix = np.random.default_rng(0).standard_normal((len(SMALL.sequences), 4)).astype(np.float32)
     found = separation(matrix, SMALL.sequences, distance="euclidean", seed=0)
-    row = Arm("base", "base", 0.0, {}, {"new": found}, Retention(1.0, 1.0, 1.0), 0.0, 0.0).as_row()
+    row = Candidate("base", "base", 0.0, {}, {"new": found}, Retention(1.0, 1.0, 1.0), 0.0, 0.0).as_row()
     assert row[f"new {METRIC}_families"] == pytest.approx(calinski_harabasz(matrix, SMALL.sequences.labels))
     assert {f"new {METRIC}_halves", "new ari_halves", "new ami_kmeans", "new davies_bouldin"} <= set(row)
     kind = ScoreKind(METRIC, "families")
@@ -152,8 +152,11 @@ def test_compare_shows_every_registered_score(app: Visit, settings: Settings) ->
     app.session_state["evidence"] = True
     app.run()
     assert not app.exception
-    scores = next(table for table in (json.loads(one.json) for one in protos(app, "bidi_component"))
-                  if table["label"] == "Scores of each model")  # fmt: skip
+    scores = next(
+        table
+        for table in (json.loads(one.json) for one in protos(app, "bidi_component"))
+        if table["label"] == "Scores of each model"
+    )
     columns, rows = json.loads(scores["columns"]), json.loads(scores["rows"])
     places = [at for at, column in enumerate(columns) if column["title"] == "Calinski–Harabasz"]
     assert [columns[at]["group"] for at in places] == ["with the families", "with KMeans clusters", "with Halves"]
@@ -163,8 +166,10 @@ def test_compare_shows_every_registered_score(app: Visit, settings: Settings) ->
     assert "Calinski–Harabasz. How far the groups lie apart" in told(app).replace("*", "")
     app.selectbox(key="evidence_score").set_value("calinski_harabasz families").run()
     assert not app.exception
-    assert any("Evidence behind each Calinski–Harabasz with the families" in json.loads(one.json)["label"]
-               for one in protos(app, "bidi_component"))  # fmt: skip
+    assert any(
+        "Evidence behind each Calinski–Harabasz with the families" in json.loads(one.json)["label"]
+        for one in protos(app, "bidi_component")
+    )
 
 
 def test_a_stored_study_gets_the_scores_it_lacks_and_keeps_the_others(

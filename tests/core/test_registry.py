@@ -52,10 +52,15 @@ def test_keyword_arguments_with_a_default_are_the_options() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "parsed"),
     [
-        ("neighbors", "2", 2), ("neighbors", 200, 200), ("neighbors", 15.0, 15), ("share", "0.25", 0.25),
-        ("share", 1, 1.0), ("metric", "euclidean", "euclidean"), ("whiten", True, True),
+        ("neighbors", "2", 2),
+        ("neighbors", 200, 200),
+        ("neighbors", 15.0, 15),
+        ("share", "0.25", 0.25),
+        ("share", 1, 1.0),
+        ("metric", "euclidean", "euclidean"),
+        ("whiten", True, True),
     ],
-)  # fmt: skip
+)
 def test_an_option_takes_what_is_allowed(name: str, given: Any, parsed: Any) -> None:
     found = _options()[name].parse(given)
     assert found == parsed and type(found) is type(parsed)
@@ -64,11 +69,22 @@ def test_an_option_takes_what_is_allowed(name: str, given: Any, parsed: Any) -> 
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        ("neighbors", 1), ("neighbors", 201), ("neighbors", 2.5), ("neighbors", "many"), ("neighbors", None),
-        ("neighbors", True), ("neighbors", float("inf")), ("neighbors", float("nan")), ("neighbors", []),
-        ("share", -0.01), ("share", float("nan")), ("metric", "manhattan"), ("whiten", "yes"), ("whiten", 1),
+        ("neighbors", 1),
+        ("neighbors", 201),
+        ("neighbors", 2.5),
+        ("neighbors", "many"),
+        ("neighbors", None),
+        ("neighbors", True),
+        ("neighbors", float("inf")),
+        ("neighbors", float("nan")),
+        ("neighbors", []),
+        ("share", -0.01),
+        ("share", float("nan")),
+        ("metric", "manhattan"),
+        ("whiten", "yes"),
+        ("whiten", 1),
     ],
-)  # fmt: skip
+)
 def test_an_option_refuses_the_rest_in_a_sentence(name: str, given: Any) -> None:
     with pytest.raises(BadChoice, match=f"^{name} takes .*, got .*\\.$"):
         _options()[name].parse(given)

@@ -88,8 +88,13 @@ def calls(room):
 print([calls(1 << 32), calls(40 << 20)])
 """
 # What is freed goes back to the system at once, and no thread takes a stack of its own: the room is as narrow as told.
-ONE_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536",
-            "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
+ONE_HEAP = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 
 @pytest.fixture
@@ -201,9 +206,13 @@ def test_what_was_stored_before_a_text_without_room_stays(tiny_model: Path, tmp_
 def test_a_batch_that_this_processor_really_cannot_hold_is_halved(tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "wide", limit=512)
     done = subprocess.run(
-        [sys.executable, "-c", NARROW, str(folder), str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, **ONE_HEAP}, timeout=240,
-    )  # fmt: skip
+        [sys.executable, "-c", NARROW, str(folder), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ONE_HEAP},
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr[-2_000:]
     (plenty, same), (little, equal) = eval(done.stdout)
     assert plenty == [32] and same < 1e-5 and equal < 1e-5
@@ -212,10 +221,16 @@ def test_a_batch_that_this_processor_really_cannot_hold_is_halved(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("words", "lost"),
-    [(LOST, True), ("CUDA error: an illegal memory access was encountered", True),
-     ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True), ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", True),
-     ("CUDA error: out of memory", False), ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED", False), ("no kernel", False)],
-)  # fmt: skip
+    [
+        (LOST, True),
+        ("CUDA error: an illegal memory access was encountered", True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", True),
+        ("CUDA error: out of memory", False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED", False),
+        ("no kernel", False),
+    ],
+)
 def test_a_lost_card_is_told_from_a_full_one(tiny_model: Path, words: str, lost: bool) -> None:
     error = RuntimeError(words)
     assert is_lost(error) is lost and not (lost and is_out_of_memory(error))

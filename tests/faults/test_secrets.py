@@ -38,10 +38,14 @@ from ui.shared.study_choice import address_of
 TOKEN = "hf_QwErTyUiOpAsDfGhJkLzXcVbNm123456789012"
 KEY = "Tr0ub4dor+and/3/quite=long"  # of no known kind
 SECRETS = {
-    "HF_TOKEN": TOKEN, "MY_ENDPOINT_KEY": KEY, "LAB_LOGIN": "pass.phrase.of.the.lab.4711",
-    "OPENAI_API_KEY": "sk-proj-9876543210zyxwvutsrqponm", "STREAMLIT_X": "cookie.signing.words.0815",
-    "AWS_SECRET_ACCESS": "wJalrXUtnFEMI/K7MDENG", "DB_PASSWORD": "correct.horse.battery",
-}  # fmt: skip
+    "HF_TOKEN": TOKEN,
+    "MY_ENDPOINT_KEY": KEY,
+    "LAB_LOGIN": "pass.phrase.of.the.lab.4711",
+    "OPENAI_API_KEY": "sk-proj-9876543210zyxwvutsrqponm",
+    "STREAMLIT_X": "cookie.signing.words.0815",
+    "AWS_SECRET_ACCESS": "wJalrXUtnFEMI/K7MDENG",
+    "DB_PASSWORD": "correct.horse.battery",
+}
 QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, length=5)
 
 
@@ -138,9 +142,20 @@ def test_no_failure_writes_a_secret_anywhere(place: Place, hub: FakeHub, tiny_mo
         assert "fault" not in job.error and not planted(job.error.encode()) and not planted(repr(job).encode())
         (tmp_path / "asked.json").write_text(study.to_json())
         done = subprocess.run(
-            [sys.executable, "-m", "numembed", "run", "--study", str(tmp_path / "asked.json"), "--out",
-             str(tmp_path / "out")], cwd=ROOT, capture_output=True, timeout=240,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "numembed",
+                "run",
+                "--study",
+                str(tmp_path / "asked.json"),
+                "--out",
+                str(tmp_path / "out"),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            timeout=240,
+        )
     assert done.returncode == 1 and b"owner/gated" in done.stderr and b"silhouette" in done.stdout
     assert not planted(done.stdout) and not planted(done.stderr)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["maps.html", "scores.csv", "study.json"]
@@ -169,7 +184,7 @@ def _run(settings: Settings, *references: str) -> tuple[Study, Outcome]:
     return study, run(study, loaded=LoadedModel(settings), settings=settings, **stores)
 
 
-def _told(settings: Settings, reference: str) -> str:
+def _text(settings: Settings, reference: str) -> str:
     """Return the sentence that refuses ``reference``: at once, or in its run."""
     try:
         return " ".join(_run(settings, reference)[1].errors.values())
@@ -178,12 +193,33 @@ def _told(settings: Settings, reference: str) -> str:
 
 
 TYPED = [
-    "http://{}/x", "https://{}/v1", "//{}/x", "{}", "{}/x", "169.254.169.254/latest", "endpoint:http://{}/",
-    "endpoint:{}", "endpoint:unknown", "endpoint:", "endpoint:lab url=http://{}", "endpoint:lab@http://{}",
-    "endpoint:lab endpoint:http://{}", "endpoint:lab model=http://{}", "owner/name@http://{}", "owner/name@{}",
-    "owner/name url=http://{}", "http://{}/owner/name@" + "0" * 40, "hf://{}/x", "file://{}/x", "~http://{}/x",
-    "./http://{}/x", "\\\\{}\\share", "//{}/share/model", "ENDPOINT:lab", " endpoint: lab",
-]  # fmt: skip
+    "http://{}/x",
+    "https://{}/v1",
+    "//{}/x",
+    "{}",
+    "{}/x",
+    "169.254.169.254/latest",
+    "endpoint:http://{}/",
+    "endpoint:{}",
+    "endpoint:unknown",
+    "endpoint:",
+    "endpoint:lab url=http://{}",
+    "endpoint:lab@http://{}",
+    "endpoint:lab endpoint:http://{}",
+    "endpoint:lab model=http://{}",
+    "owner/name@http://{}",
+    "owner/name@{}",
+    "owner/name url=http://{}",
+    "http://{}/owner/name@" + "0" * 40,
+    "hf://{}/x",
+    "file://{}/x",
+    "~http://{}/x",
+    "./http://{}/x",
+    "\\\\{}\\share",
+    "//{}/share/model",
+    "ENDPOINT:lab",
+    " endpoint: lab",
+]
 
 
 @pytest.mark.slow
@@ -193,7 +229,7 @@ def test_what_a_visitor_types_is_refused_and_not_asked(settings: Settings, asked
         listener.setblocking(False)
         reference = typed.format(f"127.0.0.1:{listener.getsockname()[1]}")
         lab = {"lab": Endpoint("lab", server.url, "small", key=KEY)}
-        told = _told(replace(settings, offline=False, endpoints=lab), reference)
+        told = _text(replace(settings, offline=False, endpoints=lab), reference)
         assert told.endswith(".") and server.url not in told and not planted(told.encode())
         assert asked == [] and server.requests == []
         with pytest.raises(BlockingIOError):
@@ -210,7 +246,7 @@ def test_an_endpoint_is_chosen_by_name_and_its_address_stays_here(settings: Sett
     assert [result.dimension for result in outcome.results[:2]] == [4, servers.DIMENSION]
     rows = sqlite3.connect(settings.app_db).execute("SELECT payload FROM results WHERE key NOT LIKE 'pinned:%'")
     told = [row[0] for row in rows] + [study.to_json(), json.dumps(address_of(study))]
-    told += [scores_csv(study, outcome.results, outcome.floors)]
+    told += [scores_csv(study, outcome.results, outcome.references)]
     told += [score.model + score.note for result in outcome.results for score in result.scores]
     assert len(told) > 9 and not planted("".join(told).encode()) and not any(server.url[7:-3] in text for text in told)
     assert address_of(study)["models"] == ["endpoint:lab dim=4", "endpoint:lab", "last_digits"]
@@ -256,24 +292,37 @@ LAB = '[endpoints.lab]\nurl = "http://lab/v1"\n'
 CODE = '[remote_code."owner/name"]\n'
 SHA = "0" * 40
 BAD = [
-    ("endpoints = {", "is no TOML"), (b"\xff\xfe[endpoints]", "no text in UTF-8"), ("[endpoint.x]", "'endpoint'"),
-    ("endpoints = 3", "endpoints is no section"), ("remote_code = ['a/b']", "remote_code is no section"),
-    ("[endpoints]\nlab = 'http://lab'", "endpoint 'lab' is no section"), ("[endpoints.'a b']", "up to 40 letters"),
-    ("[endpoints.lab]", "url is an http"), (LAB.replace("http", "ftp"), "url is an http"),
-    (LAB.replace("lab/", "me:pw@lab/"), "url is an http"), (LAB.replace("lab/", ":pw@lab/"), "url is an http"),
-    (LAB.replace("/v1", "/v1?key=1"), "url is an http"), (LAB.replace("lab/v1", "[::1"), "url is an http"),
-    (LAB.replace("lab/v1", "lab:http/v1"), "url is an http"), (LAB.replace("lab/v1", "la b"), "url is an http"),
-    ("[endpoints.lab]\nurl = 5", "url cannot be '5'"), (LAB + f"key = '{KEY}'", "no entry 'key'"),
-    (LAB + "kind = 'cohere'", "kind is openai or tei"), (LAB + "batch_texts = 0", "batch_texts cannot be '0'"),
-    (LAB + "dimension = true", "dimension cannot be 'True'"), (LAB + "concurrency = 2.5", "concurrency cannot be"),
-    (LAB + "timeout_seconds = nan", "timeout_seconds cannot be"), (LAB + "budget_seconds = inf", "budget_seconds"),
-    (LAB + "budget_seconds = '9'", "budget_seconds cannot be '9'"), (CODE + f"code = 'a/b@{SHA}'", "two entries"),
+    ("endpoints = {", "is no TOML"),
+    (b"\xff\xfe[endpoints]", "no text in UTF-8"),
+    ("[endpoint.x]", "'endpoint'"),
+    ("endpoints = 3", "endpoints is no section"),
+    ("remote_code = ['a/b']", "remote_code is no section"),
+    ("[endpoints]\nlab = 'http://lab'", "endpoint 'lab' is no section"),
+    ("[endpoints.'a b']", "up to 40 letters"),
+    ("[endpoints.lab]", "url is an http"),
+    (LAB.replace("http", "ftp"), "url is an http"),
+    (LAB.replace("lab/", "me:pw@lab/"), "url is an http"),
+    (LAB.replace("lab/", ":pw@lab/"), "url is an http"),
+    (LAB.replace("/v1", "/v1?key=1"), "url is an http"),
+    (LAB.replace("lab/v1", "[::1"), "url is an http"),
+    (LAB.replace("lab/v1", "lab:http/v1"), "url is an http"),
+    (LAB.replace("lab/v1", "la b"), "url is an http"),
+    ("[endpoints.lab]\nurl = 5", "url cannot be '5'"),
+    (LAB + f"key = '{KEY}'", "no entry 'key'"),
+    (LAB + "kind = 'cohere'", "kind is openai or tei"),
+    (LAB + "batch_texts = 0", "batch_texts cannot be '0'"),
+    (LAB + "dimension = true", "dimension cannot be 'True'"),
+    (LAB + "concurrency = 2.5", "concurrency cannot be"),
+    (LAB + "timeout_seconds = nan", "timeout_seconds cannot be"),
+    (LAB + "budget_seconds = inf", "budget_seconds"),
+    (LAB + "budget_seconds = '9'", "budget_seconds cannot be '9'"),
+    (CODE + f"code = 'a/b@{SHA}'", "two entries"),
     (CODE + "code = 'a/b@main'\nfiles = {'x.py' = '1'}", "a commit of 40 digits"),
     (CODE + f"code = '@{SHA}'\nfiles = {{'x.py' = '1'}}", "owner/name@"),
     (CODE + f"code = 'a/b@{SHA}'\nfiles = {{}}", "at least one file"),
     (CODE + f"code = 'a/b@{SHA}'\nfiles = {{'../x.py' = '{'0' * 64}'}}", "modeling_x.py"),
     (CODE + f"code = 'a/b@{SHA}'\nfiles = {{'x.py' = 5}}", "sha256"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "told"), BAD)

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from numembed.core.settings import read_settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult
-from numembed.merge_experiment.results import Arm
-from numembed.merge_experiment.run import run_ladder
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
+from numembed.merge_experiment.results import Candidate
+from numembed.merge_experiment.run import run_experiment
 from numembed.models.adapters.recipe import Recipe
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 
 pytestmark = pytest.mark.slow
-LADDER = Ladder(
+MERGE_EXPERIMENT = MergeExperiment(
     recipe=Recipe(seeds=(0, 1), steps=20, stages=1, looks=1, apart=None, learning_rate=1e-3),
     paths=("lora", "linear", "slerp", "slerp_task", "norm_matched"),
     points=3,
@@ -24,19 +24,23 @@ LADDER = Ladder(
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LadderResult]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExperimentResult]:
     settings = read_settings({"NUMEMBED_HOME": str(tmp_path_factory.mktemp("ladder")), "HF_HUB_OFFLINE": "1"})
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        yield run_ladder(LADDER, vectors=vectors, results=results, loaded=LoadedModel(settings), settings=settings)
+        yield run_experiment(
+            MERGE_EXPERIMENT, vectors=vectors, results=results, loaded=LoadedModel(settings), settings=settings
+        )
 
 
-def _arm(found: LadderResult, path: str, at: float) -> Arm:
-    (arm,) = (one for one in found.path(path) if one.at == at)
-    return arm
+def _arm(found: ExperimentResult, path: str, at: float) -> Candidate:
+    (candidate,) = (one for one in found.path(path) if one.at == at)
+    return candidate
 
 
-def _silhouettes(arm: Arm) -> list[float]:
-    return [arm.splits[name].silhouette for name in ("reserved", "later", "paper", "new")] + [arm.retention.spearman]
+def _silhouettes(candidate: Candidate) -> list[float]:
+    return [candidate.splits[name].silhouette for name in ("reserved", "later", "paper", "new")] + [
+        candidate.retention.spearman
+    ]
 
 
 GRADED = 0.942  # Spearman of the base's likeness of graded pairs with their grades
@@ -51,17 +55,17 @@ GOLDEN = {  # silhouettes of reserved, later, paper and new, then how alike sent
 
 
 @pytest.mark.parametrize(("path", "at"), GOLDEN)
-def test_the_arms_score_as_measured(found: LadderResult, path: str, at: float) -> None:
+def test_the_arms_score_as_measured(found: ExperimentResult, path: str, at: float) -> None:
     tolerance = 0.002 if path == "base" else 0.025  # training rounds otherwise on another processor
     assert _silhouettes(_arm(found, path, at)) == pytest.approx(GOLDEN[path, at], abs=tolerance)
 
 
-def test_graded_pairs_are_graded_as_their_author_did(found: LadderResult) -> None:
+def test_graded_pairs_are_graded_as_their_author_did(found: ExperimentResult) -> None:
     base, adapted = (_arm(found, path, 1.0).retention.graded for path in ("base", "lora-0"))
     assert base == pytest.approx(GRADED, abs=0.005) and 0.5 < adapted < 1
 
 
-def test_slerp_in_the_weights_is_the_straight_line(found: LadderResult) -> None:
+def test_slerp_in_the_weights_is_the_straight_line(found: ExperimentResult) -> None:
     arc, line = _arm(found, "slerp-0-1", 0.5), _arm(found, "linear-0-1", 0.5)
     assert _silhouettes(arc) == pytest.approx(_silhouettes(line), abs=1e-3)
     for one in found.straight:
@@ -69,7 +73,7 @@ def test_slerp_in_the_weights_is_the_straight_line(found: LadderResult) -> None:
             assert one.parallel > 0.95 and one.cosine > 0.9995 and one.of_step < 0.01
 
 
-def test_slerp_of_updates_is_a_line_of_the_same_length(found: LadderResult) -> None:
+def test_slerp_of_updates_is_a_line_of_the_same_length(found: ExperimentResult) -> None:
     arc, line = _arm(found, "slerp_task-0-1", 0.5), _arm(found, "norm_matched-0-1", 0.5)
     assert _silhouettes(arc) == pytest.approx(_silhouettes(line), abs=2e-3)
     assert arc.update == pytest.approx(line.update, rel=0.01)
@@ -78,14 +82,14 @@ def test_slerp_of_updates_is_a_line_of_the_same_length(found: LadderResult) -> N
     assert 0 < angle < 0.25, "two seeds change the model in nearly unrelated directions"
 
 
-def test_more_of_an_adapter_keeps_less_of_the_base(found: LadderResult) -> None:
+def test_more_of_an_adapter_keeps_less_of_the_base(found: ExperimentResult) -> None:
     for seed in (0, 1):
-        kept = [arm.retention.spearman for arm in found.path(f"lora-{seed}")]
+        kept = [candidate.retention.spearman for candidate in found.path(f"lora-{seed}")]
         assert kept == sorted(kept, reverse=True) and kept[0] == 1
-        apart = [arm.splits["later"].silhouette for arm in found.path(f"lora-{seed}")]
+        apart = [candidate.splits["later"].silhouette for candidate in found.path(f"lora-{seed}")]
         assert apart == sorted(apart), "and tells the paper's families apart better, further on"
 
 
-def test_no_sentence_claims_a_difference(found: LadderResult) -> None:
+def test_no_sentence_claims_a_difference(found: ExperimentResult) -> None:
     assert found.sentences[0].startswith("Adapting did not surely change the silhouette of the paper's 24 sequences")
     assert not any("separates better" in sentence for sentence in found.sentences)

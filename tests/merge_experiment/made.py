@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
 from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
 from numembed.merge_experiment.results import (
-    Arm,
+    Candidate,
     Comparison,
     Dominance,
     Frame,
@@ -31,21 +31,21 @@ STRETCH = {"slerp_task": 1.35, "norm_matched": 1.34, "soup_norm": 1.3, "karcher_
 SENTENCE = "At equal retention, SLERP and linear differ by +0.003 (−0.017 to +0.023): no difference is seen."
 
 
-def made_ladder(*, seeds: Sequence[int] = (0, 1, 2), points: int = 7, **choices: object) -> Ladder:
+def made_ladder(*, seeds: Sequence[int] = (0, 1, 2), points: int = 7, **choices: object) -> MergeExperiment:
     """Return the ladder whose result :func:`made_result` makes up."""
-    return Ladder(recipe=Recipe(seeds=tuple(seeds)), points=points, **choices)  # type: ignore[arg-type]
+    return MergeExperiment(recipe=Recipe(seeds=tuple(seeds)), points=points, **choices)  # type: ignore[arg-type]
 
 
 def made_result(
-    ladder: Ladder | None = None,
+    experiment: MergeExperiment | None = None,
     *,
     complete: bool = True,
     paths: int | None = None,
     base: ModelSpec | None = None,
     adapters: Mapping[Trained, LocalWeights] | None = None,
-) -> LadderResult:
+) -> ExperimentResult:
     """Return made-up results of the first ``paths`` paths of a ladder; ``base`` and ``adapters`` may be real ones."""
-    asked = ladder or made_ladder()
+    asked = experiment or made_ladder()
     origin, there = base or asked.base, adapters or _nowhere(asked)
     random = np.random.default_rng(1)
     drawn = asked.drawn[:paths]
@@ -53,11 +53,11 @@ def made_result(
         name: tuple(item.family for item in found.items) for name, found in asked.recipe.split.evaluations.items()
     }
     seeds = asked.recipe.seeds
-    return LadderResult(
-        ladder=asked,
-        base=origin.as_dict(),
+    return ExperimentResult(
+        experiment=asked,
+        base=origin,
         adapters=tuple(_adapter(asked, *trained, there[trained]) for trained in there),
-        arms=tuple(_arm(asked, path, at, random, origin, there) for path in drawn for at in path.values),
+        candidates=tuple(_arm(asked, path, at, random, origin, there) for path in drawn for at in path.values),
         straight=_straight(seeds, random) if complete else (),
         dominance=tuple(_dominance(seed, random) for seed in seeds) if complete else (),
         maps=tuple(_frames(asked, drawn, families)) if complete else (),
@@ -68,40 +68,45 @@ def made_result(
     )
 
 
-def _nowhere(ladder: Ladder) -> dict[Trained, LocalWeights]:
+def _nowhere(experiment: MergeExperiment) -> dict[Trained, LocalWeights]:
     return {
         (seed, step): LocalWeights(f"/adapters/seed-{seed}/step-{step:05d}", "0" * 64)
-        for seed in ladder.recipe.seeds
-        for step in ladder.recipe.saved_steps
+        for seed in experiment.recipe.seeds
+        for step in experiment.recipe.saved_steps
     }
 
 
 def _arm(
-    ladder: Ladder,
+    experiment: MergeExperiment,
     path: Path,
     at: float,
     random: np.random.Generator,
     base: ModelSpec,
     adapters: Mapping[Trained, LocalWeights],
-) -> Arm:
+) -> Candidate:
     seed = path.ingredients[0][0] if path.ingredients else 0
     weights = weights_at(path, at, base.weights, adapters)
     dose = _dose(path, at)
     spec = replace(base, name=f"{path.title} {at:g}", weights=weights)
     kept = 1 - 0.17 * dose**1.7 - 0.02 * seed * dose
-    return Arm(
+    return Candidate(
         path=path.id,
         title=path.title if not path.sweeps else f"{path.title}, {path.sweeps} {at:g}",
         at=at,
-        spec=spec.as_dict(),
-        splits={name: _separation(dose, seed, place, random) for place, name in enumerate(ladder.splits)},
+        model=spec,
+        splits={name: _separation(dose, seed, place, random) for place, name in enumerate(experiment.splits)},
         retention=Retention(
-            kept, 1 - 0.2 * dose**1.5, 0.42 - 0.06 * dose, None, kept - 0.05 * dose, min(1.0, kept + 0.04 * dose),
+            kept,
+            1 - 0.2 * dose**1.5,
+            0.42 - 0.06 * dose,
+            None,
+            kept - 0.05 * dose,
+            min(1.0, kept + 0.04 * dose),
             0.85 - 0.1 * dose,
         ),
         update=4.1 * dose,
         update_relative=0.014 * dose,
-    )  # fmt: skip
+    )
 
 
 def _dose(path: Path, at: float) -> float:
@@ -122,19 +127,33 @@ def _separation(dose: float, seed: int, place: int, random: np.random.Generator)
     silhouette = -0.09 + (0.5 - 0.1 * place) * (1 - math.exp(-1.3 * dose)) + 0.015 * seed * dose
     without = silhouette + 0.01 * random.standard_normal(24)
     return Separation(
-        silhouette=silhouette, davies_bouldin=3.1 - dose, silhouette_kmeans=0.23 + 0.1 * dose,
-        davies_bouldin_kmeans=1.2, ari=0.3 * dose - 0.09, accuracy=min(1.0, 0.3 + 0.4 * dose), p=0.2, p_within=0.05,
-        z=1.6, chance=-0.11, low=silhouette - 0.07, high=silhouette + 0.07, without=tuple(without.tolist()),
-    )  # fmt: skip
+        silhouette=silhouette,
+        davies_bouldin=3.1 - dose,
+        silhouette_kmeans=0.23 + 0.1 * dose,
+        davies_bouldin_kmeans=1.2,
+        ari=0.3 * dose - 0.09,
+        accuracy=min(1.0, 0.3 + 0.4 * dose),
+        p=0.2,
+        p_within=0.05,
+        z=1.6,
+        chance=-0.11,
+        low=silhouette - 0.07,
+        high=silhouette + 0.07,
+        without=tuple(without.tolist()),
+    )
 
 
-def _adapter(ladder: Ladder, seed: int, step: int, weights: LocalWeights) -> TrainedAdapter:
+def _adapter(experiment: MergeExperiment, seed: int, step: int, weights: LocalWeights) -> TrainedAdapter:
     readings = [Reading(seed, 0, None, 0.10)]
     readings += [
-        Reading(seed, at, 3 * math.exp(-at / 60) + 0.1 * seed,
-                0.10 + 0.4 * at / 120 if at in ladder.recipe.looked_steps else None)
+        Reading(
+            seed,
+            at,
+            3 * math.exp(-at / 60) + 0.1 * seed,
+            0.10 + 0.4 * at / 120 if at in experiment.recipe.looked_steps else None,
+        )
         for at in range(1, step + 1)
-    ]  # fmt: skip
+    ]
     return TrainedAdapter(seed, step, weights.path, weights.digest, tuple(readings))
 
 
@@ -169,7 +188,7 @@ def _dominance(seed: int, random: np.random.Generator) -> Dominance:
     return Dominance(seed, tuple(layers), shifts)
 
 
-def _frames(ladder: Ladder, drawn: Sequence[Path], families: dict[str, tuple[str, ...]]) -> list[Frame]:
+def _frames(experiment: MergeExperiment, drawn: Sequence[Path], families: dict[str, tuple[str, ...]]) -> list[Frame]:
     frames = []
     for split, names in families.items():
         kinds = list(dict.fromkeys(names))
@@ -185,20 +204,27 @@ def _frames(ladder: Ladder, drawn: Sequence[Path], families: dict[str, tuple[str
     return frames
 
 
-def _comparisons(ladder: Ladder) -> tuple[Comparison, ...]:
-    pairs = [(name, row.control) for name, row in KINDS.items() if name in ladder.paths and row.control]
+def _comparisons(experiment: MergeExperiment) -> tuple[Comparison, ...]:
+    pairs = [(name, row.control) for name, row in KINDS.items() if name in experiment.paths and row.control]
     found = []
-    for split in ladder.splits:
+    for split in experiment.splits:
         for place, (a, b) in enumerate(pairs):
             middle = 0.003 if a == "slerp" else 0.02 * (place - 4)
             wide = 0.02 + 0.01 * (place % 3)
             known = a != "model_stock"
             found.append(
                 Comparison(
-                    a, b, split, (0.8, 0.85, 0.9) if known else (), middle if known else math.nan,
-                    middle - wide if known else math.nan, middle + wide if known else math.nan, 0.4, 1.0,
+                    a,
+                    b,
+                    split,
+                    (0.8, 0.85, 0.9) if known else (),
+                    middle if known else math.nan,
+                    middle - wide if known else math.nan,
+                    middle + wide if known else math.nan,
+                    0.4,
+                    1.0,
                     "3 seeds and 24 sequences",
                     SENTENCE if a == "slerp" else f"{KINDS[a].title} and {KINDS[b].title} differ by {middle:.3f}.",
                 )
-            )  # fmt: skip
+            )
     return tuple(found)

@@ -9,15 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.merge_experiment.comparisons import Arms, compare_at_equal_retention, comparisons_of, estimated
-from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.combined_estimate import estimated
+from numembed.merge_experiment.comparisons import Arms, compare_at_equal_retention, comparisons_of
+from numembed.merge_experiment.results import Candidate
 from tests.merge_experiment.bases import made_path, noisy_path
 from tests.merge_experiment.made import made_ladder, made_result
 
 LONG = (0.95, 0.9, 0.8, 0.7)
 
 
-def _line(low: float, high: float, path: str = "a") -> tuple[Arm, ...]:
+def _line(low: float, high: float, path: str = "a") -> tuple[Candidate, ...]:
     own = np.linspace(0, 0.1, 24)
     return noisy_path(path, tuple(np.linspace(high, low, 5)), own)
 
@@ -51,11 +52,13 @@ def test_two_single_models_are_compared_where_they_retain_equally_much() -> None
 def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes_its_place() -> None:
     found = made_result(made_ladder(paths=("linear", "slerp")))
     whole = next(one for one in comparisons_of(found) if one.split == "paper" and one.a == "slerp")
-    lacking = replace(found, arms=tuple(arm for arm in found.arms if arm.path != "linear-0-1"))
-    without = tuple(arm for arm in lacking.arms if arm.path != "slerp-0-1")
+    lacking = replace(
+        found, candidates=tuple(candidate for candidate in found.candidates if candidate.path != "linear-0-1")
+    )
+    without = tuple(candidate for candidate in lacking.candidates if candidate.path != "slerp-0-1")
     kept = next(one for one in comparisons_of(lacking) if one.split == "paper" and one.a == "slerp")
     both = next(
-        one for one in comparisons_of(replace(lacking, arms=without)) if one.split == "paper" and one.a == "slerp"
+        one for one in comparisons_of(replace(lacking, candidates=without)) if one.split == "paper" and one.a == "slerp"
     )
     assert (kept.difference, kept.retention, kept.over) == (both.difference, both.retention, both.over)
     assert whole.over.startswith("3 pairs of seeds") and kept.over == "24 sequences"
@@ -91,12 +94,12 @@ def test_paths_that_never_retain_equally_much_are_not_compared() -> None:
     high, low = made_path("a", (0.99, 0.95), (1, 2)), made_path("b", (0.6, 0.5), (1, 2))
     found = compare_at_equal_retention([high], [low], split="paper", names=("karcher", "soup"))
     assert math.isnan(found.difference) and not found.distinguishable
-    assert "cannot be held against each other" in found.sentence and "0.95 to 0.99 and 0.50 to 0.60" in found.sentence
+    assert "cannot be compared" in found.sentence and "0.95 to 0.99 and 0.50 to 0.60" in found.sentence
 
 
 def test_a_single_arm_is_held_against_a_path_at_its_own_retention() -> None:
-    path, arm = made_path("a", LONG, (0.5, 1, 1.5, 2)), made_path("b", (0.85,), (1.25,))
-    found = compare_at_equal_retention([arm], [path], split="paper")
+    path, candidate = made_path("a", LONG, (0.5, 1, 1.5, 2)), made_path("b", (0.85,), (1.25,))
+    found = compare_at_equal_retention([candidate], [path], split="paper")
     assert found.retention == (0.85, 0.85) and abs(found.difference) < 0.02
 
 
@@ -106,10 +109,14 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
     said = 0
     for number in range(60):
         sides = [
-            [made_path("a", LONG, (0.4, 0.5, 0.6, 0.7), seed=1_000 * number + 10 * side + one, noise=0.5, shared=number)
-             for one in range(3)]
+            [
+                made_path(
+                    "a", LONG, (0.4, 0.5, 0.6, 0.7), seed=1_000 * number + 10 * side + one, noise=0.5, shared=number
+                )
+                for one in range(3)
+            ]
             for side in (0, 1)
-        ]  # fmt: skip
+        ]
         said += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
     assert said <= 4
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from numembed.core.errors import BadChoice, TooLarge
-from numembed.merge_experiment.experiment import Ladder, is_ladder
+from numembed.merge_experiment.experiment import MergeExperiment, is_experiment
 from numembed.merge_experiment.paths import possible
 from numembed.models.catalogue.names import model
 from numembed.studies.study import Study
@@ -16,40 +16,51 @@ from tests.merge_experiment.bases import RECIPE, small_ladder
 
 
 def test_a_ladder_comes_back_from_its_json(tiny_model: Path) -> None:
-    for asked in (Ladder(), small_ladder(tiny_model), small_ladder(tiny_model, seed=7, distance="cosine", points=5)):
-        again = Ladder.from_json(asked.to_json())
-        assert again == asked and again.key == asked.key and is_ladder(asked.to_json())
+    for asked in (
+        MergeExperiment(),
+        small_ladder(tiny_model),
+        small_ladder(tiny_model, seed=7, distance="cosine", points=5),
+    ):
+        again = MergeExperiment.from_json(asked.to_json())
+        assert again == asked and again.key == asked.key and is_experiment(asked.to_json())
 
 
 def test_what_matters_changes_the_key(tiny_model: Path) -> None:
     asked = small_ladder(tiny_model)
     others = [
-        replace(asked, points=5), replace(asked, seed=1), replace(asked, distance="cosine"),
-        replace(asked, paths=("lora",)), replace(asked, recipe=replace(asked.recipe, steps=5)), Ladder(),
-    ]  # fmt: skip
+        replace(asked, points=5),
+        replace(asked, seed=1),
+        replace(asked, distance="cosine"),
+        replace(asked, paths=("lora",)),
+        replace(asked, recipe=replace(asked.recipe, steps=5)),
+        MergeExperiment(),
+    ]
     assert len({one.key for one in (asked, *others)}) == 7
 
 
 def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
     alone = replace(RECIPE, seeds=(3,), stages=1)
     assert set(possible(alone)) == {"base", "lora", "slerp_base", "norm_matched_base"}
-    assert Ladder(recipe=alone).paths == ("base", "lora", "slerp_base", "norm_matched_base")
+    assert MergeExperiment(recipe=alone).paths == ("base", "lora", "slerp_base", "norm_matched_base")
     with pytest.raises(BadChoice, match="needs more seeds or stages"):
-        Ladder(recipe=alone, paths=("slerp",))
+        MergeExperiment(recipe=alone, paths=("slerp",))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"points": 2}, "3 to 41 points"), ({"points": 11.0}, "points"), ({"seed": -1}, "seed"),
-        ({"distance": "taxi"}, "distance is one of"), ({"paths": ("nowhere",)}, "no path 'nowhere'"),
+        ({"points": 2}, "3 to 41 points"),
+        ({"points": 11.0}, "points"),
+        ({"seed": -1}, "seed"),
+        ({"distance": "taxi"}, "distance is one of"),
+        ({"paths": ("nowhere",)}, "no path 'nowhere'"),
         ({"base": model("last_digits")}, "cannot be adapted"),
         ({"base": model("all-MiniLM-L6-v2 weights=random")}, "cannot be adapted"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_climbed_is_refused(changes: dict[str, object], told: str) -> None:
     with pytest.raises(BadChoice, match=told):
-        Ladder(**changes)  # type: ignore[arg-type]
+        MergeExperiment(**changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -61,11 +72,11 @@ def test_what_cannot_be_climbed_is_refused(changes: dict[str, object], told: str
 )
 def test_what_is_no_ladder_is_a_sentence(text: str) -> None:
     with pytest.raises(BadChoice):
-        Ladder.from_json(text)
+        MergeExperiment.from_json(text)
 
 
 def test_a_ladder_and_a_study_are_told_apart() -> None:
     with pytest.raises(BadChoice, match="no entry 'ladder'"):
-        Study.from_json(Ladder().to_json())
+        Study.from_json(MergeExperiment().to_json())
     with pytest.raises(TooLarge):
-        Ladder.from_json(" " * 20_001)
+        MergeExperiment.from_json(" " * 20_001)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numembed.merge_experiment.comparisons import MORE
-from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.paths import KINDS, USUAL, paths_of, values_of, weights_at
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.adapters.fold import AdaptedFolder
@@ -31,7 +31,7 @@ LINES = ("linear", "stages_linear")  # what arcs are held against
 
 
 def test_the_usual_ladder_sweeps_every_ingredient_in_eleven_steps_or_more() -> None:
-    asked = Ladder()
+    asked = MergeExperiment()
     assert set(asked.paths) == set(USUAL)
     swept = [path for path in asked.drawn if path.sweeps]
     assert all(len(path.values) >= 11 and {0.5, 1.0} <= set(path.values) for path in swept)
@@ -39,7 +39,7 @@ def test_the_usual_ladder_sweeps_every_ingredient_in_eleven_steps_or_more() -> N
         ((seed, Recipe().steps),) for seed in (0, 1, 2)
     }
     assert all(path.values[-1] == 1.5 for path in swept if path.name == "lora")
-    assert len({path.id for path in asked.drawn}) == len(asked.drawn) and asked.arms == sum(
+    assert len({path.id for path in asked.drawn}) == len(asked.drawn) and asked.candidates == sum(
         len(path.values) for path in asked.drawn
     )
 
@@ -63,10 +63,11 @@ def test_every_row_has_its_control_and_its_merge() -> None:
 @pytest.mark.parametrize(
     ("arc", "line", "plain"),
     [
-        ("slerp", "norm_matched_weights", "linear"), ("slerp_base", "norm_matched_base", "linear"),
+        ("slerp", "norm_matched_weights", "linear"),
+        ("slerp_base", "norm_matched_base", "linear"),
         ("karcher", "soup_norm_weights", "soup"),
     ],
-)  # fmt: skip
+)
 def test_controls_in_the_weights_are_as_long_as_the_arc(arc: str, line: str, plain: str) -> None:
     """Between models that stand far apart the plain line is shorter; the control leaves the arc nothing but its way."""
     gram = np.array([[1.0, 0.4], [0.4, 1.0]])  # 66 degrees

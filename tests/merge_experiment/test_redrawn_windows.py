@@ -9,23 +9,23 @@ import pytest
 
 from numembed.core.errors import BadChoice
 from numembed.figures.merge.plane import plane_figure
-from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key
 from numembed.merge_experiment.redrawn import (
     USUAL_DESIGNS,
     first_designs,
     named_places,
     redrawn_split,
+    redrawn_text,
     redrawn_texts,
-    redrawn_told,
     summed_up,
 )
-from numembed.merge_experiment.run import ladder_rows
+from numembed.merge_experiment.run import experiment_rows
 from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.splits import NEW, PAPER, Split, leaks_of, split_called
 from tests.merge_experiment.made import made_result
 
 
-def with_redrawn(result: LadderResult, designs: int = USUAL_DESIGNS) -> LadderResult:
+def with_redrawn(result: ExperimentResult, designs: int = USUAL_DESIGNS) -> ExperimentResult:
     """Return the result with made-up scores on redrawn windows: adapters 0.2 above the base, the merges equal."""
     easy = 0.1 * np.random.default_rng(1).standard_normal(designs)  # some windows are easier, for every model
 
@@ -34,24 +34,24 @@ def with_redrawn(result: LadderResult, designs: int = USUAL_DESIGNS) -> LadderRe
         return (easy + apart + own).tolist()  # type: ignore[no-any-return]
 
     apart = {"base": 0.0, "lora": 0.2, "linear": 0.15, "slerp": 0.15}
-    places = {path.name: at for path, at in named_places(result.ladder)}
+    places = {path.name: at for path, at in named_places(result.experiment)}
     found = tuple(summed_up(name, places[name], "paper", row(name, gap)) for name, gap in apart.items())
     result = replace(result, redrawn=found)
-    return replace(result, redrawn_sentences=redrawn_told(result))
+    return replace(result, redrawn_sentences=redrawn_text(result))
 
 
 def test_designs_are_part_of_what_is_asked_and_not_of_where_the_plain_ladder_is_kept() -> None:
-    asked = Ladder(designs=7)
-    assert Ladder.from_json(asked.to_json()) == asked and asked.key != Ladder().key
-    assert ladder_key(asked) == ladder_key(Ladder()) and asked.title.endswith(", 7 times redrawn")
-    assert ladder_rows(asked) == (*ladder_rows(Ladder()), "Redrawn windows")
+    asked = MergeExperiment(designs=7)
+    assert MergeExperiment.from_json(asked.to_json()) == asked and asked.key != MergeExperiment().key
+    assert experiment_key(asked) == experiment_key(MergeExperiment()) and asked.title.endswith(", 7 times redrawn")
+    assert experiment_rows(asked) == (*experiment_rows(MergeExperiment()), "Redrawn windows")
     for wrong in (-1, 201, 1.0, True):
         with pytest.raises(BadChoice, match="redrawn 0 to 200 times"):
-            Ladder(designs=wrong)  # type: ignore[arg-type]
+            MergeExperiment(designs=wrong)  # type: ignore[arg-type]
 
 
 def test_the_texts_are_the_papers_families_elsewhere_design_by_design() -> None:
-    asked = Ladder(designs=3)
+    asked = MergeExperiment(designs=3)
     texts, plain = redrawn_texts(asked), Split().evaluations["paper"]
     assert len(texts) == 3 * len(plain) and texts.families == plain.families
     assert [item.family for item in texts.items] == [item.family for item in plain.items] * 3
@@ -62,7 +62,7 @@ def test_the_texts_are_the_papers_families_elsewhere_design_by_design() -> None:
 def test_where_training_reads_the_papers_families_new_ones_are_redrawn() -> None:
     recipe = Recipe(split=split_called("paper"))
     assert redrawn_split(recipe.split) == "new" and redrawn_split(Split()) == "paper"
-    assert redrawn_texts(Ladder(recipe=recipe, designs=1)).families == recipe.split.new
+    assert redrawn_texts(MergeExperiment(recipe=recipe, designs=1)).families == recipe.split.new
     mixed = Split(training=(PAPER[0], "lucky", "happy"), reserved=((1_000, 1_200), (0, 200)))
     assert redrawn_split(mixed) == "new"
 
@@ -71,14 +71,14 @@ def test_windows_that_training_reads_under_another_name_are_refused() -> None:
     split = Split(training=("multiples:k=2", "lucky"), reserved=((1_000, 1_200), (0, 201)), new=NEW)
     assert not leaks_of(split)
     with pytest.raises(BadChoice, match=r"Windows cannot be redrawn here: training reads the terms of"):
-        redrawn_texts(Ladder(recipe=Recipe(split=split), designs=3))
+        redrawn_texts(MergeExperiment(recipe=Recipe(split=split), designs=3))
 
 
 def test_named_places_are_half_way_and_the_adapters_taken_once() -> None:
-    places = {path.id: at for path, at in named_places(Ladder())}
+    places = {path.id: at for path, at in named_places(MergeExperiment())}
     assert places["base"] == places["lora-2"] == places["soup"] == places["karcher"] == 1
     assert places["slerp-0-1"] == places["linear-0-1"] == places["slerp_base-0"] == 0.5
-    assert all(at in path.values for path, at in named_places(Ladder(points=4)))
+    assert all(at in path.values for path, at in named_places(MergeExperiment(points=4)))
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_fewer_designs_are_the_first_ones() -> None:
 @pytest.mark.slow
 def test_they_come_back_from_json_and_stand_in_the_plane_where_one_asks_how_sure() -> None:
     found = with_redrawn(made_result())
-    again = LadderResult.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False)))
+    again = ExperimentResult.from_json(json.loads(json.dumps(found.as_json(), allow_nan=False)))
     assert again.redrawn == found.redrawn and again.redrawn_sentences == found.redrawn_sentences
     bars = [trace for trace in plane_figure(found, "paper", sure=True).data if "redrawn" in (trace.hovertemplate or "")]
     known = {one.name: one for one in found.redrawn}
@@ -126,7 +126,7 @@ def test_a_difference_too_small_to_write_down_is_no_finding() -> None:
     found = with_redrawn(made_result())
     known = {one.name: one for one in found.redrawn}
     nearly = tuple(tuple(value + 2e-4 + at * 1e-6 for at, value in enumerate(row)) for row in known["linear"].values)
-    told = redrawn_told(replace(found, redrawn=(known["linear"], replace(known["slerp"], values=nearly))))
+    told = redrawn_text(replace(found, redrawn=(known["linear"], replace(known["slerp"], values=nearly))))
     assert (
         told[0]
         .split("elsewhere), ")[1]

@@ -13,11 +13,11 @@ import pytest
 from numembed.core.errors import Cancelled, TrainingFailed
 from numembed.core.progress import Report
 from numembed.core.settings import Settings, read_settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key, stored_ladder
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key, stored_experiment
 from numembed.merge_experiment.measures import Texts
 from numembed.merge_experiment.redrawn import named_places, redrawn_texts
-from numembed.merge_experiment.run import ladder_rows, run_ladder
-from numembed.merge_experiment.save_model import Saving, save_arm
+from numembed.merge_experiment.run import experiment_rows, run_experiment
+from numembed.merge_experiment.save_model import Saving, save_candidate
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
@@ -38,11 +38,17 @@ class Place:
     vectors: VectorStore
     results: ResultStore
 
-    def run(self, ladder: Ladder, *, loaded: LoadedModel | None = None, report: Report | None = None) -> LadderResult:
-        return run_ladder(
-            ladder, vectors=self.vectors, results=self.results, loaded=loaded or LoadedModel(self.settings),
-            settings=self.settings, report=report or (lambda row, stage, done, total, note: None),
-        )  # fmt: skip
+    def run(
+        self, experiment: MergeExperiment, *, loaded: LoadedModel | None = None, report: Report | None = None
+    ) -> ExperimentResult:
+        return run_experiment(
+            experiment,
+            vectors=self.vectors,
+            results=self.results,
+            loaded=loaded or LoadedModel(self.settings),
+            settings=self.settings,
+            report=report or (lambda row, stage, done, total, note: None),
+        )
 
 
 class Untouched(LoadedModel):
@@ -61,46 +67,48 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def ladder(tiny_model: Path) -> Ladder:
+def experiment(tiny_model: Path) -> MergeExperiment:
     return small_ladder(tiny_model)
 
 
 @pytest.fixture(scope="module")
-def found(place: Place, ladder: Ladder) -> LadderResult:
-    return place.run(ladder)
+def found(place: Place, experiment: MergeExperiment) -> ExperimentResult:
+    return place.run(experiment)
 
 
-def test_a_ladder_scores_every_arm_on_every_split(found: LadderResult, ladder: Ladder) -> None:
-    assert found.complete and len(found.arms) == ladder.arms and found.sentences and found.comparisons
-    for path in ladder.drawn:
-        assert [arm.at for arm in found.path(path.id)] == list(path.values)
-    for arm in found.arms:
-        assert set(arm.splits) == {"reserved", "paper", "later", "new"}
-        for name, one in arm.splits.items():
+def test_a_ladder_scores_every_arm_on_every_split(found: ExperimentResult, experiment: MergeExperiment) -> None:
+    assert found.complete and len(found.candidates) == experiment.candidates and found.sentences and found.comparisons
+    for path in experiment.drawn:
+        assert [candidate.at for candidate in found.path(path.id)] == list(path.values)
+    for candidate in found.candidates:
+        assert set(candidate.splits) == {"reserved", "paper", "later", "new"}
+        for name, one in candidate.splits.items():
             assert len(one.without) == len(found.families[name])
             numbers = {field: value for field, value in vars(one).items() if field != "without"}
-            assert np.isfinite(list(numbers.values())).all(), (arm.title, name)
+            assert np.isfinite(list(numbers.values())).all(), (candidate.title, name)
             assert 0 < one.p <= 1 and 0 <= one.accuracy <= 1 and one.low <= one.silhouette <= one.high
-        assert arm.retention.lm_loss is None
+        assert candidate.retention.lm_loss is None
     assert [(one.seed, one.step) for one in found.adapters] == [(0, 2), (0, 4), (1, 2), (1, 4)]
     assert all(one.readings[0].silhouette is not None for one in found.adapters)
 
 
-def test_the_base_retains_itself_and_more_adapter_retains_less(found: LadderResult) -> None:
+def test_the_base_retains_itself_and_more_adapter_retains_less(found: ExperimentResult) -> None:
     ((base,),) = found.of("base")
     assert base.retention.spearman == pytest.approx(1) and base.retention.cka == pytest.approx(1, abs=1e-4)
     assert base.update == 0
-    graded = [arm.retention.graded for arm in found.arms]
+    graded = [candidate.retention.graded for candidate in found.candidates]
     assert np.isfinite(graded).all() and len(set(graded)) > 1 and max(map(abs, graded)) <= 1
     assert base.as_row()["graded"] == base.retention.graded != 0
-    for arms in found.of("lora"):
-        kept = [arm.retention.spearman for arm in arms]
+    for candidates in found.of("lora"):
+        kept = [candidate.retention.spearman for candidate in candidates]
         assert kept == sorted(kept, reverse=True) and kept[0] == pytest.approx(1) and kept[-1] < 1 - 1e-4
-        assert [arm.update for arm in arms] == pytest.approx([arms[2].update * at for at in (0, 0.5, 1, 1.5)], rel=1e-4)
-        assert arms[0].splits == base.splits
+        assert [candidate.update for candidate in candidates] == pytest.approx(
+            [candidates[2].update * at for at in (0, 0.5, 1, 1.5)], rel=1e-4
+        )
+        assert candidates[0].splits == base.splits
 
 
-def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: LadderResult) -> None:
+def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: ExperimentResult) -> None:
     """SLERP in the weights is the straight line; of updates it is that line, stretched to their length."""
     half = {name: found.of(name)[0][1] for name in ("linear", "slerp", "slerp_task", "norm_matched")}
     assert half["slerp"].update == pytest.approx(half["linear"].update, rel=0.02)
@@ -108,9 +116,11 @@ def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: La
     assert half["slerp_task"].update == pytest.approx(half["norm_matched"].update, rel=0.05)
     straight = {(one.between, one.space): one for one in found.straight}
     assert set(straight) == {
-        ("base and seed 0", "weights"), ("base and seed 1", "weights"), ("seeds 0 and 1", "weights"),
+        ("base and seed 0", "weights"),
+        ("base and seed 1", "weights"),
+        ("seeds 0 and 1", "weights"),
         ("seeds 0 and 1", "task_vectors"),
-    }  # fmt: skip
+    }
     weights, task = straight["seeds 0 and 1", "weights"], straight["seeds 0 and 1", "task_vectors"]
     assert weights.cosine > 0.99 and abs(task.cosine) < 0.6 and task.parallel == 0
     assert weights.largest_vector < task.largest_vector and weights.of_step < task.of_step
@@ -118,7 +128,7 @@ def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: La
     assert not said.distinguishable and "no difference seen" in said.sentence
 
 
-def test_dominance_and_maps_are_there(found: LadderResult, ladder: Ladder) -> None:
+def test_dominance_and_maps_are_there(found: ExperimentResult, experiment: MergeExperiment) -> None:
     for one in found.dominance:
         assert [layer.name for layer in one.layers] == ["layer 0", "layer 1"]
         assert [shift.scale for shift in one.shifts] == [0, 0.5, 1, 1.5]
@@ -136,69 +146,75 @@ def test_dominance_and_maps_are_there(found: LadderResult, ladder: Ladder) -> No
 
 
 def test_all_vectors_are_in_the_store_and_no_merged_weights_on_the_disk(
-    found: LadderResult, place: Place, ladder: Ladder
+    found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
-    texts = Texts.of(ladder).all
-    merged = [arm for arm in found.arms if isinstance(arm.model.weights, MergedWeights)]
+    texts = Texts.of(experiment).all
+    merged = [candidate for candidate in found.candidates if isinstance(candidate.model.weights, MergedWeights)]
     assert merged
-    for arm in merged:
-        again = embed(arm.model, texts, store=place.vectors, loaded=Untouched(place.settings))
+    for candidate in merged:
+        again = embed(candidate.model, texts, store=place.vectors, loaded=Untouched(place.settings))
         assert again.work is None
     weights = sorted(file.name for file in place.settings.home.rglob("*.safetensors"))
     assert set(weights) <= {"adapter_model.safetensors", "state.safetensors"}
 
 
-def test_a_second_run_computes_nothing(found: LadderResult, place: Place, ladder: Ladder) -> None:
+def test_a_second_run_computes_nothing(found: ExperimentResult, place: Place, experiment: MergeExperiment) -> None:
     told: list[tuple[int, str]] = []
-    again = place.run(ladder, loaded=Untouched(place.settings), report=lambda row, stage, *_: told.append((row, stage)))
+    again = place.run(
+        experiment, loaded=Untouched(place.settings), report=lambda row, stage, *_: told.append((row, stage))
+    )
     assert again.as_json() == found.as_json()
-    assert told == [(row, "done") for row in range(len(ladder_rows(ladder)))]
+    assert told == [(row, "done") for row in range(len(experiment_rows(experiment)))]
 
 
-def test_arms_are_found_again_by_what_they_are(found: LadderResult, place: Place, ladder: Ladder) -> None:
+def test_arms_are_found_again_by_what_they_are(
+    found: ExperimentResult, place: Place, experiment: MergeExperiment
+) -> None:
     """Another ladder with the same arms, and the same one after its result was lost, load no model."""
-    place.results.put(ladder_key(ladder), replace(found, arms=(), complete=False).as_json())
-    assert place.run(ladder, loaded=Untouched(place.settings)).as_json() == found.as_json()
-    fewer = place.run(replace(ladder, paths=("soup", "slerp")), loaded=Untouched(place.settings))
-    assert [arm.path for arm in fewer.arms] == ["base"] + ["soup"] * 5 + ["slerp-0-1"] * 3
-    kept = {(arm.path, arm.at): arm for arm in found.arms}
-    assert all(arm == kept[arm.path, arm.at] for arm in fewer.arms)
+    place.results.put(experiment_key(experiment), replace(found, candidates=(), complete=False).as_json())
+    assert place.run(experiment, loaded=Untouched(place.settings)).as_json() == found.as_json()
+    fewer = place.run(replace(experiment, paths=("soup", "slerp")), loaded=Untouched(place.settings))
+    assert [candidate.path for candidate in fewer.candidates] == ["base"] + ["soup"] * 5 + ["slerp-0-1"] * 3
+    kept = {(candidate.path, candidate.at): candidate for candidate in found.candidates}
+    assert all(candidate == kept[candidate.path, candidate.at] for candidate in fewer.candidates)
 
 
 def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
-    found: LadderResult, place: Place, ladder: Ladder
+    found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
     told: list[tuple[int, str]] = []
-    again = place.run(replace(ladder, designs=4), report=lambda row, stage, *_: told.append((row, stage)))
-    last = len(ladder_rows(ladder))
+    again = place.run(replace(experiment, designs=4), report=lambda row, stage, *_: told.append((row, stage)))
+    last = len(experiment_rows(experiment))
     assert (last, "redraw") in told and told[-1] == (last, "done") and {row for row, _ in told} == {*range(last + 1)}
     assert replace(again, redrawn=(), redrawn_sentences=()).as_json() == found.as_json()
-    assert [one.name for one in again.redrawn] == list(ladder.paths) and len(again.redrawn_sentences) == 3
+    assert [one.name for one in again.redrawn] == list(experiment.paths) and len(again.redrawn_sentences) == 3
     for one in again.redrawn:
         assert one.designs == 4 and one.low < one.mean < one.high and len(one.values) == len(found.of(one.name))
     assert len({one.means for one in again.redrawn}) > 4
-    texts = redrawn_texts(replace(ladder, designs=4))
-    for path, at in named_places(ladder):
-        spec = next(arm.model for arm in found.path(path.id) if arm.at == at)
+    texts = redrawn_texts(replace(experiment, designs=4))
+    for path, at in named_places(experiment):
+        spec = next(candidate.model for candidate in found.path(path.id) if candidate.at == at)
         assert embed(spec, texts, store=place.vectors, loaded=Untouched(place.settings)).work is None
     untouched = Untouched(place.settings)
-    assert place.run(replace(ladder, designs=4), loaded=untouched).as_json() == again.as_json()
-    assert place.run(ladder, loaded=untouched).redrawn == again.redrawn
-    fewer = place.run(replace(ladder, designs=3), loaded=untouched)
-    assert [one.designs for one in fewer.redrawn] == [3] * len(ladder.paths)
-    assert place.run(ladder, loaded=untouched).redrawn == again.redrawn, "what is stored stays"
-    place.results.put(ladder_key(ladder), found.as_json())
+    assert place.run(replace(experiment, designs=4), loaded=untouched).as_json() == again.as_json()
+    assert place.run(experiment, loaded=untouched).redrawn == again.redrawn
+    fewer = place.run(replace(experiment, designs=3), loaded=untouched)
+    assert [one.designs for one in fewer.redrawn] == [3] * len(experiment.paths)
+    assert place.run(experiment, loaded=untouched).redrawn == again.redrawn, "what is stored stays"
+    place.results.put(experiment_key(experiment), found.as_json())
 
 
-def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(found: LadderResult, place: Place, ladder: Ladder) -> None:
+def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(
+    found: ExperimentResult, place: Place, experiment: MergeExperiment
+) -> None:
     def stop(row: int, stage: str, done: int, total: int, note: str) -> None:
         if (stage, done) == ("redraw", 2):
             raise Cancelled("Stopped.")
 
-    asked = replace(ladder, designs=5, paths=("lora", "linear"))
+    asked = replace(experiment, designs=5, paths=("lora", "linear"))
     with pytest.raises(Cancelled):
         place.run(asked, report=stop)
-    kept = stored_ladder(asked, place.results)
+    kept = stored_experiment(asked, place.results)
     assert kept is not None and kept.complete and not kept.redrawn
     loaded: list[str] = []
     counting = LoadedModel(place.settings)
@@ -209,7 +225,7 @@ def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(found: LadderResult
 
 
 def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
-    settings: Settings, found: LadderResult, ladder: Ladder
+    settings: Settings, found: ExperimentResult, experiment: MergeExperiment
 ) -> None:
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
@@ -219,15 +235,19 @@ def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
                 raise Cancelled("Stopped.")
 
         with pytest.raises(Cancelled):
-            place.run(ladder, report=stop)
-        so_far = stored_ladder(ladder, results)
-        assert so_far is not None and not so_far.complete and [arm.path for arm in so_far.arms] == ["base"]
+            place.run(experiment, report=stop)
+        so_far = stored_experiment(experiment, results)
+        assert (
+            so_far is not None
+            and not so_far.complete
+            and [candidate.path for candidate in so_far.candidates] == ["base"]
+        )
         asked: list[str] = []
         loaded = LoadedModel(settings)
         plain = loaded.get
         loaded.get = lambda spec, *more: (asked.append(spec.key), plain(spec, *more))[1]  # type: ignore[method-assign]
-        again = place.run(ladder, loaded=loaded)
-        done = [arm.model.key for arm in again.path("lora-0")[:3]]
+        again = place.run(experiment, loaded=loaded)
+        done = [candidate.model.key for candidate in again.path("lora-0")[:3]]
         assert not set(done) & set(asked), "what was scored before the cancel was loaded again"
         assert _numbers(again) == _numbers(found)
 
@@ -246,7 +266,7 @@ def test_an_earlier_stage_that_was_damaged_comes_back(
 
 
 def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
-    settings: Settings, found: LadderResult, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    settings: Settings, found: ExperimentResult, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
@@ -254,15 +274,15 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
         run_away(monkeypatch, seed=1, step=3)
         told: list[tuple[int, str]] = []
         left = place.run(asked, report=lambda row, stage, *_: told.append((row, stage)))
-        assert left.complete and left.ladder.recipe.seeds == (0,) and left.ladder.paths == ("base", "lora")
+        assert left.complete and left.experiment.recipe.seeds == (0,) and left.experiment.paths == ("base", "lora")
         assert left.sentences[0].startswith("Seed 1 is left out: the numbers of that training were not finite")
         alone = [one for one in _numbers(found) if one[0] in ("base", "lora-0")]
         assert _numbers(left) == alone
-        assert [row for row, stage in told if stage == "done"] == list(range(len(ladder_rows(asked))))
+        assert [row for row, stage in told if stage == "done"] == list(range(len(experiment_rows(asked))))
         again = place.run(asked, loaded=Untouched(settings))
         assert again.as_json() == left.as_json(), "it was trained again"
-        saving = Saving("kept", left.ladder, "lora-0", 1.0)
-        assert (save_arm(saving, results=results, settings=settings) / "model.safetensors").is_file()
+        saving = Saving("kept", left.experiment, "lora-0", 1.0)
+        assert (save_candidate(saving, results=results, settings=settings) / "model.safetensors").is_file()
         run_away(monkeypatch, seed=0, step=1)
         with pytest.raises(TrainingFailed, match="step 1 of seed 0"):
             place.run(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
@@ -271,14 +291,14 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
 def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("numembed.merge_experiment.run._TOLD_SECONDS", -1.0)
+    monkeypatch.setattr("numembed.merge_experiment.training._REPORT_SECONDS", -1.0)
     asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         seen: list[list[int]] = []
 
         def stop_at(last: int) -> Report:
             def report(row: int, stage: str, done: int, total: int, note: str) -> None:
-                known = stored_ladder(asked, results)
+                known = stored_experiment(asked, results)
                 if row == 0 and stage == "train" and known is not None:
                     seen.append([one.step for one in known.training])
                 if (row, stage, done) == (0, "train", last):
@@ -301,23 +321,26 @@ def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Setting
     loaded = LoadedModel(settings)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         found = Place(settings, vectors, results).run(asked, loaded=loaded)
-    (adapted,) = (arm.model for arm in found.path("lora-0") if arm.at == 1)
-    exchange = loaded.get(adapted).exchange  # type: ignore[union-attr]
-    assert exchange is not None
-    exchange.show(adapted.weights)
-    assert exchange.lost > 0.01
-    assert f"kept in bfloat16, which rounds {exchange.lost:.0%} of the adapters' update away" in found.sentences[-1]
+    (adapted,) = (candidate.model for candidate in found.path("lora-0") if candidate.at == 1)
+    swapper = loaded.get(adapted).swapper  # type: ignore[union-attr]
+    assert swapper is not None
+    swapper.show(adapted.weights)
+    assert swapper.lost > 0.01
+    assert f"kept in bfloat16, which rounds {swapper.lost:.0%} of the adapters' update away" in found.sentences[-1]
 
 
-def _numbers(found: LadderResult) -> list[object]:
+def _numbers(found: ExperimentResult) -> list[object]:
     """Return all scores; paths of folders are not the same in two homes."""
-    return [(arm.path, arm.at, arm.splits, arm.retention, arm.update) for arm in found.arms]
+    return [
+        (candidate.path, candidate.at, candidate.splits, candidate.retention, candidate.update)
+        for candidate in found.candidates
+    ]
 
 
 def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place) -> None:
-    asked = Ladder(model("number-lm"), replace(RECIPE, rank=8, learning_rate=2e-2), ("lora", "slerp"), 3)
+    asked = MergeExperiment(model("number-lm"), replace(RECIPE, rank=8, learning_rate=2e-2), ("lora", "slerp"), 3)
     found = place.run(asked)
-    losses = {arm.title: arm.retention.lm_loss for arm in found.arms}
+    losses = {candidate.title: candidate.retention.lm_loss for candidate in found.candidates}
     assert all(loss is not None and 0 < loss < 20 for loss in losses.values()), losses
     base, adapted = losses["Base"], [losses[f"LoRA, seed {seed}, × 1"] for seed in (0, 1)]
     assert base is not None and base < 4, "it was pretrained on such texts; who knows nothing has 7.7"

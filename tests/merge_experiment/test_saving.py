@@ -17,9 +17,9 @@ import pytest
 
 from numembed.core.errors import BadChoice, ModelUnavailable, StoreFull
 from numembed.core.settings import Settings, read_settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult
-from numembed.merge_experiment.results import Arm
-from numembed.merge_experiment.save_model import Saving, proposed_name, save_arm, saved_reference
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
+from numembed.merge_experiment.results import Candidate
+from numembed.merge_experiment.save_model import Saving, proposed_name, save_candidate, saved_reference
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.files.publish import is_whole
@@ -41,16 +41,16 @@ class Place:
     settings: Settings
     results: ResultStore
     jobs: JobTable
-    found: LadderResult
+    found: ExperimentResult
 
-    def arm(self, path: str, at: float) -> Arm:
-        return next(arm for arm in self.found.path(path) if arm.at == at)
+    def candidate(self, path: str, at: float) -> Candidate:
+        return next(candidate for candidate in self.found.path(path) if candidate.at == at)
 
     def saving(self, name: str, path: str = "slerp-0-1", at: float = 0.5) -> Saving:
-        return Saving(name, self.found.ladder, path, at)
+        return Saving(name, self.found.experiment, path, at)
 
     def save(self, saving: Saving) -> Path:
-        return save_arm(saving, results=self.results, settings=self.settings)
+        return save_candidate(saving, results=self.results, settings=self.settings)
 
     def work(self) -> Job:
         """Take the next job as the worker does, and return it closed."""
@@ -73,10 +73,10 @@ def place(settings: Settings, tiny_model: Path, tmp_path: Path) -> Iterator[Plac
 )
 def test_a_name_is_never_a_path(name: str) -> None:
     if name == "a\n":  # what is left without it is a name
-        assert Saving(name, Ladder(), "base", 1.0).name == "a"
+        assert Saving(name, MergeExperiment(), "base", 1.0).name == "a"
         return
     with pytest.raises(BadChoice, match="A model's name has up to 80 letters"):
-        Saving(name, Ladder(), "base", 1.0)
+        Saving(name, MergeExperiment(), "base", 1.0)
 
 
 def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(place: Place) -> None:
@@ -98,9 +98,9 @@ def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(p
 
 
 def test_every_arm_has_a_name_to_propose(place: Place) -> None:
-    names = [proposed_name(place.found.ladder, arm) for arm in place.found.arms]
+    names = [proposed_name(place.found.experiment, candidate) for candidate in place.found.candidates]
     assert len(set(names)) == len(names) and "tiny-slerp-0-1-t0.5" in names
-    assert all(Saving(name, place.found.ladder, "base", 1.0).name == name for name in names)
+    assert all(Saving(name, place.found.experiment, "base", 1.0).name == name for name in names)
 
 
 @pytest.mark.slow
@@ -108,19 +108,19 @@ def test_every_arm_has_a_name_to_propose(place: Place) -> None:
     ("path", "at"), [("slerp-0-1", 0.5), ("lora-0", 1.5), ("soup", 1.0), ("karcher", 1.0), ("slerp_task-0-1", 0.5)]
 )
 def test_the_worker_saves_what_was_scored_and_it_is_loaded_by_its_reference(place: Place, path: str, at: float) -> None:
-    asked, arm = place.saving("kept", path, at), place.arm(path, at)
+    asked, candidate = place.saving("kept", path, at), place.candidate(path, at)
     place.jobs.submit(asked, asked_by="test")
     job = place.work()
     assert (job.state, job.error) == ("done", "")
     (step,) = job.progress
     assert step.model == "kept" and step.done == step.total > 0
     assert is_whole(asked.folder(place.settings))
-    spec = resolve(model(saved_reference(asked, arm, place.settings)), place.settings)
-    scored, saved = (LoadedModel(place.settings).get(one).encode(TEXTS) for one in (arm.model, spec))
+    spec = resolve(model(saved_reference(asked, candidate, place.settings)), place.settings)
+    scored, saved = (LoadedModel(place.settings).get(one).encode(TEXTS) for one in (candidate.model, spec))
     np.testing.assert_allclose(saved, scored, atol=2e-6)
-    based = LoadedModel(place.settings).get(resolve(place.found.ladder.base, place.settings)).encode(TEXTS)
+    based = LoadedModel(place.settings).get(resolve(place.found.experiment.base, place.settings)).encode(TEXTS)
     assert np.abs(saved - based).max() > 1e-3, "it is the base"
-    assert Ladder(model(saved_reference(asked, arm, place.settings))), "it can be a base"
+    assert MergeExperiment(model(saved_reference(asked, candidate, place.settings))), "it can be a base"
 
 
 def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(place: Place, tiny_model: Path) -> None:
@@ -132,10 +132,12 @@ def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(
         (tiny_model / "README.md").unlink()
     assert card.startswith('---\nlicense: other\nlicense_name: "cc-by-4.0"\n') and "# first" in card
     assert "licence cc-by-4.0" in card and card.count("- LoRA adapter, seed") == 2
-    arm = place.arm("slerp-0-1", 0.5)
-    for split, own in arm.splits.items():
+    candidate = place.candidate("slerp-0-1", 0.5)
+    for split, own in candidate.splits.items():
         assert f"{own.silhouette:.3f}".replace("-", "−") in card, split
-    assert f"{arm.retention.spearman:.3f} ({arm.retention.low:.3f} to {arm.retention.high:.3f})" in card
+    assert (
+        f"{candidate.retention.spearman:.3f} ({candidate.retention.low:.3f} to {candidate.retention.high:.3f})" in card
+    )
     assert '"method": "slerp"' in card and '"t"' in card and str(tiny_model.parent) not in card
     from numembed.merge_experiment.model_card import licence_of
 
@@ -161,7 +163,7 @@ def test_a_saved_model_is_allowed_where_folders_are_restricted(place: Place, tmp
     narrow = {**os.environ, "NUMEMBED_HOME": str(place.settings.home), "NUMEMBED_MODEL_FOLDERS": str(tmp_path / "no")}
     assert folder_of(model(str(folder)), read_settings(narrow)) == folder
     with pytest.raises(ModelUnavailable, match="is not below a folder"):
-        folder_of(place.found.ladder.base, read_settings(narrow))
+        folder_of(place.found.experiment.base, read_settings(narrow))
 
 
 def test_an_adapter_that_is_gone_and_a_ladder_that_is_forgotten_are_told_in_a_sentence(place: Place) -> None:
@@ -171,8 +173,8 @@ def test_an_adapter_that_is_gone_and_a_ladder_that_is_forgotten_are_told_in_a_se
     job = place.work()
     assert job.state == "failed" and job.error.startswith("There is no folder")
     assert not list((place.settings.home / "models").glob("*"))
-    other = replace(place.found.ladder, seed=5)
-    with pytest.raises(BadChoice, match="Climb it again"):
+    other = replace(place.found.experiment, seed=5)
+    with pytest.raises(BadChoice, match="Run it again"):
         place.save(Saving("mine", other, "slerp-0-1", 0.5))
 
 
@@ -182,7 +184,7 @@ def test_a_full_disk_leaves_nothing_and_is_told(place: Place) -> None:
         try:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-            save_arm(place.saving("mine"), results=place.results, settings=place.settings)
+            save_candidate(place.saving("mine"), results=place.results, settings=place.settings)
         except StoreFull:
             code = 0
         finally:
@@ -240,7 +242,10 @@ print([name for name in sys.modules if name.startswith("numembed.merge_experimen
 """
     with tempfile.TemporaryDirectory() as folder:
         told = subprocess.run(
-            [sys.executable, "-c", script, f"{folder}/app.db"], cwd=Path(__file__).parents[2], capture_output=True,
-            text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", script, f"{folder}/app.db"],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     assert told.stdout.strip() == "[]"

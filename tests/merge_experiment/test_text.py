@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numembed.merge_experiment.comparisons import comparisons_of
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.results import TrainedAdapter
 from numembed.merge_experiment.text import verdict
 from numembed.models.adapters.recipe import Reading
@@ -18,7 +18,7 @@ from tests.merge_experiment.bases import made_path, small_ladder
 from tests.merge_experiment.made import made_ladder, made_result
 
 
-def _result(tiny_model: Path) -> LadderResult:
+def _result(tiny_model: Path) -> ExperimentResult:
     asked = small_ladder(tiny_model, paths=("lora", "soup"))
     kept, apart = (1.0, 0.9, 0.8, 0.7, 0.6), (0.2, 0.6, 1.0, 1.2, 1.3)
     rows = {
@@ -26,24 +26,31 @@ def _result(tiny_model: Path) -> LadderResult:
         for path in asked.drawn
         if path.name != "base"
     }
-    base = [replace(arm, path="base") for arm in made_path("base", (1.0,), (0.2,))]
+    base = [replace(candidate, path="base") for candidate in made_path("base", (1.0,), (0.2,))]
     placed = {path.id: path.values for path in asked.drawn}
-    arms = [replace(arm, at=at) for name, row in rows.items() for arm, at in zip(row, placed[name], strict=True)]
-    arms = [replace(arm, splits=dict.fromkeys(asked.splits, arm.splits["paper"])) for arm in (*base, *arms)]
+    candidates = [
+        replace(candidate, at=at) for name, row in rows.items() for candidate, at in zip(row, placed[name], strict=True)
+    ]
+    candidates = [
+        replace(candidate, splits=dict.fromkeys(asked.splits, candidate.splits["paper"]))
+        for candidate in (*base, *candidates)
+    ]
     readings = (Reading(0, 0, None, 0.1), Reading(0, 4, 2.0, 0.2))
-    return LadderResult(
-        asked, {"name": "tiny"}, (TrainedAdapter(0, 4, "/a", "d", readings),), tuple(arms), training=readings
-    )  # fmt: skip
+    return ExperimentResult(
+        asked, asked.base, (TrainedAdapter(0, 4, "/a", "d", readings),), tuple(candidates), training=readings
+    )
 
 
 def test_what_was_found_comes_back_from_its_json(tiny_model: Path) -> None:
     found = _result(tiny_model)
     found = replace(found, comparisons=comparisons_of(found))
     text = json.dumps(found.as_json(), allow_nan=False)
-    again = LadderResult.from_json(json.loads(text))
-    assert again.as_json() == found.as_json() and again.ladder == found.ladder and again.adapters == found.adapters
-    assert [arm.at for arm in again.path("lora-0")] == [0, 0.5, 1, 1.5] and len(again.of("lora")) == 2
-    assert math.isnan(again.arms[0].splits["paper"].p) and again.training == found.training
+    again = ExperimentResult.from_json(json.loads(text))
+    assert (
+        again.as_json() == found.as_json() and again.experiment == found.experiment and again.adapters == found.adapters
+    )
+    assert [candidate.at for candidate in again.path("lora-0")] == [0, 0.5, 1, 1.5] and len(again.of("lora")) == 2
+    assert math.isnan(again.candidates[0].splits["paper"].p) and again.training == found.training
 
 
 def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> None:
@@ -51,14 +58,16 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
     trade, *held = verdict(replace(found, comparisons=comparisons_of(found)))
     assert trade.startswith("Adapting raised the silhouette of the paper's 24 sequences (by 0.") and "2 seeds" in trade
     assert len(held) == 1 and "Soup and LoRA differ" in held[0]
-    nothing = replace(found, arms=tuple(replace(arm, splits=found.arms[0].splits) for arm in found.arms))
+    nothing = replace(
+        found, candidates=tuple(replace(candidate, splits=found.candidates[0].splits) for candidate in found.candidates)
+    )
     assert "did not surely change" in verdict(nothing)[0]
-    assert verdict(replace(found, arms=())) == ()
+    assert verdict(replace(found, candidates=())) == ()
     decoder = replace(
         found,
-        arms=tuple(
-            replace(arm, retention=replace(arm.retention, lm_loss=1.5 if arm.path == "base" else 3.0))
-            for arm in found.arms
+        candidates=tuple(
+            replace(candidate, retention=replace(candidate.retention, lm_loss=1.5 if candidate.path == "base" else 3.0))
+            for candidate in found.candidates
         ),
     )
     assert "language model" not in " ".join(verdict(found))
@@ -81,6 +90,11 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
 def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
     found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
     at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
-    arms = (replace(arm, retention=replace(arm.retention, lm_loss=at[arm.path])) for arm in found.arms)
-    (said,) = (one for one in verdict(replace(found, arms=tuple(arms))) if one.startswith("As a language model"))
+    candidates = (
+        replace(candidate, retention=replace(candidate.retention, lm_loss=at[candidate.path]))
+        for candidate in found.candidates
+    )
+    (said,) = (
+        one for one in verdict(replace(found, candidates=tuple(candidates))) if one.startswith("As a language model")
+    )
     assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)

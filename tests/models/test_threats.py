@@ -57,7 +57,7 @@ def _load(folder: Path, options: str = "") -> SentenceEncoder:
     return encoder
 
 
-def _told(folder: Path, options: str = "") -> str:
+def _text(folder: Path, options: str = "") -> str:
     """Return the sentence of a failure, which comes soon."""
     began = time.monotonic()
     with pytest.raises(ModelUnavailable) as failure:
@@ -123,8 +123,11 @@ HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, opti
     "a class where none can be": (BROKEN, "", (_facts("config.json", model_type="x", auto_map=["modeling_x.XModel"]),)),
     "a tokenizer's class": ("", "", (TOKENIZER,)),
     "a tokenizer's class alone": (BROKEN, "", (TOKENIZER, _without("tokenizer.json"))),
-    "a tokenizer's class, by hand": (BROKEN, " pooling=cls", (
-        TOKENIZER, _without("tokenizer.json"), _without("modules.json"))),
+    "a tokenizer's class, by hand": (
+        BROKEN,
+        " pooling=cls",
+        (TOKENIZER, _without("tokenizer.json"), _without("modules.json")),
+    ),
     "a processor's class": (REPOSITORY, "", (_facts("processor_config.json", **PROCESSOR), _without("tokenizer.json"))),
     "a module of its own": (OWN, "", (_module("modeling_x.Evil"),)),
     "a module of a repository": (OWN, "", (_module("org/module"),)),
@@ -139,13 +142,20 @@ HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, opti
     "a router to code of its own": (OWN, "", _router("modeling_x.Evil")),
     "a router into the system": (OWN, "", _router("os.path")),
     "a kernel from the hub": (BROKEN, "", (_facts("config.json", _attn_implementation="other/code"),)),
-    "a kernel from the hub, asked for": (BROKEN, "", (_facts(
-        "sentence_bert_config.json", model_args={"attn_implementation": "other/code", "allow_all_kernels": True}),)),
+    "a kernel from the hub, asked for": (
+        BROKEN,
+        "",
+        (
+            _facts(
+                "sentence_bert_config.json", model_args={"attn_implementation": "other/code", "allow_all_kernels": True}
+            ),
+        ),
+    ),
     "a tokenizer elsewhere": (BROKEN, "", (_facts("sentence_bert_config.json", tokenizer_name_or_path="other/code"),)),
     "a template that never ends": ("", "", (_facts("tokenizer_config.json", chat_template=LOOP),)),
     "a limit that is no number": (BROKEN, "", (_facts("sentence_bert_config.json", max_seq_length="os.system('x')"),)),
     "modules that are no list": (BROKEN, "", (_without("modules.json"), _facts("modules.json"))),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -173,7 +183,7 @@ def test_code_never_runs(folder: Path, marker: Path, name: str, listening: tuple
     for spoil in spoils:
         spoil(folder)
     if sentence:
-        assert sentence in _told(folder, options)
+        assert sentence in _text(folder, options)
     else:
         assert _load(folder).encode(["1, 2"]).shape == (1, tiny.HIDDEN)
     assert not marker.exists() and hub.paths() == [] and questions == []
@@ -205,9 +215,12 @@ class _Runs:
 
 
 PICKLES = {
-    "alone": "pytorch_model.bin", "of a part": "2_X/pytorch_model.bin", "an adapter's": "0_Adapter/adapter_model.bin",
-    "another name": "model.pt2", "a checkpoint": "model.ckpt",
-}  # fmt: skip
+    "alone": "pytorch_model.bin",
+    "of a part": "2_X/pytorch_model.bin",
+    "an adapter's": "0_Adapter/adapter_model.bin",
+    "another name": "model.pt2",
+    "a checkpoint": "model.ckpt",
+}
 
 
 @pytest.mark.parametrize("name", list(PICKLES))
@@ -218,7 +231,7 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
     else:
         _module("sentence_transformers.models.Dense", place.parent.name)(folder)
     place.write_bytes(pickle.dumps(_Runs(marker)))
-    assert "the safetensors format. Other formats can run programs while they load" in _told(folder)
+    assert "the safetensors format. Other formats can run programs while they load" in _text(folder)
     assert known_folder(LocalWeights(str(folder)), OFFLINE) is None and not marker.exists()
     pickle.loads(place.read_bytes())
     assert marker.is_dir()  # it was harmful
@@ -227,9 +240,11 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
 def test_what_lies_beside_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
     vectors = _load(folder).encode(["1, 2"])
     strangers = {
-        "extra/training_args.bin": b"x", "lora/adapter_model.bin": b"x", "lora/torn.safetensors": b"torn",
+        "extra/training_args.bin": b"x",
+        "lora/adapter_model.bin": b"x",
+        "lora/torn.safetensors": b"torn",
         "old/model.safetensors.index.json": b'{"weight_map": {"a": "b"}}',
-    }  # fmt: skip
+    }
     for name, content in strangers.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
@@ -251,17 +266,23 @@ def _header(size: int, text: bytes = b"") -> bytes:
 
 
 TORN: tuple[tuple[bytes, slice], ...] = (  # what stands first, and what follows of the right file
-    (b"", slice(0)), (b"", slice(5)), (b"", slice(20_000)), (b"", slice(-1)), (b"\x80" * 64, slice(64, None)),
+    (b"", slice(0)),
+    (b"", slice(5)),
+    (b"", slice(20_000)),
+    (b"", slice(-1)),
+    (b"\x80" * 64, slice(64, None)),
     *((_header(size), slice(8, None)) for size in (0, 2**62, 2**64 - 1, 99_999_999)),
-    (_header(7, b"{nope!}"), slice(0)), (_header(2, b"{}"), slice(8, None)), (_header(2, b"[]"), slice(0)),
-)  # fmt: skip
+    (_header(7, b"{nope!}"), slice(0)),
+    (_header(2, b"{}"), slice(8, None)),
+    (_header(2, b"[]"), slice(0)),
+)
 
 
 @pytest.mark.parametrize(("first", "rest"), TORN, ids=range(len(TORN)))
 def test_torn_or_swollen_weights_are_a_sentence(folder: Path, first: bytes, rest: slice) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(first + weights.read_bytes()[rest])
-    told = _told(folder)
+    told = _text(folder)
     assert "is damaged" in told or BROKEN in told
 
 
@@ -288,7 +309,7 @@ def test_an_adapter_is_told_from_a_model_and_nothing_of_it_is_imported(folder: P
     text = adapter if isinstance(adapter, str) else json.dumps(adapter)
     (folder / place / "adapter_config.json").write_text(text)
     before = "peft" in sys.modules  # other tests may have brought it
-    told = _told(folder)
+    told = _text(folder)
     assert "is a LoRA adapter: a small change to a model, not a model." in told and len(told) < 400
     assert known_folder(LocalWeights(str(folder)), OFFLINE) is None and ("peft" in sys.modules) == before
 

@@ -52,18 +52,30 @@ DESCRIBED: list[tuple[Any, dict[str, Any]]] = [  # as they enter the keys of sto
     (
         MergedWeights("slerp", (LORA, HUB), HUB, "task_vectors", "flat", (1, 3), (("t", 0.5), ("fallback", 1))),
         {
-            "kind": "MergedWeights", "method": "slerp", "parts": [LORA_PLAIN, HUB_PLAIN], "base": HUB_PLAIN,
-            "space": "task_vectors", "scope": "flat", "weights": [1.0, 3.0], "options": [["fallback", 1.0], ["t", 0.5]],
+            "kind": "MergedWeights",
+            "method": "slerp",
+            "parts": [LORA_PLAIN, HUB_PLAIN],
+            "base": HUB_PLAIN,
+            "space": "task_vectors",
+            "scope": "flat",
+            "weights": [1.0, 3.0],
+            "options": [["fallback", 1.0], ["t", 0.5]],
         },
     ),
     (
         MergedWeights("soup", (HUB, LOCAL)),
         {
-            "kind": "MergedWeights", "method": "soup", "parts": [HUB_PLAIN, LOCAL_PLAIN], "base": None, "space": "",
-            "scope": "tensor", "weights": [], "options": [],
+            "kind": "MergedWeights",
+            "method": "soup",
+            "parts": [HUB_PLAIN, LOCAL_PLAIN],
+            "base": None,
+            "space": "",
+            "scope": "tensor",
+            "weights": [],
+            "options": [],
         },
     ),
-]  # fmt: skip
+]
 ADAPTERS = get_args(AdapterWeights)
 EACH = pytest.mark.parametrize("kind", get_args(Weights), ids=lambda kind: kind.__name__)
 NO_NETWORK = Settings(
@@ -112,11 +124,18 @@ def test_the_words_that_enter_the_keys_stay(weights: Weights, described: dict[st
 
 @pytest.mark.parametrize(
     "loose",
-    [HubWeights("owner/name"), LocalWeights("/m"), ScratchWeights("number-lm"), RemoteWeights("lab"),
-     LoraWeights(HubWeights("owner/name"), LOCAL), LoraWeights(HUB, LocalWeights("/a")),
-     MergedWeights("soup", (HUB, HubWeights("owner/name"))), MergedWeights("soup", (HUB, HUB), LocalWeights("/m")),
-     MergedWeights("soup", (HUB, LoraWeights(HUB, LocalWeights("/a"))))],
-)  # fmt: skip
+    [
+        HubWeights("owner/name"),
+        LocalWeights("/m"),
+        ScratchWeights("number-lm"),
+        RemoteWeights("lab"),
+        LoraWeights(HubWeights("owner/name"), LOCAL),
+        LoraWeights(HUB, LocalWeights("/a")),
+        MergedWeights("soup", (HUB, HubWeights("owner/name"))),
+        MergedWeights("soup", (HUB, HUB), LocalWeights("/m")),
+        MergedWeights("soup", (HUB, LoraWeights(HUB, LocalWeights("/a")))),
+    ],
+)
 def test_what_is_left_open_has_no_key(loose: Weights) -> None:
     assert not ModelSpec("m", loose).resolved
 

@@ -28,7 +28,11 @@ def heavy_after(steps: str, *arguments: str, more: tuple[str, ...] = ()) -> list
     """
     done = subprocess.run(
         [sys.executable, "-c", _BEFORE + steps + _AFTER, ",".join((*HEAVY, *more)), *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1]))

@@ -39,10 +39,14 @@ def headings(page: AppTest) -> list[str]:
 
 def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
-        "The groups that KMeans finds in Last digits follow", "makes more of the difference than chance",
-        "lie in the group that stands for their family", "of the nearest neighbours are of the same family",
-        "lie closest together", "Do other ways of grouping say the same?", "Where does a sequence of your own land?",
-    )  # fmt: skip
+        "The groups that KMeans finds in Last digits follow",
+        "makes more of the difference than chance",
+        "lie in the group that stands for their family",
+        "of the nearest neighbours are of the same family",
+        "lie closest together",
+        "Do other ways of grouping say the same?",
+        "Where does a sequence of your own land?",
+    )
     for part, heading in zip(parts, headings(page), strict=True):
         assert part in heading
     assert len(charts(page)) == CHARTS

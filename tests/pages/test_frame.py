@@ -63,7 +63,7 @@ def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> 
     ("page", "button", "part"),
     [
         ("pages/compare.py", "run", "ui.shared.run_progress.watch"),
-        ("pages/merge.py", "climb", "ui.merge.progress.watch_ladder"),
+        ("pages/merge.py", "climb", "ui.merge.progress.watch_experiment"),
         ("pages/models.py", "clear", "ui.models.own_model.own_model"),
     ],
 )

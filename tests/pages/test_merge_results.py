@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.redrawn import named_places
 from numembed.runs.jobs import JobTable
@@ -25,7 +25,7 @@ from tests.pages.elements import charts, opened, plain, told, walk, work_off
 from tests.pages.light import heavy_after
 
 PAGE = "pages/merge.py"
-STEPS = Ladder().recipe.steps
+STEPS = MergeExperiment().recipe.steps
 QUESTIONS = [
     "What does separating numbers cost?",
     "Which separates better where both keep equally much?",
@@ -37,25 +37,25 @@ QUESTIONS = [
 ]
 
 
-def keep(settings: Settings, found: LadderResult) -> None:
+def keep(settings: Settings, found: ExperimentResult) -> None:
     with ResultStore(settings.app_db) as results:
-        results.put(ladder_key(found.ladder), found.as_json())
+        results.put(experiment_key(found.experiment), found.as_json())
 
 
 @pytest.mark.slow
 def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: AppTest, settings: Settings) -> None:
-    keep(settings, made_result(Ladder()))
+    keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     assert not app.error
     assert [found.value for found in app.subheader] == ["What came out", *QUESTIONS]
     assert SENTENCE in told(app)
-    arms = len(made_result(Ladder()).arms)
-    assert f"All {arms} models of it stand below." in told(app) and "For a first look" not in told(app)
+    candidates = len(made_result(MergeExperiment()).candidates)
+    assert f"All {candidates} models of it stand below." in told(app) and "For a first look" not in told(app)
     shown = charts(app)
-    assert len(shown) == 9 + len(Ladder().paths)
+    assert len(shown) == 9 + len(MergeExperiment().paths)
     assert all(chart.spec and chart.alt and "NaN" not in chart.spec for chart in shown)
     frames = [json.loads(chart.spec).get("frames") for chart in shown]
-    assert [len(one) for one in frames if one] == [len(Ladder().drawn[1].values)]
+    assert [len(one) for one in frames if one] == [len(MergeExperiment().drawn[1].values)]
     for key, value in (("merge_paths", "all"), ("merge_sweeps", "t")):
         app.segmented_control(key=key).set_value(value).run()
         assert not app.exception
@@ -69,15 +69,15 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
 
 @pytest.mark.slow
 def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settings: Settings) -> None:
-    keep(settings, made_result(Ladder()))
+    keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
-    models = len(named_places(Ladder()))
+    models = len(named_places(MergeExperiment()))
     assert f"Paper’s 24, 10 times elsewhere: {models} models × 240 texts" in told(app)
     app.button(key="merge_redraw").click().run()
     assert not app.exception and not app.error and app.button(key="cancel").label == "Cancel"
     with JobTable(settings.app_db) as jobs:
-        assert [job.request for job in jobs.recent()] == [Ladder(designs=10)]
-    found = with_redrawn(made_result(Ladder()))
+        assert [job.request for job in jobs.recent()] == [MergeExperiment(designs=10)]
+    found = with_redrawn(made_result(MergeExperiment()))
     keep(settings, found)
     app.run()
     assert "merge_redraw" not in [button.key for button in app.button]
@@ -94,10 +94,10 @@ def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict
     app: AppTest, settings: Settings
 ) -> None:
     for paths in (1, 3, 6):
-        keep(settings, made_result(Ladder(), complete=False, paths=paths))
+        keep(settings, made_result(MergeExperiment(), complete=False, paths=paths))
         opened(app, PAGE)
         assert not app.error
-        assert f"{paths} of {len(Ladder().drawn)} paths scored" in app.info[0].value
+        assert f"{paths} of {len(MergeExperiment().drawn)} paths scored" in app.info[0].value
         asked = [found.value for found in app.subheader]
         assert "What came out" not in asked and "Was it really SLERP?" not in asked
         assert QUESTIONS[0] in asked and all("NaN" not in chart.spec for chart in charts(app))
@@ -107,16 +107,16 @@ def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict
 
 @pytest.mark.slow
 def test_a_result_that_grows_is_read_anew(app: AppTest, settings: Settings) -> None:
-    keep(settings, made_result(Ladder(), complete=False, paths=2))
+    keep(settings, made_result(MergeExperiment(), complete=False, paths=2))
     opened(app, PAGE)
-    keep(settings, made_result(Ladder()))
+    keep(settings, made_result(MergeExperiment()))
     app.run()
     assert "What came out" in [found.value for found in app.subheader]
 
 
 @pytest.mark.slow
 def test_words_of_a_stored_result_never_become_markup(app: AppTest, settings: Settings) -> None:
-    found = made_result(Ladder())
+    found = made_result(MergeExperiment())
     planted = "![x](http://a.example/b) <script>alert(1)</script> **bold**"
     keep(settings, replace(found, sentences=(planted,)))
     opened(app, PAGE)
@@ -126,7 +126,7 @@ def test_words_of_a_stored_result_never_become_markup(app: AppTest, settings: Se
 
 @pytest.mark.slow
 def test_an_adapter_goes_to_compare_and_every_model_is_told_as_a_command(app: AppTest, settings: Settings) -> None:
-    found = made_result(Ladder())
+    found = made_result(MergeExperiment())
     keep(settings, found)
     opened(app, PAGE)
     assert app.selectbox(key="keep_path").value == "lora-0"
@@ -151,7 +151,7 @@ def _command(app: AppTest) -> list[str]:
 
 @pytest.mark.slow
 def test_where_this_page_is_the_visits_first_a_model_goes_to_compare_too(app: AppTest, settings: Settings) -> None:
-    keep(settings, made_result(Ladder()))
+    keep(settings, made_result(MergeExperiment()))
     app.session_state["wanted"] = (PAGE, {})
     app.run()
     app.button(key="keep_compare").click().run()
@@ -164,29 +164,29 @@ def test_every_place_of_every_path_can_be_saved_by_a_command_that_exists(home: P
     from numembed.cli import _parser
     from ui.merge.save_model import save_command
 
-    whole = Ladder(paths=tuple(KINDS))
-    for arm in made_result(whole).arms:
-        if command := save_command(arm.model):
+    whole = MergeExperiment(paths=tuple(KINDS))
+    for candidate in made_result(whole).candidates:
+        if command := save_command(candidate.model):
             asked = _parser().parse_args(shlex.split(command)[3:])
             assert (
                 command.startswith("python -m numembed merge ")
                 and asked.out == "my-model"
                 and asked.base == "all-MiniLM-L6-v2"
-            ), arm.path
-            assert all(Path(part).is_absolute() for part in asked.parts), arm.path
+            ), candidate.path
+            assert all(Path(part).is_absolute() for part in asked.parts), candidate.path
         else:
-            assert arm.path == "base" or arm.at == 0, arm.path
+            assert candidate.path == "base" or candidate.at == 0, candidate.path
 
 
 @pytest.fixture
-def real(settings: Settings, tiny_model: Path, tmp_path: Path) -> LadderResult:
+def real(settings: Settings, tiny_model: Path, tmp_path: Path) -> ExperimentResult:
     """A finished ladder on a tiny base whose adapters are there; its numbers are made up."""
     return stored_on(tiny_model, settings, tmp_path / "adapters")
 
 
-def on_its_page(app: AppTest, found: LadderResult, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def on_its_page(app: AppTest, found: ExperimentResult, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """Open the page with this ladder as the visitor's choice."""
-    monkeypatch.setattr("ui.merge.choice.choose", lambda: found.ladder)
+    monkeypatch.setattr("ui.merge.choice.choose", lambda: found.experiment)
     return opened(app, PAGE)
 
 
@@ -196,7 +196,7 @@ def _name(app: AppTest) -> Any:
 
 @pytest.mark.slow
 def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
-    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_its_page(app, real, monkeypatch).selectbox(key="keep_path").set_value("slerp-0-1").run()
     assert _name(app).value == "tiny-slerp-0-1-t0.5"
@@ -212,7 +212,7 @@ def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
     assert (folder / "README.md").is_file() and (folder / "model.safetensors").is_file()
     app.switch_page("pages/runs.py").run()
     rows = " ".join(str(element.proto) for element in walk(app.main))
-    assert "Saving the model my-model, from the merging ladder on tiny" in rows
+    assert "Saving the model my-model, from the merging experiment on tiny" in rows
     app.switch_page(PAGE).run()
     assert not app.exception
     app.selectbox(key="keep_path").set_value("slerp-0-1").run()
@@ -226,7 +226,7 @@ def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
 
 @pytest.mark.slow
 def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
-    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (settings.home / "models" / "taken").mkdir(parents=True)
     on_its_page(app, real, monkeypatch)
@@ -241,7 +241,7 @@ def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
 
 @pytest.mark.slow
 def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
-    app: AppTest, settings: Settings, real: LadderResult, monkeypatch: pytest.MonkeyPatch
+    app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_its_page(app, real, monkeypatch)
     app.button(key="keep_save").click().run()

@@ -9,9 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder, LadderResult, ladder_key
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.run import ladder_rows
+from numembed.merge_experiment.run import experiment_rows
 from numembed.models.adapters.recipe import Reading
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model
@@ -24,10 +24,10 @@ from tests.pages.elements import charts, opened, plain, protos, told, walk, work
 from ui.merge.choice import FURTHER
 from ui.merge.progress import parts_of, share_and_left
 from ui.merge.splits import LONGEST_RUNS
-from ui.shared.run_titles import waiting_told
+from ui.shared.run_titles import waiting_text
 
 PAGE = "pages/merge.py"
-STEPS = Ladder().recipe.steps
+STEPS = MergeExperiment().recipe.steps
 
 
 def offered(monkeypatch: pytest.MonkeyPatch, base: object) -> str:
@@ -36,7 +36,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, base: object) -> str:
     return str(base)
 
 
-def jobs_of(settings: Settings) -> list[Ladder]:
+def jobs_of(settings: Settings) -> list[MergeExperiment]:
     with JobTable(settings.app_db) as jobs:
         return [job.request for job in jobs.recent()]
 
@@ -45,9 +45,9 @@ def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: 
     opened(app, PAGE)
     assert app.title[0].value == "Does merging give back what training takes away?"
     assert not app.error and not charts(app) and not app.subheader
-    usual = Ladder()
+    usual = MergeExperiment()
     steps = usual.recipe.steps * len(usual.recipe.seeds)
-    assert f"{steps} training steps · up to {usual.arms} models × 240 texts" in told(app)
+    assert f"{steps} training steps · up to {usual.candidates} models × 240 texts" in told(app)
     assert app.selectbox(key="merge_base").value == "all-MiniLM-L6-v2"
     assert "nomic-embed-text-v2-moe" not in app.selectbox(key="merge_base").options, "its code cannot be adapted here"
 
@@ -84,10 +84,10 @@ def test_a_click_asks_for_one_ladder_and_a_second_one_joins_it(app: AppTest, set
     opened(app, PAGE).button(key="climb").click().run()
     app.button(key="climb").click().run()
     assert not app.exception and not app.error
-    assert jobs_of(settings) == [Ladder()], "the page's usual ladder is not the command line's"
+    assert jobs_of(settings) == [MergeExperiment()], "the page's usual ladder is not the command line's"
     assert app.button(key="cancel").label == "Cancel"
     app.button(key="cancel").click().run()
-    assert "This ladder was stopped" in app.info[0].value
+    assert "This merging experiment was stopped" in app.info[0].value
 
 
 def test_what_is_chosen_is_what_is_asked_for(
@@ -119,7 +119,10 @@ def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_nee
     assert dict(app.query_params) == {"further": "ties,dare"}
     app.button(key="climb").click().run()
     (asked,) = jobs_of(settings)
-    assert set(asked.paths) == {*Ladder().paths, "ties", "dare"} and asked.arms > Ladder().arms
+    assert (
+        set(asked.paths) == {*MergeExperiment().paths, "ties", "dare"}
+        and asked.candidates > MergeExperiment().candidates
+    )
     app.switch_page("pages/runs.py").run()
     app.switch_page(PAGE).run()
     assert app.multiselect(key="merge_further").value == ["ties", "dare"] and not app.exception
@@ -129,21 +132,21 @@ def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_nee
     app.multiselect(key="merge_further").set_value([]).run()
     assert not app.error and "further" not in app.query_params
     with JobTable(settings.app_db) as jobs:
-        assert jobs.latest(Ladder()) is None
+        assert jobs.latest(MergeExperiment()) is None
     app.button(key="climb").click().run()
-    assert Ladder() in jobs_of(settings), "none beside the usual ones is the usual ladder"
+    assert MergeExperiment() in jobs_of(settings), "none beside the usual ones is the usual ladder"
 
 
 @pytest.mark.slow
 def test_a_base_of_our_own_brings_what_is_usual_for_it(app: AppTest, settings: Settings) -> None:
     opened(app, PAGE).selectbox(key="merge_base").set_value("number-lm").run()
     usual = usual_recipe(model("number-lm"))
-    assert app.number_input(key="merge_rank").value == usual.rank != Ladder().recipe.rank
+    assert app.number_input(key="merge_rank").value == usual.rank != MergeExperiment().recipe.rank
     app.button(key="climb").click().run()
     assert not app.exception and not app.error
     assert [one.recipe for one in jobs_of(settings)] == [usual]
     app.selectbox(key="merge_base").set_value("all-MiniLM-L6-v2").run()
-    assert app.number_input(key="merge_rank").value == Ladder().recipe.rank
+    assert app.number_input(key="merge_rank").value == MergeExperiment().recipe.rank
 
 
 def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> None:
@@ -180,7 +183,7 @@ def test_an_address_is_read_where_it_is_right_and_comes_back_after_another_page(
     app.session_state["wanted"] = (PAGE, query)
     app.run()
     chosen = {name: app.number_input(key=f"merge_{name}").value for name in ("seeds", "steps", "rank", "points")}
-    assert chosen == {"seeds": 2, "steps": STEPS, "rank": Ladder().recipe.rank, "points": 3}
+    assert chosen == {"seeds": 2, "steps": STEPS, "rank": MergeExperiment().recipe.rank, "points": 3}
     assert app.segmented_control(key="merge_training").value == "paper"
     assert dict(app.query_params) == {"training": "paper", "seeds": "2", "points": "3"}
     app.switch_page("pages/runs.py").run()
@@ -189,21 +192,22 @@ def test_an_address_is_read_where_it_is_right_and_comes_back_after_another_page(
 
 
 def test_while_training_runs_its_curves_are_there_and_one_bar(app: AppTest, settings: Settings) -> None:
-    ladder = Ladder()
-    readings = tuple(Reading(0, step, 3.0 - step / 10 if step else None, 0.1 if step == 0 else None)
-                     for step in range(4))  # fmt: skip
-    begun = LadderResult(ladder, ladder.base.as_dict(), training=readings)
+    experiment = MergeExperiment()
+    readings = tuple(
+        Reading(0, step, 3.0 - step / 10 if step else None, 0.1 if step == 0 else None) for step in range(4)
+    )
+    begun = ExperimentResult(experiment, experiment.base, training=readings)
     with ResultStore(settings.app_db) as results:
-        results.put(ladder_key(ladder), begun.as_json())
+        results.put(experiment_key(experiment), begun.as_json())
     with JobTable(settings.app_db) as jobs:
-        job = jobs.submit(ladder, asked_by="test")
+        job = jobs.submit(experiment, asked_by="test")
         assert jobs.claim() is not None
-        first, *rest = ladder_rows(ladder)
+        first, *rest = experiment_rows(experiment)
         jobs.show(job, (ModelProgress(first, "train", 30, 120, "", 42.0), *map(ModelProgress, rest)))
     opened(app, PAGE)
     assert not app.error and not app.subheader
     (bar,) = protos(app, "progress")
-    parts = parts_of(ladder)
+    parts = parts_of(experiment)
     assert bar.value == pytest.approx(25 * parts[0] / sum(parts), abs=1) and "30 of 120" in bar.text
     assert "left in all" in bar.text and "of this part" not in bar.text
     (chart,) = charts(app)
@@ -215,37 +219,42 @@ def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
     parts = (300, 100, 500, 100)
 
     def at(*stages: tuple[str, int, int, float | None]) -> list[ModelProgress]:
-        return [ModelProgress(row, stage, done, total, "", left)
-                for row, (stage, done, total, left) in zip(rows, stages, strict=True)]  # fmt: skip
+        return [
+            ModelProgress(row, stage, done, total, "", left)
+            for row, (stage, done, total, left) in zip(rows, stages, strict=True)
+        ]
 
     waiting = ("waiting", 0, 0, None)
     assert share_and_left(at(("train", 1, 2, 15.0), *[waiting] * 3), parts) == (pytest.approx(0.15), pytest.approx(85))
     done = ("done", 1, 1, None)
     assert share_and_left(at(done, done, ("encode", 4, 5, 3.0), waiting), parts) == (
-        pytest.approx(0.8), pytest.approx(6)
-    )  # fmt: skip
+        pytest.approx(0.8),
+        pytest.approx(6),
+    )
     assert share_and_left(at(*[done] * 4), parts) == (1, None)
     assert share_and_left([], parts) == (0, None)
     redrawn = [*at(*[done] * 4), ModelProgress("Redrawn windows", "redraw", 3, 12, "", 9.0)]
     assert share_and_left(redrawn, (*parts, 60)) == (pytest.approx(0.25), pytest.approx(9))
-    usual = Ladder(designs=10)
-    assert len(parts_of(usual)) == len(ladder_rows(usual)) and all(part > 0 for part in parts_of(usual))
+    usual = MergeExperiment(designs=10)
+    assert len(parts_of(usual)) == len(experiment_rows(usual)) and all(part > 0 for part in parts_of(usual))
 
 
 def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
-        jobs.submit(Ladder(points=3), asked_by="test")
+        jobs.submit(MergeExperiment(points=3), asked_by="test")
         assert jobs.claim() is not None
-        jobs.submit(Ladder(points=5), asked_by="test")
+        jobs.submit(MergeExperiment(points=5), asked_by="test")
     opened(app, PAGE).button(key="climb").click().run()
     (bar,) = protos(app, "progress")
-    assert plain(bar.text) == "Waiting for its turn. Before it: “Merging ladder on all-MiniLM-L6-v2” and 1 more run."
+    assert (
+        plain(bar.text) == "Waiting for its turn. Before it: “Merging experiment on all-MiniLM-L6-v2” and 1 more run."
+    )
     with JobTable(settings.app_db) as jobs:
         listed = jobs.recent()
-        assert waiting_told(listed[-1], listed).startswith("Starting.")
+        assert waiting_text(listed[-1], listed).startswith("Starting.")
         mine, other, _ = listed
-        assert "and" not in waiting_told(other, listed) and waiting_told(mine, listed) == bar.text
-        assert waiting_told(mine, [mine]).startswith("Starting."), "nothing runs before it"
+        assert "and" not in waiting_text(other, listed) and waiting_text(mine, listed) == bar.text
+        assert waiting_text(mine, [mine]).startswith("Starting."), "nothing runs before it"
 
 
 @pytest.mark.slow

@@ -40,10 +40,14 @@ def test_every_row_has_a_card_without_a_blank(page: AppTest, row: Row) -> None:
     facts = dict(tables(page)["Facts"])
     assert all(facts.values())
     unknown = {
-        "Vector made from": row.pooling, "Each token sees": row.attention, "Architecture": row.architecture,
-        "Text ends with a token": row.ends_with_eos, "Vectors of length 1": row.normalizes,
-        "Files only by request": row.gated, "Commit": row.revision if row.repo else "none",
-    }  # fmt: skip
+        "Vector made from": row.pooling,
+        "Each token sees": row.attention,
+        "Architecture": row.architecture,
+        "Text ends with a token": row.ends_with_eos,
+        "Vectors of length 1": row.normalizes,
+        "Files only by request": row.gated,
+        "Commit": row.revision if row.repo else "none",
+    }
     for title, value in unknown.items():
         assert facts[title].startswith("unknown") == (value in ("", None)), title
     marked = sum(value.endswith("· not verified") for value in facts.values())
@@ -76,16 +80,20 @@ def test_the_card_tells_how_a_model_is_loaded(page: AppTest, name: str, sentence
 def test_the_card_shows_the_papers_numbers_and_that_nothing_was_run(page: AppTest) -> None:
     show(page, "Qwen3-Embedding-8B")
     assert tables(page)["Scores"] == [
-        ["in the paper", "0.3103", "1.0893", "0.3103", "1.0893"], ["not run here yet", "–", "–", "–", "–"],
-    ]  # fmt: skip
+        ["in the paper", "0.3103", "1.0893", "0.3103", "1.0893"],
+        ["not run here yet", "–", "–", "–", "–"],
+    ]
     assert "check: not checked yet" in told(page)
     show(page, "bge-small-en-v1.5")
     assert tables(page)["Scores"][0] == ["not in the paper", "–", "–", "–", "–"]
 
 
 def test_a_failed_check_is_told_finding_by_finding(page: AppTest, home: Path) -> None:
-    found = (Finding("a", True, "All weights were there."), Finding("b", False, "The last token is missing."),
-             Finding("c", None, "Nothing is known of its length."))  # fmt: skip
+    found = (
+        Finding("a", True, "All weights were there."),
+        Finding("b", False, "The last token is missing."),
+        Finding("c", None, "Nothing is known of its length."),
+    )
     with ResultStore(home / "app.db") as results:
         results.put_check(model("Qwen3-Embedding-4B"), ModelCheck(found))
     st.cache_data.clear()

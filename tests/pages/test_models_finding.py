@@ -43,8 +43,10 @@ def _below(row: Row, low: float, high: float) -> bool:
 
 
 CHIPS: list[tuple[str, list[str], Callable[[Row], bool]]] = [
-    *[("find_kind", [kind], lambda row, kind=kind: row.family == kind)  # type: ignore[misc]
-      for kind in ("encoder", "lora", "souping", "slerp", "llm", "static", "scratch")],
+    *[
+        ("find_kind", [kind], lambda row, kind=kind: row.family == kind)  # type: ignore[misc]
+        for kind in ("encoder", "lora", "souping", "slerp", "llm", "static", "scratch")
+    ],
     ("find_kind", ["static", "slerp"], lambda row: row.family in ("static", "slerp")),
     ("find_size", ["small"], lambda row: _below(row, 0, 100)),
     ("find_size", ["medium"], lambda row: _below(row, 100, 1000)),
@@ -53,7 +55,7 @@ CHIPS: list[tuple[str, list[str], Callable[[Row], bool]]] = [
     ("find_licence", ["other"], lambda row: row.licence not in ("Apache-2.0", "MIT")),
     ("find_only", ["paper"], lambda row: published(row.paper_name) is not None),
     ("find_only", ["here"], lambda row: row.name in ("all-MiniLM-L6-v2", "number-lm")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("key", "chips", "keeps"), CHIPS, ids=lambda value: "" if callable(value) else str(value))
@@ -79,9 +81,8 @@ def test_groups_of_chips_narrow_each_other(page: AppTest) -> None:
     page.button_group(key="find_size").set_value(["medium"])
     page.button_group(key="find_only").set_value(["paper"]).run()
     assert listed(page) == [
-        row.name for row in RUN
-        if row.family == "encoder" and _below(row, 100, 1000) and published(row.paper_name)
-    ]  # fmt: skip
+        row.name for row in RUN if row.family == "encoder" and _below(row, 100, 1000) and published(row.paper_name)
+    ]
 
 
 @pytest.mark.parametrize(

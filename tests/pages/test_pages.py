@@ -52,8 +52,11 @@ def test_the_address_holds_the_whole_choice(app: AppTest) -> None:
     app.run()
     asked = {name: values if isinstance(values, list) else [values] for name, values in app.query_params.items()}
     assert asked == {
-        "models": ["last_digits"], "families": ["primes", "multiples:k=7"], "length": ["20"], "distance": ["cosine"],
-    }  # fmt: skip
+        "models": ["last_digits"],
+        "families": ["primes", "multiples:k=7"],
+        "length": ["20"],
+        "distance": ["cosine"],
+    }
     other = Visit()
     for name, values in asked.items():
         other.query_params[name] = values
@@ -149,8 +152,9 @@ def test_cancel_is_kept_and_said(app: AppTest, settings: Settings) -> None:
 @pytest.mark.slow
 def test_a_strange_study_gives_a_page(app: AppTest, settings: Settings) -> None:
     for per_family, families in ((1, ["primes"]), (1, ["primes", "even"]), (2, ["even"]), (1, ["random_uniform"])):
-        study = Study.from_dict({"models": ["last_digits", "string_length"], "families": families,
-                                 "per_family": per_family, "length": 2})  # fmt: skip
+        study = Study.from_dict(
+            {"models": ["last_digits", "string_length"], "families": families, "per_family": per_family, "length": 2}
+        )
         with JobTable(settings.app_db) as jobs:
             jobs.submit(study, asked_by="test")
         work_off(settings)

@@ -44,14 +44,17 @@ def tables(app: AppTest) -> dict[str, list[list[dict[str, Any]]]]:
 def test_the_page_is_complete_on_an_empty_store(page: AppTest) -> None:
     assert not page.exception and not page.error and not page.warning
     assert [heading.value for heading in page.subheader] == [
-        "What did the paper find?", "Do our runs agree?", "Do its claims hold?", "Where are its maps?",
-    ]  # fmt: skip
+        "What did the paper find?",
+        "Do our runs agree?",
+        "Do its claims hold?",
+        "Where are its maps?",
+    ]
     words = told(page)
     for claim, verdict in zip(CLAIMS, judged(TABLE_2), strict=True):
         assert claim.question in words and claim.quotation in words and verdict.sentence in words
         assert claim.computed in words
     assert "None of the paper's 14 models has been run here on its sequences so far." in words
-    assert "4 hold, 2 do not, and 7 cannot be told" in words
+    assert "4 hold, 2 do not, and 7 cannot be determined" in words
     assert all(line.model in words.split("Still to be run:")[1] for line in TABLE_2)
     assert not page.button
 
@@ -90,7 +93,7 @@ def test_our_value_the_papers_and_the_difference_stand_side_by_side(page: AppTes
     assert [row[0]["text"] for row in rows] == [line.model for line in PINNED]
     assert rows[0][3]["text"] == "+0.050" and rows[1][3]["text"] == "+0.000"
     assert f"the largest difference is +0.05, of {ours.model}" in words
-    assert "cannot be told before they are redrawn" in words and "No windows have been redrawn yet" in words
+    assert "cannot be determined before they are redrawn" in words and "No windows have been redrawn yet" in words
     assert "transformers" in words
     with ResultStore(read_settings().app_db) as results:
         own = judged([own_line(result) for result in own_results(results)])

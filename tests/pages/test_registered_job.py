@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from numembed.core.errors import BadChoice
 from numembed.core.progress import ENCODE
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.save_model import Saving
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
@@ -138,9 +138,9 @@ def test_a_run_of_a_kind_of_another_version_is_listed_and_fails_in_a_sentence(
 
 
 def test_runs_of_an_older_home_have_their_kinds(tmp_path: Path) -> None:
-    path, ladder = tmp_path / "app.db", Ladder()
-    saving = Saving("mine", ladder, ladder.drawn[0].id, ladder.drawn[0].values[0])
-    requests: list[Request] = [paper_study("last_digits"), ladder, saving]
+    path, experiment = tmp_path / "app.db", MergeExperiment()
+    saving = Saving("mine", experiment, experiment.drawn[0].id, experiment.drawn[0].values[0])
+    requests: list[Request] = [paper_study("last_digits"), experiment, saving]
     with sqlite3.connect(path) as old:
         for script in APP_SCHEMA[:2]:
             old.executescript(script)

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from numembed.core.progress import DONE, STAGES, Row, Stage, stage_called
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder
-from numembed.merge_experiment.run import ladder_rows
+from numembed.merge_experiment.experiment import MergeExperiment
+from numembed.merge_experiment.run import experiment_rows
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable, ModelProgress
 from numembed.runs.worker import Reporter
@@ -29,7 +29,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return INDEX
 
 
-def _begun(jobs: JobTable, asked: Study | Ladder) -> str:
+def _begun(jobs: JobTable, asked: Study | MergeExperiment) -> str:
     job = jobs.submit(asked, asked_by="test")
     assert jobs.claim() is not None
     return job
@@ -60,9 +60,12 @@ def test_compare_shows_its_words_and_its_part_of_the_bar(index: Stage, app: AppT
 
 def test_the_merge_page_shows_its_words(index: Stage, app: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
-        job = _begun(jobs, Ladder())
+        job = _begun(jobs, MergeExperiment())
         jobs.show(
-            job, tuple(ModelProgress(row, index if not i else DONE) for i, row in enumerate(ladder_rows(Ladder())))
+            job,
+            tuple(
+                ModelProgress(row, index if not i else DONE) for i, row in enumerate(experiment_rows(MergeExperiment()))
+            ),
         )
     opened(app, "pages/merge.py")
     assert "indexing its vectors" in protos(app, "progress")[0].text

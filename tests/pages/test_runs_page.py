@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.recipes import recipe_for
 from numembed.models.catalogue.names import model
 from numembed.paper.protocol import paper_study
@@ -63,13 +63,13 @@ def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_m
         job = jobs.submit(asked, asked_by="test")
     opened(app, PAGE)
     assert not app.error
-    assert any("Merging ladder on tiny" in str(element.proto) for element in walk(app.main))
+    assert any("Merging experiment on tiny" in str(element.proto) for element in walk(app.main))
     app.session_state["run_chosen"] = job
     app.run()
     assert not app.exception and not app.warning
     assert not [button for button in app.button if button.key == "again"], "it is no study"
     app.button(key="open").click().run()
-    assert not app.exception and "choices that the Merge page does not offer" in app.warning[0].value
+    assert not app.exception and "choices that the Merge page lacks" in app.warning[0].value
     app.button(key="stop").click().run()
     app.session_state["run_chosen"] = job
     app.run()
@@ -82,7 +82,7 @@ def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, settings: Se
     base = model(str(tiny_model))
     recipe = recipe_for(base, split_called("paper"), seeds=(0, 1), steps=5, stages=1, rank=4)
     with JobTable(settings.app_db) as jobs:
-        job = jobs.submit(Ladder(base, recipe, points=3), asked_by="test")
+        job = jobs.submit(MergeExperiment(base, recipe, points=3), asked_by="test")
     opened(app, PAGE)
     app.session_state["run_chosen"] = job
     app.run()
@@ -100,8 +100,8 @@ def test_a_ladder_with_further_paths_and_redrawn_windows_opens_there_again(
 ) -> None:
     base = model(str(tiny_model))
     recipe = recipe_for(base, split_called("others"), seeds=(0, 1), steps=5, stages=2, rank=4)
-    usual = Ladder(base, recipe, points=3)
-    asked = Ladder(base, recipe, (*usual.paths, "ties", "slerp_flat"), points=3, designs=10)
+    usual = MergeExperiment(base, recipe, points=3)
+    asked = MergeExperiment(base, recipe, (*usual.paths, "ties", "slerp_flat"), points=3, designs=10)
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(asked, asked_by="test")
     opened(app, PAGE)

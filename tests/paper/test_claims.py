@@ -57,16 +57,26 @@ def test_table_1_is_transcribed_word_for_word() -> None:
 
 def test_what_table_2_says_of_each_claim() -> None:
     assert {claim.name: verdict.word for claim, verdict in zip(CLAIMS, judged(TABLE_2), strict=True)} == {
-        "size_trend": HOLDS, "monotonic": FAILS, "backbone": HOLDS, "qwen": FAILS, "best_model": OPEN, "slerp": OPEN,
-        "souping": OPEN, "lora": OPEN, "kmeans_other": OPEN, "kmeans_small": HOLDS, "above_half": HOLDS,
-        "negative": OPEN, "surface": OPEN,
-    }  # fmt: skip
+        "size_trend": HOLDS,
+        "monotonic": FAILS,
+        "backbone": HOLDS,
+        "qwen": FAILS,
+        "best_model": OPEN,
+        "slerp": OPEN,
+        "souping": OPEN,
+        "lora": OPEN,
+        "kmeans_other": OPEN,
+        "kmeans_small": HOLDS,
+        "above_half": HOLDS,
+        "negative": OPEN,
+        "surface": OPEN,
+    }
 
 
 def test_the_numbers_of_table_2() -> None:
     trend, pairs, kinds = (JUDGE[name](TABLE_2) for name in ("size_trend", "monotonic", "backbone"))
     assert (trend.value, trend.low, trend.high) == pytest.approx((0.736, 0.269, 0.923), abs=0.001)
-    assert "no link can be told" in trend.detail, "kind and size go together"
+    assert "no link can be shown" in trend.detail, "kind and size go together"
     assert "21 of 91 pairs" in pairs.sentence and "in 11 by more" in pairs.sentence
     assert (kinds.value, kinds.p) == pytest.approx((0.272, 2 / 1001), abs=0.001)
     best = JUDGE["best_model"](TABLE_2)
@@ -108,7 +118,7 @@ def _rising(rng: Rng) -> Lines:
 
 def _asserts(verdict: Verdict) -> bool:
     """Whether a verdict or any of its sentences says that there is something."""
-    return verdict.word != OPEN or "cannot be told" not in verdict.sentence
+    return verdict.word != OPEN or "cannot be determined" not in verdict.sentence
 
 
 def _says_higher_or_lower(verdict: Verdict) -> bool:
@@ -128,9 +138,12 @@ NULLS: list[tuple[str, Callable[[Rng], Lines], Callable[[Verdict], bool]]] = [
     ("qwen", _redrawn, _asserts),
     ("best_model", _redrawn, _asserts),
     ("above_half", _redrawn, _asserts),
-    *[(name, make, _asserts) for name in ("lora", "kmeans_other", "negative", "surface")
-      for make in (_shuffled, _redrawn)],
-]  # fmt: skip
+    *[
+        (name, make, _asserts)
+        for name in ("lora", "kmeans_other", "negative", "surface")
+        for make in (_shuffled, _redrawn)
+    ],
+]
 
 
 def test_every_claim_is_tried_on_tables_that_hold_nothing() -> None:
@@ -154,7 +167,7 @@ def test_the_word_the_sentence_and_the_interval_agree(make: Callable[[Rng], Line
         for claim in CLAIMS:
             verdict = claim.judge(table)
             assert verdict.word in WORDS and verdict.sentence.endswith(".")
-            assert ("cannot be told" in verdict.sentence) == (verdict.word == OPEN), verdict
+            assert ("cannot be determined" in verdict.sentence) == (verdict.word == OPEN), verdict
             if claim.name in ("size_trend", "backbone", "best_model") and verdict.low is not None:
                 inside = verdict.low <= 0 <= (verdict.high or 0)
                 assert inside == (verdict.word == OPEN)

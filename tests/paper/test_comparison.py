@@ -106,9 +106,10 @@ def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() ->
     told = JUDGE["negative"](own)
     assert told.sentence.startswith("3 of 3 scores are negative, 0 of them where shuffled families score, too. Chance")
     assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
-    assert "3 of 3 scores are negative, 1 of them" in JUDGE["negative"](
-        [*own[:2], replace(own[2], chance_low=-0.2)]
-    ).sentence  # fmt: skip
+    assert (
+        "3 of 3 scores are negative, 1 of them"
+        in JUDGE["negative"]([*own[:2], replace(own[2], chance_low=-0.2)]).sentence
+    )
     mixed = JUDGE["negative"]([*own[:2], replace(own[2], chance_low=None, chance_high=None)])
     assert "3 of 3 scores are negative, 1 of them" in mixed.sentence and "Those without" in mixed.detail
 

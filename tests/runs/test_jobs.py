@@ -36,8 +36,13 @@ def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
     job = jobs.get(jobs.submit(STUDY, asked_by="visitor 1"))
     assert job.request == STUDY and job.asked_by == "visitor 1" and job.state == "queued" and job.active
     assert (job.attempts, job.cancel, job.progress, job.error, job.started_at, job.seconds) == (
-        0, False, (), "", None, None,
-    )  # fmt: skip
+        0,
+        False,
+        (),
+        "",
+        None,
+        None,
+    )
     assert abs(job.asked_at - time.time()) < 60
 
 

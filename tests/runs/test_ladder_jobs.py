@@ -14,8 +14,8 @@ import pytest
 
 from numembed.core.errors import BadChoice
 from numembed.core.settings import Settings, read_settings
-from numembed.merge_experiment.experiment import Ladder, stored_ladder
-from numembed.merge_experiment.run import ladder_rows
+from numembed.merge_experiment.experiment import MergeExperiment, stored_experiment
+from numembed.merge_experiment.run import experiment_rows
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.runs import worker
@@ -43,17 +43,17 @@ def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTab
 def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
     asked = small_ladder(tiny_model, paths=("lora",))
     job_id = jobs.submit(asked, asked_by="visitor")
-    assert jobs.submit(Ladder.from_json(asked.to_json()), asked_by="another") == job_id
+    assert jobs.submit(MergeExperiment.from_json(asked.to_json()), asked_by="another") == job_id
     waiting = jobs.get(job_id)
-    assert waiting.kind == Ladder.kind and waiting.request == asked and jobs.latest(asked) == waiting
+    assert waiting.kind == MergeExperiment.kind and waiting.request == asked and jobs.latest(asked) == waiting
     with pytest.raises(BadChoice):
         Study.from_json(waiting.request_json)
     job = jobs.claim()
     assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "done"
     done = jobs.get(job_id)
-    assert [(step.model, step.stage) for step in done.progress] == [(name, "done") for name in ladder_rows(asked)]
+    assert [(step.model, step.stage) for step in done.progress] == [(name, "done") for name in experiment_rows(asked)]
     with ResultStore(settings.app_db) as results:
-        stored = stored_ladder(asked, results)
+        stored = stored_experiment(asked, results)
     assert stored is not None and stored.complete and done.error == ""
 
 
@@ -62,7 +62,7 @@ def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
     job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
     assert job.kind == Study.kind and isinstance(job.request, Study)
     with pytest.raises(BadChoice, match="no ladder"):
-        Ladder.from_json(job.request_json)
+        MergeExperiment.from_json(job.request_json)
 
 
 def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
@@ -98,7 +98,7 @@ def test_a_killed_ladder_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, 
         subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=240)
         after = {model.key: model.vectors for model in vectors.models()}
         assert len(after) > len(before) and all(after[key] == count for key, count in before.items())
-        climbed = Ladder.from_json((tmp_path / "out" / "ladder.json").read_text())
-        stored = stored_ladder(climbed, results)
-        assert stored is not None and stored.complete and len(stored.arms) == climbed.arms
+        runnable = MergeExperiment.from_json((tmp_path / "out" / "ladder.json").read_text())
+        stored = stored_experiment(runnable, results)
+        assert stored is not None and stored.complete and len(stored.candidates) == runnable.candidates
     assert not list(home.rglob(".tmp-*")), "nothing half-written is left"

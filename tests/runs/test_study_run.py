@@ -23,7 +23,7 @@ from numembed.runs import study_run as run_module
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore, badged
-from numembed.studies.stored import pinned_before, stored_projection, stored_results
+from numembed.studies.stored import previously_pinned, stored_projection, stored_results
 from numembed.studies.study import Study
 from tests import tiny
 from tests.offline import OFFLINE
@@ -72,8 +72,10 @@ def test_baselines_alone_need_no_model(bench: Bench) -> None:
     study = _study("last_digits", "random_vectors", "string_length", per_family=6)
     outcome = bench.run(study)
     assert outcome.errors == {} and [result.model.name for result in outcome.results] == [
-        "Last digits", "Random vectors", "String length",
-    ]  # fmt: skip
+        "Last digits",
+        "Random vectors",
+        "String length",
+    ]
     best = outcome.results[0].score("silhouette", "families")
     assert best.value > 0.3 and best.p is not None and 0 < best.p < 0.05
     assert outcome.results[0].dimension == 10 and outcome.results[0].clusters.shape == (12,)
@@ -171,12 +173,12 @@ def test_a_folder_whose_files_changed_is_another_model(bench: Bench, tmp_path: P
     folder = tiny.write_model(tmp_path / "mine", seed=1)
     study = _study(str(folder))
     first = bench.run(study).results[0]
-    assert pinned_before(study.models[0], bench.results) == first.model
+    assert previously_pinned(study.models[0], bench.results) == first.model
     tiny.write_model(folder, seed=2)
     second = bench.run(study).results[0]
     assert second.model.key != first.model.key and "encode" in bench.stages(0)
     assert second.score("silhouette", "families") != first.score("silhouette", "families")
-    assert pinned_before(study.models[0], bench.results) == second.model
+    assert previously_pinned(study.models[0], bench.results) == second.model
 
 
 def test_scores_do_not_depend_on_the_other_models(bench: Bench) -> None:
@@ -197,7 +199,7 @@ def test_a_cancelled_run_keeps_what_is_done(bench: Bench, tiny_model: Path, stag
 
     with pytest.raises(Cancelled):
         bench.run(study, stop)
-    spec = pinned_before(study.models[0], bench.results)
+    spec = previously_pinned(study.models[0], bench.results)
     assert spec is not None
     kept = bench.vectors.count(spec.key, study.sequences.texts)
     assert kept == {"load": 0, "score": 60, "project": 60}.get(stage, kept) and (stage != "encode" or 20 <= kept < 60)
@@ -213,7 +215,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_rest(bench: Bench, tiny_model: 
     bench.vectors._connection.execute("PRAGMA max_page_count=5")
     with pytest.raises(StoreFull, match="disk is full"):
         bench.run(study)
-    spec = pinned_before(study.models[0], bench.results)
+    spec = previously_pinned(study.models[0], bench.results)
     assert spec is not None and 0 < bench.vectors.count(spec.key, study.sequences.texts) < 400
 
 

@@ -83,7 +83,7 @@ def test_tokens_are_a_clue_where_they_are_counted() -> None:
 @pytest.mark.parametrize("sequences", [make_sequences(["odd"]), make_sequences(["odd", "even"], per_family=1)])
 def test_what_cannot_be_told_is_not_told(sequences: SequenceSet) -> None:
     clue = _clue(sequences, "length")
-    assert clue.tried == 0 and "nothing can be told" in clue.sentence
+    assert clue.tried == 0 and "nothing can be concluded" in clue.sentence
 
 
 def test_an_empty_set_and_one_too_large_give_an_answer_in_words() -> None:

@@ -52,7 +52,7 @@ def _places(sequences: SequenceSet, name: str) -> list[tuple[int, int]]:
     return sorted((known[item.terms[0]], known[item.terms[-1]]) for item in own)
 
 
-def _told(sequences: SequenceSet, names: list[str]) -> str:
+def _text(sequences: SequenceSet, names: list[str]) -> str:
     """What a person is told, "" where the sequences are matched."""
     try:
         return "" if len(matched(sequences, names)) == len(sequences) else "rows are lost"
@@ -159,7 +159,7 @@ def test_all_matchings_hold_for_every_redrawn_design(seed: int) -> None:
 def test_every_family_is_matched_or_refused_in_a_sentence(reference: str) -> None:
     before = make_sequences(list(dict.fromkeys(["primes", "even", reference])), per_family=3, length=20)
     assert len(matched(before, ["numbers", "length"])) == len(before)
-    assert re.fullmatch(r"|[^:]+: .* cannot be matched\. Leave .{,200}\.", _told(before, ["magnitude"]))
+    assert re.fullmatch(r"|[^:]+: .* cannot be matched\. Leave .{,200}\.", _text(before, ["magnitude"]))
 
 
 def test_a_family_that_never_gets_there_is_named_with_what_to_do() -> None:
@@ -227,16 +227,20 @@ def test_the_longest_prefix_that_fits_is_kept_and_at_least_one_term() -> None:
     names=st.lists(st.sampled_from(NAMES), unique=True),
     families=st.lists(
         st.sampled_from([*PAPER_FAMILIES, "multiples:k=2", "squares", "random_uniform:high=3", "evil", "prime_gaps"]),
-        min_size=1, max_size=5, unique=True,
+        min_size=1,
+        max_size=5,
+        unique=True,
     ),
-    per_family=st.integers(1, 4), length=st.integers(1, 30), first=st.integers(0, 5),
+    per_family=st.integers(1, 4),
+    length=st.integers(1, 30),
+    first=st.integers(0, 5),
     layout=st.builds(TextFormat, st.sampled_from([", ", ",", "; ", "\n"]), st.sampled_from([12, 60, 20_000])),
-)  # fmt: skip
+)
 def test_any_set_is_matched_or_refused_in_a_sentence(
     names: list[str], families: list[str], per_family: int, length: int, first: int, layout: TextFormat
 ) -> None:
     before = make_sequences(families, per_family=per_family, length=length, first_window=first, text_format=layout)
-    if told := _told(before, names):
+    if told := _text(before, names):
         assert re.fullmatch(r"[A-Z].{20,400}\.", told)
         return
     after = matched(before, names)

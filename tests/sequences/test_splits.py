@@ -132,10 +132,16 @@ def test_a_split_survives_its_record() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"training": ("even",)}, {"shortest": 20}, {"reserved": ()}, {"reserved": ((5, 5),)},
-        {"reserved": ((1_010, 1_300),)}, {"reserved": ((1_000, 1_100),)}, {"reserved": ((0, 10_000),)}, {"first": -1},
+        {"training": ("even",)},
+        {"shortest": 20},
+        {"reserved": ()},
+        {"reserved": ((5, 5),)},
+        {"reserved": ((1_010, 1_300),)},
+        {"reserved": ((1_000, 1_100),)},
+        {"reserved": ((0, 10_000),)},
+        {"first": -1},
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_drawn_is_refused(changed: dict) -> None:
     with pytest.raises((BadChoice, TooLarge)):
         replace(split_called("others"), **changed)

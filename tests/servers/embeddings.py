@@ -78,7 +78,7 @@ class EmbeddingServer(ThreadingHTTPServer):
 
 
 @dataclass
-class Exchange:
+class WeightSwapper:
     """A request that waits for its answer."""
 
     handler: _Handler
@@ -119,7 +119,7 @@ class Exchange:
         self.server.closing.wait(seconds)
 
 
-Behaviour = Callable[[Exchange], None]
+Behaviour = Callable[[WeightSwapper], None]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -137,96 +137,96 @@ class _Handler(BaseHTTPRequestHandler):
             behaviour = self.server.script.popleft() if self.server.script else self.server.otherwise
         expected = "/embed" if self.server.kind == "tei" else "/v1/embeddings"
         with contextlib.suppress(ConnectionError):
-            (behaviour if self.path == expected else status(404))(Exchange(self, self.server, request))
+            (behaviour if self.path == expected else status(404))(WeightSwapper(self, self.server, request))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: ``requests`` is the log."""
 
 
-def right(exchange: Exchange) -> None:
+def right(swapper: WeightSwapper) -> None:
     """Answer as asked."""
-    exchange.send(exchange.payload(exchange.rows()))
+    swapper.send(swapper.payload(swapper.rows()))
 
 
-def shuffled(exchange: Exchange) -> None:
+def shuffled(swapper: WeightSwapper) -> None:
     """Answer in the wrong order, with the right indices."""
-    rows = exchange.rows()
+    rows = swapper.rows()
     order = [*range(1, len(rows)), 0]
-    exchange.send(exchange.payload([rows[i] for i in order], order))
+    swapper.send(swapper.payload([rows[i] for i in order], order))
 
 
 def changed(change: Callable[[list[Any]], list[Any]]) -> Behaviour:
     """Answer with what ``change`` makes of the right rows."""
-    return lambda exchange: exchange.send(exchange.payload(change(exchange.rows())))
+    return lambda swapper: swapper.send(swapper.payload(change(swapper.rows())))
 
 
 def numbered(change: Callable[[list[Any]], list[Any]]) -> Behaviour:
     """Answer with the right rows and what ``change`` makes of their indices."""
 
-    def answer(exchange: Exchange) -> None:
-        rows = exchange.rows()
-        exchange.send(exchange.payload(rows, change(list(range(len(rows))))))
+    def answer(swapper: WeightSwapper) -> None:
+        rows = swapper.rows()
+        swapper.send(swapper.payload(rows, change(list(range(len(rows))))))
 
     return answer
 
 
 def status(code: int, body: bytes = b'{"error": "as told"}', *, reason: str | None = None, **headers: str) -> Behaviour:
     """Answer with a status and whatever else."""
-    return lambda exchange: exchange.send(body, code, reason=reason, **headers)
+    return lambda swapper: swapper.send(body, code, reason=reason, **headers)
 
 
 def echoing(code: int) -> Behaviour:
     """Answer with the key that was sent: in the body, in a header and in the status line, whole and cut."""
 
-    def answer(exchange: Exchange) -> None:
-        key = exchange.request.headers.get("authorization", "").removeprefix("Bearer ")
+    def answer(swapper: WeightSwapper) -> None:
+        key = swapper.request.headers.get("authorization", "").removeprefix("Bearer ")
         body = json.dumps({"error": f"wrong key {key} / {key[:12]}... / {key[-12:]}"}).encode()
-        exchange.send(body, code, reason=f"no {key}", x_key=key)
+        swapper.send(body, code, reason=f"no {key}", x_key=key)
 
     return answer
 
 
 def body(content: bytes, content_type: str = "text/html") -> Behaviour:
     """Answer with status 200 and anything."""
-    return lambda exchange: exchange.send(content, content_type=content_type)
+    return lambda swapper: swapper.send(content, content_type=content_type)
 
 
 def slow(seconds: float, then: Behaviour = right) -> Behaviour:
     """Wait before the answer."""
 
-    def answer(exchange: Exchange) -> None:
-        exchange.wait(seconds)
-        then(exchange)
+    def answer(swapper: WeightSwapper) -> None:
+        swapper.wait(seconds)
+        then(swapper)
 
     return answer
 
 
-def drip(exchange: Exchange) -> None:
+def drip(swapper: WeightSwapper) -> None:
     """Send the right answer a byte at a time, ten a second: each byte in time, the whole never."""
-    content = exchange.payload(exchange.rows())
-    exchange.start(200, len(content))
+    content = swapper.payload(swapper.rows())
+    swapper.start(200, len(content))
     for place in range(len(content)):
-        exchange.handler.wfile.write(content[place : place + 1])
-        exchange.wait(0.1)
+        swapper.handler.wfile.write(content[place : place + 1])
+        swapper.wait(0.1)
 
 
-def cut(exchange: Exchange) -> None:
+def cut(swapper: WeightSwapper) -> None:
     """Hang up in the middle of the answer."""
-    content = exchange.payload(exchange.rows())
-    exchange.start(200, len(content))
-    exchange.handler.wfile.write(content[: len(content) // 2])
-    exchange.handler.close_connection = True
+    content = swapper.payload(swapper.rows())
+    swapper.start(200, len(content))
+    swapper.handler.wfile.write(content[: len(content) // 2])
+    swapper.handler.close_connection = True
 
 
-def hang_up(exchange: Exchange) -> None:
+def hang_up(swapper: WeightSwapper) -> None:
     """Hang up without a word."""
-    with exchange.server.lock:
-        exchange.server.busy -= 1
-    exchange.handler.close_connection = True
+    with swapper.server.lock:
+        swapper.server.busy -= 1
+    swapper.handler.close_connection = True
 
 
-def endless(exchange: Exchange) -> None:
+def endless(swapper: WeightSwapper) -> None:
     """Send a body that is larger than any answer may be, until the other side hangs up."""
-    exchange.start(200, 2**40)
-    while not exchange.server.closing.is_set():
-        exchange.request.sent += exchange.handler.wfile.write(b"[" * 2**20)
+    swapper.start(200, 2**40)
+    while not swapper.server.closing.is_set():
+        swapper.request.sent += swapper.handler.wfile.write(b"[" * 2**20)

@@ -90,8 +90,11 @@ class FakeHub:
         commit = digest.hexdigest()
         repository.commits[commit] = folder
         repository.gated = gated
-        repository.about = {"cardData": {"license": licence}, "tags": [f"license:{licence}", "sentence-similarity"],
-                            "library_name": "sentence-transformers"} | about  # fmt: skip
+        repository.about = {
+            "cardData": {"license": licence},
+            "tags": [f"license:{licence}", "sentence-similarity"],
+            "library_name": "sentence-transformers",
+        } | about
         return commit
 
     def spoil(self, name: str, kind: str, **facts: Any) -> None:
@@ -186,8 +189,17 @@ class _Handler(BaseHTTPRequestHandler):
             )
         detailed = "blobs" in query
         siblings = [_sibling(file, repository, commit, detailed) for file in _files(repository.commits[commit])]
-        self._json(200, {"id": repo, "sha": commit, "gated": "manual" if repository.gated else False,
-                         "private": repository.private, "siblings": siblings} | repository.about)  # fmt: skip
+        self._json(
+            200,
+            {
+                "id": repo,
+                "sha": commit,
+                "gated": "manual" if repository.gated else False,
+                "private": repository.private,
+                "siblings": siblings,
+            }
+            | repository.about,
+        )
 
     def _resolve(self, repo: str, revision: str, name: str) -> None:
         if not (commit := self._opened(repo, revision, "files")):
@@ -201,8 +213,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "EntryNotFound")
         if not name.endswith(LARGE):
             return self._send_file(repository, commit, name)
-        self._empty(302, {"Location": f"{self.hub.cdn}/{repo}/-/{commit}/{name}", "X-Repo-Commit": commit,
-                          "X-Linked-Etag": f'"{sha256(file)}"', "X-Linked-Size": str(file.stat().st_size)})  # fmt: skip
+        self._empty(
+            302,
+            {
+                "Location": f"{self.hub.cdn}/{repo}/-/{commit}/{name}",
+                "X-Repo-Commit": commit,
+                "X-Linked-Etag": f'"{sha256(file)}"',
+                "X-Linked-Size": str(file.stat().st_size),
+            },
+        )
 
     def _opened(self, repo: str, revision: str, where: str) -> str:
         """Return the commit that is asked for, or "" after a refusal."""

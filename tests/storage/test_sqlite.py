@@ -25,11 +25,17 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ((3, 40, 1), ("DELETE", "EXTRA")), ((3, 50, 6), ("DELETE", "EXTRA")), ((3, 50, 7), ("WAL", "FULL")),
-        ((3, 50, 9), ("WAL", "FULL")), ((3, 51, 0), ("DELETE", "EXTRA")), ((3, 51, 2), ("DELETE", "EXTRA")),
-        ((3, 51, 3), ("WAL", "FULL")), ((3, 52, 0), ("WAL", "FULL")), ((4, 0, 0), ("WAL", "FULL")),
+        ((3, 40, 1), ("DELETE", "EXTRA")),
+        ((3, 50, 6), ("DELETE", "EXTRA")),
+        ((3, 50, 7), ("WAL", "FULL")),
+        ((3, 50, 9), ("WAL", "FULL")),
+        ((3, 51, 0), ("DELETE", "EXTRA")),
+        ((3, 51, 2), ("DELETE", "EXTRA")),
+        ((3, 51, 3), ("WAL", "FULL")),
+        ((3, 52, 0), ("WAL", "FULL")),
+        ((4, 0, 0), ("WAL", "FULL")),
     ],
-)  # fmt: skip
+)
 def test_the_journal_waits_for_the_reset_fix(version: tuple[int, int, int], expected: tuple[str, str]) -> None:
     assert journal_settings(version) == expected
 

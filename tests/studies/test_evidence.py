@@ -25,7 +25,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import compared, evidence_of, evidence_rows, pairs_of
-from numembed.studies.reference_scores import Floors
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_results
 from numembed.studies.study import Study
@@ -183,29 +183,32 @@ def test_a_pair_that_only_stands_out_alone_is_not_claimed() -> None:
 def test_one_table_holds_the_evidence_of_every_score(carry_out: Run) -> None:
     study = _study("digit_counts", "log_magnitude", designs=4)
     outcome = carry_out(study)
-    rows = evidence_rows(study, outcome.results, outcome.floors)
+    rows = evidence_rows(study, outcome.results, outcome.references)
     assert len(rows) == 12 and all(list(row) == list(rows[0]) for row in rows)
     for row, score in zip(rows, (score for one in outcome.results for score in one.scores), strict=True):
         assert (row["model"], row["metric"], row["labels"], row["value"]) == (
-            score.model, score.metric, score.labels, score.value,
-        )  # fmt: skip
+            score.model,
+            score.metric,
+            score.labels,
+            score.value,
+        )
         assert (row["seed"], row["designs"]) == (0, 4) and row["design"].startswith(
             "even, odd, primes: 3 windows of 10"
         )
         assert row["redrawn_low"] < row["redrawn_high"] and row["redrawn_sd"] > 0 and row["best_baseline"]
         assert (row["p"] is not None) == (score.labels == "families")
         assert score.labels == "families" or row["note"].startswith(("KMeans chose", "adjusted for chance"))
-    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.floors))))
+    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.references))))
     for line, row in zip(lines, rows, strict=True):
         assert {name: "" if value is None else str(value) for name, value in row.items()} == line
 
 
 def test_a_gain_is_better_above_nothing_whatever_the_metric() -> None:
-    floors = Floors({"count": {SILHOUETTE: 0.6, ScoreKind("davies_bouldin", "families"): 1.0}})
+    references = ReferenceScores({"count": {SILHOUETTE: 0.6, ScoreKind("davies_bouldin", "families"): 1.0}})
     one = _result("a", 0.7, 0.1, [])
     one = replace(one, scores=(*one.scores, Score("a", "davies_bouldin", "families", 0.8)))
     kinds = (SILHOUETTE, ScoreKind("davies_bouldin", "families"))
-    gains = [evidence_of([one], floors, kind)[0].gain for kind in kinds]
+    gains = [evidence_of([one], references, kind)[0].gain for kind in kinds]
     assert gains == [pytest.approx(0.1), pytest.approx(0.2)]
 
 

@@ -74,7 +74,7 @@ LOW, CLEAR = _result("low", -0.09, 0.18), _result("clear", 0.31, 0.0001)
             "No score is defined here: a score needs at least two families with two sequences.",
         ),
     ],
-)  # fmt: skip
+)
 def test_the_sentence_over_a_table(table: list[ModelResult], told: str) -> None:
     assert headline(table) == told
 

@@ -14,14 +14,14 @@ from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.core.settings import Settings
 from numembed.export import scores_csv
 from numembed.models.baselines import BASELINES
-from numembed.models.catalogue.names import model, random_twin
+from numembed.models.catalogue.names import model, random_init
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import best_baseline, evidence_of, evidence_rows
-from numembed.studies.reference_scores import Floors, stored_floors
+from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
@@ -39,34 +39,36 @@ def _study(*models: str) -> Study:
 def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny_model: Path) -> None:
     study = _study(str(tiny_model))
     outcome = carry_out(study, settings)
-    assert set(outcome.floors.baselines) == {entry.title for entry in BASELINES if not entry.facts.get("chance")}
-    best = best_baseline(outcome.results, outcome.floors)
+    assert set(outcome.references.baselines) == {entry.title for entry in BASELINES if not entry.facts.get("chance")}
+    best = best_baseline(outcome.results, outcome.references)
     assert best is not None and best[1] == max(
-        scores[SILHOUETTE] for scores in outcome.floors.baselines.values() if not math.isnan(scores[SILHOUETTE])
+        scores[SILHOUETTE] for scores in outcome.references.baselines.values() if not math.isnan(scores[SILHOUETTE])
     )
-    (evidence,) = evidence_of(outcome.results, outcome.floors)
+    (evidence,) = evidence_of(outcome.results, outcome.references)
     assert evidence.floor == best[1] and evidence.gain == pytest.approx(evidence.value - best[1])
     with ResultStore(settings.app_db) as results:
-        assert stored_floors(study, [outcome.results[0].model], results) == outcome.floors
+        assert stored_references(study, [outcome.results[0].model], results) == outcome.references
 
 
 def test_the_best_davies_bouldin_is_the_lowest() -> None:
     score = ScoreKind("davies_bouldin", "families")
-    floors = Floors({"a": {score: 2.0}, "b": {score: 1.0}})
-    assert floors.best(score) == ("b", 1.0)
-    assert Floors({"a": {SILHOUETTE: math.nan}}).best() is None
+    references = ReferenceScores({"a": {score: 2.0}, "b": {score: 1.0}})
+    assert references.best(score) == ("b", 1.0)
+    assert ReferenceScores({"a": {SILHOUETTE: math.nan}}).best() is None
 
 
 @pytest.mark.slow
 def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Path) -> None:
     outcome = carry_out(_study(str(tiny_model)), settings)
-    twin = random_twin(outcome.results[0].model)
-    assert twin is not None and outcome.floors.twin("tiny") is not None
+    twin = random_init(outcome.results[0].model)
+    assert twin is not None and outcome.references.twin("tiny") is not None
     own = carry_out(_study(f"{tiny_model} weights=random"), settings).results[0]
     assert own.model.name == twin.name == "tiny weights=random"
     for score in own.scores:
-        assert outcome.floors.twin("tiny", f"{score.metric} {score.labels}") == pytest.approx(score.value, nan_ok=True)
-    assert outcome.floors.twin("tiny") != outcome.results[0].score("silhouette", "families").value
+        assert outcome.references.twin("tiny", f"{score.metric} {score.labels}") == pytest.approx(
+            score.value, nan_ok=True
+        )
+    assert outcome.references.twin("tiny") != outcome.results[0].score("silhouette", "families").value
 
 
 def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
@@ -81,14 +83,14 @@ def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
 
     monkeypatch.setattr(encoders, "load", failing)
     outcome = carry_out(_study(str(tiny_model), "last_digits"), settings)
-    assert outcome.errors == {} and len(outcome.results) == 2 and outcome.floors.twins == {}
+    assert outcome.errors == {} and len(outcome.results) == 2 and outcome.references.twins == {}
 
 
 def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(settings: Settings) -> None:
     outcome = carry_out(paper_study("last_digits", "string_length"), settings)
-    assert outcome.floors.twins == {}
+    assert outcome.references.twins == {}
     study, scores = paper_study(), [score for result in outcome.results for score in result.scores]
-    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.floors))))
+    lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.references))))
     assert lines[0]["best_baseline"] == "Last digits" and float(lines[0]["best_baseline_value"]) == scores[0].value
     assert lines[0]["random_weights"] == ""
     rows = evidence_rows(study, outcome.results)
@@ -99,6 +101,6 @@ def test_other_sequences_have_other_floors(settings: Settings) -> None:
     study = paper_study("last_digits")
     carry_out(study, settings)
     with ResultStore(settings.app_db) as results:
-        assert stored_floors(replace(study, length=20), [], results).baselines == {}
-        assert stored_floors(replace(study, distance="cosine"), [], results).baselines == {}
-        assert stored_floors(study, [], results).best() == ("Last digits", pytest.approx(0.645, abs=0.001))
+        assert stored_references(replace(study, length=20), [], results).baselines == {}
+        assert stored_references(replace(study, distance="cosine"), [], results).baselines == {}
+        assert stored_references(study, [], results).best() == ("Last digits", pytest.approx(0.645, abs=0.001))

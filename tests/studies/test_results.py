@@ -64,10 +64,14 @@ def test_the_newest_value_counts_and_delete_forgets_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "payload = replace(payload, '7', '8')", "checksum = x'0000000000000000'", "payload = x'ff00ff'",
-        "payload = cast(x'7b22ff227d' AS TEXT)", "checksum = 'text'", "key = 'asked', payload = payload",
+        "payload = replace(payload, '7', '8')",
+        "checksum = x'0000000000000000'",
+        "payload = x'ff00ff'",
+        "payload = cast(x'7b22ff227d' AS TEXT)",
+        "checksum = 'text'",
+        "key = 'asked', payload = payload",
     ],
-)  # fmt: skip
+)
 def test_a_damaged_row_counts_as_absent(tmp_path: Path, damage: str) -> None:
     with ResultStore(tmp_path / "app.db") as store:
         store.put("stored", {"value": 7})

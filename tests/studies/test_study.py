@@ -73,18 +73,24 @@ def test_equal_studies_have_equal_keys_and_others_not() -> None:
     usual = _study()
     assert _study().key == usual.key and Study(("even", "even", " primes"), usual.models, 3, 10) == usual
     others = [
-        replace(usual, families=("primes", "even")), replace(usual, models=(model("digit_counts"),)),
-        replace(usual, per_family=4), replace(usual, length=11), replace(usual, first_window=1),
-        replace(usual, text_format=TextFormat(" ")), replace(usual, text_format=TextFormat(max_chars=99)),
-        replace(usual, distance="cosine"), replace(usual, seed=1),
-    ]  # fmt: skip
+        replace(usual, families=("primes", "even")),
+        replace(usual, models=(model("digit_counts"),)),
+        replace(usual, per_family=4),
+        replace(usual, length=11),
+        replace(usual, first_window=1),
+        replace(usual, text_format=TextFormat(" ")),
+        replace(usual, text_format=TextFormat(max_chars=99)),
+        replace(usual, distance="cosine"),
+        replace(usual, seed=1),
+    ]
     assert len({usual.key, *(other.key for other in others)}) == 10
 
 
 def test_a_model_named_twice_counts_once() -> None:
     assert [spec.name for spec in _study("last_digits", "digit_counts", "last_digits").models] == [
-        "Last digits", "Digits",
-    ]  # fmt: skip
+        "Last digits",
+        "Digits",
+    ]
 
 
 def test_the_papers_study() -> None:
@@ -161,15 +167,20 @@ def test_a_study_that_cannot_be_is_refused_before_anything_is_computed(
 @pytest.mark.parametrize(
     ("text", "error", "sentence"),
     [
-        ("", BadChoice, "not JSON"), ("{", BadChoice, "not JSON"), ("[]", BadChoice, "not a JSON object"),
-        ("3", BadChoice, "not a JSON object"), ("null", BadChoice, "not a JSON object"),
+        ("", BadChoice, "not JSON"),
+        ("{", BadChoice, "not JSON"),
+        ("[]", BadChoice, "not a JSON object"),
+        ("3", BadChoice, "not a JSON object"),
+        ("null", BadChoice, "not a JSON object"),
         ("[" * 19_000, BadChoice, "not JSON"),
         ('{"families":' + "[" * 9_000 + "]" * 9_000 + "}", BadChoice, "This is no study|A study needs"),
-        ('{"seed":' + "9" * 5_000 + "}", BadChoice, "not JSON"), ("{}", BadChoice, "A study needs families"),
-        (" " * 20_001, TooLarge, "at most 20,000 characters, got 20,001"), ("\x00", BadChoice, "not JSON"),
+        ('{"seed":' + "9" * 5_000 + "}", BadChoice, "not JSON"),
+        ("{}", BadChoice, "A study needs families"),
+        (" " * 20_001, TooLarge, "at most 20,000 characters, got 20,001"),
+        ("\x00", BadChoice, "not JSON"),
         (json.dumps(GOOD | {"separator": ", " * 500_000}), TooLarge, "at most 20,000 characters"),
     ],
-)  # fmt: skip
+)
 def test_a_text_that_is_no_study_is_refused(text: str, error: type[NumembedError], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         Study.from_json(text)

@@ -13,7 +13,7 @@ from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
-from numembed.studies.stored import pinned_before
+from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
 from ui.shared.cache import cached
 from ui.shared.frame import result_store, settings, vector_store
@@ -52,9 +52,9 @@ def preview(study: Study) -> None:
     sequences = study.sequences
     strings, families = plural(len(sequences), "sequence"), plural(len(sequences.families), "family", "families")
     models = plural(len(study.models), "model or baseline", "models and baselines")
-    told = f"{strings} of {families} · {models}"
+    sentence = f"{strings} of {families} · {models}"
     help_text = "What will be computed and what it costs"
-    with st.popover(told, help=help_text, type="tertiary", key="cost", on_change="rerun") as folded:
+    with st.popover(sentence, help=help_text, type="tertiary", key="cost", on_change="rerun") as folded:
         if folded.open:
             table(_COLUMNS, _rows(study), key="before", label="What will be computed for each model, and what it costs")
 
@@ -66,7 +66,7 @@ def _rows(study: Study) -> list[list[Cell]]:
             if spec.is_baseline:
                 rows.append([Cell(spec.name), Cell("not needed"), *(Cell("–") for _ in _COLUMNS[2:])])
                 continue
-            pinned = pinned_before(spec, results) or spec
+            pinned = previously_pinned(spec, results) or spec
             texts = set(sequences.texts)
             stored = vectors.count(pinned.stored.key, sequences.texts) if pinned.resolved else 0
             open_chars = round(sum(map(len, texts)) * (1 - stored / len(texts)))
@@ -118,9 +118,11 @@ def reading(study: Study) -> None:
         )
         row = study.sequences.labels.tolist().index(firsts[chosen])
         table(
-            _SPLIT, [_split_row(study, spec, row) for spec in models], key="split",
+            _SPLIT,
+            [_split_row(study, spec, row) for spec in models],
+            key="split",
             label="How each model splits the text into tokens",
-        )  # fmt: skip
+        )
 
 
 def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
@@ -134,9 +136,12 @@ def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
         pieces = [*pieces[: one.max_tokens], "✂", *pieces[one.max_tokens :]]
     more = [" …"] if len(pieces) > _MOST_PIECES else []
     return [
-        Cell(spec.name), number(counted.digits_per_token), number(counted.tokens_per_number),
-        Cell(f"{read:,} of {of:,}", read), Cell(json.dumps(pieces[:_MOST_PIECES] + more), len(pieces)),
-    ]  # fmt: skip
+        Cell(spec.name),
+        number(counted.digits_per_token),
+        number(counted.tokens_per_number),
+        Cell(f"{read:,} of {of:,}", read),
+        Cell(json.dumps(pieces[:_MOST_PIECES] + more), len(pieces)),
+    ]
 
 
 def _is_remote(spec: ModelSpec) -> bool:
@@ -180,7 +185,7 @@ def _folder(spec: ModelSpec) -> Path | None:
 def _cost(spec: ModelSpec, characters: int) -> Cost:
     with result_store() as results:
         return cost_of(
-            pinned_before(spec, results) or spec, characters=characters, settings=settings(), results=results
+            previously_pinned(spec, results) or spec, characters=characters, settings=settings(), results=results
         )
 
 

@@ -13,9 +13,9 @@ from numembed.core.wording import about, p_value, plural
 from numembed.export import pairs_csv
 from numembed.studies.cost import cost_of
 from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
-from numembed.studies.reference_scores import Floors
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
-from numembed.studies.stored import pinned_before, stored_designs
+from numembed.studies.stored import previously_pinned, stored_designs
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
 from ui.shared.frame import result_store, settings
 from ui.shared.run_progress import start
@@ -31,15 +31,29 @@ _COLUMNS = (
     Column("Chance", "What shuffled families score: 95% of them in here.", "number", "is it chance?"),
     Column("z", "Standard deviations above what shuffled families score on average.", "number", "is it chance?", 1),
     Column("p", "How often shuffled families score at least as well.", "number", "is it chance?", digits=3),
-    Column("p, all models", "The same, made stricter because several models are looked at (Holm).", "number",
-           "is it chance?", digits=3),
-    Column("p within windows", "Families are shuffled inside each window only: the size of the numbers stays the same.",
-           "number", "is it chance?", digits=3),
-    Column("Best baseline", "The best of all trivial baselines, which know nothing but a simple count.", "number",
-           "what it is held against"),
+    Column(
+        "p, all models",
+        "The same, made stricter because several models are looked at (Holm).",
+        "number",
+        "is it chance?",
+        digits=3,
+    ),
+    Column(
+        "p within windows",
+        "Families are shuffled inside each window only: the size of the numbers stays the same.",
+        "number",
+        "is it chance?",
+        digits=3,
+    ),
+    Column(
+        "Best baseline",
+        "The best of all trivial baselines, which know nothing but a simple count.",
+        "number",
+        "what it is held against",
+    ),
     Column("Gain", "Of the model over the best baseline: above 0 it is better.", "number", "what it is held against"),
     Column("Random weights", "The same architecture before any training.", "number", "what it is held against"),
-)  # fmt: skip
+)
 _PAIRS = (
     Column("Higher"),
     Column("Lower"),
@@ -51,7 +65,7 @@ _PAIRS = (
 )
 
 
-def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
+def show_evidence(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> None:
     """Draw the evidence of each model, folded away."""
     with st.expander("How sure are these numbers?", key="evidence", on_change="rerun") as folded:
         if not folded.open:
@@ -60,19 +74,22 @@ def show_evidence(study: Study, results: Sequence[ModelResult], floors: Floors) 
         names = tuple(map(str, score_kinds()))
         name = st.selectbox("Score", names, key="evidence_score", format_func=lambda name: ScoreKind.read(name).title)
         kind = ScoreKind.read(name)
-        found = evidence_of(results, floors, kind)
+        result = evidence_of(results, references, kind)
         table(
-            _COLUMNS, [_row(one) for one in found], key="evidence_table", label=f"Evidence behind each {kind.title}",
-            muted=[i for i, one in enumerate(found) if one.is_baseline],
-        )  # fmt: skip
-        for note in dict.fromkeys(one.note for one in found if one.note):
+            _COLUMNS,
+            [_row(one) for one in result],
+            key="evidence_table",
+            label=f"Evidence behind each {kind.title}",
+            muted=[i for i, one in enumerate(result) if one.is_baseline],
+        )
+        for note in dict.fromkeys(one.note for one in result if one.note):
             st.caption(md_text(f"{note[0].upper()}{note[1:]}."))
         for sentence in compared(results, families=len(study.families)):
             st.markdown(md_text(sentence))
         _show_pairs(study, results)
-        counts = {one.model: one.designs for one in found}
+        counts = {one.model: one.designs for one in result}
         if any(counts.values()):
-            st.caption(md_text(redrawn_told(study, counts), most=2_000))
+            st.caption(md_text(redrawn_text(study, counts), most=2_000))
         if len(set(counts.values())) > 1 or not any(counts.values()):
             _offer(study)
         with st.popover("How this is computed", type="tertiary"):
@@ -85,15 +102,15 @@ def with_designs(study: Study, results: Sequence[ModelResult]) -> list[ModelResu
         return [replace(one, designs=stored_designs(study, one.model, store)) for one in results]
 
 
-def redrawn_told(study: Study, counts: Mapping[str, int]) -> str:
+def redrawn_text(study: Study, counts: Mapping[str, int]) -> str:
     """Return in one or two sentences how often the windows of each model were redrawn, and from where."""
-    told, where = "", f"from term 0 to {furthest_start(study):,}, seed {study.seed}."
+    text, where = "", f"from term 0 to {furthest_start(study):,}, seed {study.seed}."
     if len(set(counts.values())) == 1:
         return f"Windows were redrawn {plural(next(iter(counts.values())), 'time')}, {where}"
     for count in sorted(set(counts.values()), reverse=True):
         names = ", ".join(name for name, own in counts.items() if own == count)
-        told += f"{plural(count, 'time') if count else 'never'} for {names}; "
-    return f"Windows were redrawn {told.removesuffix('; ')}; {where}"
+        text += f"{plural(count, 'time') if count else 'never'} for {names}; "
+    return f"Windows were redrawn {text.removesuffix('; ')}; {where}"
 
 
 def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
@@ -104,21 +121,30 @@ def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
     with st.expander("Every pair of models", key="pairs", type="compact"):
         table(_PAIRS, [_pair_row(pair) for pair in pairs], key="pairs_table", label="Every pair of models")
         st.download_button(
-            "Pairs (CSV)", pairs_csv(study, results), "numembed-pairs.csv", "text/csv", key="pairs_csv",
-            on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Pairs (CSV)",
+            pairs_csv(study, results),
+            "numembed-pairs.csv",
+            "text/csv",
+            key="pairs_csv",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
 
 
 def _offer(study: Study) -> None:
     texts = USUAL_DESIGNS * len(study.sequences)
     models = sum(not spec.is_baseline for spec in study.models)
     st.button(
-        f"Redraw the windows {USUAL_DESIGNS} times", key="redraw", on_click=_redraw, args=(study,),
+        f"Redraw the windows {USUAL_DESIGNS} times",
+        key="redraw",
+        on_click=_redraw,
+        args=(study,),
         icon=":material/shuffle:",
         help="The paper looks at one choice of windows. How much a score depends on it is its honest error bar.",
-    )  # fmt: skip
-    told = f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}"
-    st.caption(f"{told}{_takes(study)}; what is stored is not encoded again.")
+    )
+    text = f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}"
+    st.caption(f"{text}{_takes(study)}; what is stored is not encoded again.")
 
 
 def _takes(study: Study) -> str:
@@ -127,10 +153,10 @@ def _takes(study: Study) -> str:
     seconds = []
     with result_store() as store:
         for spec in study.models:
-            pinned = pinned_before(spec, store) or spec
+            pinned = previously_pinned(spec, store) or spec
             if not spec.is_baseline:
-                found = cost_of(pinned, characters=characters, settings=settings(), results=store)
-                seconds.append(found.seconds)
+                result = cost_of(pinned, characters=characters, settings=settings(), results=store)
+                seconds.append(result.seconds)
     known = [value for value in seconds if value is not None]
     return f", {about(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
 
@@ -168,10 +194,14 @@ def _row(one: Evidence) -> list[Cell]:
 
 def _pair_row(pair: Pair) -> list[Cell]:
     return [
-        Cell(pair.first, pair.first), Cell(pair.second, pair.second), number(pair.difference, 3, note=pair.note),
+        Cell(pair.first, pair.first),
+        Cell(pair.second, pair.second),
+        number(pair.difference, 3, note=pair.note),
         interval_cell(pair.low, pair.high, pair.note),
-        p_cell(pair.p, pair.note), p_cell(pair.p_holm), Cell(pair.sentence),
-    ]  # fmt: skip
+        p_cell(pair.p, pair.note),
+        p_cell(pair.p_holm),
+        Cell(pair.sentence),
+    ]
 
 
 _HOW = """

@@ -25,17 +25,33 @@ def map_controls() -> tuple[str, int, str]:
     names = PROJECTIONS.names
     with st.container(horizontal=True, key="map_controls"):
         method = st.segmented_control(
-            "Map", names, default=names[0], key="method", required=True, persist_state="session",
-            format_func=lambda name: PROJECTIONS[name].title, help=_map_help(),
-        )  # fmt: skip
+            "Map",
+            names,
+            default=names[0],
+            key="method",
+            required=True,
+            persist_state="session",
+            format_func=lambda name: PROJECTIONS[name].title,
+            help=_map_help(),
+        )
         dims = st.segmented_control(
-            "View", (2, 3), default=2, key="dims", required=True, persist_state="session",
+            "View",
+            (2, 3),
+            default=2,
+            key="dims",
+            required=True,
+            persist_state="session",
             format_func=lambda dims: f"{dims}-D",
-        )  # fmt: skip
+        )
         color = st.segmented_control(
-            "Colour", COLOR_BY, default="family", key="color", required=True, persist_state="session",
+            "Colour",
+            COLOR_BY,
+            default="family",
+            key="color",
+            required=True,
+            persist_state="session",
             format_func=_COLOR_WORDS.__getitem__,
-        )  # fmt: skip
+        )
     return str(method), int(dims or 2), str(color)
 
 
@@ -54,10 +70,13 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
     rows = () if st.session_state.get("lit_in") == key else chosen_rows(study)
     st.markdown(f"**{name}**")
     figure(
-        lambda look: map_figure(projection, study.sequences, groups, chosen=rows, theme=look), key,
-        _alt(study, result, method, dims), by=(study.key, result.model.key, rows), file="map",
+        lambda look: map_figure(projection, study.sequences, groups, chosen=rows, theme=look),
+        key,
+        _alt(study, result, method, dims),
+        by=(study.key, result.model.key, rows),
+        file="map",
         on_select=(lambda: _take(key, groups)) if dims == 2 else None,
-    )  # fmt: skip
+    )
     st.caption(md_text(caption_of(method, projection.used)))
     if warning := stored_warning(study, result.model, store, method=method, dims=dims):
         st.markdown(f":red[{md_text(warning)}]")
@@ -77,9 +96,12 @@ def show_overview(study: Study, results: Sequence[ModelResult], store: ResultSto
             with st.container(width=270, gap=None, key=f"small-{place}"):
                 st.caption(md_text(badged(result), most=48))
                 figure(
-                    partial(_small, projection, study, groups, chosen), f"small {result.model.name}",
-                    _alt(study, result, method, 2), by=(study.key, result.model.key, method, by, chosen), still=True,
-                )  # fmt: skip
+                    partial(_small, projection, study, groups, chosen),
+                    f"small {result.model.name}",
+                    _alt(study, result, method, 2),
+                    by=(study.key, result.model.key, method, by, chosen),
+                    still=True,
+                )
 
 
 def chosen_rows(study: Study) -> tuple[int, ...]:

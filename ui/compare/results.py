@@ -14,7 +14,7 @@ from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
 from numembed.studies.evidence import best_baseline
 from numembed.studies.headline import headline
-from numembed.studies.reference_scores import Floors, stored_floors
+from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few, with_designs
@@ -51,42 +51,45 @@ def _column(kind: ScoreKind, drawn: str) -> Column:
     return Column(kind.column, kind.help, drawn, kind.group, better="high" if kind.sign > 0 else "low")
 
 
-def show_results(study: Study, found: Sequence[ModelResult | None]) -> None:
+def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
     """Draw what is known of ``study``."""
-    results = [result for result in found if result is not None]
+    results = [result for result in items if result is not None]
     with result_store() as store:
-        floors = stored_floors(study, [result.model for result in results], store)
-        st.subheader(md_text(headline(results, floors)))
+        references = stored_references(study, [result.model for result in results], store)
+        st.subheader(md_text(headline(results, references)))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
-        if missing := len(found) - len(results):
+        if missing := len(items) - len(results):
             st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
         left, right = st.columns([13, 10], gap="medium")
         with left:
-            shown = _score_table(results, floors)
+            shown = _score_table(results, references)
             _explain_columns()
-            _downloads(study, results, floors)
+            _downloads(study, results, references)
         with right:
             method, dims, color = map_controls()
             for result in shown:
                 show_map(study, result, store, method=method, dims=dims, color=color)
-        show_evidence(study, results, floors)
+        show_evidence(study, results, references)
         _sequence_table(study, shown[0])
         show_overview(study, results, store, method=method, color=color)
 
 
-def _score_table(results: Sequence[ModelResult], floors: Floors) -> list[ModelResult]:
+def _score_table(results: Sequence[ModelResult], references: ReferenceScores) -> list[ModelResult]:
     """Draw the scores; return the models whose maps are to be shown."""
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
-    best = best_baseline(results, floors)
-    rows = [_score_row(result, best, floors.twin(result.model.name)) for result in results]
+    best = best_baseline(results, references)
+    rows = [_score_row(result, best, references.twin(result.model.name)) for result in results]
     chosen = table(
-        _columns(), rows, key="scores", label="Scores of each model",
+        _columns(),
+        rows,
+        key="scores",
+        label="Scores of each model",
         selected=[names.index(name) for name in wanted],
         muted=[i for i, result in enumerate(results) if result.model.is_baseline],
         on_select=lambda: _remember(names),
-    )  # fmt: skip
+    )
     for result in results:
         if result.check is not None and not result.check.ok:
             st.warning(
@@ -94,7 +97,7 @@ def _score_table(results: Sequence[ModelResult], floors: Floors) -> list[ModelRe
                 icon=":material/warning:",
             )
     tick = f" The tick is the best baseline ({best[0]}, {decimal(best[1])})." if best else ""
-    ring = " The ring is the same model with random weights." if floors.twins else ""
+    ring = " The ring is the same model with random weights." if references.twins else ""
     st.caption(
         f"Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.{tick}{ring}"
     )
@@ -114,9 +117,12 @@ def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float 
     if twin is not None:
         notes.append(f"with random weights: {decimal(twin)}")
     silhouette = replace(
-        number(first.value, note="; ".join(notes)), low=first.chance_low, high=first.chance_high,
-        floor=best[1] if best else None, twin=twin,
-    )  # fmt: skip
+        number(first.value, note="; ".join(notes)),
+        low=first.chance_low,
+        high=first.chance_high,
+        floor=best[1] if best else None,
+        twin=twin,
+    )
     return [
         Cell(result.model.name, result.model.name),
         silhouette,
@@ -135,24 +141,24 @@ def check_cell(result: ModelResult) -> Cell:
 
 def _explain_columns() -> None:
     with st.expander("What the columns mean", key="columns"):
-        for title, told in {kind.entry.title: kind.help for kind in _shown()}.items():
-            st.markdown(f"**{title}.** {told}")
+        for title, sentence in {kind.entry.title: kind.help for kind in _shown()}.items():
+            st.markdown(f"**{title}.** {sentence}")
         st.markdown(f"**p.** {_P}")
         st.markdown(
             "**Check.** Whenever a model is loaded, a few short texts show whether it does what its makers say: whole "
             "weights, the right direction of reading, the end-of-text token, vectors as wide and long as stated."
         )
-        for where, told in {kind.where: kind.labelling.summary for kind in _shown()}.items():
-            st.markdown(f"**{where[0].upper()}{where[1:]}.** {told}")
+        for where, sentence in {kind.where: kind.labelling.summary for kind in _shown()}.items():
+            st.markdown(f"**{where[0].upper()}{where[1:]}.** {sentence}")
 
 
-def _downloads(study: Study, results: Sequence[ModelResult], floors: Floors) -> None:
+def _downloads(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> None:
     def maps() -> str:
         with result_store() as store:
             return maps_html(study, results, store)
 
     def scores() -> str:
-        return scores_csv(study, with_designs(study, results), floors)
+        return scores_csv(study, with_designs(study, results), references)
 
     with st.container(horizontal=True):
         st.download_button("Table (CSV)", scores, "numembed-scores.csv", "text/csv", on_click="ignore")
@@ -179,9 +185,13 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
     with st.expander("The sequences", key="items"):
         table(
             _item_columns(result),
-            rows, key="sequences", label="The sequences", selected=[row for row in chosen if row < len(rows)],
-            on_select=_take_rows, height=380,
-        )  # fmt: skip
+            rows,
+            key="sequences",
+            label="The sequences",
+            selected=[row for row in chosen if row < len(rows)],
+            on_select=_take_rows,
+            height=380,
+        )
         if len(sequences) > len(rows):
             st.caption(f"The first {len(rows):,} of {len(sequences):,} are listed.")
     if chosen:

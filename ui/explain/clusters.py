@@ -10,7 +10,7 @@ import streamlit as st
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
-from numembed.core.wording import decimal, p_told, percent, plural
+from numembed.core.wording import decimal, p_text, percent, plural
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
 from numembed.examinations.clusters.text import (
     matched_sentence,
@@ -33,12 +33,16 @@ _AGREEMENTS = (
     Column("ARI", "Adjusted Rand index: 1 is the same grouping, 0 is chance.", "number", better="high"),
     Column("AMI", "Adjusted mutual information: 1 is the same grouping, 0 is chance.", "number", better="high"),
     Column("p", "How often shuffled groups agree at least as well.", "number", digits=3),
-    Column("p, adjusted", "For all attributes together (Holm): what the sentence and the colours go by.", "number",
-           digits=3),
+    Column(
+        "p, adjusted",
+        "For all attributes together (Holm): what the sentence and the colours go by.",
+        "number",
+        digits=3,
+    ),
     Column("Classes", kind="number"),
     Column("What it is", kind="wide"),
-)  # fmt: skip
-_ASTRAY = (
+)
+_MISPLACED = (
     Column("Sequence"),
     Column("Silhouette", "Below 0: nearer to another family than to its own.", "number", better="high"),
     Column("Nearest other family"),
@@ -54,21 +58,26 @@ _FIRST = 60  # characters of a text in a table
 _WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the similarity of every pair
 
 
-def followed(study: Study, result: ModelResult, found: Explanation) -> None:
+def followed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what the clusters agree with."""
-    st.subheader(md_text(sentence_of(result.model.name, found)), anchor=False)
-    told = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in found.agreements)
-    alt, by = f"Agreement of the clusters (ARI): {told}.", (study.key, result.model.key)
-    figure(lambda look: agreement_figure(found, theme=look), "agreement", alt, by=by)
+    st.subheader(md_text(sentence_of(result.model.name, explanation)), anchor=False)
+    sentence = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in explanation.agreements)
+    alt, by = f"Agreement of the clusters (ARI): {sentence}.", (study.key, result.model.key)
+    figure(lambda look: agreement_figure(explanation, theme=look), "agreement", alt, by=by)
     with how_computed("agreement", numbers=True):
-        ps = adjusted(found)
+        ps = adjusted(explanation)
         rows = [
             [
-                Cell(ATTRIBUTES[one.attribute].title), number(one.ari), number(one.ami), p_cell(one.p),
-                p_cell(ps[one.attribute]), number(one.classes, 0), Cell(ATTRIBUTES[one.attribute].summary),
+                Cell(ATTRIBUTES[one.attribute].title),
+                number(one.ari),
+                number(one.ami),
+                p_cell(one.p),
+                p_cell(ps[one.attribute]),
+                number(one.classes, 0),
+                Cell(ATTRIBUTES[one.attribute].summary),
             ]
-            for one in found.agreements
-        ]  # fmt: skip
+            for one in explanation.agreements
+        ]
         table(_AGREEMENTS, rows, key="agreement_table", label="What the clusters agree with")
         st.markdown(
             "As many KMeans groups as families, 10 restarts. Each attribute sorts the sequences into classes; the "
@@ -78,14 +87,14 @@ def followed(study: Study, result: ModelResult, found: Explanation) -> None:
         )
 
 
-def variance(study: Study, result: ModelResult, found: Explanation) -> None:
+def variance(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what makes the vectors differ."""
-    _headed(shares_sentence(found))
-    told = ", ".join(f"{share.name} {percent(share.share)}" for share in found.shares)
-    alt, by = f"Shares of the variance: {told}.", (study.key, result.model.key)
-    figure(lambda look: shares_figure(found, theme=look), "shares", alt, by=by)
+    _headed(shares_sentence(explanation))
+    sentence = ", ".join(f"{share.name} {percent(share.share)}" for share in explanation.shares)
+    alt, by = f"Shares of the variance: {sentence}.", (study.key, result.model.key)
+    figure(lambda look: shares_figure(explanation, theme=look), "shares", alt, by=by)
     with how_computed("shares"):
-        ps = ", ".join(f"{one.name} {p_told(one.p)}" for one in found.shares if not math.isnan(one.p))
+        ps = ", ".join(f"{one.name} {p_text(one.p)}" for one in explanation.shares if not math.isnan(one.p))
         st.markdown(
             "PERMANOVA (Anderson 2001): squared distances divided by factor; p from 999 shuffles of one factor among "
             "sequences that share the other, in the sentence adjusted for both (Holm 1979). "
@@ -93,34 +102,41 @@ def variance(study: Study, result: ModelResult, found: Explanation) -> None:
         )
 
 
-def mixed(study: Study, result: ModelResult, found: Explanation) -> None:
+def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie in which cluster."""
-    _headed(matched_sentence(found))
+    _headed(matched_sentence(explanation))
     st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
-    told = f"{len(found.counts)} clusters against {len(study.sequences.families)} families"
+    sentence = f"{len(explanation.counts)} clusters against {len(study.sequences.families)} families"
     by = (study.key, result.model.key)
-    figure(lambda look: confusion_figure(found, study.sequences, theme=look), "confusion", f"Counts of {told}.", by=by)
+    figure(
+        lambda look: confusion_figure(explanation, study.sequences, theme=look),
+        "confusion",
+        f"Counts of {sentence}.",
+        by=by,
+    )
     with how_computed("confusion"):
         st.markdown(
             "Each group stands for one family: of all such assignments the one in which most sequences fit (Kuhn "
             "1955). Some always do, so the same is done for 999 shuffles of the families: "
-            f"{percent(found.matched_chance)} fit on average, {p_told(found.matched_p)}."
+            f"{percent(explanation.matched_chance)} fit on average, {p_text(explanation.matched_p)}."
         )
 
 
-def neighbours(study: Study, found: Explanation) -> None:
+def neighbours(study: Study, explanation: Explanation) -> None:
     """Draw the nearest sequences of a chosen one."""
-    _headed(nearest_sentence(found))
+    _headed(nearest_sentence(explanation))
     names, items = sequence_names(study.sequences), study.sequences.items
     row = st.selectbox("Neighbours of", range(len(names)), format_func=lambda row: names[row], key="neighbours_of")
     row = row if row < len(names) else 0
     rows = [
         [
-            Cell(names[other]), Cell("yes" if items[other].family == items[row].family else "no"), number(gap, 3),
+            Cell(names[other]),
+            Cell("yes" if items[other].family == items[row].family else "no"),
+            number(gap, 3),
             Cell(_first_terms(study, other)),
         ]
-        for other, gap in zip(found.neighbours[row], found.distances[row], strict=True)
-    ]  # fmt: skip
+        for other, gap in zip(explanation.neighbours[row], explanation.distances[row], strict=True)
+    ]
     table(_NEAREST, rows, key="neighbours_table", label=f"Nearest sequences of {names[row]}")
     with how_computed("neighbours"):
         st.markdown(
@@ -130,15 +146,15 @@ def neighbours(study: Study, found: Explanation) -> None:
         )
 
 
-def family_tree(study: Study, result: ModelResult, found: Explanation) -> None:
+def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie close to each other."""
-    _headed(tree_sentence(found, study.sequences))
-    if not found.tree:
+    _headed(tree_sentence(explanation, study.sequences))
+    if not explanation.tree:
         return
-    titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(found)[-1]]
+    titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(explanation)[-1]]
     alt = f"Tree of the families' centres, from one end to the other: {', '.join(titles)}."
     by = (study.key, result.model.key)
-    figure(lambda look: tree_figure(found, study.sequences, theme=look), "tree", alt, by=by)
+    figure(lambda look: tree_figure(explanation, study.sequences, theme=look), "tree", alt, by=by)
     with how_computed("tree"):
         st.markdown(
             "The centre of a family is the mean of its vectors. The two nearest are joined first, then always the two "
@@ -146,52 +162,58 @@ def family_tree(study: Study, result: ModelResult, found: Explanation) -> None:
         )
 
 
-def astray(study: Study, found: Explanation) -> None:
+def misplaced(study: Study, explanation: Explanation) -> None:
     """Draw the silhouette of each sequence, those astray first."""
-    lost = sum(value < 0 for value in found.silhouettes)
-    told = plural(lost, "sequence lies", "sequences lie")
-    with st.expander(f"{told} nearer to another family than to their own", key="astray"):
+    lost = sum(value < 0 for value in explanation.silhouettes)
+    sentence = plural(lost, "sequence lies", "sequences lie")
+    with st.expander(f"{sentence} nearer to another family than to their own", key="astray"):
         names, rows = sequence_names(study.sequences), []
-        for row in sorted(range(len(names)), key=lambda row: found.silhouettes[row]):
-            other = found.nearest[row]
+        for row in sorted(range(len(names)), key=lambda row: explanation.silhouettes[row]):
+            other = explanation.nearest[row]
             title = family(study.sequences.families[other]).title if other >= 0 else "–"
-            rows.append([Cell(names[row]), number(found.silhouettes[row]), Cell(title), Cell(_first_terms(study, row))])
-        table(_ASTRAY, rows, key="astray_table", label="Silhouette of each sequence", height=420)
+            rows.append(
+                [Cell(names[row]), number(explanation.silhouettes[row]), Cell(title), Cell(_first_terms(study, row))]
+            )
+        table(_MISPLACED, rows, key="astray_table", label="Silhouette of each sequence", height=420)
 
 
-def look_first(study: Study, result: ModelResult) -> None:
+def ask_for_clusters(study: Study, result: ModelResult) -> None:
     """Draw the button that asks for what is not known of a model that was run before."""
-    asked = replace(study, models=(result.model,), examine=(), designs=0, query="")
-    job = watch(asked)
+    requested = replace(study, models=(result.model,), examine=(), designs=0, query="")
+    job = watch(requested)
     if job is None or not job.active:
         st.info("This model was run before its clusters were looked at as they are now.", icon=":material/info:")
-        st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(asked,))
+        st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(requested,))
 
 
-def to_save(found: Explanation) -> dict[str, Any]:
+def to_save(explanation: Explanation) -> dict[str, Any]:
     """Return all numbers as JSON values; with many sequences without the table of all pairs, which is megabytes."""
-    plain: dict[str, Any] = as_plain(found)
-    return plain if len(found.silhouettes) <= _WHOLE_TABLE else {k: v for k, v in plain.items() if k != "similarity"}
+    plain: dict[str, Any] = as_plain(explanation)
+    return (
+        plain if len(explanation.silhouettes) <= _WHOLE_TABLE else {k: v for k, v in plain.items() if k != "similarity"}
+    )
 
 
-def look_alike(study: Study, found: Explanation) -> None:
+def similarity_map(study: Study, explanation: Explanation) -> None:
     """Draw the similarity of all pairs."""
     with st.expander("Heat map: how alike is every pair of sequences?", key="alike", on_change="rerun") as folded:
         if not folded.open:
             return
         orders = {
             "Families side by side": tuple(range(len(study.sequences))),
-            "What is alike side by side": found.order,
+            "What is alike side by side": explanation.order,
         }
         chosen = st.segmented_control("Order", list(orders), default=next(iter(orders)), key="order", required=True)
         order = orders[str(chosen)]
         alt = "Cosine similarity of every pair of sequences."
-        figure(lambda look: similarity_figure(found, study.sequences, order, theme=look), f"similarity {chosen}", alt)
+        figure(
+            lambda look: similarity_figure(explanation, study.sequences, order, theme=look), f"similarity {chosen}", alt
+        )
 
 
-def _headed(told: str) -> None:
+def _headed(sentence: str) -> None:
     """Draw the first sentence as a heading and the others below it."""
-    head, _, rest = told.partition(". ")
+    head, _, rest = sentence.partition(". ")
     st.subheader(md_text(head.removesuffix(".")), anchor=False)
     if rest:
         st.markdown(md_text(rest))

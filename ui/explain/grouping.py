@@ -47,21 +47,24 @@ def other_ways(study: Study, result: ModelResult) -> None:
     """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
     heading = st.empty()
     heading.subheader("Do other ways of grouping say the same?", anchor=False)
-    found = examined(
-        study, result, "grouping", Grouping,
+    results = examined(
+        study,
+        result,
+        "grouping",
+        Grouping,
         button="Try other ways of grouping",
-        told="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
-    )  # fmt: skip
-    if found is None:
+        text="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
+    )
+    if results is None:
         return
-    heading.subheader(md_text(ways_sentence(found).removesuffix(".")), anchor=False)
-    table(_COLUMNS, [_row(way) for way in found.ways], key="grouping_table", label="Ways of grouping")
-    st.markdown(md_text(f"{seeds_sentence(found)} {steps_sentence(found)}".strip()))
+    heading.subheader(md_text(ways_sentence(results).removesuffix(".")), anchor=False)
+    table(_COLUMNS, [_row(way) for way in results.ways], key="grouping_table", label="Ways of grouping")
+    st.markdown(md_text(f"{seeds_sentence(results)} {steps_sentence(results)}".strip()))
     alt = "; ".join(
         f"{one.k} groups: silhouette {decimal(one.silhouette)}, stability {decimal(one.stability)}"
-        for one in found.steps
+        for one in results.steps
     )
-    figure(lambda look: steps_figure(found, theme=look), "steps", f"{alt}.")
+    figure(lambda look: steps_figure(results, theme=look), "steps", f"{alt}.")
     with how_computed("grouping"):
         st.markdown(
             "Every clusterer is asked for as many groups as there are families; HDBSCAN finds its own number, leaves "
@@ -69,16 +72,16 @@ def other_ways(study: Study, result: ModelResult) -> None:
             "so it is above 0 on noise too. The grey band is KMeans on 19 sets of shapeless vectors with the same mean "
             "and the same spread along the same directions; groups stand out where the largest gap to it, in units of "
             "its own spread, is larger than that of all 19. Stability is the mean adjusted Rand index over all pairs "
-            f"of {found.seeds} seeds (von Luxburg 2010), ten restarts each."
+            f"of {results.seeds} seeds (von Luxburg 2010), ten restarts each."
         )
-        numbers_download(study, result, "grouping", found)
+        numbers_download(study, result, "grouping", results)
 
 
 def grouping_runs(study: Study, result: ModelResult) -> bool:
     """Return whether the worker is at it just now: its progress then stands on the page."""
-    asked = replace(study, models=(result.model,), examine=("grouping",), designs=0, query="")
+    requested = replace(study, models=(result.model,), examine=("grouping",), designs=0, query="")
     with job_table() as jobs:
-        job = jobs.latest(asked)
+        job = jobs.latest(requested)
     return job is not None and job.active
 
 

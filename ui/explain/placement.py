@@ -44,14 +44,12 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     heading = st.empty()
     heading.subheader("Where does a sequence of your own land?", anchor=False)
     with result_store() as store:
-        models = [found for found in stored_results(_with_earlier_models(study), store) if found is not None]
+        models = [results for results in stored_results(_with_earlier_models(study), store) if results is not None]
     with st.form("land", border=False):
         st.text_input(
             "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"
-        )  # fmt: skip
-        st.form_submit_button(
-            "See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models)
-        )  # fmt: skip
+        )
+        st.form_submit_button("See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models))
     st.caption(
         f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
         "and models of earlier runs included."
@@ -59,18 +57,18 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     if (typed := st.session_state.get("landed")) is None:
         return
     try:
-        query, asked = read_query(typed, study.text_format), _asked(study, models, typed)
+        query, requested = read_query(typed, study.text_format), _asked(study, models, typed)
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return
-    found = _found(asked, models)
-    if len(found) < len(models):
-        _wait(asked, len(models) - len(found), waits=waits)
-    if found:
-        told = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in found])
-        head, _, rest = told.partition(". ")
+    results = _found(requested, models)
+    if len(results) < len(models):
+        _wait(requested, len(models) - len(results), waits=waits)
+    if results:
+        sentence = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in results])
+        head, _, rest = sentence.partition(". ")
         heading.subheader(md_text(head.removesuffix(".")), anchor=False)
-        _show(study, query, found, rest)
+        _show(study, query, results, rest)
 
 
 def _with_earlier_models(study: Study) -> Study:
@@ -95,11 +93,11 @@ def _ask(study: Study, models: Sequence[ModelResult]) -> None:
     typed = st.session_state["landed"] = str(st.session_state["own_text"])
     try:
         read_query(typed, study.text_format)
-        asked = _asked(study, models, typed)
+        requested = _asked(study, models, typed)
     except NumembedError:
         return  # the page says what is wrong
-    if len(_found(asked, models)) < len(models):
-        start(asked)
+    if len(_found(requested, models)) < len(models):
+        start(requested)
 
 
 def _asked(study: Study, models: Sequence[ModelResult], typed: str) -> Study:
@@ -107,35 +105,37 @@ def _asked(study: Study, models: Sequence[ModelResult], typed: str) -> Study:
     return replace(study, models=specs, examine=("landing",), designs=0, query=typed.strip())
 
 
-def _found(asked: Study, models: Sequence[ModelResult]) -> list[tuple[ModelResult, Placement]]:
+def _found(requested: Study, models: Sequence[ModelResult]) -> list[tuple[ModelResult, Placement]]:
     with result_store() as store:
-        kept = [(result, stored_examination(asked, result.model, "landing", store)) for result in models]
+        kept = [(result, stored_examination(requested, result.model, "landing", store)) for result in models]
     return [(result, from_plain(Placement, plain)) for result, plain in kept if plain is not None]
 
 
-def _wait(asked: Study, missing: int, *, waits: bool) -> None:
+def _wait(requested: Study, missing: int, *, waits: bool) -> None:
     """Draw the progress, or the button that asks for what is missing; a page shows one progress at a time."""
     if waits:
         st.caption("This comes after the other ways of grouping, which are looked at just now.")
         return
-    job = watch(asked)
+    job = watch(requested)
     if job is None or not job.active:
-        st.button(f"Look in {plural(missing, 'more model')}", key="land_more", on_click=start, args=(asked,))
+        st.button(f"Look in {plural(missing, 'more model')}", key="land_more", on_click=start, args=(requested,))
 
 
-def _show(study: Study, query: Query, found: Sequence[tuple[ModelResult, Placement]], rest: str) -> None:
+def _show(study: Study, query: Query, items: Sequence[tuple[ModelResult, Placement]], rest: str) -> None:
     names = sequence_names(study.sequences)
     shown = query.text if len(query.text) <= _SHOWN else query.text[:_SHOWN] + " …"
     st.markdown(f"{md_text(rest)} {read_sentence(query, study)} As the models read it: {md_text(shown)}")
-    if (twin := found[0][1].twin) >= 0:
+    if (twin := items[0][1].twin) >= 0:
         st.markdown(
             f"This very text is among the sequences ({md_text(names[twin])}); it is left out of its family here."
         )
     table(
-        _COLUMNS, [_row(result, landed, names) for result, landed in found], key="landing_table",
+        _COLUMNS,
+        [_row(result, landed, names) for result, landed in items],
+        key="landing_table",
         label="Where the text lands in each model",
-        muted=[i for i, (result, _) in enumerate(found) if result.model.is_baseline],
-    )  # fmt: skip
+        muted=[i for i, (result, _) in enumerate(items) if result.model.is_baseline],
+    )
     with how_computed("landing"):
         st.markdown(
             "The text is encoded as the sequences were. Its distance to the centre of each family, the mean of its "

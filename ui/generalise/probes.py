@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from numembed.core.wording import p_told, percent
+from numembed.core.wording import p_text, percent
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
 from numembed.examinations.generalisation.text import (
     far_sentence,
@@ -42,19 +42,19 @@ _INTERVAL = (
     "The interval is Clopper and Pearson's for as many independent answers as these are worth: sequences of one "
     "family are right or wrong together, and the differences between families say how much (Korn and Graubard "
     "1998). Wilson's interval over single sequences is too narrow here: in synthetic sets it held the true value in "
-    "80% at worst, this one in 91% at worst. Whether a result is chance is told by the shuffles and not by the "
+    "80% at worst, this one in 91% at worst. Whether a result is chance is decided by the shuffles and not by the "
     "interval."
 )
 
 
-def near(found: Generalisation) -> None:
+def near(generalisation: Generalisation) -> None:
     """Draw how windows that were held out were named."""
     st.subheader("Does it name the family of a window that was held out?", anchor=False)
-    _figure([(probe.title, probe) for probe in found.near], "near")
+    _figure([(probe.title, probe) for probe in generalisation.near], "near")
     st.caption(_READ)
-    st.markdown(md_text(near_sentence(found)))
+    st.markdown(md_text(near_sentence(generalisation)))
     with how_computed("near", numbers=True):
-        _table([(probe.title, probe) for probe in found.near], "near")
+        _table([(probe.title, probe) for probe in generalisation.near], "near")
         st.markdown(
             "Each window of all families is held out once, and the classifiers learn from the others (beyond 12 "
             "windows, neighbouring ones are held out together). Nearest centroid and nearest neighbour use the "
@@ -65,12 +65,12 @@ def near(found: Generalisation) -> None:
         )
 
 
-def far(found: Generalisation) -> None:
+def far(generalisation: Generalisation) -> None:
     """Draw how windows far away were named."""
     st.subheader("Does it know the families far away?", anchor=False)
-    rows = [(f"{_short(probe)}, {_thousands(one)}", probe) for one in found.far for probe in one.probes]
+    rows = [(f"{_short(probe)}, {_thousands(one)}", probe) for one in generalisation.far for probe in one.probes]
     _figure(rows, "far")
-    for one in found.far:
+    for one in generalisation.far:
         st.markdown(md_text(far_sentence(one)))
     with how_computed("far", numbers=True):
         _table(rows, "far")
@@ -82,14 +82,14 @@ def far(found: Generalisation) -> None:
         )
 
 
-def unseen(found: Generalisation) -> None:
+def unseen(generalisation: Generalisation) -> None:
     """Draw how attributes of families that were held out were named."""
     st.subheader("Does what it learns hold for families it has never seen?", anchor=False)
-    _figure([(probe.title, probe) for probe in found.unseen], "unseen", chance="shuffled classes")
-    for probe in found.unseen:
+    _figure([(probe.title, probe) for probe in generalisation.unseen], "unseen", chance="shuffled classes")
+    for probe in generalisation.unseen:
         st.markdown(md_text(unseen_sentence(probe)))
     with how_computed("unseen", numbers=True):
-        _table([(probe.title, probe) for probe in found.unseen], "unseen")
+        _table([(probe.title, probe) for probe in generalisation.unseen], "unseen")
         st.markdown(
             "Families are put into two or three classes by their share of odd numbers, of primes, and by how they "
             "grow. Each family is held out with all its windows, the linear probe learns the classes from the "
@@ -98,13 +98,13 @@ def unseen(found: Generalisation) -> None:
         )
 
 
-def single(found: Generalisation) -> None:
+def single(generalisation: Generalisation) -> None:
     """Draw which attributes can be read off windows that were held out."""
     st.subheader("Which properties can be read off the vectors?", anchor=False)
-    _figure([(probe.title, probe) for probe in found.single], "single", chance="shuffled classes")
-    st.markdown(md_text(single_sentence(found.single), most=1_000))
+    _figure([(probe.title, probe) for probe in generalisation.single], "single", chance="shuffled classes")
+    st.markdown(md_text(single_sentence(generalisation.single), most=1_000))
     with how_computed("single", numbers=True):
-        _table([(probe.title, probe) for probe in found.single], "single")
+        _table([(probe.title, probe) for probe in generalisation.single], "single")
         st.markdown(
             "One linear probe for each property, and no window on both sides: each is held out once. Odd or prime "
             "means nine terms in ten; magnitudes are small, middle or large; last digits are KMeans groups of the "
@@ -127,8 +127,8 @@ def _figure(rows: Sequence[Row], key: str, *, chance: str = "guessing") -> None:
     known = [(label, probe) for label, probe in rows if not math.isnan(probe.value)]
     if not known:
         return
-    told = "; ".join(f"{label} {percent(probe.value)}, {chance} {percent(probe.chance)}" for label, probe in known)
-    figure(lambda look: accuracy_figure(rows, theme=look, chance=chance), f"accuracy {key}", f"Named rightly: {told}.")
+    text = "; ".join(f"{label} {percent(probe.value)}, {chance} {percent(probe.chance)}" for label, probe in known)
+    figure(lambda look: accuracy_figure(rows, theme=look, chance=chance), f"accuracy {key}", f"Named rightly: {text}.")
 
 
 def _table(rows: Sequence[Row], key: str) -> None:
@@ -141,13 +141,19 @@ def _cells(label: str, probe: Probe) -> list[Cell]:
     if probe.left_out:
         note = f"{probe.left_out:,} left out: their class is in no other window or family"
     if not math.isnan(probe.p_families):
-        apart = f"where whole families exchange their classes: {p_told(probe.p_families)}"
+        apart = f"where whole families exchange their classes: {p_text(probe.p_families)}"
         note = f"{note}; {apart}" if note else apart
     known = not math.isnan(probe.value)
     return [
-        Cell(label), number(probe.value, note=note), Cell(f"{probe.right:,} of {probe.total:,}" if known else "–"),
+        Cell(label),
+        number(probe.value, note=note),
+        Cell(f"{probe.right:,} of {probe.total:,}" if known else "–"),
         interval_cell(probe.low, probe.high),
-        number(probe.chance, note=note), interval_cell(probe.null_low, probe.null_high),
-        p_cell(probe.p, note), p_cell(probe.p_holm, note),
-        Cell(BASELINES[probe.baseline].title if probe.baseline else "–"), number(probe.baseline_value), Cell(note),
-    ]  # fmt: skip
+        number(probe.chance, note=note),
+        interval_cell(probe.null_low, probe.null_high),
+        p_cell(probe.p, note),
+        p_cell(probe.p_holm, note),
+        Cell(BASELINES[probe.baseline].title if probe.baseline else "–"),
+        number(probe.baseline_value),
+        Cell(note),
+    ]

@@ -19,7 +19,7 @@ from numembed.examinations.maps.text import (
     seeds_sentence,
     title,
 )
-from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
+from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
 from numembed.figures.maps import COLOR_BY, groups_of
 from numembed.studies.results import ModelResult, badged
 from numembed.studies.study import Study
@@ -44,47 +44,48 @@ _MAPS_WIDTH = 860  # pixels
 _COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
 
 
-def verdict(result: ModelResult, found: Maps) -> None:
+def verdict(result: ModelResult, maps: Maps) -> None:
     """Draw the answer in one sentence: red where a map shows groups that the vectors do not have."""
-    said = md_text(maps_sentence(badged(result), found))
-    caught = [one for one in found.maps if one.warning]
+    said = md_text(maps_sentence(badged(result), maps))
+    caught = [one for one in maps.maps if one.warning]
     st.subheader(said, anchor=False)
     for one in caught:
         st.error(f"**{title(one)}.** {md_text(one.warning)}", icon=":material/error:")
 
 
-def kept(found: Maps) -> None:
+def kept(maps: Maps) -> None:
     """Draw how much of the neighbourhoods and of the score each map keeps."""
     st.subheader("Are neighbours in the map neighbours in the vectors?", anchor=False)
-    told = "; ".join(
+    text = "; ".join(
         f"{title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
-        for one in found.maps if one.dims == 2
-    )  # fmt: skip
-    alt = f"Trustworthiness, continuity and shared neighbours: {told}."
-    figure(lambda look: kept_figure(found, theme=look), "honesty kept", alt)
-    st.markdown(md_text(kept_sentence(found)))
+        for one in maps.maps
+        if one.dims == 2
+    )
+    alt = f"Trustworthiness, continuity and shared neighbours: {text}."
+    figure(lambda look: kept_figure(maps, theme=look), "honesty kept", alt)
+    st.markdown(md_text(kept_sentence(maps)))
 
 
-def scored(found: Maps) -> None:
+def scored(maps: Maps) -> None:
     """Draw the families' score in each map beside that in the vectors."""
     st.subheader("Is the score in the map the score in the vectors?", anchor=False)
-    told = "; ".join(f"{title(one)} {decimal(one.silhouette)}" for one in found.maps)
-    alt = f"Silhouette of the families: {decimal(found.space)} in the vectors; {told}."
-    figure(lambda look: scores_figure(found, theme=look), "honesty scores", alt)
-    st.markdown(md_text(scores_sentence(found)))
+    text = "; ".join(f"{title(one)} {decimal(one.silhouette)}" for one in maps.maps)
+    alt = f"Silhouette of the families: {decimal(maps.space)} in the vectors; {text}."
+    figure(lambda look: scores_figure(maps, theme=look), "honesty scores", alt)
+    st.markdown(md_text(scores_sentence(maps)))
 
 
-def six_seeds(study: Study, result: ModelResult, found: Maps) -> None:
+def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
     """Draw the maps of six seeds side by side."""
     st.subheader("Would another seed give the same map?", anchor=False)
-    if not found.seeds:
+    if not maps.seeds:
         st.caption(f"Six maps are drawn for up to {SEEDS_UP_TO:,} sequences.")
         return
     with st.container(horizontal=True, key="seeds_controls"):
-        method = _choice("Map", [one.method for one in found.seeds], "seeds_method", _map_title)
+        method = _choice("Map", [one.method for one in maps.seeds], "seeds_method", _map_title)
         color = _choice("Colour", COLOR_BY, "seeds_color", _COLORS.__getitem__)
-    seeds = next(one for one in found.seeds if one.method == method)
-    st.markdown(md_text(seeds_sentence(seeds, found.n)))
+    seeds = next(one for one in maps.seeds if one.method == method)
+    st.markdown(md_text(seeds_sentence(seeds, maps.n)))
     groups = groups_of(study.sequences, result.clusters, color)
     alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {decimal(seeds.stability)}."
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
@@ -95,10 +96,10 @@ def six_seeds(study: Study, result: ModelResult, found: Maps) -> None:
     )
 
 
-def show_noise(study: Study, result: ModelResult, found: Maps) -> None:
+def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
     """Draw the model's map and one of noise side by side; which is which is told on demand."""
     st.subheader("Show me noise: could you tell?", anchor=False)
-    if not found.noise:
+    if not maps.noise:
         st.caption("Noise is mapped for 2 to 3,000 sequences.")
         return
     st.markdown(
@@ -106,37 +107,46 @@ def show_noise(study: Study, result: ModelResult, found: Maps) -> None:
         "the same colours."
     )
     with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
-        method = _choice("Map", [one.method for one in found.noise], "noise_method", _map_title)
-        told = st.toggle("Tell me which", key="noise_told")
-    pair = _pair(study, result, found, method)
-    named = [(name if told else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
+        method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title)
+        text = st.toggle("Tell me which", key="noise_told")
+    pair = _pair(study, result, maps, method)
+    named = [(name if text else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
     groups = groups_of(study.sequences, result.clusters, "family")
     names = listed([name for name, _ in named])
     _maps(
-        lambda look: twin_figure(named, study.sequences, groups, theme=look),
-        f"noise {method} {told}", f"{_map_title(method)} maps side by side: {names}.",
-    )  # fmt: skip
-    if told:
-        st.markdown(md_text(f"{noise_sentence(found, method)} {groups_sentence(found, method)}"))
+        lambda look: noise_figure(named, study.sequences, groups, theme=look),
+        f"noise {method} {text}",
+        f"{_map_title(method)} maps side by side: {names}.",
+    )
+    if text:
+        st.markdown(md_text(f"{noise_sentence(maps, method)} {groups_sentence(maps, method)}"))
 
 
-def method_and_numbers(found: Maps) -> None:
+def method_and_numbers(maps: Maps) -> None:
     """Draw all numbers and how they were computed."""
     with how_computed("honesty", numbers=True):
         rows = [
             [
-                Cell(title(one)), number(one.trustworthiness), number(one.continuity), number(one.overlap),
-                number(one.silhouette), number(one.noise_trustworthiness), number(one.noise_overlap),
-                number(one.noise_highest), number(one.groups), number(one.groups_space), Cell(one.note),
+                Cell(title(one)),
+                number(one.trustworthiness),
+                number(one.continuity),
+                number(one.overlap),
+                number(one.silhouette),
+                number(one.noise_trustworthiness),
+                number(one.noise_overlap),
+                number(one.noise_highest),
+                number(one.groups),
+                number(one.groups_space),
+                Cell(one.note),
             ]
-            for one in found.maps
-        ]  # fmt: skip
+            for one in maps.maps
+        ]
         table(_NUMBERS, rows, key="honesty_table", label="How far each map may be believed")
-        count = found.maps[0].neighbours if found.maps else 0
+        count = maps.maps[0].neighbours if maps.maps else 0
         seeded = " and ".join(
             f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()
         )
-        st.markdown(_METHOD.format(count=count, twins=found.twins, dimension=found.dimension, seeded=seeded))
+        st.markdown(_METHOD.format(count=count, twins=maps.twins, dimension=maps.dimension, seeded=seeded))
 
 
 _METHOD = """
@@ -154,10 +164,10 @@ _METHOD = """
 """  # noqa: E501  a line here is a line on the page
 
 
-def _pair(study: Study, result: ModelResult, found: Maps, method: str) -> list[tuple[str, Picture]]:
+def _pair(study: Study, result: ModelResult, maps: Maps, method: str) -> list[tuple[str, Picture]]:
     """Return the model's map and that of noise with their names, in an order that nobody can guess but that stays."""
-    own = next(one for one in found.drawn if one.method == method)
-    noise = next(one for one in found.noise if one.method == method)
+    own = next(one for one in maps.drawn if one.method == method)
+    noise = next(one for one in maps.noise if one.method == method)
     pair = [(badged(result), own), ("Pure noise", noise)]
     turned = sum(f"{study.sequences.digest}{result.model.key}{method}".encode()) % 2
     return pair[::-1] if turned else pair

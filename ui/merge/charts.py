@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from ui.shared.figure import figure
 
 
 def chart(
-    found: LadderResult,
+    result: ExperimentResult,
     name: str,
     draw: Callable[[str], Any],
     alt: str,
@@ -20,11 +20,11 @@ def chart(
 ) -> None:
     """Draw the figure that ``draw`` makes for a theme; ``choices`` are what decides it beside what was found."""
     key = (
-        found.ladder.key,
-        *(one.digest for one in found.adapters),
-        len(found.arms),
-        len(found.maps),
-        found.complete,
-        found.redrawn_sentences,
+        result.experiment.key,
+        *(one.digest for one in result.adapters),
+        len(result.candidates),
+        len(result.maps),
+        result.complete,
+        result.redrawn_sentences,
     )
     figure(draw, name, alt, by=(*choices, *key), still=still, file="merge")

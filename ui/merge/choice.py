@@ -1,4 +1,4 @@
-"""The ladder that a visitor chooses on the Merge page, what it costs, and what was found of it so far."""
+"""The experiment that a visitor chooses on the Merge page, what it costs, and what was found of it so far."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from numembed.merge_experiment.experiment import (
     MOST_POINTS,
     USUAL_BASE,
     USUAL_POINTS,
-    Ladder,
-    LadderResult,
-    ladder_key,
+    ExperimentResult,
+    MergeExperiment,
+    experiment_key,
 )
 from numembed.merge_experiment.paths import KINDS, USUAL, possible
 from numembed.merge_experiment.recipes import recipe_for
@@ -36,9 +36,10 @@ from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
 
 _BASES = [
-    row.name for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)
+    row.name
+    for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)
     if not row.refused and not row.loading.remote_code and row.family != "static"
-]  # fmt: skip
+]
 SPLIT_TITLES = {name: title for name, title in TITLES.items() if name != "sentences"}
 _TRAININGS = {"others": "Twelve other families", "paper": "The paper’s six"}
 _ABOUT = {
@@ -49,91 +50,119 @@ _TRAINING_COSTS = 3  # a step goes through the model forwards, and twice that ba
 Field = str | int | list[str]  # what a widget holds
 _SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
 _NUMBERS = {  # of the address and the widgets: fewest and most
-    "seeds": (1, 8), "steps": (1, 5_000), "stages": (1, 8), "rank": (1, MOST_RANK),
+    "seeds": (1, 8),
+    "steps": (1, 5_000),
+    "stages": (1, 8),
+    "rank": (1, MOST_RANK),
     "points": (FEWEST_POINTS, MOST_POINTS),
-}  # fmt: skip
-_TOLD = {
-    "seeds": ("Seeds", "So many adapters are trained from different random starts. Merges need two, statements about "
-                       "other seeds three."),
+}
+_REPORTED = {
+    "seeds": (
+        "Seeds",
+        "So many adapters are trained from different random starts. Merges need two, statements about "
+        "other seeds three.",
+    ),
     "steps": ("Training steps", "Of each seed."),
     "stages": ("Saved stages", "How often each adapter is saved on its way; two allow merges across stages."),
     "rank": ("Rank", "How many directions LoRA may use."),
     "points": ("Points on a path", "How many values of t or of the scale are scored at least."),
-}  # fmt: skip
+}
 
 
 FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored where they are asked for
 _OF_BASE = ("steps", "rank")  # what is usual depends on the base
 
 
-def choose() -> Ladder | None:
-    """Draw the choice and return it as a ladder, or None after saying what is wrong with it."""
+def choose() -> MergeExperiment | None:
+    """Draw the choice and return it as a merging experiment, or None after saying what is wrong with it."""
     _seed_widgets()
     with st.container(border=True, key="choice"):
         left, right = st.columns(2)
         base = left.selectbox(
-            "Base", _BASES, key="merge_base", accept_new_options=True, persist_state="session",
+            "Base",
+            _BASES,
+            key="merge_base",
+            accept_new_options=True,
+            persist_state="session",
             on_change=_take_what_is_usual,
             help="The model that is trained. Or type a Hugging Face id (owner/name), or a folder that starts with / "
-            "or ~: also one that was saved from a ladder.",
-        )  # fmt: skip
+            "or ~: also one that was saved from a merging experiment.",
+        )
         training = right.segmented_control(
-            "Train on", list(_TRAININGS), required=True, key="merge_training",
-            format_func=_TRAININGS.__getitem__, persist_state="session",
-        )  # fmt: skip
+            "Train on",
+            list(_TRAININGS),
+            required=True,
+            key="merge_training",
+            format_func=_TRAININGS.__getitem__,
+            persist_state="session",
+        )
         right.caption(_ABOUT[str(training)])
         with st.expander("Details: training, and what is judged by", key="merge_more"):
             for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
-                (low, high), (label, help_text) = _NUMBERS[name], _TOLD[name]
+                (low, high), (label, help_text) = _NUMBERS[name], _REPORTED[name]
                 place.number_input(
-                    label, low, high, value=st.session_state[f"merge_{name}"], key=f"merge_{name}", step=1,
-                    help=help_text, persist_state="session",
-                )  # fmt: skip
+                    label,
+                    low,
+                    high,
+                    value=st.session_state[f"merge_{name}"],
+                    key=f"merge_{name}",
+                    step=1,
+                    help=help_text,
+                    persist_state="session",
+                )
             st.multiselect(
-                "Further paths", FURTHER, key="merge_further", persist_state="session",
-                format_func=lambda name: KINDS[name].title, placeholder="None beside the usual ones",
+                "Further paths",
+                FURTHER,
+                key="merge_further",
+                persist_state="session",
+                format_func=lambda name: KINDS[name].title,
+                placeholder="None beside the usual ones",
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
-            )  # fmt: skip
+            )
             splits_shown(split_called(str(training)))
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
     try:
         chosen, split = _checked(model(str(base or ""))), split_called(str(training))
         recipe = recipe_for(chosen, split, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
-        return _ladder(chosen, recipe, points, st.session_state["merge_further"])
+        return _experiment(chosen, recipe, points, st.session_state["merge_further"])
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
 
 
-def _ladder(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]) -> Ladder:
-    """Return the ladder over the usual paths and further ones; raises BadChoice where these need more seeds."""
+def _experiment(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]) -> MergeExperiment:
+    """Return the experiment over the usual paths and further ones; raises BadChoice where these need more seeds."""
     usual = [name for name in possible(recipe) if name in USUAL]
-    return Ladder(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
+    return MergeExperiment(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
 
 
-def open_ladder(ladder: Ladder) -> str:
-    """Put ``ladder`` into the page's widgets, but for its redrawn windows, which the page shows where they are there.
+def open_experiment(experiment: MergeExperiment) -> str:
+    """Put ``experiment`` into the page's widgets, without its redrawn windows, which the page shows when stored.
 
     Return "", or the reason where they cannot say all of it; then nothing is changed.
     """
-    ladder = replace(ladder, designs=0)
-    further = [name for name in ladder.paths if name in FURTHER]
-    recipe = ladder.recipe
+    experiment = replace(experiment, designs=0)
+    further = [name for name in experiment.paths if name in FURTHER]
+    recipe = experiment.recipe
     training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
-    numbers = {"seeds": len(recipe.seeds), "points": ladder.points}
+    numbers = {"seeds": len(recipe.seeds), "points": experiment.points}
     numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
     same = recipe_for(
-        ladder.base, split_called(training), seeds=range(len(recipe.seeds)), steps=recipe.steps, stages=recipe.stages,
+        experiment.base,
+        split_called(training),
+        seeds=range(len(recipe.seeds)),
+        steps=recipe.steps,
+        stages=recipe.stages,
         rank=recipe.rank,
-    )  # fmt: skip
+    )
     outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
-    if outside or ladder != _ladder(ladder.base, same, ladder.points, further):
+    if outside or experiment != _experiment(experiment.base, same, experiment.points, further):
         return (
-            "This ladder was asked for on the command line, with choices that the Merge page does not offer, such as "
+            "This experiment was requested on the command line, with choices that the Merge page lacks, such as "
             "fewer paths. What it found is in the files that the command wrote."
         )
-    chosen = {"base": reference_of(ladder.base), "training": training, "further": further, **numbers}
+    chosen = {"base": reference_of(experiment.base), "training": training, "further": further, **numbers}
     for name, value in chosen.items():
         st.session_state[f"merge_{name}"] = value
     return ""
@@ -150,7 +179,7 @@ def _take_what_is_usual() -> None:
 def _usual(base: str) -> dict[str, Field]:
     try:
         recipe = usual_recipe(model(base))
-    except NumembedError:  # the page says so when it makes the ladder
+    except NumembedError:  # the page says so when it makes the experiment
         recipe = Recipe()
     numbers = {"seeds": len(recipe.seeds), "points": USUAL_POINTS}
     numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
@@ -205,41 +234,41 @@ def _checked(base: ModelSpec) -> ModelSpec:
     return base
 
 
-def price(ladder: Ladder, found: LadderResult | None) -> None:
+def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     """Draw what a click costs: models, texts, steps, and the minutes as far as this machine has learnt them."""
-    if found is not None and found.complete:
-        st.caption(f"All {len(found.arms):,} models of it stand below.")
+    if result is not None and result.complete:
+        st.caption(f"All {len(result.candidates):,} models of it stand below.")
         return
-    recipe = ladder.recipe
+    recipe = experiment.recipe
     texts, characters = reading(recipe.split)
     steps = recipe.steps * len(recipe.seeds)
-    whole = characters * ladder.arms + training_characters(recipe)
+    whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
-        cost = cost_of(ladder.base, characters=whole, settings=settings(), results=results)
+        cost = cost_of(experiment.base, characters=whole, settings=settings(), results=results)
     seconds = None
     if cost.seconds is not None:
-        seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * ladder.arms
-    told = "" if seconds is None else f" · {about(seconds)} on this machine"
+        seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates
+    sentence = "" if seconds is None else f" · {about(seconds)} on this machine"
     st.caption(
-        f"{plural(steps, 'training step')} · up to {ladder.arms:,} models × {plural(texts, 'text')}{told}. "
-        "What is stored is not computed again."
+        f"{plural(steps, 'training step')} · up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"
+        ". What is stored is not computed again."
     )
-    if not isinstance(ladder.base.weights, ScratchWeights):
-        st.caption("For a first look choose the base number-lm: its whole ladder takes minutes, with no download.")
+    if not isinstance(experiment.base.weights, ScratchWeights):
+        st.caption("For a first look choose the base number-lm: its whole experiment takes minutes, with no download.")
     if cost.fits is False:
         st.caption(":red[This base needs more memory than this machine has.]")
 
 
-def found_so_far(ladder: Ladder) -> LadderResult | None:
-    """Return what runs have found of ``ladder``; grows while one runs. It is read anew only where it has grown."""
+def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:
+    """Return what runs have found of ``experiment``; grows while one runs. It is read anew only where it has grown."""
     with result_store() as results:
-        plain = results.get(ladder_key(ladder))
-    return _read(ladder.key, _size(plain), plain) if plain else None
+        plain = results.get(experiment_key(experiment))
+    return _read(experiment.key, _size(plain), plain) if plain else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> LadderResult:
-    return LadderResult.from_json(_plain)
+def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> ExperimentResult:
+    return ExperimentResult.from_json(_plain)
 
 
 def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
@@ -256,6 +285,6 @@ def training_characters(recipe: Recipe) -> int:
 
 @functools.lru_cache(maxsize=16)
 def reading(split: Split) -> tuple[int, int]:
-    """Return how many texts every arm reads, and their characters."""
+    """Return how many texts every candidate reads, and their characters."""
     texts = [text for one in split.evaluations.values() for text in one.texts] + list(sentences().texts)
     return len(texts), sum(map(len, texts))

@@ -11,7 +11,7 @@ import streamlit as st
 from numembed.core.wording import decimal
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Frame
 from ui.merge.charts import chart
@@ -23,28 +23,42 @@ _WIDTH = 860  # pixels
 _STEPS = 3  # of a path, from which a slider is worth it
 
 
-def morph(found: LadderResult) -> None:
+def morph(result: ExperimentResult) -> None:
     """Draw how the map changes on the way, with a slider, and the maps of the other paths beside the base's."""
     st.subheader("How does the map change on the way?", anchor=False)
-    splits = [name for name in SPLIT_TITLES if any(one.split == name for one in found.maps)]
-    splits += [name for name in dict.fromkeys(one.split for one in found.maps) if name not in splits]
-    by = {path.id: path for path in found.ladder.drawn}
+    splits = [name for name in SPLIT_TITLES if any(one.split == name for one in result.maps)]
+    splits += [name for name in dict.fromkeys(one.split for one in result.maps) if name not in splits]
+    by = {path.id: path for path in result.experiment.drawn}
     with st.container(horizontal=True, vertical_alignment="bottom", key="morph_controls"):
-        split = str(st.segmented_control(
-            "Sequences", splits, default=splits[0], required=True, key=f"merge_map_split_{'-'.join(splits)}",
-            format_func=lambda name: SPLIT_TITLES.get(name, name),
-        ))  # fmt: skip
-        here = [one for one in found.maps if one.split == split and one.path in by]
+        split = str(
+            st.segmented_control(
+                "Sequences",
+                splits,
+                default=splits[0],
+                required=True,
+                key=f"merge_map_split_{'-'.join(splits)}",
+                format_func=lambda name: SPLIT_TITLES.get(name, name),
+            )
+        )
+        here = [one for one in result.maps if one.split == split and one.path in by]
         moving = [name for name in by if sum(one.path == name for one in here) >= _STEPS]
-        chosen = st.segmented_control(
-            "From the base to", moving, default=moving[0], required=True, key=f"merge_map_path_{'-'.join(moving)}",
-            format_func=lambda name: by[name].title,
-        ) if moving else None  # fmt: skip
-    families = found.families.get(split, ())
+        chosen = (
+            st.segmented_control(
+                "From the base to",
+                moving,
+                default=moving[0],
+                required=True,
+                key=f"merge_map_path_{'-'.join(moving)}",
+                format_func=lambda name: by[name].title,
+            )
+            if moving
+            else None
+        )
+    families = result.families.get(split, ())
     if chosen is not None:
-        _slider(found, by[str(chosen)], [one for one in here if one.path == chosen], families)
+        _slider(result, by[str(chosen)], [one for one in here if one.path == chosen], families)
     st.caption("Below: the base, and one place of each path. After the colon the silhouette in the vectors.")
-    _beside(found, here, families)
+    _beside(result, here, families)
     with how_computed("morph"):
         st.markdown(
             "Each map is the flat view with the most spread of the vectors (PCA), turned, mirrored, moved and scaled "
@@ -54,41 +68,42 @@ def morph(found: LadderResult) -> None:
         )
 
 
-def _slider(found: LadderResult, path: Path, frames: list[Frame], families: tuple[str, ...]) -> None:
+def _slider(result: ExperimentResult, path: Path, frames: list[Frame], families: tuple[str, ...]) -> None:
     listed = sorted(frames, key=lambda one: one.at)
     ends = (f"{decimal(one.silhouette)} at {one.at:g}" for one in (listed[0], listed[-1]))
-    told = f"Silhouette in the vectors: {', '.join(ends)}."
+    text = f"Silhouette in the vectors: {', '.join(ends)}."
     with st.container(width=_WIDTH, gap="small", key="morph"):
-        _slid(found, path, listed, families, told)
+        _slid(result, path, listed, families, text)
 
 
-def _slid(found: LadderResult, path: Path, listed: list[Frame], families: tuple[str, ...], told: str) -> None:
+def _slid(result: ExperimentResult, path: Path, listed: list[Frame], families: tuple[str, ...], text: str) -> None:
     chart(
-        found, f"morph {path.id} {listed[0].split}",
+        result,
+        f"morph {path.id} {listed[0].split}",
         lambda look: morph_figure(listed, families, sweeps=path.sweeps or "t", theme=look),
-        f"Map of {len(families)} sequences with a slider from the base along {path.title}. {told}",
-    )  # fmt: skip
-    st.caption(f"Move the slider. {told}")
+        f"Map of {len(families)} sequences with a slider from the base along {path.title}. {text}",
+    )
+    st.caption(f"Move the slider. {text}")
 
 
-def _beside(found: LadderResult, here: list[Frame], families: tuple[str, ...]) -> None:
+def _beside(result: ExperimentResult, here: list[Frame], families: tuple[str, ...]) -> None:
     """Draw one map of each row of KINDS, all laid upon the base's and on one scale."""
     shown: dict[str, Frame] = {}
-    for path in found.ladder.drawn:
+    for path in result.experiment.drawn:
         own = [one for one in here if one.path == path.id]
         wanted = 0.5 if path.sweeps == "t" else 1.0
         if own and path.name not in shown:
             shown[path.name] = min(own, key=lambda one: abs(one.at - wanted))
     reach = reach_of(list(shown.values()))
     main = [name for name in shown if name in (*MAIN, "base")]
-    _row_of_maps(found, {name: shown[name] for name in main}, families, reach, "overview")
+    _row_of_maps(result, {name: shown[name] for name in main}, families, reach, "overview")
     if more := {name: one for name, one in shown.items() if name not in main}:
         with st.expander("Maps of the other paths", key="maps_more"):
-            _row_of_maps(found, more, families, reach, "overview-more")
+            _row_of_maps(result, more, families, reach, "overview-more")
 
 
 def _row_of_maps(
-    found: LadderResult, shown: Mapping[str, Frame], families: tuple[str, ...], reach: float, key: str
+    result: ExperimentResult, shown: Mapping[str, Frame], families: tuple[str, ...], reach: float, key: str
 ) -> None:
     with st.container(horizontal=True, key=key):
         for place, (name, one) in enumerate(shown.items()):
@@ -97,10 +112,13 @@ def _row_of_maps(
                 at = f", {'t =' if sweeps == 't' else '×'} {one.at:g}" if sweeps else ""
                 st.caption(md_text(f"{KINDS[name].title}{at}: {decimal(one.silhouette)}", most=60))
                 chart(
-                    found, f"small map {name}", partial(_small, one, families, reach),
+                    result,
+                    f"small map {name}",
+                    partial(_small, one, families, reach),
                     f"Map of {one.title}; silhouette {decimal(one.silhouette)}.",
-                    choices=(one.split,), still=True,
-                )  # fmt: skip
+                    choices=(one.split,),
+                    still=True,
+                )
 
 
 def _small(one: Frame, families: tuple[str, ...], reach: float, look: str) -> Any:

@@ -1,4 +1,4 @@
-"""A ladder while it is climbed: one bar over everything, the curves of training, and a way to stop it."""
+"""A merging experiment while it is climbed: one bar over everything, the curves of training, and a way to stop it."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ import streamlit as st
 
 from numembed.core.progress import DONE, WAITING
 from numembed.core.wording import about
-from numembed.figures.merge.plane import training_figure
-from numembed.merge_experiment.experiment import REDRAWING, Ladder
+from numembed.figures.merge.training import training_figure
+from numembed.merge_experiment.experiment import REDRAWING, MergeExperiment
 from numembed.merge_experiment.redrawn import named_places
 from numembed.models.adapters.recipe import Reading
 from numembed.runs.jobs import Job, ModelProgress
-from ui.merge.choice import found_so_far, reading, training_characters
+from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.redrawn import redrawn_reading, with_designs
 from ui.shared.figure import figure
 from ui.shared.frame import job_table
 from ui.shared.run_progress import poll_seconds, stop
-from ui.shared.run_titles import waiting_told
+from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
 
-_LOOKS_ARMS = 4  # models that take as long to score as angles and maps take
+_MEASURES_AS_CANDIDATES = 4  # models that take as long to score as angles and maps take
 
 
-def watch_ladder(ladder: Ladder) -> Job | None:
-    """Draw the newest run of ``ladder``, or of its redrawn windows, while it is active, or how it ended; return it."""
+def watch_experiment(experiment: MergeExperiment) -> Job | None:
+    """Draw the newest run of ``experiment`` or of its redrawn windows: its progress, or how it ended; return it."""
     if notice := st.session_state.pop("notice", ""):
         st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
-        listed = [job for one in (ladder, with_designs(ladder)) if (job := jobs.latest(one))]
+        listed = [job for one in (experiment, with_designs(experiment)) if (job := jobs.latest(one))]
     job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
     if job is not None and job.active:
-        st.fragment(_live, run_every=poll_seconds())(job.id, ladder)
+        st.fragment(_live, run_every=poll_seconds())(job.id, experiment)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
     elif job is not None and job.state == "cancelled":
         st.info(
-            "This ladder was stopped. What was computed is kept; press the button again to go on.",
+            "This merging experiment was stopped. What was computed is kept; press the button again to go on.",
             icon=":material/stop_circle:",
         )
     return job
 
 
-def _live(job_id: str, ladder: Ladder) -> None:
+def _live(job_id: str, experiment: MergeExperiment) -> None:
     with job_table() as jobs:
         job, listed = jobs.get(job_id), jobs.recent()
     done = sum(step.stage == DONE for step in job.progress)
@@ -56,39 +56,44 @@ def _live(job_id: str, ladder: Ladder) -> None:
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
         share, left = share_and_left(job.progress, parts_of(job.request))
-        st.progress(share, text=_told(job, left, listed))
-        found = found_so_far(ladder) if not done else None
-        if found is not None and found.training:
-            last = found.training[-1]
+        st.progress(share, text=_text(job, left, listed))
+        result = results_so_far(experiment) if not done else None
+        if result is not None and result.training:
+            last = result.training[-1]
             alt = f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}."
-            figure(partial(_training, found.training), "training live", alt)
+            figure(partial(_training, result.training), "training live", alt)
         st.button(
-            "Stopping …" if job.cancel else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=job.cancel,
-            icon=":material/stop_circle:", help="Stops after the present step. What is done is kept.",
-        )  # fmt: skip
+            "Stopping …" if job.cancel else "Cancel",
+            key="cancel",
+            on_click=stop,
+            args=(job_id,),
+            disabled=job.cancel,
+            icon=":material/stop_circle:",
+            help="Stops after the present step. What is done is kept.",
+        )
 
 
 def _training(readings: Sequence[Reading], look: str) -> Any:
     return training_figure(readings, theme=look)
 
 
-def parts_of(ladder: Ladder) -> tuple[int, ...]:
-    """Return how much work each row of a ladder's progress is: characters that take as long to encode, about."""
-    _, characters = reading(ladder.recipe.split)
-    arms = Counter[str]()
-    for path in ladder.drawn:
-        arms[path.name] += len(path.values)
-    parts = [training_characters(ladder.recipe), *(characters * arms[name] for name in ladder.paths)]
-    parts.append(characters * _LOOKS_ARMS)
-    if ladder.designs:
-        parts.append(redrawn_reading(ladder)[1] * len(named_places(ladder)))
+def parts_of(experiment: MergeExperiment) -> tuple[int, ...]:
+    """Return how much work each row of an experiment's progress is: characters that take as long to encode, about."""
+    _, characters = reading(experiment.recipe.split)
+    candidates = Counter[str]()
+    for path in experiment.drawn:
+        candidates[path.name] += len(path.values)
+    parts = [training_characters(experiment.recipe), *(characters * candidates[name] for name in experiment.paths)]
+    parts.append(characters * _MEASURES_AS_CANDIDATES)
+    if experiment.designs:
+        parts.append(redrawn_reading(experiment)[1] * len(named_places(experiment)))
     return tuple(parts)
 
 
 def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> tuple[float, float | None]:
-    """Return how far a whole ladder is, from 0 to 1, and the seconds that all of the rest takes at the present pace.
+    """Return how far an experiment is, from 0 to 1, and the seconds that remain at the present pace.
 
-    What was there before, as of a ladder whose windows alone are redrawn, is not counted.
+    What was there before, as of a merging experiment whose windows alone are redrawn, is not counted.
     """
     if len(progress) != len(parts):
         return 0.0, None
@@ -108,10 +113,10 @@ def _done(one: ModelProgress) -> float:
     return 1.0 if one.stage == DONE else min(1.0, one.done / one.total) if one.total else 0.0
 
 
-def _told(job: Job, left: float | None, listed: Sequence[Job]) -> str:
+def _text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
     working = [one for one in job.progress if one.stage not in (WAITING, DONE)]
     if job.state == "queued" or not working:
-        return waiting_told(job, listed)
+        return waiting_text(job, listed)
     step = working[-1]
     parts = [f"**{md_text(step.model, most=60)}**", step.stage.words]
     if step.total > 1:

@@ -1,4 +1,4 @@
-"""How sure a finished ladder is: its windows redrawn by a click, what that costs, and what came of it."""
+"""How sure a finished experiment is: its windows redrawn by a click, what that costs, and what came of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.wording import about, plural
-from numembed.merge_experiment.experiment import Ladder, LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
 from numembed.merge_experiment.redrawn import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
 from numembed.studies.cost import cost_of
 from ui.merge.splits import TITLES
@@ -17,38 +17,42 @@ from ui.shared.run_progress import start
 from ui.shared.text import md_text
 
 
-def with_designs(ladder: Ladder) -> Ladder:
-    """Return the same ladder with its windows redrawn as often as the page asks."""
-    return replace(ladder, designs=USUAL_DESIGNS)
+def with_designs(experiment: MergeExperiment) -> MergeExperiment:
+    """Return the same experiment with its windows redrawn as often as the page asks."""
+    return replace(experiment, designs=USUAL_DESIGNS)
 
 
-def redrawn_windows(found: LadderResult) -> None:
-    """Draw what redrawn windows say of a finished ladder, or the button that asks for them with its price."""
-    if not found.complete:
+def redrawn_windows(result: ExperimentResult) -> None:
+    """Draw what redrawn windows say of a finished experiment, or the button that asks for them with its price."""
+    if not result.complete:
         return
-    if found.redrawn:
-        for sentence in found.redrawn_sentences:
+    if result.redrawn:
+        for sentence in result.redrawn_sentences:
             st.markdown(md_text(sentence))
         return
-    ladder = with_designs(found.ladder)
+    experiment = with_designs(result.experiment)
     with job_table() as jobs:
-        job = jobs.latest(ladder)
+        job = jobs.latest(experiment)
     if job is not None and job.active:  # its progress stands above
         return
     with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):
         st.button(
-            "How sure: redraw the windows", key="merge_redraw", on_click=start, args=(ladder,),
+            "How sure: redraw the windows",
+            key="merge_redraw",
+            on_click=start,
+            args=(experiment,),
             icon=":material/shuffle:",
             help="One choice of windows is one sample. The named places are scored on others: how far a score moves "
             "with them is its error bar.",
-        )  # fmt: skip
-        texts, characters = redrawn_reading(ladder)
-        models = len(named_places(ladder))
+        )
+        texts, characters = redrawn_reading(experiment)
+        models = len(named_places(experiment))
         with result_store() as results:
-            seconds = cost_of(found.ladder.base, characters=characters * models, settings=settings(),
-                              results=results).seconds  # fmt: skip
+            seconds = cost_of(
+                result.experiment.base, characters=characters * models, settings=settings(), results=results
+            ).seconds
         takes = "" if seconds is None else f" · {about(seconds)} on this machine"
-        where = TITLES[redrawn_split(ladder.recipe.split)]
+        where = TITLES[redrawn_split(experiment.recipe.split)]
         st.caption(
             f"{where}, {plural(USUAL_DESIGNS, 'time')} elsewhere: {plural(models, 'model')} × {plural(texts, 'text')}"
             f"{takes}. What is stored is not computed again."
@@ -56,7 +60,7 @@ def redrawn_windows(found: LadderResult) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def redrawn_reading(ladder: Ladder) -> tuple[int, int]:
+def redrawn_reading(experiment: MergeExperiment) -> tuple[int, int]:
     """Return how many texts every named place reads on redrawn windows, and their characters."""
-    texts = redrawn_texts(ladder).texts
+    texts = redrawn_texts(experiment).texts
     return len(texts), sum(map(len, texts))

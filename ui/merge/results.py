@@ -1,4 +1,4 @@
-"""What a ladder has found, part by part: a question, a picture, the sentence that the numbers allow, and how."""
+"""What an experiment has found, part by part: a question, a picture, the sentence that the numbers allow, and how."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import streamlit as st
 
 from numembed.core.wording import decimal, plural, signed, span
 from numembed.figures.merge.common import measures, spots
-from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
+from numembed.figures.merge.comparisons import comparisons_figure
+from numembed.figures.merge.plane import MAIN, plane_figure, sweep_figure
+from numembed.figures.merge.training import training_figure
 from numembed.merge_experiment.comparisons import SPLITS
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.text import main_split
@@ -44,38 +46,38 @@ _WORDS = (
 )
 
 
-def show_ladder(found: LadderResult) -> None:
+def show_experiment(result: ExperimentResult) -> None:
     """Draw everything that was found so far."""
-    _verdict(found)
-    split = _split_control(found)
-    _plane(found, split)
-    if found.comparisons:
-        _compared(found, split)
-    _sweep(found, split)
-    if found.maps:
-        morph(found)
-    if found.straight:
-        straight(found)
-    if any(arm.path.startswith("lora") for arm in found.arms):
-        dominance(found, SPLIT_TITLES)
-    _trained(found)
+    _verdict(result)
+    split = _split_control(result)
+    _plane(result, split)
+    if result.comparisons:
+        _compared(result, split)
+    _sweep(result, split)
+    if result.maps:
+        morph(result)
+    if result.straight:
+        straight(result)
+    if any(candidate.path.startswith("lora") for candidate in result.candidates):
+        dominance(result, SPLIT_TITLES)
+    _trained(result)
 
 
-def _verdict(found: LadderResult) -> None:
-    """Draw what may be said of the whole ladder, once it is complete."""
-    if not found.complete:
-        done = len({arm.path for arm in found.arms})
+def _verdict(result: ExperimentResult) -> None:
+    """Draw what may be said of the whole experiment, once it is complete."""
+    if not result.complete:
+        done = len({candidate.path for candidate in result.candidates})
         st.info(
-            f"{done} of {plural(len(found.ladder.drawn), 'path')} scored. The verdict and the comparisons come once "
-            "all are there.",
+            f"{done} of {plural(len(result.experiment.drawn), 'path')} scored. The verdict and the comparisons come "
+            "once all are there.",
             icon=":material/hourglass_top:",
         )
         return
-    main = main_split(found)
-    compared = {one.sentence for one in found.comparisons}
-    first, *more = [sentence for sentence in found.sentences if sentence not in compared] or [""]
-    asked = [one.sentence for name in _ASKED for one in found.comparisons if one.split == main and one.a == name]
-    first_asked, rest = asked[:1], list(dict.fromkeys([*more, *asked[1:]]))
+    main = main_split(result)
+    compared = {one.sentence for one in result.comparisons}
+    first, *more = [sentence for sentence in result.sentences if sentence not in compared] or [""]
+    requested = [one.sentence for name in _ASKED for one in result.comparisons if one.split == main and one.a == name]
+    first_asked, rest = requested[:1], list(dict.fromkeys([*more, *requested[1:]]))
     with st.container(border=True, key="verdict"):
         st.subheader("What came out", anchor=False)
         for sentence in filter(None, dict.fromkeys([first, *first_asked])):
@@ -86,37 +88,57 @@ def _verdict(found: LadderResult) -> None:
                 st.markdown("\n".join(f"- {md_text(sentence)}" for sentence in rest))
 
 
-def _split_control(found: LadderResult) -> str:
-    order = [name for name in SPLIT_TITLES if name in found.ladder.splits]
-    order += [name for name in found.ladder.splits if name not in order]
+def _split_control(result: ExperimentResult) -> str:
+    order = [name for name in SPLIT_TITLES if name in result.experiment.splits]
+    order += [name for name in result.experiment.splits if name not in order]
     chosen = st.segmented_control(
-        "Scored on", order, default=main_split(found), required=True, key=f"merge_split_{'-'.join(order)}",
-        format_func=lambda name: SPLIT_TITLES.get(name, name), persist_state="session",
+        "Scored on",
+        order,
+        default=main_split(result),
+        required=True,
+        key=f"merge_split_{'-'.join(order)}",
+        format_func=lambda name: SPLIT_TITLES.get(name, name),
+        persist_state="session",
         help="\n\n".join(f"**{SPLIT_TITLES.get(name, name)}**: {SPLITS.get(name, name)}." for name in order),
-    )  # fmt: skip
+    )
     return str(chosen)
 
 
-def _plane(found: LadderResult, split: str) -> None:
+def _plane(result: ExperimentResult, split: str) -> None:
     st.subheader("What does separating numbers cost?", anchor=False)
-    more = [name for name in found.ladder.paths if name not in (*MAIN, "base")]
+    more = [name for name in result.experiment.paths if name not in (*MAIN, "base")]
     with st.container(horizontal=True, vertical_alignment="bottom", key="plane_controls"):
-        shown = st.segmented_control(
-            "Paths", ("main", "all"), default="main", required=True, key="merge_paths", persist_state="session",
-            format_func={"main": "The main ones", "all": "All"}.__getitem__,
-        ) if more else "main"  # fmt: skip
+        shown = (
+            st.segmented_control(
+                "Paths",
+                ("main", "all"),
+                default="main",
+                required=True,
+                key="merge_paths",
+                persist_state="session",
+                format_func={"main": "The main ones", "all": "All"}.__getitem__,
+            )
+            if more
+            else "main"
+        )
         each = st.toggle("Each seed", key="merge_each", persist_state="session", help="A thin line for every seed.")
-        sure = st.toggle("How sure", key="merge_sure", persist_state="session",
-                         help="Pale bars: 95% intervals for other sentences (across) and sequences (up). Thin "
-                         "bars: where other choices of windows score, once they are redrawn.")  # fmt: skip
+        sure = st.toggle(
+            "How sure",
+            key="merge_sure",
+            persist_state="session",
+            help="Pale bars: 95% intervals for other sentences (across) and sequences (up). Thin "
+            "bars: where other choices of windows score, once they are redrawn.",
+        )
     names = (*MAIN, *more) if shown == "all" else MAIN
     chart(
-        found, "plane", lambda look: plane_figure(found, split, names=names, each=each, sure=sure, theme=look),
-        f"Silhouette against retention on {SPLITS.get(split, split)}. {_ends_told(found, split)}",
+        result,
+        "plane",
+        lambda look: plane_figure(result, split, names=names, each=each, sure=sure, theme=look),
+        f"Silhouette against retention on {SPLITS.get(split, split)}. {_ends_text(result, split)}",
         choices=(split, names, each, sure),
-    )  # fmt: skip
-    st.markdown(md_text(_ends_told(found, split)))
-    redrawn_windows(found)
+    )
+    st.markdown(md_text(_ends_text(result, split)))
+    redrawn_windows(result)
     with how_computed("plane"):
         st.markdown(
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
@@ -130,15 +152,17 @@ def _plane(found: LadderResult, split: str) -> None:
             "both, so their difference is surer than the bars: see the comparisons. Right and up is better. Compare "
             "lines where they stand above each other, never at the same t."
         )
-        drawn = [KINDS[name] for name in names if name in found.ladder.paths]
+        drawn = [KINDS[name] for name in names if name in result.experiment.paths]
         st.markdown("\n".join(f"- **{row.title}.** {row.about}" for row in drawn))
 
 
-def _ends_told(found: LadderResult, split: str) -> str:
+def _ends_text(result: ExperimentResult, split: str) -> str:
     """Return what the adapters reach at full scale, and what the base has."""
-    base = [arm for arm in found.arms if arm.path == "base" and split in arm.splits]
+    base = [candidate for candidate in result.candidates if candidate.path == "base" and split in candidate.splits]
     of = measures()["silhouette"].value
-    drawn = spots(found, "lora", lambda arm: arm.retention.spearman, lambda arm: of(arm, split))
+    drawn = spots(
+        result, "lora", lambda candidate: candidate.retention.spearman, lambda candidate: of(candidate, split)
+    )
     full = [spot for spot in drawn if spot.at == 1]
     if not base or not full:
         return "The adapters are being scored."
@@ -151,18 +175,21 @@ def _ends_told(found: LadderResult, split: str) -> str:
     )
 
 
-def _compared(found: LadderResult, split: str) -> None:
+def _compared(result: ExperimentResult, split: str) -> None:
     st.subheader("Which separates better where both keep equally much?", anchor=False)
-    listed = [one for one in found.comparisons if one.split == split]
+    listed = [one for one in result.comparisons if one.split == split]
     known = [one for one in listed if math.isfinite(one.difference)]
     if known:
-        told = "; ".join(
+        text = "; ".join(
             f"{KINDS[one.a].title} minus {KINDS[one.b].title} {signed(one.difference, 3)}" for one in known
         )
         chart(
-            found, "compared", lambda look: comparisons_figure(listed, theme=look),
-            f"Differences at equal retention: {told}.", choices=(split,),
-        )  # fmt: skip
+            result,
+            "compared",
+            lambda look: comparisons_figure(listed, theme=look),
+            f"Differences at equal retention: {text}.",
+            choices=(split,),
+        )
         st.caption(
             "Right of 0 the first is better. Lines: 95% intervals. Filled: a difference is seen, also after adjusting "
             "for all comparisons."
@@ -192,34 +219,52 @@ def _sentences(listed: Sequence[Comparison]) -> list[str]:
 def _row(one: Comparison) -> list[Cell]:
     kept = span(min(one.retention), max(one.retention)) if one.retention else "never equal"
     return [
-        Cell(KINDS[one.a].title), Cell(KINDS[one.b].title), number(one.difference, 3),
-        interval_cell(one.low, one.high, digits=3, sign=True), p_cell(one.p), p_cell(one.p_holm),
-        Cell(kept), Cell(one.over),
-    ]  # fmt: skip
+        Cell(KINDS[one.a].title),
+        Cell(KINDS[one.b].title),
+        number(one.difference, 3),
+        interval_cell(one.low, one.high, digits=3, sign=True),
+        p_cell(one.p),
+        p_cell(one.p_holm),
+        Cell(kept),
+        Cell(one.over),
+    ]
 
 
-def _sweep(found: LadderResult, split: str) -> None:
+def _sweep(result: ExperimentResult, split: str) -> None:
     st.subheader("How does each score change on the way?", anchor=False)
-    swept = [name for name in ("scale", "t") if any(KINDS[one].sweeps == name for one in found.ladder.paths)]
+    swept = [name for name in ("scale", "t") if any(KINDS[one].sweeps == name for one in result.experiment.paths)]
     known = {
-        name: one for name, one in measures().items() if any(math.isfinite(one.value(arm, split)) for arm in found.arms)
+        name: one
+        for name, one in measures().items()
+        if any(math.isfinite(one.value(candidate, split)) for candidate in result.candidates)
     }
     with st.container(horizontal=True, vertical_alignment="bottom", key="sweep_controls"):
         sweeps = st.segmented_control(
-            "Along", swept, default=swept[0], required=True, key="merge_sweeps", persist_state="session",
+            "Along",
+            swept,
+            default=swept[0],
+            required=True,
+            key="merge_sweeps",
+            persist_state="session",
             format_func={"scale": "Scale, from the base", "t": "t, from one model to another"}.__getitem__,
-        )  # fmt: skip
+        )
         measure = st.selectbox(
-            "Score", tuple(known), key="merge_measure", persist_state="session", width=340,
+            "Score",
+            tuple(known),
+            key="merge_measure",
+            persist_state="session",
+            width=340,
             format_func=lambda name: known[name].title,
-        )  # fmt: skip
+        )
     chosen = known[str(measure)]
     where = f" on {SPLITS.get(split, split)}" if chosen.split else ""
     chart(
-        found, "sweep", lambda look: sweep_figure(found, split, str(measure), sweeps=str(sweeps), theme=look),
+        result,
+        "sweep",
+        lambda look: sweep_figure(result, split, str(measure), sweeps=str(sweeps), theme=look),
         f"{chosen.title}{where} along the {sweeps}, one line for each path; the base is dashed.",
         choices=(split, measure, sweeps),
-    )  # fmt: skip
+    )
     better = {"high": "Higher is better.", "low": "Lower is better.", "": ""}[chosen.better]
     st.caption(
         f"{better} Lines are means, bands go from the lowest to the highest seed. Equal t is not equal retention: "
@@ -227,20 +272,22 @@ def _sweep(found: LadderResult, split: str) -> None:
     )
 
 
-def _trained(found: LadderResult) -> None:
+def _trained(result: ExperimentResult) -> None:
     """Draw how training went, folded away."""
-    last: dict[int, Any] = {one.seed: one for one in sorted(found.adapters, key=lambda one: one.step)}
+    last: dict[int, Any] = {one.seed: one for one in sorted(result.adapters, key=lambda one: one.step)}
     readings = [reading for one in last.values() for reading in one.readings]
     if not readings:
         return
     with st.expander("How did training go?", key="trained"):
-        recipe = found.ladder.recipe
+        recipe = result.experiment.recipe
         looks = [one.silhouette for one in readings if one.silhouette is not None]
-        told = f"Validation silhouette from {span(looks[0], looks[-1])}." if looks else ""
+        text = f"Validation silhouette from {span(looks[0], looks[-1])}." if looks else ""
         chart(
-            found, "training", lambda look: training_figure(readings, theme=look),
-            f"Loss and validation by step. {told}",
-        )  # fmt: skip
+            result,
+            "training",
+            lambda look: training_figure(readings, theme=look),
+            f"Loss and validation by step. {text}",
+        )
         st.markdown(
             f"LoRA of rank {recipe.rank} on all linear layers, {recipe.steps:,} steps of {recipe.batch} sequences for "
             f"each of {plural(len(recipe.seeds), 'seed')}, {recipe.loss.replace('_', '-')} loss, learning rate "

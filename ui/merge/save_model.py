@@ -1,4 +1,4 @@
-"""One place of a ladder to go on with: saved as a model of its own, compared, or taken as the next base."""
+"""One place of a merging experiment to go on with: saved as a model of its own, compared, or taken as the next base."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import streamlit as st
 from numembed.core.errors import NumembedError
 from numembed.core.progress import WAITING
 from numembed.core.wording import decimal, percent
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import Path
-from numembed.merge_experiment.results import Arm
+from numembed.merge_experiment.results import Candidate
 from numembed.merge_experiment.save_model import MOST_NAME, Saving, proposed_name, saved_reference
 from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
@@ -37,31 +37,43 @@ _OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes
 _MOST_TRIES = 50  # for a name that is free
 
 
-def keep_one(found: LadderResult) -> None:
-    """Draw the choice of one model of the ladder, its scores, and what can be done with it."""
+def keep_one(result: ExperimentResult) -> None:
+    """Draw the choice of one model of the experiment, its scores, and what can be done with it."""
     st.subheader("Which one do you want to keep?", anchor=False)
-    paths = {path.id: path for path in found.ladder.drawn if path.name != "base" and found.path(path.id)}
+    paths = {path.id: path for path in result.experiment.drawn if path.name != "base" and result.path(path.id)}
     if not paths:
         st.caption("The adapters are being scored.")
         return
     with st.container(border=True, key="keep"):
         left, right = st.columns(2)
-        chosen = str(left.selectbox(
-            "Path", list(paths), key="keep_path", format_func=lambda name: paths[name].title, persist_state="session",
-        ))  # fmt: skip
-        arms = {arm.at: arm for arm in found.path(chosen)}
+        chosen = str(
+            left.selectbox(
+                "Path",
+                list(paths),
+                key="keep_path",
+                format_func=lambda name: paths[name].title,
+                persist_state="session",
+            )
+        )
+        candidates = {candidate.at: candidate for candidate in result.path(chosen)}
         with right:
-            arm = arms[_place(paths[chosen], list(arms))]
-        st.markdown(_scores(found, arm))
-        if arm.model.weights == ModelSpec.from_dict(found.base).weights:
+            candidate = candidates[_place(paths[chosen], list(candidates))]
+        st.markdown(_scores(result, candidate))
+        if candidate.model.weights == result.base.weights:
             st.caption("This is the base itself.")
         else:
-            _saving(found, arm)
-            _command(arm)
+            _saving(result, candidate)
+            _command(candidate)
         st.download_button(
-            "All numbers of the ladder (JSON)", lambda: json.dumps(found.as_json()), "numembed-ladder.json",
-            "application/json", key="save ladder", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "All numbers of the experiment (JSON)",
+            lambda: json.dumps(result.as_json()),
+            "numembed-ladder.json",
+            "application/json",
+            key="save ladder",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
 
 
 def _place(path: Path, places: list[float]) -> float:
@@ -70,37 +82,49 @@ def _place(path: Path, places: list[float]) -> float:
         return places[0]
     usual = 0.5 if path.sweeps == "t" else 1.0
     nearest = min(places, key=lambda at: abs(at - usual))
-    return float(st.select_slider(
-        "t" if path.sweeps == "t" else "Scale", places, nearest, key=f"keep_at_{path.id}_{len(places)}",
-        format_func=lambda at: f"{at:.3g}",
-    ))  # fmt: skip
+    return float(
+        st.select_slider(
+            "t" if path.sweeps == "t" else "Scale",
+            places,
+            nearest,
+            key=f"keep_at_{path.id}_{len(places)}",
+            format_func=lambda at: f"{at:.3g}",
+        )
+    )
 
 
-def _scores(found: LadderResult, arm: Arm) -> str:
-    told = [f"{SPLIT_TITLES.get(name, name)} **{decimal(arm.splits[name].silhouette)}**"
-            for name in SPLIT_TITLES if name in arm.splits]  # fmt: skip
-    kept, moved = decimal(arm.retention.spearman), percent(arm.update_relative, 2)
-    scores = f"{md_text(arm.title)}. Silhouette: {' · '.join(told)}."
+def _scores(result: ExperimentResult, candidate: Candidate) -> str:
+    texts = [
+        f"{SPLIT_TITLES.get(name, name)} **{decimal(candidate.splits[name].silhouette)}**"
+        for name in SPLIT_TITLES
+        if name in candidate.splits
+    ]
+    kept, moved = decimal(candidate.retention.spearman), percent(candidate.update_relative, 2)
+    scores = f"{md_text(candidate.title)}. Silhouette: {' · '.join(texts)}."
     return f"{scores} Kept of the base **{kept}**. Its weights moved by {moved}."
 
 
-def _saving(found: LadderResult, arm: Arm) -> None:
+def _saving(result: ExperimentResult, candidate: Candidate) -> None:
     """Draw the name and the button that saves a model, how far that is, and what can be done once it is there."""
-    key = f"keep_name_{found.ladder.key[:12]}_{arm.path}_{arm.at:g}"
+    key = f"keep_name_{result.experiment.key[:12]}_{candidate.path}_{candidate.at:g}"
     if key not in st.session_state:
-        st.session_state[key] = _free_name(found, arm)
+        st.session_state[key] = _free_name(result, candidate)
     with st.container(horizontal=True, vertical_alignment="bottom", key="keep_ask"):
         name = st.text_input(
-            "Save it under the name", key=key, max_chars=MOST_NAME, width=420, persist_state="session",
+            "Save it under the name",
+            key=key,
+            max_chars=MOST_NAME,
+            width=420,
+            persist_state="session",
             help="Letters, digits and - _ . only. The folder holds the model, and a card that tells what it was made "
             "of, under which licences, and how it scored.",
-        )  # fmt: skip
+        )
         pressed = st.empty()  # the button stands beside the name and knows what comes of it
-        scaled = isinstance(arm.model.weights, LoraWeights)  # a merge has no name before it is saved
+        scaled = isinstance(candidate.model.weights, LoraWeights)  # a merge has no name before it is saved
         if scaled and st.button("Compare without saving", key="keep_compare", icon=":material/scatter_plot:"):
-            _compare(reference_of(arm.model))
+            _compare(reference_of(candidate.model))
     try:
-        saving = Saving(name or "", found.ladder, arm.path, arm.at)
+        saving = Saving(name or "", result.experiment, candidate.path, candidate.at)
     except NumembedError as error:
         _save_button(pressed, None)
         st.error(md_text(str(error)), icon=":material/error:")
@@ -112,27 +136,34 @@ def _saving(found: LadderResult, arm: Arm) -> None:
     if job is not None and active:
         st.fragment(_live, run_every=poll_seconds())(job.id)
     elif job is not None and there and job.state == "done":
-        _saved(saving, arm)
+        _saved(saving, candidate)
     elif there:
-        told = f"A model {saving.name!r} is saved already. Choose another name."
-        st.warning(md_text(told), icon=":material/folder:")
+        text = f"A model {saving.name!r} is saved already. Choose another name."
+        st.warning(md_text(text), icon=":material/folder:")
     elif job is not None:
         _ended(job)
 
 
 def _save_button(place: st.delta_generator.DeltaGenerator, saving: Saving | None) -> None:
     place.button(
-        "Save this model", key="keep_save", type="primary", icon=":material/save:", disabled=saving is None,
-        on_click=start, args=(saving,),
-    )  # fmt: skip
+        "Save this model",
+        key="keep_save",
+        type="primary",
+        icon=":material/save:",
+        disabled=saving is None,
+        on_click=start,
+        args=(saving,),
+    )
 
 
-def _free_name(found: LadderResult, arm: Arm) -> str:
+def _free_name(result: ExperimentResult, candidate: Candidate) -> str:
     """Return the name under which this model is saved already, else a proposed one that no model has."""
-    first = proposed_name(found.ladder, arm)
+    first = proposed_name(result.experiment, candidate)
     with job_table() as jobs:
         for number in range(1, _MOST_TRIES):
-            saving = Saving(first if number == 1 else f"{first}-{number}", found.ladder, arm.path, arm.at)
+            saving = Saving(
+                first if number == 1 else f"{first}-{number}", result.experiment, candidate.path, candidate.at
+            )
             job = jobs.latest(saving)
             if not os.path.lexists(saving.folder(settings())) or (job is not None and job.state == "done"):
                 return saving.name
@@ -150,25 +181,33 @@ def _live(job_id: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
         st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {percent(share)}")
         st.button(
-            "Stopping …" if job.cancel else "Cancel", key="keep_cancel", on_click=stop, args=(job_id,),
-            disabled=job.cancel, icon=":material/stop_circle:",
-        )  # fmt: skip
+            "Stopping …" if job.cancel else "Cancel",
+            key="keep_cancel",
+            on_click=stop,
+            args=(job_id,),
+            disabled=job.cancel,
+            icon=":material/stop_circle:",
+        )
 
 
-def _saved(saving: Saving, arm: Arm) -> None:
+def _saved(saving: Saving, candidate: Candidate) -> None:
     """Draw where a saved model lies, and the ways to go on with it."""
     st.success(
         f"**{md_text(saving.name)}** is saved, with a card (README.md) that tells its recipe, licences and scores.",
         icon=":material/check:",
     )
-    reference = saved_reference(saving, arm, settings())
+    reference = saved_reference(saving, candidate, settings())
     with st.container(horizontal=True, key="keep_on"):
         if st.button("Compare it", key="keep_compare_saved", icon=":material/scatter_plot:"):
             _compare(reference)
         st.button(
-            "Use it as a base", key="keep_base", on_click=_as_base, args=(reference, saving.name),
-            icon=":material/foundation:", help="Puts it into the field Base above, for a ladder of its own.",
-        )  # fmt: skip
+            "Use it as a base",
+            key="keep_base",
+            on_click=_as_base,
+            args=(reference, saving.name),
+            icon=":material/foundation:",
+            help="Puts it into the field Base above, for a merging experiment of its own.",
+        )
     st.caption(md_text(str(saving.folder(settings()))))
 
 
@@ -190,9 +229,9 @@ def _as_base(reference: str, name: str) -> None:
     st.toast(f"The base is now {md_text(name)}.", icon=":material/foundation:")
 
 
-def _command(arm: Arm) -> None:
+def _command(candidate: Candidate) -> None:
     """Draw the command that writes the same model to a folder of the visitor's own choosing."""
-    if command := save_command(arm.model):
+    if command := save_command(candidate.model):
         with st.expander("As a command", key="keep_command"):
             st.code(command, language="bash", wrap_lines=True)
             st.caption("Writes the same weights to the folder my-model, wherever it is run.")

@@ -1,4 +1,4 @@
-"""What a ladder is judged by and what of it training may show: the table beside the choice on the Merge page."""
+"""What an experiment is judged by and what of it training may show: the table beside the choice on the Merge page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from ui.shared.table import Cell, Column, table
 from ui.shared.text import md_text
 
 TITLES = {
-    "paper": "Paper’s 24", "later": "Paper’s families, later", "reserved": "Training families, reserved",
-    "new": "New families", "sentences": "Ordinary sentences",
-}  # fmt: skip
+    "paper": "Paper’s 24",
+    "later": "Paper’s families, later",
+    "reserved": "Training families, reserved",
+    "new": "New families",
+    "sentences": "Ordinary sentences",
+}
 LONGEST_RUNS = {OTHERS: 6, PAPER: 16}  # numbers of an evaluation text that training on other families shows in a row
 _WHAT = SPLITS | {"sentences": "no numbers: what is kept of the base is read off them"}
 _COLUMNS = (
@@ -31,9 +34,9 @@ _COLUMNS = (
 def splits_shown(split: Split) -> None:
     """Draw what is trained on, and every evaluation with the numbers that it shares with training."""
     st.caption(f"Trained on: {_titles(split.training)}. Never trained on, and scored: {_titles(split.new)}.")
-    found = {one.evaluation: one for one in _overlaps(split)}
-    order = [name for name in TITLES if name in found] + [name for name in found if name not in TITLES]
-    table(_COLUMNS, [_row(found[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
+    matches = {one.evaluation: one for one in _overlaps(split)}
+    order = [name for name in TITLES if name in matches] + [name for name in matches if name not in TITLES]
+    table(_COLUMNS, [_row(matches[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
     st.caption(
         "One number belongs to many families (9 is odd and a square), so training meets single numbers of most "
         f"evaluations, and a few in a row, {LONGEST_RUNS[split.training]} at most, where another family has the same "
@@ -51,9 +54,12 @@ def _row(one: Overlap) -> list[Cell]:
     what = _WHAT.get(one.evaluation, "")
     share = Cell(percent(one.share), one.share) if one.numbers else Cell("–", None, "It holds no numbers.")
     return [
-        Cell(TITLES.get(one.evaluation, one.evaluation)), Cell(what[:1].upper() + what[1:]),
-        Cell(f"{one.texts:,}", one.texts), Cell(f"{one.numbers:,}", one.numbers), share,
-    ]  # fmt: skip
+        Cell(TITLES.get(one.evaluation, one.evaluation)),
+        Cell(what[:1].upper() + what[1:]),
+        Cell(f"{one.texts:,}", one.texts),
+        Cell(f"{one.numbers:,}", one.numbers),
+        share,
+    ]
 
 
 def _titles(families: tuple[str, ...]) -> str:

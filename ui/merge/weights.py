@@ -1,4 +1,4 @@
-"""What happened to the weights on a ladder: whether SLERP left the straight line, and whether an adapter takes over."""
+"""What happened to the weights: whether SLERP left the straight line, and whether an adapter dominates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numembed.figures.merge.weights import (
     scale_figure,
     shift_figure,
 )
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.measures import DIRECTIONS
 from numembed.merge_experiment.results import Straight
 from ui.merge.charts import chart
@@ -36,17 +36,15 @@ _STRAIGHT = (
 )
 
 
-def straight(found: LadderResult) -> None:
+def straight(result: ExperimentResult) -> None:
     """Draw the angle of every tensor, and how far SLERP was from the straight line."""
     st.subheader("Was it really SLERP?", anchor=False)
-    told = [_told(found.straight, space) for space in SPACES]
-    chart(
-        found, "angles", lambda look: angles_figure(found.straight, theme=look), " ".join(filter(None, told))
-    )  # fmt: skip
-    for sentence in filter(None, told):
+    texts = [_text(result.straight, space) for space in SPACES]
+    chart(result, "angles", lambda look: angles_figure(result.straight, theme=look), " ".join(filter(None, texts)))
+    for sentence in filter(None, texts):
         st.markdown(md_text(sentence))
     with how_computed("straight", numbers=True):
-        table(_STRAIGHT, [_row(one) for one in found.straight], key="table straight", label="How straight each arc is")
+        table(_STRAIGHT, [_row(one) for one in result.straight], key="table straight", label="How straight each arc is")
         st.markdown(
             "Angles are of whole tensors, of those that training changes. Where the cosine of two tensors is above "
             f"0.9995 ({decimal(MERGEKIT_DEGREES, 1)}°), mergekit’s SLERP takes the straight line instead; the paths "
@@ -56,7 +54,7 @@ def straight(found: LadderResult) -> None:
         )
 
 
-def _told(listed: Sequence[Straight], space: str) -> str:
+def _text(listed: Sequence[Straight], space: str) -> str:
     """Return what the angles of one space say."""
     own = [one for one in listed if one.space == space]
     if not own:
@@ -82,46 +80,61 @@ def _told(listed: Sequence[Straight], space: str) -> str:
 def _row(one: Straight) -> list[Cell]:
     angle = math.degrees(math.acos(max(-1.0, min(1.0, one.cosine)))) if math.isfinite(one.cosine) else math.nan
     return [
-        Cell(one.between), Cell(SPACES.get(one.space, one.space)), number(angle, 1),
-        Cell(percent(one.parallel), one.parallel), _small(one.largest_weight),
-        Cell(percent(one.of_step, 2), one.of_step), _small(one.largest_vector),
-    ]  # fmt: skip
+        Cell(one.between),
+        Cell(SPACES.get(one.space, one.space)),
+        number(angle, 1),
+        Cell(percent(one.parallel), one.parallel),
+        _small(one.largest_weight),
+        Cell(percent(one.of_step, 2), one.of_step),
+        _small(one.largest_vector),
+    ]
 
 
 def _small(value: float) -> Cell:
     return Cell(small(value), value) if math.isfinite(value) else Cell("–")
 
 
-def dominance(found: LadderResult, titles: Mapping[str, str]) -> None:
+def dominance(result: ExperimentResult, titles: Mapping[str, str]) -> None:
     """Draw how much of each layer changed, into how few directions vectors move, and what more of an adapter does."""
     st.subheader("Does the adapter take over?", anchor=False)
-    if found.dominance:
+    if result.dominance:
         left, right = st.columns(2, gap="medium")
         with left:
             st.markdown("**How much of each layer did training change?**")
-            most = max(((layer.relative, layer.name) for one in found.dominance for layer in one.layers
-                        if math.isfinite(layer.relative)), default=None)  # fmt: skip
-            told = f"Most in {most[1]}: {percent(most[0], 1)} of its weights’ length." if most else ""
+            most = max(
+                (
+                    (layer.relative, layer.name)
+                    for one in result.dominance
+                    for layer in one.layers
+                    if math.isfinite(layer.relative)
+                ),
+                default=None,
+            )
+            text = f"Most in {most[1]}: {percent(most[0], 1)} of its weights’ length." if most else ""
             chart(
-                found, "layers", lambda look: layers_figure(found.dominance, theme=look), f"Update by layer. {told}"
-            )  # fmt: skip
-            st.caption(told)
+                result, "layers", lambda look: layers_figure(result.dominance, theme=look), f"Update by layer. {text}"
+            )
+            st.caption(text)
         with right:
             st.markdown("**Into how few directions do vectors move?**")
-            told = _directions_told(found)
+            text = _directions_text(result)
             chart(
-                found, "shift", lambda look: shift_figure(found.dominance, DIRECTIONS, theme=look),
-                f"Shares of the shift. {told}",
-            )  # fmt: skip
-            st.caption(told)
+                result,
+                "shift",
+                lambda look: shift_figure(result.dominance, DIRECTIONS, theme=look),
+                f"Shares of the shift. {text}",
+            )
+            st.caption(text)
     st.markdown("**What does more of the adapter give?**")
     chart(
-        found, "scale", lambda look: scale_figure(found, titles=dict(titles), theme=look),
-        f"Silhouette as the scale grows. {_best_told(found, titles)}",
-    )  # fmt: skip
+        result,
+        "scale",
+        lambda look: scale_figure(result, titles=dict(titles), theme=look),
+        f"Silhouette as the scale grows. {_best_text(result, titles)}",
+    )
     st.caption(
         "Where families stand apart most. "
-        + _best_told(found, titles)
+        + _best_text(result, titles)
         + " Bands go from the lowest to the highest seed."
     )
     with how_computed("dominance"):
@@ -133,22 +146,24 @@ def dominance(found: LadderResult, titles: Mapping[str, str]) -> None:
         )
 
 
-def _directions_told(found: LadderResult) -> str:
-    first = [shift.shares[0] for one in found.dominance for shift in one.shifts if shift.scale == 1 and shift.shares]
+def _directions_text(result: ExperimentResult) -> str:
+    first = [shift.shares[0] for one in result.dominance for shift in one.shifts if shift.scale == 1 and shift.shares]
     known = [share for share in first if math.isfinite(share)]
     return f"At scale 1, {percent(sum(known) / len(known))} of the shift lies in one direction." if known else ""
 
 
-def _best_told(found: LadderResult, titles: Mapping[str, str]) -> str:
+def _best_text(result: ExperimentResult, titles: Mapping[str, str]) -> str:
     """Return at which scale the mean over seeds is highest, for each split."""
-    told = []
-    for split in found.ladder.splits:
+    texts = []
+    for split in result.experiment.splits:
         by: dict[float, list[float]] = {}
-        for arm in (arm for arms in found.of("lora") for arm in arms if split in arm.splits):
-            if math.isfinite(arm.splits[split].silhouette):
-                by.setdefault(arm.at, []).append(arm.splits[split].silhouette)
+        for candidate in (
+            candidate for candidates in result.of("lora") for candidate in candidates if split in candidate.splits
+        ):
+            if math.isfinite(candidate.splits[split].silhouette):
+                by.setdefault(candidate.at, []).append(candidate.splits[split].silhouette)
         if by:
             at, values = max(by.items(), key=lambda item: sum(item[1]) / len(item[1]))
             mean = decimal(sum(values) / len(values))
-            told.append(f"{titles.get(split, split)}: highest at {at:g} ({mean})")
-    return "; ".join(told) + "." if told else ""
+            texts.append(f"{titles.get(split, split)}: highest at {at:g} ({mean})")
+    return "; ".join(texts) + "." if texts else ""

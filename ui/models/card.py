@@ -17,7 +17,7 @@ from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import published
 from numembed.studies.cost import BYTES, cost_of
-from numembed.studies.stored import pinned_before, stored_result
+from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
 from ui.shared.cache import same_study
@@ -82,30 +82,32 @@ def sentence_of(row: Row) -> str:
 
 def recipe_of(row: Row) -> list[str]:
     """Return in plain sentences what is done so that a model is loaded as its makers meant it."""
-    recipe, told = row.loading, []
+    recipe, sentence = row.loading, []
     if row.mirror:
-        told.append(f"Loaded from the converted copy {row.mirror}, with the same weights.")
+        sentence.append(f"Loaded from the converted copy {row.mirror}, with the same weights.")
     if recipe.remote_code:
         now = "The operator has allowed it here" if is_allowed(row) else "It is not allowed here so far"
         code = recipe.remote_code.partition("@")[0]
-        told.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
+        sentence.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
     if recipe.add_bos or recipe.add_eos:
         both = "begin-of-text and end-of-text tokens are put there" if recipe.add_bos and recipe.add_eos else ""
         put = both or "end-of-text token is put there"
-        told.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
+        sentence.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
-        told.append(f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading.")
+        sentence.append(
+            f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading."
+        )
     if recipe.pooling:
-        told.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
+        sentence.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
     if not recipe.pool_prompt:
-        told.append("The tokens of a prompt are left out of that mean.")
+        sentence.append("The tokens of a prompt are left out of that mean.")
     if recipe.normalize:
-        told.append("Vectors are brought to length 1, as the makers' program does it.")
+        sentence.append("Vectors are brought to length 1, as the makers' program does it.")
     if recipe.needs_parameter:
-        told.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
+        sentence.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
     if row.readings:
-        told.append("Sources disagree on its attention; choose the reading above.")
-    return told or ["Loaded as its files say; nothing has to be mended."]
+        sentence.append("Sources disagree on its attention; choose the reading above.")
+    return sentence or ["Loaded as its files say; nothing has to be mended."]
 
 
 def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:
@@ -115,8 +117,8 @@ def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:
         if published(row.paper_name):
             st.badge("in the paper", color="blue", icon=":material/article:")
         if row.gated:
-            told = "Its owner decides who may download it. The operator's hub token must be admitted."
-            st.badge("by request", color="orange", icon=":material/lock:", help=told)
+            sentence = "Its owner decides who may download it. The operator's hub token must be admitted."
+            st.badge("by request", color="orange", icon=":material/lock:", help=sentence)
         if not is_allowed(row):
             st.badge("needs program code", color="orange", icon=":material/code:")
         if not row.refused:
@@ -149,30 +151,40 @@ def _with_options(row: Row) -> ModelSpec:
     places = st.columns(4 if row.readings else 3)
     titles = {"": "none, as in the paper", **{name: name for name in row.prompts}, _OWN_TEXT: "a text of your own"}
     name = places[0].selectbox(
-        "Prompt", list(titles), key=f"prompt-{row.name}", format_func=titles.__getitem__,
+        "Prompt",
+        list(titles),
+        key=f"prompt-{row.name}",
+        format_func=titles.__getitem__,
         help="Text that is put before every sequence. Those with a name are the makers' own.",
-    )  # fmt: skip
+    )
     own = st.text_input("Your prompt", key=f"own-{row.name}", max_chars=300) if name == _OWN_TEXT else ""
     width = places[1].selectbox(
-        "Shorten vectors", ["", *map(str, row.matryoshka)], key=f"dim-{row.name}", accept_new_options=True,
+        "Shorten vectors",
+        ["", *map(str, row.matryoshka)],
+        key=f"dim-{row.name}",
+        accept_new_options=True,
         format_func=lambda value: value or f"no, all {row.dimension:,} numbers",
         help="Keep the first numbers only. " + _shortening(row) + " Choose one, or type a number.",
-    )  # fmt: skip
+    )
     precision = places[2].selectbox(
-        "Precision", PRECISIONS, key=f"precision-{row.name}", format_func=_PRECISIONS.__getitem__,
+        "Precision",
+        PRECISIONS,
+        key=f"precision-{row.name}",
+        format_func=_PRECISIONS.__getitem__,
         help="Rounds the vectors before they are scored: what is lost when they are kept in less space.",
-    )  # fmt: skip
+    )
     recipe = spec.loading
     if row.readings:
         reading = places[3].selectbox(
-            "Attention", row.readings, key=f"attention-{row.name}", format_func=_ATTENTION.__getitem__,
+            "Attention",
+            row.readings,
+            key=f"attention-{row.name}",
+            format_func=_ATTENTION.__getitem__,
             help="Sources disagree on which tokens each token sees. The makers' own words come first.",
-        )  # fmt: skip
+        )
         recipe = replace(recipe, causal=reading == "causal") if reading != row.readings[0] else recipe
     prompt = str(own or "") if name == _OWN_TEXT else row.prompts.get(str(name), "")
-    return replace(
-        spec, prompt=prompt, dimensions=_width(str(width or ""), row), precision=precision, loading=recipe
-    )  # fmt: skip
+    return replace(spec, prompt=prompt, dimensions=_width(str(width or ""), row), precision=precision, loading=recipe)
 
 
 def _shortening(row: Row) -> str:
@@ -211,7 +223,7 @@ def _facts(row: Row) -> None:
         ("Vectors of length 1", "normalizes", _YES[row.normalizes]),
         ("Trained to be shortened to", "matryoshka", short),
         ("Its own prompts", "prompts", ", ".join(row.prompts) or "none known"),
-    )  # fmt: skip
+    )
     mark = {True: " · not verified", False: ""}
     rows = [[Cell(title), Cell(value + mark[_unsure(name, row)])] for title, name, value in facts]
     table((Column("Fact", kind="line"), Column(row.name)), rows, key="facts", label=f"Facts about {row.name}")
@@ -237,12 +249,12 @@ def _scores(row: Row, spec: ModelSpec) -> None:
     line = published(row.paper_name)
     paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in PRINTED]
     with result_store() as results:
-        found = stored_result(study, spec, results)
+        result = stored_result(study, spec, results)
     ours: Sequence[float | None] = [None] * 4
-    if found is not None:
-        ours = [found.score(*kind).value for kind in PRINTED]
-    failed = found is not None and found.check is not None and not found.check.ok
-    here = "⚠ here, check failed" if failed else "here" if found is not None else "not run here yet"
+    if result is not None:
+        ours = [result.score(*kind).value for kind in PRINTED]
+    failed = result is not None and result.check is not None and not result.check.ok
+    here = "⚠ here, check failed" if failed else "here" if result is not None else "not run here yet"
     rows = [
         [Cell("in the paper" if line else "not in the paper"), *(number(value, 4) for value in paper)],
         [Cell(here), *(number(value, 4, note="Not run here yet.") for value in ours)],
@@ -253,10 +265,10 @@ def _scores(row: Row, spec: ModelSpec) -> None:
 def _cost(row: Row, spec: ModelSpec) -> None:
     characters = _chosen_characters()
     with result_store() as results:
-        pinned = pinned_before(spec, results) or spec
+        pinned = previously_pinned(spec, results) or spec
         cost = cost_of(pinned, characters=characters, settings=settings(), results=results)
     fetched = cost.download_bytes
-    told = [
+    texts = [
         "Nothing to download." if fetched == 0 else f"Downloads {size(fetched)} first." if fetched else "",
         f"It is trained here at first use: {about(cost.training_seconds)}." if cost.training_seconds else "",
         f"Takes about {size(cost.memory_bytes)} of memory"
@@ -267,7 +279,7 @@ def _cost(row: Row, spec: ModelSpec) -> None:
         if cost.seconds is not None
         else "How long it takes is unknown until a model has run here.",
     ]
-    st.markdown("**Cost.** " + md_text(" ".join(filter(None, told))))
+    st.markdown("**Cost.** " + md_text(" ".join(filter(None, texts))))
 
 
 def _chosen_characters() -> int:
@@ -285,8 +297,10 @@ def _loaded(row: Row) -> None:
 
 def _check(check: ModelCheck | None) -> None:
     if check is None:
-        st.markdown("**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it does "
-                    "what its makers say.")  # fmt: skip
+        st.markdown(
+            "**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it does "
+            "what its makers say."
+        )
         return
     with st.expander(f"Check: {checked(check)}", key="check", expanded=not check.ok):
         st.markdown("\n".join(f"- {_MARKS[one.ok]} {md_text(one.sentence)}" for one in check.findings))
@@ -295,4 +309,4 @@ def _check(check: ModelCheck | None) -> None:
 def _sources(row: Row) -> None:
     st.markdown("\n".join(f"- {md_text(source)}" for source in row.sources) or "unknown")
     if row.unsure:
-        st.caption("What is marked “not verified” stands in no source that could be read; it was told by others.")
+        st.caption("What is marked “not verified” stands in no source that could be read; it was reported by others.")

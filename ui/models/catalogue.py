@@ -15,7 +15,7 @@ from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
-from numembed.studies.stored import pinned_before
+from numembed.studies.stored import previously_pinned
 from ui.shared.frame import result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
 
@@ -66,22 +66,32 @@ def find_models() -> list[Row]:
     """Draw the search field and the chips; return the rows that they leave."""
     with st.container(horizontal=True, key="search"):
         st.text_input(
-            "Search", key="find_text", type="search", placeholder="Name, owner or kind", icon=":material/search:",
-            live=True, max_chars=100, persist_state="session",
-        )  # fmt: skip
+            "Search",
+            key="find_text",
+            type="search",
+            placeholder="Name, owner or kind",
+            icon=":material/search:",
+            live=True,
+            max_chars=100,
+            persist_state="session",
+        )
         _chips("Only what", "find_only", _ONLY)
     with st.container(horizontal=True, key="chips"):
-        _chips("Kind of model", "find_kind", {name: KINDS[name][0] for name in FAMILIES_OF_MODELS},
-               "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
-               "models are tables. Those made here are this program's own.")  # fmt: skip
+        _chips(
+            "Kind of model",
+            "find_kind",
+            {name: KINDS[name][0] for name in FAMILIES_OF_MODELS},
+            "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
+            "models are tables. Those made here are this program's own.",
+        )
         _chips("Parameters", "find_size", _SIZES, "The numbers of which a model is made, in millions and billions.")
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
-    found = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
+    matches = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
     with st.container(horizontal=True, vertical_alignment="center", key="counted"):
-        st.caption(f"{len(found)} of {len(CATALOGUE)} models", width="content")
+        st.caption(f"{len(matches)} of {len(CATALOGUE)} models", width="content")
         if any(st.session_state.get(key) for key in _KEYS):
             st.button("Clear the filters", key="clear", on_click=_clear, type="tertiary", icon=":material/close:")
-    return found
+    return matches
 
 
 def catalogue_table(rows: Sequence[Row]) -> None:
@@ -98,10 +108,15 @@ def catalogue_table(rows: Sequence[Row]) -> None:
     # rows are told by number: another list is another table, or a click on the number chosen before would be lost
     key = f"catalogue-{st.session_state.get(_TURN, 0)}-{zlib.crc32(' '.join(names).encode())}"
     table(
-        _COLUMNS, [_cells(row, known[row.name]) for row in rows], key=key, label="Models, one a row",
-        selected=[names.index(chosen)] if chosen in names else [], on_select=lambda: _remember(key, names),
-        muted=[i for i, row in enumerate(rows) if row.refused], height=400,
-    )  # fmt: skip
+        _COLUMNS,
+        [_cells(row, known[row.name]) for row in rows],
+        key=key,
+        label="Models, one a row",
+        selected=[names.index(chosen)] if chosen in names else [],
+        on_select=lambda: _remember(key, names),
+        muted=[i for i, row in enumerate(rows) if row.refused],
+        height=400,
+    )
     if chosen not in names:
         st.caption("Click a model to read its card. Click a heading to sort.")
 
@@ -150,11 +165,17 @@ def is_allowed(row: Row) -> bool:
     return allowed is not None and f"{allowed.repo}@{allowed.revision}" == row.loading.remote_code
 
 
-def _chips(label: str, key: str, titles: dict[str, str], told: str | None = None) -> None:
+def _chips(label: str, key: str, titles: dict[str, str], text: str | None = None) -> None:
     st.pills(
-        label, list(titles), selection_mode="multi", key=key, format_func=titles.__getitem__, help=told, wrap=True,
+        label,
+        list(titles),
+        selection_mode="multi",
+        key=key,
+        format_func=titles.__getitem__,
+        help=text,
+        wrap=True,
         persist_state="session",
-    )  # fmt: skip
+    )
 
 
 def _filters() -> list[Callable[[Row], bool]]:
@@ -216,14 +237,14 @@ def _check_cell(row: Row, check: ModelCheck | None) -> Cell:
 @st.cache_data(ttl=10, show_spinner=False)
 def _standings(home: str) -> dict[str, Standing]:
     """``home`` is there for the cache's key alone: another installation stands otherwise."""
-    found = {}
+    collected = {}
     with result_store() as results:
         for row in CATALOGUE.values():
             spec = spec_of(row)
-            pinned = pinned_before(spec, results)
+            pinned = previously_pinned(spec, results)
             cost = cost_of(pinned or spec, characters=0, settings=settings(), results=results)
-            found[row.name] = Standing(cost, results.check(pinned) if pinned else None)
-    return found
+            collected[row.name] = Standing(cost, results.check(pinned) if pinned else None)
+    return collected
 
 
 def _remember(key: str, names: list[str]) -> None:

@@ -30,10 +30,14 @@ from ui.shared.text import md_text
 def own_model() -> None:
     """Draw the field for a folder or an id, what is known about it, and the way to Compare."""
     name = st.text_input(
-        "Folder or Hugging Face id", key="own_name", max_chars=LIMITS.reference_chars, persist_state="session",
-        placeholder="~/models/mine, or owner/name", icon=":material/deployed_code:",
+        "Folder or Hugging Face id",
+        key="own_name",
+        max_chars=LIMITS.reference_chars,
+        persist_state="session",
+        placeholder="~/models/mine, or owner/name",
+        icon=":material/deployed_code:",
         help="A folder starts with / or ~. An id is owner/name, with @ and a commit where one is meant.",
-    )  # fmt: skip
+    )
     if not name or not name.strip():
         st.caption("Nothing is downloaded before you have seen what it is.")
         return
@@ -73,8 +77,8 @@ def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
-        told = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
-        st.caption(md_text(told))
+        text = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
+        st.caption(md_text(text))
         _take(spec)
 
 
@@ -107,11 +111,11 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
     """Return what the last module says that says anything, else the model's own width."""
-    told = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
+    texts = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
     fields = ("out_features", "word_embedding_dimension", "embedding_dimension")
-    found = [part.get(field) for part in told for field in fields]
-    found += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
-    return next((value for value in found if type(value) is int and value > 0), None)
+    matches = [part.get(field) for part in texts for field in fields]
+    matches += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
+    return next((value for value in matches if type(value) is int and value > 0), None)
 
 
 def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
@@ -152,17 +156,17 @@ def refusal_of(card: HubCard) -> str:
 
 def warnings_of(card: HubCard) -> list[str]:
     """Return what may keep a model of the hub from running."""
-    told = []
+    texts = []
     if card.needs_code:
-        told.append(
+        texts.append(
             "It asks to run program code of its own, which is not done here. Where the libraries know its design, it "
             "is loaded without that code; otherwise it is refused."
         )
     if card.gated:
-        told.append(
+        texts.append(
             "Its owner decides who may download it. It can be fetched only where the operator's hub token was admitted."
         )
-    return told
+    return texts
 
 
 def _hub_facts(card: HubCard) -> list[tuple[str, str]]:
@@ -189,10 +193,12 @@ def _prompted(spec: ModelSpec, prompts: Mapping[str, str]) -> ModelSpec:
     if not prompts or spec.prompt:
         return spec
     name = st.selectbox(
-        "Prompt", ["", *prompts], key=f"own_prompt-{spec.name}",
+        "Prompt",
+        ["", *prompts],
+        key=f"own_prompt-{spec.name}",
         format_func=lambda name: f"{name}: “{prompts[name]}”".replace("\n", "⏎") if name else "none, as in the paper",
         help="Text that is put before every sequence. These stand in the model's own files.",
-    )  # fmt: skip
+    )
     return replace(spec, prompt=prompts.get(str(name or ""), ""))
 
 

@@ -36,9 +36,11 @@ from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
 _BADGES = {
-    HOLDS: ("green", ":material/check_circle:"), FAILS: ("red", ":material/cancel:"),
-    OPEN: ("gray", ":material/help:"), FEW: ("gray", ":material/hourglass_empty:"),
-}  # fmt: skip
+    HOLDS: ("green", ":material/check_circle:"),
+    FAILS: ("red", ":material/cancel:"),
+    OPEN: ("gray", ":material/help:"),
+    FEW: ("gray", ":material/hourglass_empty:"),
+}
 _VERSIONS = ("torch", "transformers", "sentence-transformers", "scikit-learn")
 _FAMILY, _KMEANS = "With the families", "With KMeans clusters"
 _TABLE_2 = (
@@ -63,7 +65,7 @@ _OURS = (
 )
 
 
-def found_here() -> tuple[ModelResult, ...]:
+def stored_runs() -> tuple[ModelResult, ...]:
     """Return what was run here on the paper's sequences."""
     with result_store() as results:
         return own_results(results)
@@ -110,12 +112,15 @@ def our_runs(own: Sequence[ModelResult]) -> None:
         _links()
         return
     floor = baseline_levels()[0]
-    told = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in lines)
+    text = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in lines)
     st.html('<div style="font-size:.875rem">● in the paper &emsp; ★ run here</div>')
     figure(
-        lambda look: standing_figure(TABLE_2, lines, floor=floor, theme=look), "standing",
-        f"Silhouettes of the paper's 14 models, and those that were run here: {told}.", by=tuple(lines), file="paper",
-    )  # fmt: skip
+        lambda look: standing_figure(TABLE_2, lines, floor=floor, theme=look),
+        "standing",
+        f"Silhouettes of the paper's 14 models, and those that were run here: {text}.",
+        by=tuple(lines),
+        file="paper",
+    )
     st.markdown(f"**{md_text(agreement(lines, shared))}**")
     if not shared:
         _links()
@@ -130,21 +135,21 @@ def claim_cards(own: Sequence[ModelResult]) -> None:
     """Draw the claims, each with its verdict on Table 2 and on what was run here."""
     st.subheader("Do its claims hold?", anchor=False)
     floor = baseline_levels()[0]
-    told = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
-    alt = f"Silhouette by family against parameters, from the smallest model to the largest: {told}."
+    text = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
+    alt = f"Silhouette by family against parameters, from the smallest model to the largest: {text}."
     _legend()
     figure(lambda look: size_figure(TABLE_2, floor=floor, theme=look), "sizes", alt, by=(), file="paper")
-    found, ours = judged(TABLE_2), judged([own_line(result) for result in own])
-    words = [verdict.word for verdict in found]
+    outcome, ours = judged(TABLE_2), judged([own_line(result) for result in own])
+    words = [verdict.word for verdict in outcome]
     tested = sum(verdict.word != FEW for verdict in ours)
     here = (
         f"With the {plural(len(own), 'model')} run here, {plural(tested, 'claim')} can be tested too." if tested else ""
     )
     st.markdown(
         f"**Of {len(CLAIMS)} claims, {words.count(HOLDS)} hold, {words.count(FAILS)} do not, and {words.count(OPEN)} "
-        f"cannot be told from the paper's own numbers.** {here}"
+        f"cannot be determined from the paper's own numbers.** {here}"
     )
-    cards = list(zip(CLAIMS, found, ours, strict=True))
+    cards = list(zip(CLAIMS, outcome, ours, strict=True))
     for first in range(0, len(cards), 2):
         for place, card in zip(st.columns(2), cards[first : first + 2], strict=False):
             with place:
@@ -159,15 +164,17 @@ def maps(own: Sequence[ModelResult]) -> None:
     with st.container(horizontal=True, key="figures"):
         for line in TABLE_2:
             if line.model in names and st.button(
-                f"Figure {figure_number(line)}: {md_text(line.model)}", key=f"map {line.model}",
-                icon=":material/scatter_plot:", help="Show its map on Compare.",
-            ):  # fmt: skip
+                f"Figure {figure_number(line)}: {md_text(line.model)}",
+                key=f"map {line.model}",
+                icon=":material/scatter_plot:",
+                help="Show its map on Compare.",
+            ):
                 put_choice(paper_study(names[line.model]))
                 st.switch_page("pages/compare.py")
     drawn = len(TABLE_2) - len(missing)
-    told = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
+    text = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
     rest = f" Still to be run: {md_text(', '.join(line.model for line in missing))}." if missing else ""
-    st.markdown(f"**{told}**{rest}")
+    st.markdown(f"**{text}**{rest}")
     with how_computed("maps"):
         st.markdown(
             "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4); Compare draws the same, "
@@ -175,17 +182,17 @@ def maps(own: Sequence[ModelResult]) -> None:
         )
 
 
-def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
-    color, icon = _BADGES[found.word]
+def _card(claim: Claim, outcome: Verdict, ours: Verdict) -> None:
+    color, icon = _BADGES[outcome.word]
     with st.container(border=True, height="stretch", gap="small", key=f"claim-{claim.name}"):
-        st.badge(found.word, color=color, icon=icon)  # type: ignore[arg-type]
+        st.badge(outcome.word, color=color, icon=icon)  # type: ignore[arg-type]
         st.markdown(f"**{claim.question}**")
         st.caption(
             f"“{md_text(claim.quotation)}” ({claim.section if claim.section[0] == 'A' else '§ ' + claim.section})"
         )
-        st.markdown(md_text(found.sentence))
-        if found.detail:
-            st.caption(md_text(found.detail))
+        st.markdown(md_text(outcome.sentence))
+        if outcome.detail:
+            st.caption(md_text(outcome.detail))
         if ours.word != FEW:
             st.markdown(f"**On the runs here: {ours.word}.** {md_text(ours.sentence)}")
         with how_computed(claim.name, compact=True):
@@ -195,12 +202,12 @@ def _card(claim: Claim, found: Verdict, ours: Verdict) -> None:
 
 
 def _figure_alt(title: str, metric: str) -> str:
-    told = ", ".join(
+    text = ", ".join(
         f"{line.model} {decimal(getattr(line, f'{metric}_families'))} by family and "
         f"{decimal(getattr(line, f'{metric}_kmeans'))} by KMeans"
         for line in TABLE_2
-    )  # fmt: skip
-    return f"{title} of the paper's 14 models: {told}."
+    )
+    return f"{title} of the paper's 14 models: {text}."
 
 
 def _how_found() -> None:
@@ -227,9 +234,11 @@ def _table_2_row(line: PublishedScore) -> list[Cell]:
         line.davies_bouldin_kmeans,
     )
     return [
-        Cell(line.model, line.model.casefold()), Cell(KINDS[facts.family] if facts else "unknown"),
-        Cell(f"{size_of(line):,.0f}", size_of(line)), *(number(value, 4) for value in values),
-    ]  # fmt: skip
+        Cell(line.model, line.model.casefold()),
+        Cell(KINDS[facts.family] if facts else "unknown"),
+        Cell(f"{size_of(line):,.0f}", size_of(line)),
+        *(number(value, 4) for value in values),
+    ]
 
 
 def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
@@ -240,11 +249,15 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
     if theirs is not None:
         away = Cell(signed(score.value - theirs, 3), score.value - theirs)
     return [
-        Cell(line.model, line.model.casefold()), number(score.value, 3), number(theirs, 3, note=none),
-        away, _interval(result, theirs), p_cell(score.p),
+        Cell(line.model, line.model.casefold()),
+        number(score.value, 3),
+        number(theirs, 3, note=none),
+        away,
+        _interval(result, theirs),
+        p_cell(score.p),
         number(line.davies_bouldin_families, 3),
         number(printed.davies_bouldin_families if printed else None, 3, note=none),
-    ]  # fmt: skip
+    ]
 
 
 def _interval(result: ModelResult, theirs: float | None) -> Cell:
@@ -282,8 +295,8 @@ def _legend(*, kmeans: bool = False) -> None:
     shown = [(STYLES[kind], title) for kind, title in KINDS.items() if kind in known]
     marks = [f'<span style="color:{color}">{glyph}</span> {title}' for (color, _, glyph), title in shown]
     marks += ["● filled: by family", "○ open: by KMeans"] if kmeans else []
-    told = "".join(f"<span>{mark}</span>" for mark in marks)
-    st.html(f'<div style="font-size:.875rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem">{told}</div>')
+    text = "".join(f"<span>{mark}</span>" for mark in marks)
+    st.html(f'<div style="font-size:.875rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem">{text}</div>')
 
 
 def _scores(metric: Metric, look: str) -> Any:

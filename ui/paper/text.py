@@ -38,13 +38,13 @@ def agreement(lines: Sequence[PublishedScore], shared: Sequence[tuple[ModelResul
 
 
 def _printed(line: PublishedScore) -> float:
-    found = published(line.model)
-    return math.nan if found is None else found.silhouette_families
+    results = published(line.model)
+    return math.nan if results is None else results.silhouette_families
 
 
 def _explained(redrawn: tuple[float, float] | None, theirs: float) -> str:
     if redrawn is None:
-        return "Whether that is more than redrawing the windows explains cannot be told before they are redrawn."
+        return "Whether that is more than redrawing the windows explains cannot be determined before they are redrawn."
     inside = redrawn[0] <= theirs <= redrawn[1]
     return f"That is {'no more' if inside else 'more'} than redrawing the windows explains."
 
@@ -53,7 +53,9 @@ def how_judged(own: Sequence[ModelResult]) -> str:
     """Return what stands behind the differences: of how many runs the windows were redrawn."""
     known = sum(redrawn_here(result) is not None for result in own)
     if not known:
-        return "No windows have been redrawn yet, so a difference is told, not judged."
+        return "No windows have been redrawn yet, so a difference is reported, not tested."
     if known < len(own):
-        return f"The windows of {known} of {len(own)} runs were redrawn; the other differences are told, not judged."
+        return (
+            f"The windows of {known} of {len(own)} runs were redrawn; the other differences are reported, not tested."
+        )
     return "A difference counts where the paper's value lies outside."

@@ -9,11 +9,11 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
-from numembed.examinations.stress.compute import Stress, Tried, texts_of, variant_of
+from numembed.examinations.stress.compute import Stress, TrialResult, texts_of, variant_of
 from numembed.examinations.stress.rows import rows_of
-from numembed.examinations.stress.text import drift_sentence, effect_of, evidence, headline, most_extreme
+from numembed.examinations.stress.text import displacement_sentence, effect_of, evidence, headline, most_extreme
 from numembed.export import table_csv
-from numembed.figures.stress import drift_figure, tornado_figure
+from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.sequences.families.family import family
 from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, perturb
 from numembed.sequences.sets import SequenceSet
@@ -56,7 +56,7 @@ Every variant is made of each design anew. The interval is Student's t of the pa
 in common cancels. Where a change puts the windows at the same places in every design, the designs repeat nothing, and
 each row is left out in turn instead. Of the p values against chance, twice their mean over the designs counts, which is
 valid however these depend on each other (Rüschendorf 1982)."""
-_HOW_DRIFT = """\
+_HOW_DISPLACEMENT = """\
 The distance ({distance}) between the vector of a sequence and that of the same sequence after the change,
 divided by the mean distance from a sequence to the nearest one of its own family: at 1, a change carries a sequence as
 far as another window of its family lies. The dot is the mean over the sequences, the line holds the middle 80% of
@@ -79,9 +79,15 @@ def moved(stress: Stress, *, key: str = "") -> None:
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         columns = list(rows[0])
         st.download_button(
-            "Table (CSV)", table_csv(columns, [list(row.values()) for row in rows]), "numembed-stress.csv", "text/csv",
-            key=f"stress_csv{key}", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "Table (CSV)",
+            table_csv(columns, [list(row.values()) for row in rows]),
+            "numembed-stress.csv",
+            "text/csv",
+            key=f"stress_csv{key}",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
         st.markdown(_HOW_REDRAWN if stress.designs else _HOW)
 
 
@@ -90,17 +96,23 @@ def one_change(study: Study, stress: Stress) -> None:
     st.subheader("What does one change do?", anchor=False)
     left, right = st.columns(2)
     name = left.selectbox(
-        "Change", PERTURBATIONS.names, index=PERTURBATIONS.names.index(_FIRST), key="perturbation",
+        "Change",
+        PERTURBATIONS.names,
+        index=PERTURBATIONS.names.index(_FIRST),
+        key="perturbation",
         format_func=lambda name: PERTURBATIONS[name].title,
-    )  # fmt: skip
+    )
     forms = [one for one in stress.tried if one.perturbation == name]
     form = 0
     if len(forms) > 1:
         start = forms.index(most_extreme(forms) or forms[0])
         form = right.selectbox(
-            "How", range(len(forms)), index=start, key=f"variant of {name}",
+            "How",
+            range(len(forms)),
+            index=start,
+            key=f"variant of {name}",
             format_func=lambda at: variant_of(forms[at]),
-        )  # fmt: skip
+        )
     entry = PERTURBATIONS[name]
     st.markdown(f"{md_text(entry.summary)} *{md_text(entry.facts['meaning'])}*")
     _texts(study, forms[form])
@@ -110,21 +122,26 @@ def one_change(study: Study, stress: Stress) -> None:
 def drift(stress: Stress) -> None:
     """Draw how far the vectors move, beside how far their nearest relatives lie."""
     st.subheader("How far does each vector move?", anchor=False)
-    st.markdown(md_text(drift_sentence(stress)))
+    st.markdown(md_text(displacement_sentence(stress)))
     if any(one.ratio for one in stress.tried):
-        figure(lambda look: drift_figure(stress, theme=look), "drift", drift_sentence(stress))
+        figure(lambda look: displacement_figure(stress, theme=look), "drift", displacement_sentence(stress))
     with how_computed("drift"):
-        st.markdown(_HOW_DRIFT.format(distance=stress.distance) + _strangers(stress))
+        st.markdown(_HOW_DISPLACEMENT.format(distance=stress.distance) + _strangers(stress))
 
 
 def redrawn(study: Study, result: ModelResult, stress: Stress) -> None:
     """Draw the same tests on redrawn windows, folded; and the button that saves all numbers."""
     with st.expander(f"Does it hold with other windows? Repeat on {DESIGNS} redrawn designs", key="redrawn"):
         again = examined(
-            study, result, "stress", Stress, designs=DESIGNS, texts=texts_of(study, designs=DESIGNS),
+            study,
+            result,
+            "stress",
+            Stress,
+            designs=DESIGNS,
+            texts=texts_of(study, designs=DESIGNS),
             button=f"Repeat on {DESIGNS} redrawn designs",
-            told="All families begin their windows at other random places, and every change is made of those.",
-        )  # fmt: skip
+            text="All families begin their windows at other random places, and every change is made of those.",
+        )
         if again is not None:
             moved(again, key=" redrawn")
     repeated = {} if again is None else {"redrawn": again}
@@ -134,10 +151,19 @@ def redrawn(study: Study, result: ModelResult, stress: Stress) -> None:
 def _cells(row: Mapping[str, Any]) -> list[Cell]:
     note = str(row["note"])
     return [
-        Cell(row["title"]), Cell(row["variant"] or "–"), Cell(row["group"]), number(row["value"], note=note),
-        number(row["change"], note=note), number(row["low"]), number(row["high"]), p_cell(row["p_holm"]),
-        p_cell(row["p_chance"]), p_cell(row["p_within"]), number(row["ratio"]), Cell(row["meaning"]),
-    ]  # fmt: skip
+        Cell(row["title"]),
+        Cell(row["variant"] or "–"),
+        Cell(row["group"]),
+        number(row["value"], note=note),
+        number(row["change"], note=note),
+        number(row["low"]),
+        number(row["high"]),
+        p_cell(row["p_holm"]),
+        p_cell(row["p_chance"]),
+        p_cell(row["p_within"]),
+        number(row["ratio"]),
+        Cell(row["meaning"]),
+    ]
 
 
 def _left_out(stress: Stress) -> list[str]:
@@ -153,7 +179,7 @@ def _left_out(stress: Stress) -> list[str]:
     return [*parts, *(effect_of(stress, one) for one in controls if not one.note)]
 
 
-def _texts(study: Study, one: Tried) -> None:
+def _texts(study: Study, one: TrialResult) -> None:
     """Draw the text of one sequence before and after."""
     before, entry = study.plain_sequences, PERTURBATIONS[one.perturbation]
     change = change_of(one.perturbation, **one.options)

@@ -19,8 +19,12 @@ from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
 
 _STATES = {
-    "queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped",
-}  # fmt: skip
+    "queued": "waiting",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "stopped",
+}
 _RUNS = (
     Column("Asked for", kind="wide"),
     Column("When", kind="line"),
@@ -44,10 +48,14 @@ def run_list() -> None:
     chosen = st.session_state.get("run_chosen", "")
     failed = any(job.error for job in listed)
     table(
-        _RUNS if failed else _RUNS[:-1], [_row(job)[: None if failed else -1] for job in listed], key="runs",
-        label="Runs, newest first", height=420, selected=[ids.index(chosen)] if chosen in ids else [],
+        _RUNS if failed else _RUNS[:-1],
+        [_row(job)[: None if failed else -1] for job in listed],
+        key="runs",
+        label="Runs, newest first",
+        height=420,
+        selected=[ids.index(chosen)] if chosen in ids else [],
         on_select=lambda: _remember(ids),
-    )  # fmt: skip
+    )
     if chosen in ids:
         _actions(listed[ids.index(chosen)])
     else:
@@ -72,11 +80,13 @@ def stored_vectors() -> None:
     with vector_store() as vectors:
         models, total = vectors.models(), vectors.size_bytes()
     named: dict[str, list[StoredModel]] = {}
-    for model in models:  # a ladder's models have their base's name
+    for model in models:  # a merging experiment's models have their base's name
         named.setdefault(model.name, []).append(model)
     held = plural(sum(model.vectors for model in models), "vector")
-    st.markdown(f"{held} of {plural(len(named), 'model')} take {size(total)} on this machine. "
-                "They save computing the same text twice; deleting them loses nothing but time.")  # fmt: skip
+    st.markdown(
+        f"{held} of {plural(len(named), 'model')} take {size(total)} on this machine. "
+        "They save computing the same text twice; deleting them loses nothing but time."
+    )
     if not models:
         return
     titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
@@ -90,9 +100,11 @@ def stored_vectors() -> None:
         st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
         keys = [None] if chosen == _ALL else [model.key for model in named[chosen]]
         st.button(
-            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}", on_click=_delete_vectors,
-            args=(keys,), key="delete_now",
-        )  # fmt: skip
+            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}",
+            on_click=_delete_vectors,
+            args=(keys,),
+            key="delete_now",
+        )
 
 
 def _stored_title(name: str, count: int) -> str:
@@ -130,8 +142,14 @@ def _actions(job: Job) -> None:
         else:
             if kind is not None and kind.repeatable:
                 st.button("Run again", key="again", on_click=_again, args=(request,), icon=":material/replay:")
-            st.button("Forget this run", key="forget", on_click=_forget, args=(job.id,), icon=":material/delete:",
-                      help="Takes it off this list. What it has computed or saved stays.")  # fmt: skip
+            st.button(
+                "Forget this run",
+                key="forget",
+                on_click=_forget,
+                args=(job.id,),
+                icon=":material/delete:",
+                help="Takes it off this list. What it has computed or saved stays.",
+            )
 
 
 def _open(kind: JobKind | None, request: Any) -> None:

@@ -34,43 +34,51 @@ def give_away(study: Study) -> None:
     if len(study.sequences) > MOST_ROWS:
         st.info(f"Up to {MOST_ROWS:,} sequences are compared with each other; here are {len(study.sequences):,}.")
         return
-    found = _leakage(study)
+    result = _leakage(study)
     shared, clues = st.columns([3, 2], gap="medium")
     with shared:
-        _shared(found)
+        _shared(result)
     with clues:
-        _told(found)
-    _strips(study, found)
+        _text(result)
+    _strips(study, result)
     with st.expander("How this is computed, and what can be made equal", key="leakage_more"):
         st.markdown(_METHOD)
         st.download_button(
-            "All numbers (CSV)", rows_csv(rows_of(found, study.sequences)), "numembed-leakage.csv", "text/csv",
-            key="save leakage", on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+            "All numbers (CSV)",
+            rows_csv(rows_of(result, study.sequences)),
+            "numembed-leakage.csv",
+            "text/csv",
+            key="save leakage",
+            on_click="ignore",
+            icon=":material/download:",
+            type="tertiary",
+        )
         for entry in MATCHINGS:
             st.markdown(f"**{entry.title}.** {entry.summary} {entry.facts['meaning']}")
 
 
-def _shared(found: Leakage) -> None:
-    told = " ".join(found.sentences)
-    st.markdown(f"**Shared numbers.** {md_text(told)}")
-    if found.shared.sum() > found.shared.trace():
-        alt = f"Numbers that each two families share. {told}"
-        figure(lambda look: shared_figure(found, theme=look), "shared", alt)
+def _shared(result: Leakage) -> None:
+    text = " ".join(result.sentences)
+    st.markdown(f"**Shared numbers.** {md_text(text)}")
+    if result.shared.sum() > result.shared.trace():
+        alt = f"Numbers that each two families share. {text}"
+        figure(lambda look: shared_figure(result, theme=look), "shared", alt)
 
 
-def _told(found: Leakage) -> None:
-    for clue in (clue for clue in found.clues if clue.tried):
+def _text(result: Leakage) -> None:
+    for clue in (clue for clue in result.clues if clue.tried):
         st.markdown(md_text(clue.sentence))
-    if not any(clue.tried for clue in found.clues):
-        st.markdown("What magnitude and length give away can be told of two or more sequences of two or more families.")
+    if not any(clue.tried for clue in result.clues):
+        st.markdown(
+            "What magnitude and length give away can be measured for two or more sequences of two or more families."
+        )
 
 
-def _strips(study: Study, found: Leakage) -> None:
+def _strips(study: Study, result: Leakage) -> None:
     with st.expander("Magnitude, length and tokens of each family", key="clues", on_change="rerun") as folded:
         if not folded.open:
             return
-        for place, clue in zip(st.columns(len(found.clues)), found.clues, strict=True):
+        for place, clue in zip(st.columns(len(result.clues)), result.clues, strict=True):
             with place:
                 st.markdown(f"**{clue.title}**")
                 if clue.tried:

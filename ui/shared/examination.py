@@ -33,7 +33,7 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
         st.error(md_text(str(error)), icon=":material/error:")
         return None, None
     with result_store() as store:
-        results = {found.model.name: found for found in stored_results(study, store) if found is not None}
+        results = {values.model.name: values for values in stored_results(study, store) if values is not None}
     if not results:
         st.info("Nothing of the present choice was run yet. Press Run on the Compare page.", icon=":material/info:")
         st.page_link("pages/compare.py", label="To Compare", icon=":material/scatter_plot:")
@@ -63,24 +63,26 @@ def examined(
     kind: type[T],
     *,
     button: str,
-    told: str,
+    text: str,
     texts: int = 0,
     designs: int = 0,
     query: str = "",
 ) -> T | None:
     """Return the ``kind`` that an examination found about one model; where there is none, draw the button that asks.
 
-    ``told`` says in one sentence what the click does; ``texts`` is how many texts it may have to encode at most.
+    ``text`` says in one sentence what the click does; ``texts`` is how many texts it may have to encode at most.
     """
-    asked = replace(study, models=(result.model,), examine=(name,), designs=designs, query=query)
+    requested = replace(study, models=(result.model,), examine=(name,), designs=designs, query=query)
     with result_store() as store:
-        found = stored_examination(asked, result.model, name, store)
-    if found is not None:
-        return from_plain(kind, found)
-    job = watch(asked)
+        values = stored_examination(requested, result.model, name, store)
+    if values is not None:
+        return from_plain(kind, values)
+    job = watch(requested)
     if job is None or not job.active:
-        st.button(button, key=f"ask {name}", type="primary", icon=":material/search:", on_click=start, args=(asked,))
-        st.caption(told + _cost(asked, result, texts))
+        st.button(
+            button, key=f"ask {name}", type="primary", icon=":material/search:", on_click=start, args=(requested,)
+        )
+        st.caption(text + _cost(requested, result, texts))
     return None
 
 
@@ -91,14 +93,20 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
     characters = texts * sum(map(len, study.sequences.texts)) // max(1, len(study.sequences))
     with result_store() as store:
         cost = cost_of(result.model, characters=characters, settings=settings(), results=store)
-    told = f", {about(cost.seconds)} on this machine" if cost.seconds is not None else ""
-    return f" It encodes up to {plural(texts, 'text')}{told}; what is stored is not encoded again."
+    text = f", {about(cost.seconds)} on this machine" if cost.seconds is not None else ""
+    return f" It encodes up to {plural(texts, 'text')}{text}; what is stored is not encoded again."
 
 
-def numbers_download(study: Study, result: ModelResult, name: str, found: Any) -> None:
+def numbers_download(study: Study, result: ModelResult, name: str, values: Any) -> None:
     """Draw the button that saves all numbers of an examination, with the study that they belong to."""
-    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": as_plain(found)}
+    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": as_plain(values)}
     st.download_button(
-        "All numbers (JSON)", json.dumps(whole, indent=2), f"numembed-{name}.json", "application/json",
-        key=f"save {name}", on_click="ignore", icon=":material/download:", type="tertiary",
-    )  # fmt: skip
+        "All numbers (JSON)",
+        json.dumps(whole, indent=2),
+        f"numembed-{name}.json",
+        "application/json",
+        key=f"save {name}",
+        on_click="ignore",
+        icon=":material/download:",
+        type="tertiary",
+    )

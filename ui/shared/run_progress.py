@@ -11,20 +11,20 @@ from numembed.core.errors import NumembedError
 from numembed.core.wording import about, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
-from numembed.studies.stored import pinned_before
+from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
 from ui.shared.frame import job_table, result_store, visitor
-from ui.shared.run_titles import waiting_told
+from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
 
 _FORGET_SECONDS = 15
 
 
-def start(asked: Request) -> None:
+def start(requested: Request) -> None:
     """Ask the worker to carry something out; equal requests share one run."""
     try:
         with job_table() as jobs:
-            jobs.submit(asked, asked_by=visitor())
+            jobs.submit(requested, asked_by=visitor())
     except NumembedError as error:
         st.session_state["notice"] = str(error)
 
@@ -47,9 +47,13 @@ def watch(study: Study) -> Job | None:
         st.error(md_text(job.error), icon=":material/error:")
         if _failed_checks(study):
             st.button(
-                "Run them anyway", key="anyway", on_click=_start_anyway, args=(study,), icon=":material/warning:",
+                "Run them anyway",
+                key="anyway",
+                on_click=_start_anyway,
+                args=(study,),
+                icon=":material/warning:",
                 help="Their results will say on every chart that the check failed.",
-            )  # fmt: skip
+            )
     elif job is not None and job.state == "cancelled":
         st.info("This run was stopped. What was computed is kept; press Run to go on.", icon=":material/stop_circle:")
     return job
@@ -59,7 +63,7 @@ def _failed_checks(study: Study) -> bool:
     if study.despite_checks:
         return False
     with result_store() as results:
-        pinned = [pinned_before(spec, results) for spec in study.models]
+        pinned = [previously_pinned(spec, results) for spec in study.models]
         checks = [results.check(spec) for spec in pinned if spec is not None]
     return any(check is not None and not check.ok for check in checks)
 
@@ -79,15 +83,20 @@ def _bars(job_id: str) -> None:
     st.session_state["answered"] = (job_id, finished)
     with st.container(border=True, key="running"):
         if job.state == "queued" or not job.progress:
-            st.progress(0.0, text=waiting_told(job, listed))
+            st.progress(0.0, text=waiting_text(job, listed))
         places = st.columns(2 if len(job.progress) > 3 else 1)
         for i, step in enumerate(job.progress):
-            places[i * len(places) // len(job.progress)].progress(_share(step), text=_told(step))
-        asked = job.cancel
+            places[i * len(places) // len(job.progress)].progress(_share(step), text=_text(step))
+        requested = job.cancel
         st.button(
-            "Stopping …" if asked else "Cancel", key="cancel", on_click=stop, args=(job_id,), disabled=asked,
-            icon=":material/stop_circle:", help="Stops after the present batch. What is done is kept.",
-        )  # fmt: skip
+            "Stopping …" if requested else "Cancel",
+            key="cancel",
+            on_click=stop,
+            args=(job_id,),
+            disabled=requested,
+            icon=":material/stop_circle:",
+            help="Stops after the present batch. What is done is kept.",
+        )
 
 
 def _share(step: ModelProgress) -> float:
@@ -95,7 +104,7 @@ def _share(step: ModelProgress) -> float:
     return low + (high - low) * (step.done / step.total if step.total else 0)
 
 
-def _told(step: ModelProgress) -> str:
+def _text(step: ModelProgress) -> str:
     parts = [f"**{md_text(step.model, most=60)}**", step.stage.words]
     if step.stage.in_bytes:
         parts.append(f"{size(step.done)} of {size(step.total)}")

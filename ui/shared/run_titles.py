@@ -9,7 +9,7 @@ from numembed.runs.jobs import Job
 from ui.shared.text import md_text
 
 
-def waiting_told(job: Job, listed: Sequence[Job]) -> str:
+def waiting_text(job: Job, listed: Sequence[Job]) -> str:
     """Return what a run that has not begun waits for; ``listed`` are the runs, newest first."""
     earlier = [one.id for one in listed].index(job.id) + 1 if job in listed else 0
     before = [one for one in listed if one.state == "running" and one.id != job.id]

@@ -36,12 +36,16 @@ def choose() -> Study | None:
         left, right = st.columns(2)
         with left:
             st.multiselect(
-                "Models and baselines", [*_MODELS, *_endpoints(), *BASELINES.names], key="models",
-                format_func=_model_title, accept_new_options=True, placeholder="Choose, or type a name",
+                "Models and baselines",
+                [*_MODELS, *_endpoints(), *BASELINES.names],
+                key="models",
+                format_func=_model_title,
+                accept_new_options=True,
+                placeholder="Choose, or type a name",
                 select_all=False,
                 help="Or type any Hugging Face id (owner/name) or a folder that starts with / or ~. Options may "
                 "follow: dim=128, precision=int8, prompt=query. The Models page helps to choose.",
-            )  # fmt: skip
+            )
         with right:
             family_picker()
         with st.expander("Sequences, text and distance", key="more"):
@@ -150,10 +154,15 @@ def write_address(study: Study) -> None:
 def family_picker() -> None:
     """Draw the choice of families."""
     st.multiselect(
-        "Families of sequences", FAMILIES.names, key="families", format_func=_family_title, accept_new_options=True,
-        placeholder="Choose, or type a name", select_all=False,
+        "Families of sequences",
+        FAMILIES.names,
+        key="families",
+        format_func=_family_title,
+        accept_new_options=True,
+        placeholder="Choose, or type a name",
+        select_all=False,
         help="Families with a parameter can be typed: multiples:k=7. The Sequences page shows them all.",
-    )  # fmt: skip
+    )
 
 
 def sequence_details() -> None:
@@ -163,30 +172,40 @@ def sequence_details() -> None:
     _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
     _number(three, "First window", "first_window", 0, LIMITS.first_window, "0 starts at the family's first term.")
     four.selectbox(
-        "Between two terms", list(_SEPARATORS), key="separator", accept_new_options=True,
+        "Between two terms",
+        list(_SEPARATORS),
+        key="separator",
+        accept_new_options=True,
         format_func=lambda text: _SEPARATORS.get(text, text),
-    )  # fmt: skip
+    )
     _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
     st.pills(
-        "Make equal between families", MATCHINGS.names, selection_mode="multi", key="matched",
+        "Make equal between families",
+        MATCHINGS.names,
+        selection_mode="multi",
+        key="matched",
         format_func=lambda name: MATCHINGS[name].title,
         help="Families differ in more than their rule, and a model may read only that.\n\n"
         + "\n\n".join(f"**{entry.title}.** {entry.summary}" for entry in MATCHINGS),
-    )  # fmt: skip
+    )
 
 
 def _scoring_details() -> None:
     one, two, _ = st.columns([1, 1, 3])
     one.selectbox(
-        "Distance", DISTANCES, key="distance", format_func=str.capitalize,
+        "Distance",
+        DISTANCES,
+        key="distance",
+        format_func=str.capitalize,
         help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
-    )  # fmt: skip
+    )
     _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
     st.checkbox(
-        "Also run models that fail their check", key="despite_checks",
+        "Also run models that fail their check",
+        key="despite_checks",
         help="Every model is checked when it is loaded. One that does not do what its makers say is not run, unless "
         "you ask for it here; its results then say so.",
-    )  # fmt: skip
+    )
 
 
 def _number(place: Any, label: str, key: str, low: int, high: int, text: str) -> None:

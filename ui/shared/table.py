@@ -71,9 +71,7 @@ def table(
         "height": height or 0,
     }
     first = {"selected": {"rows": list(selected)}}
-    chosen: Any = _component()(
-        key=key, data=data, default=first, on_selected_change=on_select or (lambda: None)
-    )  # fmt: skip
+    chosen: Any = _component()(key=key, data=data, default=first, on_selected_change=on_select or (lambda: None))
     return _rows(chosen)
 
 
@@ -101,8 +99,8 @@ def interval_cell(
     low: float | None, high: float | None, note: str = "", *, digits: int = 2, sign: bool = False
 ) -> Cell:
     """Return a cell for a range, sorted by its middle."""
-    told = span(low, high, digits, sign=sign)
-    return Cell(told, None if low is None or high is None else _sortable((low + high) / 2), note)
+    sentence = span(low, high, digits, sign=sign)
+    return Cell(sentence, None if low is None or high is None else _sortable((low + high) / 2), note)
 
 
 def _sortable(value: float | None) -> float | None:

@@ -203,8 +203,8 @@ def _prime_shares(sequences: SequenceSet) -> Numbers:
 def _primes_among(numbers: set[int]) -> set[int]:
     limit = min(_SIEVED, max(10_000, _SIEVED_EACH * len(numbers)))
     sieved = np.array([number for number in numbers if 0 <= number < limit], dtype=np.int64)
-    found = set(sieved[prime_flags(0, int(sieved.max()) + 1)[sieved]].tolist()) if len(sieved) else set()
-    return found | {number for number in numbers if limit <= number < _KNOWN_BELOW and _is_prime(number)}
+    result = set(sieved[prime_flags(0, int(sieved.max()) + 1)[sieved]].tolist()) if len(sieved) else set()
+    return result | {number for number in numbers if limit <= number < _KNOWN_BELOW and _is_prime(number)}
 
 
 def _is_prime(number: int) -> bool:

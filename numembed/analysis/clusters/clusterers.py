@@ -86,11 +86,11 @@ def spectral(matrix: Matrix, k: int, seed: int) -> Labels:
 
     squares = distances(matrix) ** 2
     affinity = np.exp(-squares / np.median(squares[squares > 0]))
-    found = SpectralClustering(n_clusters=count, affinity="precomputed", random_state=seed % 2**32)
+    result = SpectralClustering(n_clusters=count, affinity="precomputed", random_state=seed % 2**32)
     with _one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # equal vectors: fewer groups than asked for
         warnings.filterwarnings("ignore", category=RuntimeWarning)  # few vectors: solved densely instead
-        return _whole(found.fit_predict(affinity))
+        return _whole(result.fit_predict(affinity))
 
 
 @CLUSTERERS.register("HDBSCAN", reference="Campello, Moulavi and Sander 2013", finds_k=True)
@@ -113,7 +113,7 @@ def hdbscan(matrix: Matrix, k: int, seed: int) -> Labels:
 def gaussian_mixture(matrix: Matrix, k: int, seed: int) -> Labels:
     """Groups as k bell-shaped clouds, each as wide as it needs along every axis, found in at most 10 dimensions.
 
-    A cloud's widths cannot be told from a few sequences in hundreds of dimensions. So it works on the first min(n/3,
+    The widths of a cloud cannot be estimated from few sequences in hundreds of dimensions: it uses the first min(n/3,
     10) principal components, and its axes are theirs.
     """
     count = _clusters(matrix, k)
@@ -128,9 +128,7 @@ def gaussian_mixture(matrix: Matrix, k: int, seed: int) -> Labels:
         warnings.filterwarnings("ignore", category=ConvergenceWarning)
         points = PCA(dims, random_state=seed % 2**32).fit_transform(np.asarray(rescaled(matrix), dtype=np.float64))
         points /= points.std() or 1.0
-        clouds = GaussianMixture(
-            count, covariance_type="diag", reg_covar=1e-3, n_init=10, random_state=seed % 2**32
-        )  # fmt: skip
+        clouds = GaussianMixture(count, covariance_type="diag", reg_covar=1e-3, n_init=10, random_state=seed % 2**32)
         return _whole(clouds.fit_predict(points))
 
 
@@ -199,10 +197,10 @@ def best_k(
     table = []
     for i, k in enumerate(ks):
         runs = _kmeans_runs(matrix, k, seeds, progress, i * seeds, len(ks) * seeds)
-        found = _stability(runs, k)
-        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else found.note
+        result = _stability(runs, k)
+        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else result.note
         value = math.nan if reason else silhouette(matrix, runs[0], distance=distance)
-        table.append(NumberOfClusters(k, value, found.mean, found.groupings, reason or found.note))
+        table.append(NumberOfClusters(k, value, result.mean, result.groupings, reason or result.note))
     return tuple(table)
 
 
@@ -229,9 +227,9 @@ def name_clusters(clusters: Labels, sequences: SequenceSet) -> tuple[str, ...]:
     things that at least 80% of the cluster's sequences have together, and fewer, by 30% of all, outside; those that set
     the cluster apart most. Where nothing does, "mixed"; equal names are numbered.
     """
-    found = traits(sequences)
+    result = traits(sequences)
     groups = np.unique(clusters)
-    names = [NOISE if group < 0 else _name(clusters == group, found) for group in groups.tolist()]
+    names = [NOISE if group < 0 else _name(clusters == group, result) for group in groups.tolist()]
     seen = dict.fromkeys(names, 0)
     numbered = []
     for name in names:
@@ -240,9 +238,9 @@ def name_clusters(clusters: Labels, sequences: SequenceSet) -> tuple[str, ...]:
     return tuple(numbered)
 
 
-def _name(inside: NDArray[np.bool_], found: dict[str, tuple[str, ...]]) -> str:
+def _name(inside: NDArray[np.bool_], mapping: dict[str, tuple[str, ...]]) -> str:
     common: dict[str, tuple[str, NDArray[np.bool_]]] = {}  # kind: what most inside have, and who has it
-    for kind, words in found.items():
+    for kind, words in mapping.items():
         column = np.array(words)
         values, counts = np.unique(column[inside], return_counts=True)
         if (word := str(values[counts.argmax()])) and counts.max() >= _MOST * inside.sum():
@@ -290,8 +288,8 @@ def _clusters(matrix: Matrix, k: int) -> int:
     return min(k, len(matrix) and len(np.unique(matrix, axis=0)))
 
 
-def _whole(found: NDArray[Any]) -> Labels:
-    return np.asarray(found, dtype=np.int64)
+def _whole(result: NDArray[Any]) -> Labels:
+    return np.asarray(result, dtype=np.int64)
 
 
 def _one_thread() -> Any:

@@ -51,7 +51,7 @@ class Alike:
     chance: float  # the exact mean over all shuffles of the groups
     p: float  # share of shuffles, the observed groups included, in which it is at least as often
     note: str = ""  # why undefined
-    least_p: float = 0.0  # share of shuffles in which it is most often: above 0.05 nothing can be told
+    least_p: float = 0.0  # share of shuffles in which it is most often: above 0.05 nothing can be concluded
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +112,11 @@ def nearest(matrix: Matrix, k: int, *, distance: Distance = "euclidean") -> Neig
     """Return the ``k`` nearest other sequences of each sequence, all others where there are fewer; ties by row."""
     n = len(matrix)
     count = max(0, min(k, n - 1))
-    rows, found = np.empty((n, count), dtype=np.int64), np.empty((n, count))
+    rows, result = np.empty((n, count), dtype=np.int64), np.empty((n, count))
     for at, part in _stretches(matrix, distance):
         part[np.arange(len(part)), np.arange(n)[at]] = np.inf
-        rows[at], found[at] = _closest(part, count)
-    return Neighbours(rows, found)
+        rows[at], result[at] = _closest(part, count)
+    return Neighbours(rows, result)
 
 
 def nearest_alike(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.core.significance import LEVEL
-from numembed.core.wording import p_told, signed, span
+from numembed.core.wording import p_text, signed, span
 
 MOST_DEALS = 20_000  # ways to deal values out into two groups; where there are more, a seeded sample of them
 EXACT_ORDERS = 8  # pairs up to which all orders are counted
@@ -40,7 +40,7 @@ class Estimate:
         """The number, its interval and p in words."""
         if math.isinf(self.low) or math.isinf(self.high):
             return f"{signed(self.value)}; groups as small as these give no interval"
-        return f"{signed(self.value)}, 95% interval {span(self.low, self.high, sign=True)}, {p_told(self.p)}"
+        return f"{signed(self.value)}, 95% interval {span(self.low, self.high, sign=True)}, {p_text(self.p)}"
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimate:

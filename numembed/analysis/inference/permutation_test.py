@@ -88,17 +88,17 @@ def _shuffles_scored(
     permutations: int | None,
     *,
     seed: int,
-    **asked: Any,
+    **requested: Any,
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the score of the groups ``own`` (n,), and those of shuffles inside ``strata`` (n,)."""
     n, fast = len(own), entry.facts.get("shuffles")
     even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
     rounds = permutations or default_permutations(n, entry.name, even=even)
     if even and fast:
-        values = fast.rings(matrix, rings(own, strata, rounds, seed=seed), **asked)
-        return entry.function(matrix, own, **entry.options_from(**asked)), values
+        values = fast.rings(matrix, rings(own, strata, rounds, seed=seed), **requested)
+        return entry.function(matrix, own, **entry.options_from(**requested)), values
     scored = fast.products if fast else partial(_one_by_one, entry.function)
-    values = scored(matrix, shuffled(own.astype(np.int32), strata, rounds, seed=seed), **asked)
+    values = scored(matrix, shuffled(own.astype(np.int32), strata, rounds, seed=seed), **requested)
     return float(values[0]), values[1:]
 
 

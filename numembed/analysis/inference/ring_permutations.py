@@ -58,15 +58,15 @@ def rings(own: NDArray[np.integer], strata: NDArray[np.integer], rounds: int, *,
     """
     groups = [np.flatnonzero(strata == group) for group in range(int(strata.max()) + 1)]
     drawn = np.random.default_rng(seed)
-    found = [_first(own, _order(groups, drawn), drawn)]
+    collected = [_first(own, _order(groups, drawn), drawn)]
     hub = np.empty_like(own)
-    hub[found[0].order] = found[0].labels
-    while sum(int(ring.counted.sum()) for ring in found) < rounds:
+    hub[collected[0].order] = collected[0].labels
+    while sum(int(ring.counted.sum()) for ring in collected) < rounds:
         order = _order(groups, drawn)
         counted = np.ones(order.shape, dtype=np.bool_)
         counted.flat[0] = False
-        found.append(Ring(order, hub[order], counted))
-    return found
+        collected.append(Ring(order, hub[order], counted))
+    return collected
 
 
 def _order(groups: list[NDArray[np.intp]], drawn: np.random.Generator) -> NDArray[np.intp]:
@@ -83,14 +83,14 @@ def _first(own: NDArray[np.integer], order: NDArray[np.intp], drawn: np.random.G
     return Ring(order, hub, counted)
 
 
-def ring_silhouettes(distances: NDArray[np.float32], found: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
+def ring_silhouettes(distances: NDArray[np.float32], items: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
     """Return the silhouettes of all shuffles of some rings from the distances (n, n), 0 to themselves."""
     equal = distances <= _SAME * distances.mean()
     outlier = distances.max() > _OUTLYING * np.median(distances[:: len(distances) // _A_FEW + 1])
-    smallest = np.bincount(found[0].labels.ravel()).min()
+    smallest = np.bincount(items[0].labels.ravel()).min()
     single = not outlier and equal.sum(axis=1).max() < smallest  # no group may lie on one point
     table = distances if single else np.where(equal, 0, distances.astype(np.float64))
-    return np.concatenate([_silhouettes(table, ring, progress) for ring, progress in _each(found, progress)])
+    return np.concatenate([_silhouettes(table, ring, progress) for ring, progress in _each(items, progress)])
 
 
 def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
@@ -115,10 +115,10 @@ def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
     return np.asarray(total[ring.counted] / ring.order.size)
 
 
-def ring_davies_bouldin(rows: Doubles, found: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
+def ring_davies_bouldin(rows: Doubles, items: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
     """Return the Davies–Bouldin indices of all shuffles of some rings, of vectors (n, d) around their mean."""
     dots = rows @ rows.T
-    return np.concatenate([_davies_bouldin(rows, dots, ring, progress) for ring, progress in _each(found, progress)])
+    return np.concatenate([_davies_bouldin(rows, dots, ring, progress) for ring, progress in _each(items, progress)])
 
 
 def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress) -> Doubles:
@@ -138,10 +138,10 @@ def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress
     return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))[ring.counted]
 
 
-def _each(found: Sequence[Ring], progress: Progress) -> Iterator[tuple[Ring, Progress]]:
+def _each(items: Sequence[Ring], progress: Progress) -> Iterator[tuple[Ring, Progress]]:
     """Yield each ring with what tells its progress as a part of all rings'."""
-    for before, ring in enumerate(found):
-        yield ring, partial(_further, progress, before * ring.order.size, len(found) * ring.order.size)
+    for before, ring in enumerate(items):
+        yield ring, partial(_further, progress, before * ring.order.size, len(items) * ring.order.size)
 
 
 def _further(progress: Progress, before: int, whole: int, done: int, total: int, note: str) -> None:

@@ -80,8 +80,8 @@ def faithfulness(
         notes.append(reason)
     else:
         in_space, in_map = distances(matrix, distance), distances(points, "euclidean")
-        for found in (in_space, in_map):
-            np.fill_diagonal(found, np.inf)  # none is its own neighbour
+        for result in (in_space, in_map):
+            np.fill_diagonal(result, np.inf)  # none is its own neighbour
         ranks = _ranks_of_neighbours(in_map, in_space, count)
         trust, overlap = _kept(ranks), float((ranks <= count).mean())
         continuity = _kept(_ranks_of_neighbours(in_space, in_map, count))
@@ -106,19 +106,23 @@ def map_faithfulness(
     its two ends. ``chance_high`` is the upper end of the permutation test in the space, where it is known;
     ``warning`` is "" for an honest map.
     """
-    found = faithfulness(matrix, points, labels, distance=distance, seed=seed)
+    result = faithfulness(matrix, points, labels, distance=distance, seed=seed)
     null = _shuffled_scores(points, labels, seed)
     low, high = np.quantile(null, (0.025, 0.975)).tolist() if len(null) else (math.nan, math.nan)
     limit = {} if chance_high is None or math.isnan(chance_high) else {"chance_high": chance_high}
     numbers = {
-        "trustworthiness": found.trustworthiness, "continuity": found.continuity, "overlap": found.neighbour_overlap,
-        "silhouette_space": found.score_in_space, "silhouette_map": found.score_in_map,
-        "chance_map_low": low, "chance_map_high": high,
-    }  # fmt: skip
+        "trustworthiness": result.trustworthiness,
+        "continuity": result.continuity,
+        "overlap": result.neighbour_overlap,
+        "silhouette_space": result.score_in_space,
+        "silhouette_map": result.score_in_map,
+        "chance_map_low": low,
+        "chance_map_high": high,
+    }
     return {name: None if math.isnan(value) else round(value, 4) for name, value in numbers.items()} | {
-        "neighbours": found.neighbours,
-        "warning": warning(found, null, of="shuffles of the families", **limit),
-        "note": found.note,
+        "neighbours": result.neighbours,
+        "warning": warning(result, null, of="shuffles of the families", **limit),
+        "note": result.note,
     }
 
 
@@ -145,13 +149,13 @@ def distances(matrix: Matrix, distance: Distance) -> Distances:
     """
     if distance == "cosine":
         centred, halves = cosine_parts(matrix)
-        found = np.asarray(halves[:, None] + halves - centred @ centred.T, dtype=np.float64)
+        result = np.asarray(halves[:, None] + halves - centred @ centred.T, dtype=np.float64)
     else:
         from sklearn.metrics.pairwise import euclidean_distances
 
-        found = euclidean_distances(np.asarray(rescaled(matrix), dtype=np.float64))
-    found[found <= _SAME * found.max(initial=0)] = 0
-    return found
+        result = euclidean_distances(np.asarray(rescaled(matrix), dtype=np.float64))
+    result[result <= _SAME * result.max(initial=0)] = 0
+    return result
 
 
 def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], float]:
@@ -179,7 +183,7 @@ def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], fl
     return tuple(np.asarray(points, dtype=np.float32) for points in aligned), stability
 
 
-def noise_twin(n: int, d: int, seed: int) -> Matrix:
+def noise_reference(n: int, d: int, seed: int) -> Matrix:
     """Return n random directions (n, d), each of length 1: what a map makes of vectors without any structure."""
     drawn = np.random.default_rng(seed).standard_normal((n, d))
     norms = np.linalg.norm(drawn, axis=1, keepdims=True)
@@ -251,8 +255,8 @@ def _shuffled_scores(points: Points, labels: Labels, seed: int) -> list[float]:
     own = np.unique(labels, return_inverse=True)[1].astype(np.int32)
     rounds = _SHUFFLES if len(rows) <= 500 else 199
     repeated = shuffled(own, np.zeros_like(own), rounds, seed=seed)
-    found: list[float] = permuted_silhouettes(points, repeated)[1:].tolist()
-    return found
+    result: list[float] = permuted_silhouettes(points, repeated)[1:].tolist()
+    return result
 
 
 def _undefined(matrix: Matrix, points: Points) -> str:

@@ -60,18 +60,23 @@ def tsne(
     Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4). From the start "pca" all seeds
     give much the same map; "random" shows how much of a map is luck.
     """
-    asked = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
-    used = min(asked, max(1.0, len(matrix) - 1.0))
+    requested = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
+    used = min(requested, max(1.0, len(matrix) - 1.0))
     first = start if min(matrix.shape) >= dims else "random"
-    told = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
+    text = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
     if len(matrix) > OPENTSNE_POINTS and dims == 2:
-        return _opentsne(matrix, seed, used, first), told | {"program": "openTSNE"}
+        return _opentsne(matrix, seed, used, first), text | {"program": "openTSNE"}
     from sklearn.manifold import TSNE
 
     points = TSNE(
-        n_components=dims, perplexity=used, max_iter=_ITERATIONS, init=first, learning_rate="auto", random_state=seed,
-    ).fit_transform(matrix)  # fmt: skip
-    return points, told | {"program": "scikit-learn"}
+        n_components=dims,
+        perplexity=used,
+        max_iter=_ITERATIONS,
+        init=first,
+        learning_rate="auto",
+        random_state=seed,
+    ).fit_transform(matrix)
+    return points, text | {"program": "scikit-learn"}
 
 
 @PROJECTIONS.register(
@@ -94,9 +99,13 @@ def umap(matrix: Matrix, *, dims: int, seed: int, neighbors: Annotated[int, Rang
         for known in ("precomputed_knn", "Spectral initialisation failed", "Graph is not fully connected"):
             warnings.filterwarnings("ignore", message=f"\\s*{known}")
         points = UMAP(
-            n_components=dims, n_neighbors=count, random_state=seed, n_jobs=1,
-            init="spectral" if n > dims + 2 else "random", precomputed_knn=_neighbours(matrix, count),
-        ).fit_transform(matrix)  # fmt: skip
+            n_components=dims,
+            n_neighbors=count,
+            random_state=seed,
+            n_jobs=1,
+            init="spectral" if n > dims + 2 else "random",
+            precomputed_knn=_neighbours(matrix, count),
+        ).fit_transform(matrix)
     return points, {"neighbors": count}
 
 
@@ -181,10 +190,17 @@ def _opentsne(matrix: Matrix, seed: int, perplexity: float, start: str) -> Point
     from openTSNE import TSNE
 
     coarse = TSNE(
-        perplexity=perplexity, early_exaggeration_iter=250, n_iter=_ITERATIONS - 250 - _SETTLING, initialization=start,
-        neighbors="exact", negative_gradient_method="fft", ints_in_interval=2, min_num_intervals=20,
-        random_state=seed, n_jobs=1,
-    ).fit(np.asarray(matrix, dtype=np.float64))  # fmt: skip
+        perplexity=perplexity,
+        early_exaggeration_iter=250,
+        n_iter=_ITERATIONS - 250 - _SETTLING,
+        initialization=start,
+        neighbors="exact",
+        negative_gradient_method="fft",
+        ints_in_interval=2,
+        min_num_intervals=20,
+        random_state=seed,
+        n_jobs=1,
+    ).fit(np.asarray(matrix, dtype=np.float64))
     settled = coarse.optimize(_SETTLING, negative_gradient_method="bh", theta=0.6)
     return np.asarray(settled, dtype=np.float32)
 

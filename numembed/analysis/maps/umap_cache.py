@@ -36,10 +36,10 @@ def keep_compiled(cache_folder: Path | None) -> None:
     if cache_folder is None or not (folder := _versioned(cache_folder)).is_dir():
         return
     with contextlib.suppress(OSError):  # a full disk, or another process has just removed a file
-        found = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
-        if found != _checksums(folder):
+        matches = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
+        if matches != _checksums(folder):
             written = folder / f"{_CHECKSUMS}.{os.getpid()}"
-            written.write_text(json.dumps(found))
+            written.write_text(json.dumps(matches))
             written.replace(folder / _CHECKSUMS)
 
 
@@ -69,10 +69,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _checksums(folder: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / _CHECKSUMS).read_text())
+        result = json.loads((folder / _CHECKSUMS).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def _checksum(path: Path) -> str:

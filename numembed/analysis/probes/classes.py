@@ -23,9 +23,9 @@ def sequence_classes(name: str, sequences: SequenceSet) -> tuple[str, Labels]:
     that, the share of such terms stands for it. Numbers are put into three classes of about as many sequences.
     """
     if name in _SHARES:
-        found = np.unique(traits(sequences)[name], return_inverse=True)[1]
-        if found.any():
-            return name, np.asarray(found, dtype=np.int64)
+        result = np.unique(traits(sequences)[name], return_inverse=True)[1]
+        if result.any():
+            return name, np.asarray(result, dtype=np.int64)
         name = _SHARES[name]
     plain = ATTRIBUTES[name].function(sequences)
     plain = plain if name in _UNORDERED else levels(plain.tolist(), 3)

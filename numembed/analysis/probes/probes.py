@@ -60,16 +60,16 @@ def undefined(note: str) -> Accuracy:
 def nearest_centroid(train: Matrix, test: Matrix) -> Sorter:
     """The class whose mean vector lies nearest; Euclidean distance."""
     centre = _doubles(train).mean(axis=0)
-    known, asked = _doubles(train) - centre, _doubles(test) - centre
-    return _by_means(asked @ known.T, known @ known.T)
+    known, requested = _doubles(train) - centre, _doubles(test) - centre
+    return _by_means(requested @ known.T, known @ known.T)
 
 
 @CLASSIFIERS.register("Nearest neighbour")
 def nearest_neighbour(train: Matrix, test: Matrix) -> Sorter:
     """The class of the one nearest vector; Euclidean distance. Cover and Hart 1967."""
     centre = _doubles(train).mean(axis=0)
-    known, asked = _doubles(train) - centre, _doubles(test) - centre
-    distances = (known**2).sum(axis=1) + (asked**2).sum(axis=1)[:, None] - 2 * asked @ known.T
+    known, requested = _doubles(train) - centre, _doubles(test) - centre
+    distances = (known**2).sum(axis=1) + (requested**2).sum(axis=1)[:, None] - 2 * requested @ known.T
     nearest = _ties_joined(distances).argmin(axis=1)
     return lambda labellings, classes: labellings[:, nearest]
 
@@ -87,13 +87,13 @@ def linear_probe(train: Matrix, test: Matrix) -> Sorter:
     rows = _doubles(train)
     spread = rows.std(axis=0)
     scale = np.where(spread > _SAME * np.abs(rows).max(initial=0), spread, np.inf)
-    known, asked = ((_doubles(part) - rows.mean(axis=0)) / scale for part in (train, test))
+    known, requested = ((_doubles(part) - rows.mean(axis=0)) / scale for part in (train, test))
     kernel = known @ known.T
     ridge = RIDGE * np.trace(kernel) / len(kernel)
     if not ridge > 0:  # all training vectors are equal
-        return _by_means(np.zeros((len(asked), len(known))), kernel)
+        return _by_means(np.zeros((len(requested), len(known))), kernel)
     inverse = np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
-    return _by_means(asked @ known.T @ inverse, kernel @ inverse)
+    return _by_means(requested @ known.T @ inverse, kernel @ inverse)
 
 
 def _doubles(matrix: Matrix) -> Doubles:
@@ -146,21 +146,21 @@ def held_out_sorter(classifier: str, matrix: Matrix, folds: Sequence[Fold]) -> S
     sorters = [(train, test, function(matrix[train], matrix[test])) for train, test in folds]
 
     def sort(labellings: Labels, classes: int) -> Labels:
-        found = np.empty_like(labellings)
+        result = np.empty_like(labellings)
         for train, test, one in sorters:
-            found[:, test] = one(labellings[:, train], classes)
-        return found
+            result[:, test] = one(labellings[:, train], classes)
+        return result
 
     return sort
 
 
 def learnable(labellings: Labels, folds: Sequence[Fold], classes: int) -> Truths:
     """Return (b, n) whether the class of a held-out sequence occurs among those it is learnt from."""
-    found = np.empty(labellings.shape, dtype=bool)
+    result = np.empty(labellings.shape, dtype=bool)
     for train, test in folds:
         known = np.stack([(labellings[:, train] == one).any(axis=1) for one in range(classes)], axis=1)
-        found[:, test] = np.take_along_axis(known, labellings[:, test], axis=1)
-    return found
+        result[:, test] = np.take_along_axis(known, labellings[:, test], axis=1)
+    return result
 
 
 def assessed(
@@ -182,10 +182,17 @@ def assessed(
     shuffles = values[1:] if len(values) > 1 else values
     null_low, null_high = np.quantile(shuffles, (0.025, 0.975))
     return Accuracy(
-        float(values[0]), int(right[0].sum()), int(counted[0].sum()), low, high, float(shuffles.mean()),
-        float(null_low), float(null_high), float((values >= values[0] - 1e-9).mean()),
+        float(values[0]),
+        int(right[0].sum()),
+        int(counted[0].sum()),
+        low,
+        high,
+        float(shuffles.mean()),
+        float(null_low),
+        float(null_high),
+        float((values >= values[0] - 1e-9).mean()),
         float((labellings == labellings[0]).all(axis=1).mean()),
-    )  # fmt: skip
+    )
 
 
 def balanced(right: Truths, labellings: Labels, counted: Truths, classes: int) -> Doubles:

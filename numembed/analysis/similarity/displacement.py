@@ -86,5 +86,5 @@ def relatives(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean
 def _nearest(matrix: Matrix, pairs: Doubles, allowed: NDArray[np.bool_], distance: Distance) -> Doubles:
     reach = np.where(allowed, pairs, np.inf)
     rows = reach.argmin(axis=1) if len(matrix) else np.zeros(0, dtype=np.int64)
-    found = gaps(matrix, matrix[rows], distance=distance)
-    return np.where(np.isfinite(reach.min(axis=1, initial=np.inf)), found, np.nan)
+    result = gaps(matrix, matrix[rows], distance=distance)
+    return np.where(np.isfinite(reach.min(axis=1, initial=np.inf)), result, np.nan)

@@ -106,8 +106,8 @@ def agreements_without(one: Matrix, other: Matrix) -> Doubles:
             "ip,ip->i", _ranks_without(x, gone), _ranks_without(y, gone), dtype=np.float64
         )
     length = np.sqrt(lengths[0] * lengths[1])
-    found: Doubles = np.divide(both, length, out=np.full(n, np.nan), where=length > _ROUNDING)
-    return found
+    result: Doubles = np.divide(both, length, out=np.full(n, np.nan), where=length > _ROUNDING)
+    return result
 
 
 def _pairs_of_each(n: int, order: NDArray[np.int64]) -> NDArray[np.int64]:

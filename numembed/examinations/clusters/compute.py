@@ -52,7 +52,9 @@ class Explanation:
     tree: tuple[tuple[int, int, float], ...]  # two joined and their distance: families, then joined ones from k on
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
-    matched_least_p: float = 0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be told
+    matched_least_p: float = (
+        0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be concluded
+    )
 
 
 def explain(
@@ -65,7 +67,7 @@ def explain(
     seed: int = 0,
 ) -> Explanation:
     """Return what the clusters (n,) of ``matrix`` agree with, and what its variance is made of; n up to ``LARGEST``."""
-    found, _ = attributes_and_reasons(sequences, token_counts=token_counts)
+    result, _ = attributes_and_reasons(sequences, token_counts=token_counts)
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
@@ -74,7 +76,7 @@ def explain(
     near = nearest(matrix, NEIGHBOURS, distance=distance)
     tree = centroid_tree(matrix, labels, distance=distance).linkage
     return Explanation(
-        agreements=ranked_agreement(clusters, found, seed=seed),
+        agreements=ranked_agreement(clusters, result, seed=seed),
         shares=permanova(matrix, ("family", labels), ("window", windows), seed=seed),
         cluster_names=name_clusters(clusters, sequences),
         counts=_whole(counts),
@@ -107,23 +109,23 @@ def matched_by_chance(
     return observed, float(np.mean(shuffled)), p, least
 
 
-def adjusted(found: Explanation) -> dict[str, float]:
+def adjusted(explanation: Explanation) -> dict[str, float]:
     """Return p of the agreement with each attribute, adjusted for their number (Holm 1979); NaN where undefined."""
-    ps = holm([one.p for one in found.agreements])
-    names = [one.attribute for one in found.agreements]
+    ps = holm([one.p for one in explanation.agreements])
+    names = [one.attribute for one in explanation.agreements]
     return {name: math.nan if p is None else p for name, p in zip(names, ps, strict=True)}
 
 
-def followed(found: Explanation) -> tuple[Agreement, ...]:
+def followed(explanation: Explanation) -> tuple[Agreement, ...]:
     """Return the agreements beyond chance, all attributes judged together, the best first."""
-    ps = adjusted(found)
-    return tuple(one for one in found.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
+    ps = adjusted(explanation)
+    return tuple(one for one in explanation.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
 
 
-def tree_members(found: Explanation) -> list[tuple[int, ...]]:
+def tree_members(explanation: Explanation) -> list[tuple[int, ...]]:
     """Return the families below each node of the tree, in the order in which it is drawn; single families first."""
-    members: list[tuple[int, ...]] = [(leaf,) for leaf in range(len(found.tree) + 1)]
-    for one, other, _ in found.tree:
+    members: list[tuple[int, ...]] = [(leaf,) for leaf in range(len(explanation.tree) + 1)]
+    for one, other, _ in explanation.tree:
         members.append(members[one] + members[other])
     return members
 

@@ -100,11 +100,15 @@ def examine(
         progress(number, sum(parts))
     tried = best_k(
         matrix, ks, distance=distance, progress=lambda done, total, note: progress(parts[0] + done, sum(parts))
-    )  # fmt: skip
+    )
     beside = standing_out(
-        matrix, ks, [step.silhouette for step in tried], distance=distance, seed=study.seed,
+        matrix,
+        ks,
+        [step.silhouette for step in tried],
+        distance=distance,
+        seed=study.seed,
         progress=lambda done, total, note: progress(sum(parts[:2]) + done, sum(parts)),
-    )  # fmt: skip
+    )
     best = ks[beside.best] if beside.best >= 0 else 0
     return Grouping(_adjusted(ways), _steps(tried, beside), families, seeds, best, beside.p)
 
@@ -141,14 +145,14 @@ def _factor(one: Agreement | None, p: float | None = None) -> Factor:
 def _adjusted(ways: Sequence[Way]) -> tuple[Way, ...]:
     """Return the ways with the p of family and window adjusted together, so that a sentence may speak of all."""
     ps = iter(holm([getattr(way, name).p for way in ways for name in FACTORS]))
-    told = []
+    texts = []
     for way in ways:
         family, window = (
             Factor(one.ari, one.ami, math.nan if p is None else p)
             for one, p in zip((way.family, way.window), (next(ps), next(ps)), strict=True)
         )
-        told.append(Way(**vars(way) | {"family": family, "window": window}))
-    return tuple(told)
+        texts.append(Way(**vars(way) | {"family": family, "window": window}))
+    return tuple(texts)
 
 
 def _steps(tried: Sequence[NumberOfClusters], beside: StandingOut) -> tuple[Step, ...]:

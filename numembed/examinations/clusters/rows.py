@@ -17,91 +17,113 @@ def rows(answer: Answer[Grouping]) -> list[Row]:
     return clusters + grouping_rows(answer.found)
 
 
-def agreement_rows(found: Explanation) -> list[Row]:
+def agreement_rows(explanation: Explanation) -> list[Row]:
     """Return how well the KMeans clusters agree with each attribute, best first."""
-    ps = adjusted(found)
-    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in found.agreements]
+    ps = adjusted(explanation)
+    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in explanation.agreements]
 
 
-def share_rows(found: Explanation) -> list[Row]:
+def share_rows(explanation: Explanation) -> list[Row]:
     """Return what the variance is made of."""
-    return [{"part": "share", **asdict(one)} for one in found.shares]
+    return [{"part": "share", **asdict(one)} for one in explanation.shares]
 
 
-def neighbour_rows(found: Explanation, sequences: SequenceSet) -> list[Row]:
+def neighbour_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
     """Return the nearest other sequences of each, one row a pair."""
     names = sequence_names(sequences)
     return [
         {"part": "neighbour", "sequence": names[row], "rank": rank + 1, "neighbour": names[other], "distance": gap}
-        for row, (others, gaps) in enumerate(zip(found.neighbours, found.distances, strict=True))
+        for row, (others, gaps) in enumerate(zip(explanation.neighbours, explanation.distances, strict=True))
         for rank, (other, gap) in enumerate(zip(others, gaps, strict=True))
     ]
 
 
-def alike_rows(found: Explanation) -> list[Row]:
+def alike_rows(explanation: Explanation) -> list[Row]:
     """Return how often the nearest neighbour, and the group that stands for a family, are of the same kind."""
-    matched = {"share": found.matched, "chance": found.matched_chance, "p": found.matched_p, "note": ""}
-    matched["least_p"] = found.matched_least_p
+    matched = {
+        "share": explanation.matched,
+        "chance": explanation.matched_chance,
+        "p": explanation.matched_p,
+        "note": "",
+    }
+    matched["least_p"] = explanation.matched_least_p
     return [
-        {"part": "alike", "name": "nearest is of the same family", **asdict(found.same_family)},
-        {"part": "alike", "name": "nearest is of the same window", **asdict(found.same_window)},
+        {"part": "alike", "name": "nearest is of the same family", **asdict(explanation.same_family)},
+        {"part": "alike", "name": "nearest is of the same window", **asdict(explanation.same_window)},
         {"part": "alike", "name": "lies in the group of its family", **matched},
     ]
 
 
-def confusion_rows(found: Explanation, sequences: SequenceSet) -> list[Row]:
+def confusion_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
     """Return how many sequences of each family each cluster holds, one row a cluster and family."""
     return [
         {"part": "confusion", "cluster": at + 1, "name": name, "family": family_title(family), "sequences": count}
-        for at, (name, counts) in enumerate(zip(found.cluster_names, found.counts, strict=True))
+        for at, (name, counts) in enumerate(zip(explanation.cluster_names, explanation.counts, strict=True))
         for family, count in zip(sequences.families, counts, strict=True)
     ]
 
 
-def sequence_rows(found: Explanation, sequences: SequenceSet) -> list[Row]:
+def sequence_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
     """Return each sequence with its silhouette, the nearest other family, and its cosines to all sequences.
 
     ``place`` is where it stands in the order of the tree; the cosines stand in the order of these rows.
     """
-    places = {row: place + 1 for place, row in enumerate(found.order)}
+    places = {row: place + 1 for place, row in enumerate(explanation.order)}
     return [
         {
-            "part": "sequence", "sequence": name, "silhouette": found.silhouettes[row],
+            "part": "sequence",
+            "sequence": name,
+            "silhouette": explanation.silhouettes[row],
             "nearest_family": family_title(sequences.families[other]) if other >= 0 else "",
-            "place": places.get(row), "cosines": list(found.similarity[row]),
+            "place": places.get(row),
+            "cosines": list(explanation.similarity[row]),
         }
-        for row, (name, other) in enumerate(zip(sequence_names(sequences), found.nearest, strict=True))
-    ]  # fmt: skip
-
-
-def join_rows(found: Explanation, sequences: SequenceSet) -> list[Row]:
-    """Return which families the tree joins at which distance, in its order."""
-    titles = [family_title(name) for name in sequences.families]
-    members = [", ".join(titles[leaf] for leaf in below) for below in tree_members(found)]
-    return [
-        {"part": "join", "one": members[one], "other": members[other], "distance": gap}
-        for one, other, gap in found.tree
+        for row, (name, other) in enumerate(zip(sequence_names(sequences), explanation.nearest, strict=True))
     ]
 
 
-def rows_of(found: Explanation, sequences: SequenceSet) -> list[Row]:
+def join_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
+    """Return which families the tree joins at which distance, in its order."""
+    titles = [family_title(name) for name in sequences.families]
+    members = [", ".join(titles[leaf] for leaf in below) for below in tree_members(explanation)]
+    return [
+        {"part": "join", "one": members[one], "other": members[other], "distance": gap}
+        for one, other, gap in explanation.tree
+    ]
+
+
+def rows_of(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
     """Return all numbers as rows; ``part`` says what each belongs to."""
-    about_groups = agreement_rows(found) + share_rows(found) + alike_rows(found) + confusion_rows(found, sequences)
+    about_groups = (
+        agreement_rows(explanation)
+        + share_rows(explanation)
+        + alike_rows(explanation)
+        + confusion_rows(explanation, sequences)
+    )
     return (
-        about_groups + sequence_rows(found, sequences) + join_rows(found, sequences) + neighbour_rows(found, sequences)
+        about_groups
+        + sequence_rows(explanation, sequences)
+        + join_rows(explanation, sequences)
+        + neighbour_rows(explanation, sequences)
     )
 
 
-def grouping_rows(found: Grouping) -> list[Row]:
+def grouping_rows(grouping: Grouping) -> list[Row]:
     """Return all numbers of the other ways of grouping as rows; ``part`` says what each belongs to."""
     ways = [
         {"part": "way", "name": way.name, "groups": way.groups, "left_out": way.left_out}
         | {f"{factor}_{name}": value for factor in FACTORS for name, value in asdict(getattr(way, factor)).items()}
         | {"most": way.attribute, **{f"most_{name}": value for name, value in asdict(way.most).items()}}
         | {"silhouette": way.silhouette, "note": way.note}
-        for way in found.ways
+        for way in grouping.ways
     ]
-    steps = [{"part": "k", "name": f"KMeans, {step.k} groups", **asdict(step)} for step in found.steps]
-    best = {"part": "best", "name": f"{found.best} groups" if found.best else "", "groups": found.best,
-            "p": found.best_p, "families": found.families, "seeds": found.seeds}  # fmt: skip
+    steps = [{"part": "k", "name": f"KMeans, {step.k} groups", **asdict(step)} for step in grouping.steps]
+    best = {
+        "part": "best",
+        "name": f"{grouping.best} groups" if grouping.best else "",
+        "groups": grouping.best,
+        "p": grouping.best_p,
+        "families": grouping.families,
+        "seeds": grouping.seeds,
+    }
     return [*ways, *steps, best]

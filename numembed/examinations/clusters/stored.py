@@ -12,5 +12,5 @@ from numembed.studies.study import Study
 
 def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
     """Return what earlier runs found about the clusters of a resolved model, or None."""
-    found = results.get(explain_key(study, spec))
-    return from_plain(Explanation, found) if found else None
+    stored = results.get(explain_key(study, spec))
+    return from_plain(Explanation, stored) if stored else None

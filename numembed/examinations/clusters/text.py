@@ -9,7 +9,7 @@ from numembed.analysis.clusters.agreement import Agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
 from numembed.analysis.clusters.clusterers import CLUSTERERS
 from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import decimal, listed, p_told, percent, signed
+from numembed.core.wording import decimal, listed, p_text, percent, signed
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.examinations.clusters.grouping import Grouping, Way
 from numembed.examinations.registry import Answer
@@ -20,66 +20,66 @@ _FEW = "there are too few sequences to tell whether that is more than by chance"
 
 def sentence(answer: Answer[Grouping]) -> str:
     """Return what the clusters follow, what makes the vectors differ, and whether other ways of grouping agree."""
-    told, explanation = grouping_sentence(answer.found), answer.explanation
+    text, explanation = grouping_sentence(answer.found), answer.explanation
     if explanation is None:
-        return told
-    return f"{sentence_of(answer.model, explanation)} {shares_sentence(explanation)} {told}"
+        return text
+    return f"{sentence_of(answer.model, explanation)} {shares_sentence(explanation)} {text}"
 
 
-def sentence_of(name: str, found: Explanation) -> str:
+def sentence_of(name: str, result: Explanation) -> str:
     """Return in one or two sentences what the clusters follow, claiming no more than the shuffles allow."""
-    sure, groups = followed(found), f"the groups that KMeans finds in {name}"
-    known = [one for one in found.agreements if not math.isnan(one.p)]
+    sure, groups = followed(result), f"the groups that KMeans finds in {name}"
+    known = [one for one in result.agreements if not math.isnan(one.p)]
     if known and not sure and all(len(known) * one.least_p > LEVEL for one in known):
         return f"There are too few sequences to tell what {groups} follow."
-    tail, groups = _family_tail(found, sure), f"T{groups[1:]}"
+    tail, groups = _family_tail(result, sure), f"T{groups[1:]}"
     if not sure:
         return f"{groups} follow none of these attributes better than chance.{tail}"
     title = ATTRIBUTES[sure[0].attribute].title.lower()
-    how = "most" if sure[0] is found.agreements[0] else "better than chance"
+    how = "most" if sure[0] is result.agreements[0] else "better than chance"
     return f"{groups} follow the {title} {how} (ARI {signed(sure[0].ari)}).{tail}"
 
 
-def _family_tail(found: Explanation, sure: Sequence[Agreement]) -> str:
+def _family_tail(result: Explanation, sure: Sequence[Agreement]) -> str:
     """Return how the clusters agree with the families, or "" where that was said or is undefined."""
-    family = next((one for one in found.agreements if one.attribute == "family"), None)
+    family = next((one for one in result.agreements if one.attribute == "family"), None)
     if family is None or math.isnan(family.ari) or (sure and sure[0] is family):
         return ""
     how = "better than chance too" if family in sure else "no better than chance"
     return f" With the families they agree {how} (ARI {signed(family.ari)})."
 
 
-def shares_sentence(found: Explanation) -> str:
+def shares_sentence(result: Explanation) -> str:
     """Return in two sentences what makes the vectors differ beyond chance, and how much of it is what."""
-    shares = {share.name: share for share in found.shares}
+    shares = {share.name: share for share in result.shares}
     if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
         return "What differs between the vectors cannot be divided here. It needs several families and windows."
-    family, window = (f"{percent(shares[name].share)}{_by_chance(found, name)}" for name in ("family", "window"))
+    family, window = (f"{percent(shares[name].share)}{_by_chance(result, name)}" for name in ("family", "window"))
     return (
-        f"{_shares_head(_standing(found))}. Of what differs between the vectors the family makes {family}, the window "
+        f"{_shares_head(_standing(result))}. Of what differs between the vectors the family makes {family}, the window "
         f"{window}, and {percent(shares['rest'].share)} is neither."
     )
 
 
-def _standing(found: Explanation) -> dict[str, str]:
+def _standing(result: Explanation) -> dict[str, str]:
     """Return "more", "no more" or "few" (too few to tell) for family and window, both judged together."""
-    ps = _share_ps(found)
-    known, sure = [share for share in found.shares if share.name in ps], {name for name in ps if ps[name] <= LEVEL}
+    ps = _share_ps(result)
+    known, sure = [share for share in result.shares if share.name in ps], {name for name in ps if ps[name] <= LEVEL}
     left = len(known) - len(sure)
     few = {share.name for share in known if left * share.least_p > LEVEL}
     return {one.name: "more" if one.name in sure else "few" if one.name in few else "no more" for one in known}
 
 
-def _share_ps(found: Explanation) -> dict[str, float]:
+def _share_ps(result: Explanation) -> dict[str, float]:
     """Return p of family and window, adjusted for both, where they are defined."""
-    known = [share for share in found.shares if not math.isnan(share.p)]
+    known = [share for share in result.shares if not math.isnan(share.p)]
     ps = holm([share.p for share in known])
     return {share.name: p for share, p in zip(known, ps, strict=True) if p is not None}
 
 
 def _shares_head(standing: dict[str, str]) -> str:
     """Return what may be said of family and window, or of the family where the window is undefined."""
-    than, few = "of the difference than chance", "cannot be told from so few sequences"
+    than, few = "of the difference than chance", "cannot be determined from so few sequences"
     names = sorted(standing, key=lambda name: ("more", "no more", "few").index(standing[name]))
     match [standing[name] for name in names]:
         case ["few"]:
@@ -97,77 +97,77 @@ def _shares_head(standing: dict[str, str]) -> str:
     return f"The {names[0]} makes more {than}, the {names[1]} does not"
 
 
-def _by_chance(found: Explanation, name: str) -> str:
+def _by_chance(result: Explanation, name: str) -> str:
     """Return the share that a factor would hold on average, were it shuffled among what shares the other factor."""
     other = "window" if name == "family" else "family"
-    classes = {one.attribute: one.classes for one in found.agreements}
-    freedom = len(found.silhouettes) - classes.get(other, 1)
+    classes = {one.attribute: one.classes for one in result.agreements}
+    freedom = len(result.silhouettes) - classes.get(other, 1)
     if name not in classes or freedom < 1:
         return ""
-    left = 1 - next(share.share for share in found.shares if share.name == other)
+    left = 1 - next(share.share for share in result.shares if share.name == other)
     return f" ({percent(left * (classes[name] - 1) / freedom)} by chance)"
 
 
-def matched_sentence(found: Explanation) -> str:
+def matched_sentence(result: Explanation) -> str:
     """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
-    if found.matched != found.matched or len(found.counts[0]) < 2:
+    if result.matched != result.matched or len(result.counts[0]) < 2:
         return "Groups stand for families only where there are at least two of them."
-    beside = f"by chance {percent(found.matched_chance)} would"
-    if found.matched_p > LEVEL and found.matched_least_p > LEVEL:
-        beside = f"{_FEW} ({percent(found.matched_chance)})"
-    elif found.matched_p > LEVEL:
-        beside = f"no more than by chance ({percent(found.matched_chance)}, {p_told(found.matched_p)})"
-    return f"{percent(found.matched)} of the sequences lie in the group that stands for their family; {beside}."
+    beside = f"by chance {percent(result.matched_chance)} would"
+    if result.matched_p > LEVEL and result.matched_least_p > LEVEL:
+        beside = f"{_FEW} ({percent(result.matched_chance)})"
+    elif result.matched_p > LEVEL:
+        beside = f"no more than by chance ({percent(result.matched_chance)}, {p_text(result.matched_p)})"
+    return f"{percent(result.matched)} of the sequences lie in the group that stands for their family; {beside}."
 
 
-def nearest_sentence(found: Explanation) -> str:
+def nearest_sentence(result: Explanation) -> str:
     """Return in one or two sentences how many nearest neighbours share family and window, beside chance."""
-    told = []
-    for alike, what, short in ((found.same_family, "the same family", "family"), (found.same_window, "", "window")):
+    texts = []
+    for alike, what, short in ((result.same_family, "the same family", "family"), (result.same_window, "", "window")):
         if alike.share != alike.share:
             if what:
-                told.append(f"Whether nearest neighbours are of {what} cannot be told here: it {alike.note}.")
+                texts.append(f"Whether nearest neighbours are of {what} cannot be determined here: it {alike.note}.")
             continue
         share = f"{percent(alike.share)} of the nearest neighbours are of {what or f'the same {short}'}"
         beside = f"by chance {percent(alike.chance)} would be"
         if alike.p > LEVEL and alike.least_p > LEVEL:
             beside = f"{_FEW} ({percent(alike.chance)})"
         elif alike.p > LEVEL:
-            beside = f"no more than by chance ({percent(alike.chance)}, {p_told(alike.p)})"
-        told.append(f"{share}; {beside}.")
-    return " ".join(told)
+            beside = f"no more than by chance ({percent(alike.chance)}, {p_text(alike.p)})"
+        texts.append(f"{share}; {beside}.")
+    return " ".join(texts)
 
 
-def tree_sentence(found: Explanation, sequences: SequenceSet) -> str:
+def tree_sentence(result: Explanation, sequences: SequenceSet) -> str:
     """Return in one or two sentences which families lie closest, and whether the families differ at all."""
     titles = [family_title(name) for name in sequences.families]
-    if not found.tree:
+    if not result.tree:
         return "A tree of families needs at least two of them."
-    members = tree_members(found)
-    one, other, _ = found.tree[0]
-    told = f"The centres of {titles[one]} and {titles[other]} lie closest together"
+    members = tree_members(result)
+    one, other, _ = result.tree[0]
+    text = f"The centres of {titles[one]} and {titles[other]} lie closest together"
     if len(titles) == 2:
-        told = f"There are two families only: {titles[0]} and {titles[1]}"
-    few = min((members[child] for child in found.tree[-1][:2]), key=len)
+        text = f"There are two families only: {titles[0]} and {titles[1]}"
+    few = min((members[child] for child in result.tree[-1][:2]), key=len)
     if len(titles) > 2 and len(few) == 1:
-        told += f"; {titles[few[0]]} joins the others last"
-    standing = _standing(found).get("family")
+        text += f"; {titles[few[0]]} joins the others last"
+    standing = _standing(result).get("family")
     if standing == "few":
-        told += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
+        text += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
     elif standing == "no more":
-        p = p_told(_share_ps(found)["family"])
-        told += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
-    return told + "."
+        p = p_text(_share_ps(result)["family"])
+        text += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
+    return text + "."
 
 
-def grouping_sentence(found: Grouping) -> str:
+def grouping_sentence(grouping: Grouping) -> str:
     """Return in three sentences whether ways and seeds agree, and whether any groups stand out."""
-    return " ".join(filter(None, (ways_sentence(found), seeds_sentence(found), steps_sentence(found))))
+    return " ".join(filter(None, (ways_sentence(grouping), seeds_sentence(grouping), steps_sentence(grouping))))
 
 
-def ways_sentence(found: Grouping) -> str:
+def ways_sentence(grouping: Grouping) -> str:
     """Return in one sentence what the ways of grouping follow, claiming no more than the shuffles allow."""
-    ways = [way for way in found.ways if way.family.ari == way.family.ari or way.window.ari == way.window.ari]
+    ways = [way for way in grouping.ways if way.family.ari == way.family.ari or way.window.ari == way.window.ari]
     if not ways:
         return "No way of grouping finds groups that could follow family or window here."
     followed = [_followed(way) for way in ways]
@@ -176,37 +176,37 @@ def ways_sentence(found: Grouping) -> str:
         return f"None of {len(ways)} ways of grouping follows the family or the window better than chance."
     for name, other in (("window", "family"), ("family", "window")):
         if counts[name] == len(ways):
-            every = "Every way of grouping" if len(ways) == len(found.ways) else "Every way that finds groups here"
+            every = "Every way of grouping" if len(ways) == len(grouping.ways) else "Every way that finds groups here"
             return f"{every} follows the {name} more than the {other}."
-    told = [
+    texts = [
         f"{counts[name]} follow{'s' * (counts[name] == 1)} the {name} more than the {other}"
         for name, other in (("window", "family"), ("family", "window"))
         if counts[name]
     ]
     rest = f"{counts['']} follow{'s' * (counts[''] == 1)} neither better than chance" if counts[""] else ""
-    return f"Of {len(ways)} ways of grouping, {listed([*told, *filter(None, [rest])])}."
+    return f"Of {len(ways)} ways of grouping, {listed([*texts, *filter(None, [rest])])}."
 
 
-def seeds_sentence(found: Grouping) -> str:
+def seeds_sentence(grouping: Grouping) -> str:
     """Return in one sentence how far KMeans depends on its seed, with as many groups as families."""
-    step = next((step for step in found.steps if step.k == found.families), None)
-    if step is None or step.stability != step.stability or found.seeds < 2:
+    step = next((step for step in grouping.steps if step.k == grouping.families), None)
+    if step is None or step.stability != step.stability or grouping.seeds < 2:
         return ""
     if step.answers == 1:
-        return f"With {step.k} groups, {found.seeds} seeds of KMeans all give the same answer."
+        return f"With {step.k} groups, {grouping.seeds} seeds of KMeans all give the same answer."
     return (
-        f"With {step.k} groups, {found.seeds} seeds of KMeans give {step.answers} different answers; two of them agree "
-        f"to {decimal(step.stability)} on average, where 1 is the same answer."
+        f"With {step.k} groups, {grouping.seeds} seeds of KMeans give {step.answers} different answers; two of them "
+        f"agree to {decimal(step.stability)} on average, where 1 is the same answer."
     )
 
 
-def steps_sentence(found: Grouping) -> str:
+def steps_sentence(grouping: Grouping) -> str:
     """Return in one sentence whether any number of groups stands out from vectors without groups."""
-    step = next((step for step in found.steps if step.k == found.best), None)
-    if step is None or found.best_p != found.best_p:
+    step = next((step for step in grouping.steps if step.k == grouping.best), None)
+    if step is None or grouping.best_p != grouping.best_p:
         return ""
-    first, last = found.steps[0].k, found.steps[-1].k
-    if found.best_p > LEVEL:
+    first, last = grouping.steps[0].k, grouping.steps[-1].k
+    if grouping.best_p > LEVEL:
         return f"No number of groups from {first} to {last} stands out from shapeless vectors of the same spread."
     return (
         f"{step.k} groups stand out most: their silhouette is {signed(step.silhouette)}, and at most "

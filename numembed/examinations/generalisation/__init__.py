@@ -21,7 +21,7 @@ def _implementation() -> Implementation[Generalisation]:
 EXAMINATION = Examination(
     "probes",
     verb="probe",
-    help="Say whether families and attributes can be told from the vectors, also on unseen ones.",
+    help="Say whether families and attributes can be predicted from the vectors, also on unseen ones.",
     title="What {} generalises",
     page="pages/generalise.py",
     implementation=_implementation,

@@ -52,7 +52,7 @@ def generalisation(context: ExaminationContext) -> Generalisation:
     sequences, seed = context.study.sequences, context.study.seed
     if len(sequences) > LARGEST:
         raise TooLarge(f"Up to {LARGEST:,} sequences are probed, got {len(sequences):,}; take fewer per family.")
-    matrix, rivals, found = _scaled(context.matrix, context.study.distance), rivals_of(context, sequences), []
+    matrix, rivals, result = _scaled(context.matrix, context.study.distance), rivals_of(context, sequences), []
     steps: tuple[Callable[[], Any], ...] = (
         lambda: near_windows(matrix, sequences, rivals, seed=seed),
         *(partial(far_windows, context, start) for start in FAR_STARTS),
@@ -61,8 +61,8 @@ def generalisation(context: ExaminationContext) -> Generalisation:
     )
     for done, step in enumerate(steps):
         context.progress(done, len(steps))
-        found.append(step())
-    near, *far, unseen, single = found
+        result.append(step())
+    near, *far, unseen, single = result
     windows = int(sequences.windows.max(initial=-1)) + 1
     return Generalisation(len(sequences.families), windows, near, _adjusted_far(far), unseen, single)
 
@@ -76,13 +76,13 @@ def near_windows(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed
     if note:
         return tuple(_probe(name, k, undefined(note)) for name in CLASSIFIERS.names)
     shuffles = _shuffled(labels, windows, k, folds, seed)
-    found = []
+    collected = []
     for name in CLASSIFIERS.names:
         accuracy = assessed(held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels)
         others = {rival: held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
         best = _best({rival: float((named[0] == labels).mean()) for rival, named in others.items()})
-        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
-    return _adjusted(found)
+        collected.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
+    return _adjusted(collected)
 
 
 def far_windows(context: ExaminationContext, start: int) -> Far:
@@ -105,12 +105,12 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
     def named(name: str, own: Matrix) -> Labels:
         return CLASSIFIERS[name].function(own[: len(rows)], own[len(rows) :])(train[None], k)
 
-    found = []
+    collected = []
     for name in CLASSIFIERS.names:
         accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
-        found.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
-    return Far(start, k, left_out, tuple(found))
+        collected.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
+    return Far(start, k, left_out, tuple(collected))
 
 
 def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[tuple[str, str], ...], str]:
@@ -133,12 +133,12 @@ def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[t
     if not items:
         return None, tuple(left_out), ""
     try:
-        found = matched(SequenceSet(tuple(items), study.text_format), study.matched)
+        result = matched(SequenceSet(tuple(items), study.text_format), study.matched)
     except NumembedError as error:  # a matching that these windows do not allow
         return None, tuple(left_out), str(error).rstrip(".")
-    if any(_overlap(one, other) for one in found.items for other in study.sequences.items):
+    if any(_overlap(one, other) for one in result.items for other in study.sequences.items):
         return None, tuple(left_out), "they share terms with the study's own windows"
-    return found, tuple(left_out), ""
+    return result, tuple(left_out), ""
 
 
 def _overlap(one: IntegerSequence, other: IntegerSequence) -> bool:
@@ -149,19 +149,19 @@ def _overlap(one: IntegerSequence, other: IntegerSequence) -> bool:
 def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
     """Return how the linear probe names attributes of families of which it has seen no sequence."""
     k, labels = len(sequences.families), sequences.labels
-    folds, found = folds_of(labels), []
+    folds, result = folds_of(labels), []
     sorters, seen = _sorters(matrix, rivals, folds), dict[str, Labels]()
     for name in UNSEEN:
         own, note = family_classes(name, sequences)
         if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
             note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
         if note := note or _flat(matrix):
-            found.append(_probe(name, 0, undefined(note)))
+            result.append(_probe(name, 0, undefined(note)))
             continue
         seen[name] = own
         orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
-        found.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
-    return _adjusted(found)
+        result.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
+    return _adjusted(result)
 
 
 def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
@@ -171,20 +171,21 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
     tells that apart: whole families exchange the classes of all their windows.
     """
     windows, folds = sequences.windows, folds_of(sequences.windows)
-    sorters, found = _sorters(matrix, rivals, folds), []
+    sorters, result = _sorters(matrix, rivals, folds), []
     for wanted in SINGLE:
         name, labels = sequence_classes(wanted, sequences)
         classes = int(labels.max(initial=0)) + 1
         if note := _unlearnable(labels, windows) or _flat(matrix):
-            found.append(_probe(name, classes, undefined(note)))
+            result.append(_probe(name, classes, undefined(note)))
             continue
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
-        exchanged = _exchanged(labels, sequences, classes, folds, seed)
+        exchanged = _swapped(labels, sequences, classes, folds, seed)
         alike = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
-        found.append(replace(own, p_families=alike.p))
-    adjusted = holm([one.p_families for one in found])
+        result.append(replace(own, p_families=alike.p))
+    adjusted = holm([one.p_families for one in result])
     return tuple(
-        replace(one, p_families=math.nan if p is None else p) for one, p in zip(_adjusted(found), adjusted, strict=True)
+        replace(one, p_families=math.nan if p is None else p)
+        for one, p in zip(_adjusted(result), adjusted, strict=True)
     )
 
 
@@ -221,7 +222,7 @@ def _shuffled(labels: Labels, windows: Labels, classes: int, folds: Sequence[Fol
     return shuffled(labels.astype(np.int32), windows, rounds, seed=seed).astype(np.int64)
 
 
-def _exchanged(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
+def _swapped(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
     """Return (b, n) the classes as they are, then with those of all windows exchanged between whole families."""
     k, windows = len(sequences.families), sequences.windows
     grid = np.zeros((k, int(windows.max()) + 1), dtype=np.int64)
@@ -256,26 +257,24 @@ def _best(values: Mapping[str, float]) -> tuple[str, float]:
 
 
 def _probe(
-    name: str, classes: int, found: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
+    name: str, classes: int, result: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
 ) -> Probe:
-    numbers: dict[str, Any] = asdict(found)
-    return Probe(
-        name, classes, **numbers, p_holm=found.p, baseline=best[0], baseline_value=best[1], left_out=left_out
-    )  # fmt: skip
+    numbers: dict[str, Any] = asdict(result)
+    return Probe(name, classes, **numbers, p_holm=result.p, baseline=best[0], baseline_value=best[1], left_out=left_out)
 
 
-def _adjusted(found: Sequence[Probe]) -> tuple[Probe, ...]:
+def _adjusted(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     adjusted, tests = (
-        holm([None if math.isnan(one.p) else one.p for one in found]),
-        sum(one.p == one.p for one in found),
+        holm([None if math.isnan(one.p) else one.p for one in probes]),
+        sum(one.p == one.p for one in probes),
     )
     return tuple(
         replace(one, p_holm=math.nan if p is None else p, least_p=min(1.0, tests * one.least_p))
-        for one, p in zip(found, adjusted, strict=True)
+        for one, p in zip(probes, adjusted, strict=True)
     )
 
 
-def _adjusted_far(found: Sequence[Far]) -> tuple[Far, ...]:
+def _adjusted_far(fars: Sequence[Far]) -> tuple[Far, ...]:
     """Return them with the p values adjusted over all distances together: they answer one question."""
-    left = iter(_adjusted([probe for one in found for probe in one.probes]))
-    return tuple(replace(one, probes=tuple(next(left) for _ in one.probes)) for one in found)
+    left = iter(_adjusted([probe for one in fars for probe in one.probes]))
+    return tuple(replace(one, probes=tuple(next(left) for _ in one.probes)) for one in fars)

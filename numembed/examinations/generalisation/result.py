@@ -31,7 +31,7 @@ class Probe:
     null_high: float
     p: float
     p_holm: float  # adjusted for all tests of its question
-    least_p: float  # adjusted too, of a classifier that is always right: above 0.05 nothing can be told
+    least_p: float  # adjusted too, of a classifier that is always right: above 0.05 nothing can be concluded
     baseline: str  # the best one, "" where there is none
     baseline_value: float
     left_out: int  # sequences whose class no other window or family has
@@ -47,7 +47,7 @@ class Probe:
 
     @property
     def told(self) -> bool:
-        """False where it is undefined, or where even a classifier that is always right could not be told from luck."""
+        """False where it is undefined, or where even a perfect classifier could not be distinguished from chance."""
         return not math.isnan(self.p) and self.least_p <= LEVEL
 
     @property

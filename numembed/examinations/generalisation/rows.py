@@ -10,12 +10,12 @@ from numembed.examinations.registry import Answer, Row
 
 def rows(answer: Answer[Generalisation]) -> list[Row]:
     """Return all numbers as rows; ``part`` says what each belongs to."""
-    found = answer.found
-    parts = [("near windows", found.near), *((f"from term {far.start:,}", far.probes) for far in found.far)]
-    parts += [("unseen families", found.unseen), ("one attribute", found.single)]
-    first: Row = {"part": "sequences", "families": found.families, "windows": found.windows}
+    result = answer.found
+    parts = [("near windows", result.near), *((f"from term {far.start:,}", far.probes) for far in result.far)]
+    parts += [("unseen families", result.unseen), ("one attribute", result.single)]
+    first: Row = {"part": "sequences", "families": result.families, "windows": result.windows}
     probed = ({"part": part} | asdict(probe) for part, probes in parts for probe in probes)
-    return [first, *map(_far_row, found.far), *probed]
+    return [first, *map(_far_row, result.far), *probed]
 
 
 def _far_row(far: Far) -> Row:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from numembed.core.significance import LEVEL
-from numembed.core.wording import listed, p_told, percent
+from numembed.core.wording import listed, p_text, percent
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
 from numembed.examinations.registry import Answer
 from numembed.models.baselines import BASELINES
@@ -31,19 +31,19 @@ def sentence(answer: Answer[Generalisation]) -> str:
     return verdict(answer.model, answer.found)
 
 
-def verdict(name: str, found: Generalisation) -> str:
+def verdict(name: str, generalisation: Generalisation) -> str:
     """Return the answer in one or two sentences: where the model names the families better than chance, and where not.
 
     It is claimed of a place where one of the classifiers does, after the adjustment for all of its question.
     """
-    places = {"held-out windows of the study": found.near}
-    places |= {f"windows from term {one.start:,} on": one.probes for one in found.far}
-    asked = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
-    if not asked:
+    places = {"held-out windows of the study": generalisation.near}
+    places |= {f"windows from term {one.start:,} on": one.probes for one in generalisation.far}
+    requested = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
+    if not requested:
         return f"Too few families or windows to tell whether {name} knows more than these sequences."
-    sure = [place for place, probes in asked.items() if any(probe.sure for probe in probes)]
-    rest = [place for place in asked if place not in sure]
-    beaten = all(probe.baseline_value > probe.value for probes in asked.values() for probe in probes)
+    sure = [place for place, probes in requested.items() if any(probe.sure for probe in probes)]
+    rest = [place for place in requested if place not in sure]
+    beaten = all(probe.baseline_value > probe.value for probes in requested.values() for probe in probes)
     tail = " A simple count names more of them everywhere." if beaten else ""
     if not sure:
         return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
@@ -51,26 +51,26 @@ def verdict(name: str, found: Generalisation) -> str:
     return f"{name} names the families better than chance in {listed(sure)}{but}.{tail}"
 
 
-def near_sentence(found: Generalisation) -> str:
+def near_sentence(generalisation: Generalisation) -> str:
     """Return how windows that were held out were named."""
-    first, *rest = found.near
+    first, *rest = generalisation.near
     if math.isnan(first.p):
         return f"This cannot be asked here: {first.note}."
-    w = found.windows
+    w = generalisation.windows
     shown = f"From {_COUNTS[w - 1]} window{'s' * (w > 2)}" if w <= 12 else "From the other windows"
-    asked = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
-    told = f"{shown}, nearest centroid names the family of {asked} in {_result(first)} {simple(first)}"
-    return told.strip() + _others(rest)
+    requested = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
+    text = f"{shown}, nearest centroid names the family of {requested} in {_result(first)} {simple(first)}"
+    return text.strip() + _others(rest)
 
 
-def far_sentence(found: Far) -> str:
+def far_sentence(far: Far) -> str:
     """Return how windows far away were named."""
-    where = f"from term {found.start:,} on"
-    if not found.probes:
-        return f"Windows {where} cannot be asked about: {found.note}."
-    first, *rest = found.probes
-    told = f"Of windows {where}, nearest centroid names {_result(first)} {simple(first)}"
-    return told.strip() + _others(rest) + _left_out(found)
+    where = f"from term {far.start:,} on"
+    if not far.probes:
+        return f"Windows {where} cannot be asked about: {far.note}."
+    first, *rest = far.probes
+    text = f"Of windows {where}, nearest centroid names {_result(first)} {simple(first)}"
+    return text.strip() + _others(rest) + _left_out(far)
 
 
 def unseen_sentence(probe: Probe) -> str:
@@ -80,9 +80,9 @@ def unseen_sentence(probe: Probe) -> str:
     return f"{probe.title}: of families never seen, the probe names {_share(probe)} {simple(probe)}".strip()
 
 
-def single_sentence(found: Sequence[Probe]) -> str:
+def single_sentence(result: Sequence[Probe]) -> str:
     """Return which attributes can be read off held-out windows, which perhaps through the family only, which not."""
-    known = [probe for probe in found if not math.isnan(probe.p)]
+    known = [probe for probe in result if not math.isnan(probe.p)]
     if not known:
         return "None of these can be asked here."
     places = {
@@ -118,32 +118,32 @@ def _share(probe: Probe) -> str:
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
-        return f": better than chance ({p_told(probe.p_holm)})"
+        return f": better than chance ({p_text(probe.p_holm)})"
     if not probe.told:
-        return f": too few families to tell, as even naming all rightly would be {p_told(probe.least_p)}"
-    return f": no better than chance ({p_told(probe.p_holm)})"
+        return f": too few families to tell, as even naming all rightly would be {p_text(probe.least_p)}"
+    return f": no better than chance ({p_text(probe.p_holm)})"
 
 
 def _others(rest: Sequence[Probe]) -> str:
-    told = [f"{probe.title.lower()} {percent(probe.value)} ({_mark(probe)})" for probe in rest]
-    return f" The others: {', '.join(told)}." if told else ""
+    texts = [f"{probe.title.lower()} {percent(probe.value)} ({_mark(probe)})" for probe in rest]
+    return f" The others: {', '.join(texts)}." if texts else ""
 
 
 def _mark(probe: Probe) -> str:
-    return f"{'better than chance, ' if probe.sure else ''}{p_told(probe.p_holm)}"
+    return f"{'better than chance, ' if probe.sure else ''}{p_text(probe.p_holm)}"
 
 
 def _numbers(probes: Sequence[Probe]) -> str:
     return ", ".join(
-        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_told(p.p_holm)})" for p in probes
+        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_text(p.p_holm)})" for p in probes
     )
 
 
-def _left_out(found: Far) -> str:
-    if not found.left_out:
+def _left_out(far: Far) -> str:
+    if not far.left_out:
         return ""
-    told = "; ".join(f"{title} ({reason})" for title, reason in found.left_out)
-    return f" Left out: {told}."
+    text = "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
+    return f" Left out: {text}."
 
 
 def _because(note: str) -> str:

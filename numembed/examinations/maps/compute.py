@@ -16,7 +16,7 @@ from numembed.analysis.maps.faithfulness import (
     groups_in,
     groups_warning,
     map_faithfulness,
-    noise_twin,
+    noise_reference,
     procrustes_stability,
 )
 from numembed.analysis.maps.projections import PROJECTIONS, project, seeded_maps
@@ -116,7 +116,7 @@ def maps(context: ExaminationContext) -> Maps:
         context.result.score("silhouette", "families"),
     )
     n, d = matrix.shape
-    twins = tuple(noise_twin(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
+    twins = tuple(noise_reference(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
     scatter = clearest_scatter(labels, seed=context.study.seed)
     kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
     rounds = SEEDS * len(seeded_maps()) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
@@ -136,9 +136,20 @@ def maps(context: ExaminationContext) -> Maps:
     seeds = tuple(_seeds(context, method, twins, step) for method in seeded_maps()) if rounds else ()
     low, high = _rounded(score.chance_low), _rounded(score.chance_high)
     return Maps(
-        n, d, len(twins), _rounded(scatter), _rounded(score.value), _rounded(score.chance_mean), low, high,
-        _rounded(score.p), tuple(truths), tuple(drawn), tuple(noise), seeds,
-    )  # fmt: skip
+        n,
+        d,
+        len(twins),
+        _rounded(scatter),
+        _rounded(score.value),
+        _rounded(score.chance_mean),
+        low,
+        high,
+        _rounded(score.p),
+        tuple(truths),
+        tuple(drawn),
+        tuple(noise),
+        seeds,
+    )
 
 
 def _points_of(context: ExaminationContext, method: str, dims: int) -> tuple[Points, str]:
@@ -174,25 +185,30 @@ def _truth(
         context.matrix, points, labels, distance=distance, seed=context.study.seed, chance_high=limit
     )
     noise = [faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    found = groups_in(context.matrix, points, labels, distance=distance)
+    result = groups_in(context.matrix, points, labels, distance=distance)
     others = [groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    read = groups_warning(found, scatter=scatter, noise_in_space=[other.in_space for other in others])
+    read = groups_warning(result, scatter=scatter, noise_in_space=[other.in_space for other in others])
     numbers = {
-        "trustworthiness": own["trustworthiness"], "continuity": own["continuity"], "overlap": own["overlap"],
-        "silhouette": own["silhouette_map"], "chance_low": own["chance_map_low"], "chance_high": own["chance_map_high"],
+        "trustworthiness": own["trustworthiness"],
+        "continuity": own["continuity"],
+        "overlap": own["overlap"],
+        "silhouette": own["silhouette_map"],
+        "chance_low": own["chance_map_low"],
+        "chance_high": own["chance_map_high"],
         "noise_trustworthiness": _mean([one.trustworthiness for one in noise]),
         "noise_continuity": _mean([one.continuity for one in noise]),
         "noise_overlap": _mean([one.neighbour_overlap for one in noise]),
         "noise_silhouette": _mean([one.score_in_map for one in noise]),
         "noise_highest": _highest([one.score_in_map for one in noise]),
-        "groups": found.in_map, "groups_space": found.in_space,
+        "groups": result.in_map,
+        "groups_space": result.in_space,
         "groups_noise": _highest([one.in_map for one in others]),
         "groups_noise_space": _highest([one.in_space for one in others]),
-    }  # fmt: skip
+    }
     plain: dict[str, Any] = {name: _rounded(value) for name, value in numbers.items()}
-    told = "; ".join(part for part in (note, own["note"]) if part)
+    text = "; ".join(part for part in (note, own["note"]) if part)
     return MapTruth(
-        method, points.shape[1], neighbours=own["neighbours"], warning=own["warning"] or read, note=told, **plain
+        method, points.shape[1], neighbours=own["neighbours"], warning=own["warning"] or read, note=text, **plain
     )
 
 
@@ -209,19 +225,22 @@ def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], st
             step()
             yield _mapped(context, matrix, method, seed=(context.study.seed + i) % 2**31, **options)
 
-    found = list(drawn(context.matrix))
-    aligned, stability = procrustes_stability(found)
+    collected = list(drawn(context.matrix))
+    aligned, stability = procrustes_stability(collected)
     noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
     members = int(np.bincount(labels).min()) - 1
-    pairs = [faithfulness(found[0], other, labels, neighbours=min(10, max(1, members))) for other in found[1:]]
+    pairs = [faithfulness(collected[0], other, labels, neighbours=min(10, max(1, members))) for other in collected[1:]]
     widest = max(float(np.abs(points).max(initial=0)) for points in aligned)
     return Seeds(
         method,
         tuple(_places(points, widest) for points in aligned),
-        tuple(_rounded(silhouette(points, labels)) for points in found),
-        _rounded(stability), _rounded(chance_stability(found, seed=context.study.seed)), _rounded(noise),
-        pairs[0].neighbours, _rounded(_mean([one.neighbour_overlap for one in pairs])),
-    )  # fmt: skip
+        tuple(_rounded(silhouette(points, labels)) for points in collected),
+        _rounded(stability),
+        _rounded(chance_stability(collected, seed=context.study.seed)),
+        _rounded(noise),
+        pairs[0].neighbours,
+        _rounded(_mean([one.neighbour_overlap for one in pairs])),
+    )
 
 
 def _distance(context: ExaminationContext) -> Distance:

@@ -16,42 +16,42 @@ def sentence(answer: Answer[Maps]) -> str:
     return maps_sentence(answer.model, answer.found)
 
 
-def maps_sentence(name: str, found: Maps) -> str:
+def maps_sentence(name: str, maps: Maps) -> str:
     """Return in a sentence whether a map shows groups of which the vectors know nothing."""
-    caught = [title(one) for one in found.maps if one.warning]
+    caught = [title(one) for one in maps.maps if one.warning]
     if caught:
         return f"Not everywhere: the {listed(caught)} of {name} shows groups that its vectors do not have."
-    if math.isnan(found.space):
+    if math.isnan(maps.space):
         return f"The families of this choice have no score, so the maps of {name} cannot be held against it."
     return f"None of the maps of {name} shows groups that its vectors do not have."
 
 
-def kept_sentence(found: Maps) -> str:
+def kept_sentence(maps: Maps) -> str:
     """Return in a sentence how much of the neighbourhoods each flat map keeps, beside noise."""
-    flat = [one for one in found.maps if one.dims == 2 and not math.isnan(one.overlap)]
+    flat = [one for one in maps.maps if one.dims == 2 and not math.isnan(one.overlap)]
     if not flat:
         return "There are too few different sequences for neighbourhoods."
-    told = listed([f"{percent(one.overlap)} in {PROJECTIONS[one.method].title}" for one in flat])
+    text = listed([f"{percent(one.overlap)} in {PROJECTIONS[one.method].title}" for one in flat])
     count = flat[0].neighbours
     nearest = f"each sequence's {count} nearest neighbours" if count > 1 else "the nearest neighbours"
-    said = f"Of {nearest} in the vectors, so many are nearest in the map too: {told}."
+    said = f"Of {nearest} in the vectors, so many are nearest in the map too: {text}."
     noise = [one.noise_overlap for one in flat if not math.isnan(one.noise_overlap)]
     if noise:
         low, high = percent(min(noise)), percent(max(noise))
         said += f" Maps of pure noise keep {low if low == high else f'{low} to {high}'} of theirs,"
-    anyhow = f"oints in any order keep {percent(count / (found.n - 1))}."
+    anyhow = f"oints in any order keep {percent(count / (maps.n - 1))}."
     return f"{said} and p{anyhow}" if noise else f"{said} P{anyhow}"
 
 
-def scores_sentence(found: Maps) -> str:
+def scores_sentence(maps: Maps) -> str:
     """Return in a sentence or two how the families' score changes from the vectors to the maps."""
-    flat = [one for one in found.maps if one.dims == 2 and not math.isnan(one.silhouette)]
-    if math.isnan(found.space) or not flat:
+    flat = [one for one in maps.maps if one.dims == 2 and not math.isnan(one.silhouette)]
+    if math.isnan(maps.space) or not flat:
         return "The families of this choice have no score."
-    told = listed([f"{decimal(one.silhouette)} in {PROJECTIONS[one.method].title}" for one in flat])
-    sure = not math.isnan(found.p) and found.p <= LEVEL
+    text = listed([f"{decimal(one.silhouette)} in {PROJECTIONS[one.method].title}" for one in flat])
+    sure = not math.isnan(maps.p) and maps.p <= LEVEL
     space = "more than chance" if sure else "not more than chance"
-    said = f"The families score {decimal(found.space)} in the vectors, which is {space}, and {told}."
+    said = f"The families score {decimal(maps.space)} in the vectors, which is {space}, and {text}."
     beyond = [one for one in flat if one.silhouette > one.chance_high]
     if beyond and not sure:
         names = listed([PROJECTIONS[one.method].title for one in beyond])
@@ -76,26 +76,26 @@ def seeds_sentence(seeds: Seeds, n: int) -> str:
     return said + f" By the seed alone, the families' score in the map goes from {span(low, high)}."
 
 
-def noise_sentence(found: Maps, method: str) -> str:
+def noise_sentence(maps: Maps, method: str) -> str:
     """Return in a sentence whether a map groups the families better than maps of noise do."""
-    one = found.of(method)
+    one = maps.of(method)
     if one is None or math.isnan(one.silhouette) or math.isnan(one.noise_highest):
         return "The families of this choice have no score in the maps."
     scores = f"{decimal(one.silhouette)} against {decimal(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
-        luck = f"as one map of noise in {found.twins + 1} would by luck"
-        said = f"The families lie closer together in the model's map than in any of {found.twins} maps of noise"
+        luck = f"as one map of noise in {maps.twins + 1} would by luck"
+        said = f"The families lie closer together in the model's map than in any of {maps.twins} maps of noise"
         return f"{said}, {luck}: {scores}."
-    return f"The families lie no closer together in the model's map than in {found.twins} maps of noise: {scores}."
+    return f"The families lie no closer together in the model's map than in {maps.twins} maps of noise: {scores}."
 
 
-def groups_sentence(found: Maps, method: str) -> str:
+def groups_sentence(maps: Maps, method: str) -> str:
     """Return in a sentence whether the groups that the eye finds in a map are more than noise would show."""
-    one = found.of(method)
+    one = maps.of(method)
     if one is None or any(map(math.isnan, (one.groups, one.groups_space, one.groups_noise, one.groups_noise_space))):
         return ""
     said = "Read without the families, the groups that the eye finds in it are"
-    against = f"in {found.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
+    against = f"in {maps.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."
     clearer = f"{said} clearer than {against}"

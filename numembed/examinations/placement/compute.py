@@ -95,23 +95,21 @@ def placed(matrix: np.ndarray[Any, Any], query: Query, study: Study, *, is_basel
         note = "this baseline finds nothing in the text that it counts"
         return Placement("", (), math.nan, 0, 0, (), (), twin, note)
     labels = sequences.labels[kept]
-    found = land(
-        matrix[-1], matrix[:-1][kept], labels, neighbours=NEIGHBOURS, distance=cast(Distance, study.distance)
-    )  # fmt: skip
-    if found.family < 0:
-        return Placement("", (), math.nan, 0, 0, (), (), twin, found.note)
-    members = int((labels == found.family).sum())
-    nearer = 0 if found.note else round(found.percentile / 100 * members)
+    result = land(matrix[-1], matrix[:-1][kept], labels, neighbours=NEIGHBOURS, distance=cast(Distance, study.distance))
+    if result.family < 0:
+        return Placement("", (), math.nan, 0, 0, (), (), twin, result.note)
+    members = int((labels == result.family).sum())
+    nearer = 0 if result.note else round(result.percentile / 100 * members)
     return Placement(
-        sequences.families[found.family],
-        tuple(sequences.families[label] for label in found.tied),
-        found.to_centroid,
+        sequences.families[result.family],
+        tuple(sequences.families[label] for label in result.tied),
+        result.to_centroid,
         members,
-        0 if found.note else members - nearer,
-        tuple(map(int, kept[found.rows])),
-        tuple(map(float, found.distances)),
+        0 if result.note else members - nearer,
+        tuple(map(int, kept[result.rows])),
+        tuple(map(float, result.distances)),
         twin,
-        found.note,
+        result.note,
     )
 
 

@@ -18,13 +18,13 @@ def sentence(answer: Answer[Placement]) -> str:
     return sentence_of([(answer.model, answer.result.model.is_baseline, answer.found)])
 
 
-def sentence_of(found: Sequence[tuple[str, bool, Placement]]) -> str:
+def sentence_of(items: Sequence[tuple[str, bool, Placement]]) -> str:
     """Return in one to three sentences where (name, is_baseline, placement) agree that the text falls."""
-    told = [
-        _voted([(name, one) for name, baseline, one in found if baseline is kind], noun)
+    texts = [
+        _voted([(name, one) for name, baseline, one in items if baseline is kind], noun)
         for kind, noun in ((False, "model"), (True, "baseline"))
     ]
-    return " ".join(filter(None, told))
+    return " ".join(filter(None, texts))
 
 
 def read_sentence(query: Query, study: Study) -> str:
@@ -32,13 +32,13 @@ def read_sentence(query: Query, study: Study) -> str:
     if not query.numbers:
         return "This is no list of whole numbers, so the models read it as it stands, unlike the sequences around it."
     count = len(query.numbers)
-    told = f"Read as {count:,} whole number{'s' * (count != 1)}, in the format of the sequences."
+    text = f"Read as {count:,} whole number{'s' * (count != 1)}, in the format of the sequences."
     if query.left_out:
-        told += f" {query.left_out:,} more did not fit into the longest text and were left out."
+        text += f" {query.left_out:,} more did not fit into the longest text and were left out."
     usual = max((len(item.terms) for item in study.sequences.items), default=0)
     if count != usual:
-        told += f" The sequences here have {usual:,}: a part of every distance may be the length."
-    return told
+        text += f" The sequences here have {usual:,}: a part of every distance may be the length."
+    return text
 
 
 def outlying(one: Placement) -> str:
@@ -50,23 +50,23 @@ def outlying(one: Placement) -> str:
     return f"farther out than all {one.members}"
 
 
-def _voted(found: Sequence[tuple[str, Placement]], noun: str) -> str:
+def _voted(items: Sequence[tuple[str, Placement]], noun: str) -> str:
     """Return where the models, or the baselines, put the text; one that cannot decide counts for nobody."""
-    if not found:
+    if not items:
         return ""
-    votes = Counter(one.family for _, one in found if one.family and not one.tied)
+    votes = Counter(one.family for _, one in items if one.family and not one.tied)
     if not votes:
         return f"No {noun} can tell one family from another here."
     (first, most), *others = votes.most_common()
     if [count for _, count in others if count == most]:
         split = ", ".join(f"{count} with {family_title(name)}" for name, count in votes.most_common(4))
         return f"The {noun}s do not agree: {split}."
-    there = [one for _, one in found if one.family == first and not one.tied and not one.note]
+    there = [one for _, one in items if one.family == first and not one.tied and not one.note]
     inside = sum(one.inside for one in there)
-    if len(found) == 1:
+    if len(items) == 1:
         where = f", {_REACH if there[0].inside else _BEYOND}" if there else ""
-        return f"{found[0][0]} puts it with {family_title(first)}{where}."
-    told = f"{most} of {len(found)} {noun}s {'puts' if most == 1 else 'put'} it with {family_title(first)}"
+        return f"{items[0][0]} puts it with {family_title(first)}{where}."
+    text = f"{most} of {len(items)} {noun}s {'puts' if most == 1 else 'put'} it with {family_title(first)}"
     if there and noun == "model":
-        told += f", in {inside} of {'these' if most > 1 else 'it'} {_REACH}"
-    return told + "."
+        text += f", in {inside} of {'these' if most > 1 else 'it'} {_REACH}"
+    return text + "."

@@ -25,9 +25,13 @@ from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, var
 from numembed.studies.study import Study, redrawings
 
 _VARIANTS = {
-    "start": "at term {:,}", "value": "from {:,} on", "terms": "{:,} terms", "share": "{:.0%}",
-    "kmeans_seed": "seed {}", "prompt": "“{}”",
-}  # fmt: skip
+    "start": "at term {:,}",
+    "value": "from {:,} on",
+    "terms": "{:,} terms",
+    "share": "{:.0%}",
+    "kmeans_seed": "seed {}",
+    "prompt": "“{}”",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ STILL = 0.005  # times as far as its nearest relative: a vector that has not mov
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """One variant of a perturbation and what became of the score; None where undefined or not asked."""
 
     perturbation: str
@@ -81,15 +85,15 @@ class Stress:
     """All stress tests of one model."""
 
     plain: Plain
-    tried: tuple[Tried, ...]  # in the order of the registry
+    tried: tuple[TrialResult, ...]  # in the order of the registry
     designs: int  # redrawn sets of windows that all of it was done on; 0: the study's own windows alone
     distance: str
 
     @property
-    def farthest(self) -> tuple[Tried, ...]:
+    def farthest(self) -> tuple[TrialResult, ...]:
         """The variant of each perturbation that moves the vectors farthest, the least of them first.
 
-        Perturbations that move them nowhere, or for which that cannot be told, are left out.
+        Perturbations that move them nowhere, or for which that cannot be determined, are left out.
         """
         moved = sorted((one for one in self.tried if (one.ratio or 0) >= STILL), key=lambda one: one.ratio or 0)
         strongest = {one.perturbation: one for one in moved}
@@ -103,10 +107,10 @@ def texts_of(study: Study, *, designs: int = 0) -> int:
     return (1 + sets) * len(study.families) * study.per_family * max(1, designs)
 
 
-def variant_of(tried: Tried) -> str:
+def variant_of(tried: TrialResult) -> str:
     """Return the options of a variant in a few words, "" where there are none.
 
-    >>> variant_of(Tried("first_term", {"start": 2000})), variant_of(Tried("base", {"to": 2}))
+    >>> variant_of(TrialResult("first_term", {"start": 2000})), variant_of(TrialResult("base", {"to": 2}))
     ('at term 2,000', 'base 2')
     """
     for name, value in tried.options.items():
@@ -122,21 +126,21 @@ def stress(context: ExaminationContext) -> Stress:
         raise TooLarge(f"Stress tests take at most {LARGEST:,} sequences, got {n:,}; choose fewer on Compare.")
     plains = tuple(redrawings(replace(study, matched=()), count)) if count else (study.plain_sequences,)
     planned = [trials(plain, seed=study.seed) for plain in plains]
-    shelf = fetched(context, plains, planned)
+    trial_vectors = fetched(context, plains, planned)
     bases, readings = [], []
     for design, (plain, tests) in enumerate(zip(plains, planned, strict=True)):
-        base, of_design = Base.of(shelf, plain), []
+        base, of_design = Base.of(trial_vectors, plain), []
         for done, trial in enumerate(tests):
             context.progress(design * len(tests) + done, len(plains) * len(tests))
             of_design.append(base.read(trial))
         bases.append(base)
         readings.append(of_design)
-    told = _plain(bases, study)
+    text = _plain(bases, study)
     columns = zip(zip(*planned, strict=True), zip(*readings, strict=True), strict=True)
-    tried = [_tried(of_variant, bases, column, told) for of_variant, column in columns]
+    tried = [_tried(of_variant, bases, column, text) for of_variant, column in columns]
     adjusted = holm([one.p for one in tried])
     rows = tuple(replace(one, p_holm=p) for one, p in zip(tried, adjusted, strict=True))
-    return Stress(told, rows, count, study.distance)
+    return Stress(text, rows, count, study.distance)
 
 
 def _plain(bases: Sequence[Base], study: Study) -> Plain:
@@ -149,24 +153,40 @@ def _plain(bases: Sequence[Base], study: Study) -> Plain:
         interval = mean_interval(values)
         p, p_within = (_right_tail(values, chances), _right_tail(inside, [0.0] * len(inside)))
     return Plain(
-        _mean(values), _number(interval.low), _number(interval.high), _mean(chances), _number(p),
-        _mean([reading.z_within for reading in readings]), _number(p_within),
-        _mean([base.kmeans.value for base in bases]), _mean([base.kmeans.ari for base in bases]),
-        _mean([_middle(base.own) for base in bases]), _mean([_middle(base.other) for base in bases]),
+        _mean(values),
+        _number(interval.low),
+        _number(interval.high),
+        _mean(chances),
+        _number(p),
+        _mean([reading.z_within for reading in readings]),
+        _number(p_within),
+        _mean([base.kmeans.value for base in bases]),
+        _mean([base.kmeans.ari for base in bases]),
+        _mean([_middle(base.own) for base in bases]),
+        _mean([_middle(base.other) for base in bases]),
         next((reading.note for reading in readings if reading.note), ""),
-    )  # fmt: skip
+    )
 
 
-def _tried(of_variant: Sequence[Trial], bases: Sequence[Base], readings: Sequence[Reading], plain: Plain) -> Tried:
+def _tried(
+    of_variant: Sequence[Trial], bases: Sequence[Base], readings: Sequence[Reading], plain: Plain
+) -> TrialResult:
     trial = of_variant[0]
-    row, facts = replace(Tried(trial.name, trial.options), **_drift(readings, plain)), PERTURBATIONS[trial.name].facts
+    row, facts = (
+        replace(TrialResult(trial.name, trial.options), **_drift(readings, plain)),
+        PERTURBATIONS[trial.name].facts,
+    )
     if note := next((reading.note for reading in readings if reading.note), ""):
         return replace(row, note=note)
     row = replace(
-        row, value=_mean([reading.value for reading in readings]), repeated=max(one.repeated for one in readings),
-        chance=_mean([reading.chance for reading in readings]), p_chance=_together([one.p for one in readings]),
-        ari=_mean([reading.ari for reading in readings]), same=all(reading.same for reading in readings),
-    )  # fmt: skip
+        row,
+        value=_mean([reading.value for reading in readings]),
+        repeated=max(one.repeated for one in readings),
+        chance=_mean([reading.chance for reading in readings]),
+        p_chance=_together([one.p for one in readings]),
+        ari=_mean([reading.ari for reading in readings]),
+        same=all(reading.same for reading in readings),
+    )
     if facts["group"] == "place":
         inside = _mean([reading.z_within for reading in readings])
         row = replace(row, z_within=inside, p_within=_together([reading.p_within for reading in readings]))
@@ -175,10 +195,10 @@ def _tried(of_variant: Sequence[Trial], bases: Sequence[Base], readings: Sequenc
     if row.same:
         return replace(row, change=0.0, low=0.0, high=0.0)
     before = [base.kmeans if facts.get("field") == "seed" else base.reading for base in bases]
-    found = _change(before, readings, fixed=facts["group"] == "place" and _recur(of_variant))
+    result = _change(before, readings, fixed=facts["group"] == "place" and _recur(of_variant))
     return replace(
-        row, change=_number(found.mean), low=_number(found.low), high=_number(found.high), p=_number(found.p)
-    )  # fmt: skip
+        row, change=_number(result.mean), low=_number(result.low), high=_number(result.high), p=_number(result.p)
+    )
 
 
 def _change(before: Sequence[Reading], after: Sequence[Reading], *, fixed: bool) -> Difference:
@@ -211,8 +231,8 @@ def _together(ps: Sequence[float]) -> float | None:
 
 def _right_tail(values: Sequence[float], others: Sequence[float]) -> float:
     """Return p of how far values lie above others on the same designs."""
-    found = paired_difference(values, others)
-    return found.p / 2 if found.mean > 0 else 1 - found.p / 2
+    result = paired_difference(values, others)
+    return result.p / 2 if result.mean > 0 else 1 - result.p / 2
 
 
 def _drift(readings: Sequence[Reading], plain: Plain) -> dict[str, Any]:

@@ -9,8 +9,22 @@ from numembed.examinations.stress.compute import Stress, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
 _SAME = "Nothing changes here: it is so already."
-_NUMBERS = ("value", "change", "low", "high", "p", "p_holm", "chance", "p_chance", "z_within", "p_within", "ari",
-            "drift", "ratio", "repeated")  # fmt: skip
+_NUMBERS = (
+    "value",
+    "change",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "chance",
+    "p_chance",
+    "z_within",
+    "p_within",
+    "ari",
+    "drift",
+    "ratio",
+    "repeated",
+)
 
 
 def rows(answer: Answer[Stress]) -> list[Row]:
@@ -18,22 +32,25 @@ def rows(answer: Answer[Stress]) -> list[Row]:
     return [plain_row(answer.found), *rows_of(answer.found)]
 
 
-def rows_of(found: Stress) -> list[Row]:
+def rows_of(stress: Stress) -> list[Row]:
     """Return one flat row a variant, for tables and files; None where undefined."""
     rows = []
-    for one in found.tried:
+    for one in stress.tried:
         entry = PERTURBATIONS[one.perturbation]
-        told = {
-            "perturbation": one.perturbation, "title": entry.title, "group": entry.facts["group"],
-            "variant": variant_of(one), "options": one.options,
-        }  # fmt: skip
+        texts = {
+            "perturbation": one.perturbation,
+            "title": entry.title,
+            "group": entry.facts["group"],
+            "variant": variant_of(one),
+            "options": one.options,
+        }
         numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
         note = one.note or (_SAME if one.same else "")
-        rows.append(told | numbers | {"note": note, "meaning": entry.facts["meaning"]})
+        rows.append(texts | numbers | {"note": note, "meaning": entry.facts["meaning"]})
     return rows
 
 
-def plain_row(found: Stress) -> Row:
+def plain_row(stress: Stress) -> Row:
     """Return everything about the score before anything is changed as one flat row."""
-    first = {"perturbation": "plain", "title": "Nothing changed", "designs": found.designs}
-    return first | {"distance": found.distance} | asdict(found.plain)
+    first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
+    return first | {"distance": stress.distance} | asdict(stress.plain)

@@ -7,25 +7,37 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from numembed.core.significance import LEVEL
-from numembed.core.wording import decimal, p_told, percent, signed, span
+from numembed.core.wording import decimal, p_text, percent, signed, span
 from numembed.examinations.registry import Answer
-from numembed.examinations.stress.compute import STILL, Plain, Stress, Tried, variant_of
+from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
 _ALL, _MOST = 0.9, 0.5  # shares of the score
 _DOING = {  # how a sentence about it begins; others begin with their title
-    "separator": "Joining the numbers otherwise ({})", "brackets": "Putting {} around the text",
-    "leading_zeros": "Filling the numbers up with zeros", "base": "Writing the numbers in {}",
-    "number_words": "Writing the numbers as words", "last_digit_removed": "Removing the last digit",
-    "first_digit_removed": "Removing the first digit", "digits_masked": "Masking all digits",
-    "last_digit_masked": "Masking the last digit", "last_digits_only": "Keeping only the last digits",
-    "order_shuffled": "Shuffling the order", "order_reversed": "Reversing the order",
-    "order_sorted": "Sorting the numbers", "corrupted": "Corrupting {} of the numbers",
-    "first_term": "Beginning the windows {}", "interleaved": "Interleaving the windows",
-    "magnitude_matched": "Matching the magnitude ({})", "length": "Taking {} of each sequence",
-    "prompt": "The prompt {}", "precision": "Keeping the vectors as {}", "distance": "Measuring by the {} distance",
-    "normalisation": "Normalising the vectors ({})", "kmeans_seed": "Another start of KMeans ({})",
-}  # fmt: skip
+    "separator": "Joining the numbers otherwise ({})",
+    "brackets": "Putting {} around the text",
+    "leading_zeros": "Filling the numbers up with zeros",
+    "base": "Writing the numbers in {}",
+    "number_words": "Writing the numbers as words",
+    "last_digit_removed": "Removing the last digit",
+    "first_digit_removed": "Removing the first digit",
+    "digits_masked": "Masking all digits",
+    "last_digit_masked": "Masking the last digit",
+    "last_digits_only": "Keeping only the last digits",
+    "order_shuffled": "Shuffling the order",
+    "order_reversed": "Reversing the order",
+    "order_sorted": "Sorting the numbers",
+    "corrupted": "Corrupting {} of the numbers",
+    "first_term": "Beginning the windows {}",
+    "interleaved": "Interleaving the windows",
+    "magnitude_matched": "Matching the magnitude ({})",
+    "length": "Taking {} of each sequence",
+    "prompt": "The prompt {}",
+    "precision": "Keeping the vectors as {}",
+    "distance": "Measuring by the {} distance",
+    "normalisation": "Normalising the vectors ({})",
+    "kmeans_seed": "Another start of KMeans ({})",
+}
 _FALLS = {  # what a fall says where the registry's meaning is about a score that stays
     "order_shuffled": "it lies in how one number follows another",
     "digits_masked": "it lies in the digits and not in how many there are",
@@ -34,82 +46,82 @@ _FALLS = {  # what a fall says where the registry's meaning is about a score tha
 _DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "moves": (-1, 1), "changes": (-1, 1)}
 
 
-def above_chance(found: Plain) -> bool:
+def above_chance(result: Plain) -> bool:
     """Return whether the plain score is better than shuffled families."""
-    return found.p is not None and found.p <= LEVEL and found.value is not None and found.chance is not None
+    return result.p is not None and result.p <= LEVEL and result.value is not None and result.chance is not None
 
 
-def sure(one: Tried) -> bool:
+def sure(one: TrialResult) -> bool:
     """Return whether the change of one variant, looked at alone, is more than chance: its interval leaves out 0."""
     return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
 
-def destroyed(found: Stress, one: Tried) -> float | None:
+def destroyed(stress: Stress, one: TrialResult) -> float | None:
     """Return the share of what the plain score has above chance that a variant takes away; None where there is none.
 
     >>> from dataclasses import fields
     >>> bare = {field.name: None for field in fields(Plain)} | {"note": ""}
     >>> before = Plain(**bare | {"value": 0.6, "chance": -0.2, "p": 0.001})
-    >>> destroyed(Stress(before, (), 0, "euclidean"), Tried("last_digit_removed", {}, value=0.2, change=-0.4))
+    >>> destroyed(Stress(before, (), 0, "euclidean"), TrialResult("last_digit_removed", {}, value=0.2, change=-0.4))
     0.5
     """
-    base = found.plain
+    base = stress.plain
     if not above_chance(base) or base.value is None or base.chance is None or one.change is None:
         return None
     return -one.change / (base.value - base.chance)
 
 
-def most_extreme(tried: Iterable[Tried]) -> Tried | None:
+def most_extreme(tried: Iterable[TrialResult]) -> TrialResult | None:
     """Return the variant with the largest change, or None where none has one."""
     known = [one for one in tried if one.change is not None]
     return max(known, key=lambda one: abs(one.change or 0), default=None)
 
 
-def leader(found: Stress) -> Tried | None:
+def leader(stress: Stress) -> TrialResult | None:
     """Return what changes the score most, of those that may be believed together; of a score at chance, raises it most.
 
     At most 5% by Holm's rule. Where texts of a set become equal, they get equal vectors whatever the model, so such
     variants are left aside.
     """
-    above = above_chance(found.plain)
+    above = above_chance(stress.plain)
     return most_extreme(
         one
-        for one in found.tried
+        for one in stress.tried
         if one.p_holm is not None and one.p_holm <= LEVEL and not one.repeated and (above or (one.change or 0) > 0)
     )
 
 
-def doing(one: Tried) -> str:
+def doing(one: TrialResult) -> str:
     """Return the beginning of a sentence about a variant."""
     title = PERTURBATIONS[one.perturbation].title
     return _DOING.get(one.perturbation, f"{title} ({{}})" if one.options else title).format(variant_of(one))
 
 
-def headline(found: Stress) -> str:
+def headline(stress: Stress) -> str:
     """Return in one or two short sentences what moves the score most."""
-    if found.plain.value is None:
+    if stress.plain.value is None:
         return "Without a plain score there is nothing to compare with."
-    first = leader(found)
-    if above_chance(found.plain):
-        return _effect(found, first) if first else "Nothing that was tried changes the score beyond doubt."
+    first = leader(stress)
+    if above_chance(stress.plain):
+        return _effect(stress, first) if first else "Nothing that was tried changes the score beyond doubt."
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} Nothing that was tried raises it beyond doubt."
     return f"{start} {doing(first)} raises it most, by {decimal(first.change)}, to {decimal(first.value)}."
 
 
-def evidence(found: Stress) -> str:
+def evidence(stress: Stress) -> str:
     """Return the numbers behind the headline."""
-    base, first = found.plain, leader(found)
+    base, first = stress.plain, leader(stress)
     if base.value is None:
         return base.note
-    where = f", on {found.designs} redrawn designs" if found.designs else ""
-    told = f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_told(base.p)})."
-    tests = sum(one.p is not None for one in found.tried)
+    where = f", on {stress.designs} redrawn designs" if stress.designs else ""
+    sentence = f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_text(base.p)})."
+    tests = sum(one.p is not None for one in stress.tried)
     if first is None:
-        return f"{told} All {tests} changes are judged together{where}, by Holm's rule."
+        return f"{sentence} All {tests} changes are judged together{where}, by Holm's rule."
     after = f"After: {decimal(first.value)}, a {_numbers(first)}."
-    return f"{told} {after} All {tests} changes are judged together{where} (Holm's {p_told(first.p_holm)})."
+    return f"{sentence} {after} All {tests} changes are judged together{where} (Holm's {p_text(first.p_holm)})."
 
 
 def sentence(answer: Answer[Stress]) -> str:
@@ -117,12 +129,12 @@ def sentence(answer: Answer[Stress]) -> str:
     return sentence_of(answer.found)
 
 
-def sentence_of(found: Stress) -> str:
+def sentence_of(stress: Stress) -> str:
     """Return what was found in a few sentences: the headline and its numbers."""
-    return f"{headline(found)} {evidence(found)}"
+    return f"{headline(stress)} {evidence(stress)}"
 
 
-def effect_of(found: Stress, one: Tried) -> str:
+def effect_of(stress: Stress, one: TrialResult) -> str:
     """Return what was found with one variant, looked at alone."""
     if one.note:
         return one.note
@@ -131,25 +143,25 @@ def effect_of(found: Stress, one: Tried) -> str:
     if PERTURBATIONS[one.perturbation].facts.get("other_families"):
         return _control(one)
     if one.perturbation == "kmeans_seed":
-        return _seeds(found)
-    if one.change is None or found.plain.value is None:
+        return _seeds(stress)
+    if one.change is None or stress.plain.value is None:
         return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing at all: every vector stays where it was."
-    parts = [f"{_alone(found, one)} {_numbers_sentence(found, one)}."]
+    parts = [f"{_alone(stress, one)} {_numbers_sentence(stress, one)}."]
     if one.repeated and sure(one):
         parts.append(
             f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
             "any model: so this says little about this one."
         )
-    return " ".join([*parts, *_inside(found, one), *_moved(one)])
+    return " ".join([*parts, *_inside(stress, one), *_moved(one)])
 
 
-def drift_sentence(found: Stress) -> str:
+def displacement_sentence(stress: Stress) -> str:
     """Return which kinds of change move the vectors farthest and least, each by its strongest variant."""
-    known = found.farthest
+    known = stress.farthest
     if not known:
-        return "No distance can be told: it needs families of several sequences, and vectors that depend on one text."
+        return "No distance can be given: it needs families of several sequences, and vectors that depend on one text."
     least, most = known[0], known[-1]
     far = sum((one.ratio or 0) > 1 for one in known)
     return (
@@ -159,12 +171,12 @@ def drift_sentence(found: Stress) -> str:
     )
 
 
-def _effect(found: Stress, one: Tried) -> str:
+def _effect(stress: Stress, one: TrialResult) -> str:
     """Return what a change that is beyond doubt does to a score above chance, and what that means."""
-    share, change = destroyed(found, one) or 0.0, one.change or 0.0
+    share, change = destroyed(stress, one) or 0.0, one.change or 0.0
     if change > 0:
         return f"{doing(one)} raises the score by {decimal(change)}{_claim(one, 1)}."
-    least, most = _ends(found, one)
+    least, most = _ends(stress, one)
     if share >= _ALL and least >= _MOST and (one.p_chance or 0) > LEVEL:
         return f"{doing(one)} destroys all of the score, at least {_percent(least)} of it{_claim(one, -1)}."
     verb = "destroys" if share >= _MOST else "costs"
@@ -173,10 +185,10 @@ def _effect(found: Stress, one: Tried) -> str:
     return f"{doing(one)} {verb} {_percent(share)} of the score{interval}{claim}."
 
 
-def _ends(found: Stress, one: Tried) -> tuple[float, float]:
+def _ends(stress: Stress, one: TrialResult) -> tuple[float, float]:
     """Return the least and the largest share of the score that a variant may take away, by the interval; 0 without."""
     ends = (replace(one, change=end) for end in (one.high, one.low))
-    least, most = (destroyed(found, end) or 0.0 for end in ends)
+    least, most = (destroyed(stress, end) or 0.0 for end in ends)
     return least, most
 
 
@@ -184,75 +196,76 @@ def _percent(share: float) -> str:
     return percent(max(0.0, min(share, 1.0)))
 
 
-def _alone(found: Stress, one: Tried) -> str:
+def _alone(stress: Stress, one: TrialResult) -> str:
     if not sure(one):
         return f"{doing(one)} does not change the score beyond doubt."
-    if above_chance(found.plain):
-        return _effect(found, one)
+    if above_chance(stress.plain):
+        return _effect(stress, one)
     if (one.change or 0) > 0:
         better = "" if (one.p_chance or 1) <= LEVEL else ", which is still no better than chance"
         return f"{doing(one)} raises a score that was no better than chance to {decimal(one.value)}{better}."
     return f"{doing(one)} lowers a score that was no better than chance before: there was nothing to destroy."
 
 
-def _claim(one: Tried, direction: int) -> str:
+def _claim(one: TrialResult, direction: int) -> str:
     """Return what the registry says that such a result would mean, where it speaks of such a result."""
     if direction < 0 and one.perturbation in _FALLS:
         return f": {_FALLS[one.perturbation]}"
-    found = re.fullmatch(r"If the score ([^,]+), (.+)\.", PERTURBATIONS[one.perturbation].facts["meaning"])
-    if found is None or one.repeated or direction not in _DIRECTIONS.get(found[1], ()):
+    result = re.fullmatch(r"If the score ([^,]+), (.+)\.", PERTURBATIONS[one.perturbation].facts["meaning"])
+    if result is None or one.repeated or direction not in _DIRECTIONS.get(result[1], ()):
         return ""
-    return f": {found[2].split(';')[0]}"
+    return f": {result[2].split(';')[0]}"
 
 
-def _numbers_sentence(found: Stress, one: Tried) -> str:
-    return f"The silhouette goes from {decimal(found.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
+def _numbers_sentence(stress: Stress, one: TrialResult) -> str:
+    return f"The silhouette goes from {decimal(stress.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
 
 
-def _numbers(one: Tried) -> str:
+def _numbers(one: TrialResult) -> str:
     interval = ""
     if one.low is not None and one.high is not None:
         interval = f" (95% interval {span(one.low, one.high, sign=True)})"
     return f"change of {signed(one.change or 0.0)}{interval}"
 
 
-def _inside(found: Stress, one: Tried) -> list[str]:
-    """Return how well families are told apart where shuffles keep each in its window, for windows at other places."""
-    if one.z_within is None or one.p_within is None or found.plain.z_within is None or found.plain.p_within is None:
+def _inside(stress: Stress, one: TrialResult) -> list[str]:
+    """Return how well families are distinguished, shuffled within windows, for windows at other places."""
+    if one.z_within is None or one.p_within is None or stress.plain.z_within is None or stress.plain.p_within is None:
         return []
-    before = f"before: z {decimal(found.plain.z_within)}, {p_told(found.plain.p_within)}"
-    how = "are told apart" if one.p_within <= LEVEL else "are not told apart beyond doubt"
-    return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_told(one.p_within)}; {before})."]
+    before = f"before: z {decimal(stress.plain.z_within)}, {p_text(stress.plain.p_within)}"
+    how = "are distinguished" if one.p_within <= LEVEL else "are not distinguished beyond doubt"
+    return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_text(one.p_within)}; {before})."]
 
 
-def _moved(one: Tried) -> list[str]:
+def _moved(one: TrialResult) -> list[str]:
     return [f"It moves each vector {_times(one)} as far as its nearest relative lies."] if one.ratio is not None else []
 
 
-def _control(one: Tried) -> str:
-    numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_told(one.p_chance)})"
+def _control(one: TrialResult) -> str:
+    numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_text(one.p_chance)})"
     if one.p_chance is not None and one.p_chance <= LEVEL:
         return (
-            f"Primes are told from composites that look like them {numbers}. Gaps between the numbers, and numbers "
+            f"Primes are distinguished from composites that look like them {numbers}. Gaps between the numbers, and "
+            "numbers "
             "below 100, may be enough for that."
         )
-    return f"Primes are told from composites that look like them no better than by chance {numbers}."
+    return f"Primes are distinguished from composites that look like them no better than by chance {numbers}."
 
 
-def _seeds(found: Stress) -> str:
-    seeds = [one for one in found.tried if one.perturbation == "kmeans_seed" and one.value is not None]
+def _seeds(stress: Stress) -> str:
+    seeds = [one for one in stress.tried if one.perturbation == "kmeans_seed" and one.value is not None]
     values = [one.value for one in seeds if one.value is not None]
     matches = [one.ari for one in seeds if one.ari is not None]
     words = (
         f"With {len(values)} seeds the silhouette of the KMeans clusters lies between {decimal(min(values))} and "
-        f"{decimal(max(values))} (with the study's own: {decimal(found.plain.kmeans)})"
+        f"{decimal(max(values))} (with the study's own: {decimal(stress.plain.kmeans)})"
     )
     if matches:
         words += f", their agreement with the families (ARI) from {span(min(matches), max(matches))}"
     return words + "."
 
 
-def _times(one: Tried) -> str:
+def _times(one: TrialResult) -> str:
     ratio = one.ratio or 0.0
     return f"{decimal(ratio, 2 if ratio < 0.995 else 1)} times"
 

@@ -73,7 +73,7 @@ def _trial(sequences: SequenceSet, name: str, options: dict[str, Any], seed: int
 
 
 @dataclass(frozen=True, eq=False)
-class Shelf:
+class TrialVectors:
     """The vectors of all texts that any variant needs, by prompt and text; a baseline's are made for each set."""
 
     context: ExaminationContext
@@ -93,7 +93,9 @@ class Shelf:
         return reduced(full, dimensions=spec.dimensions, precision=precision)
 
 
-def fetched(context: ExaminationContext, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]) -> Shelf:
+def fetched(
+    context: ExaminationContext, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]
+) -> TrialVectors:
     """Read or encode the texts of all variants, those of one prompt together: many texts fill batches best.
 
     Raises what the model raises where not even the plain texts can be read with its own prompt.
@@ -101,7 +103,7 @@ def fetched(context: ExaminationContext, plains: Sequence[SequenceSet], planned:
     rows: dict[tuple[str, str], Matrix] = {}
     refused: dict[tuple[str, str], str] = {}
     if context.spec.is_baseline:
-        return Shelf(context, rows, refused)
+        return TrialVectors(context, rows, refused)
     tests = [trial for trials_of_one in planned for trial in trials_of_one]
     wanted = {
         context.spec.prompt: [text for one in (*plains, *(trial.sequences for trial in tests)) for text in one.texts]
@@ -116,7 +118,7 @@ def fetched(context: ExaminationContext, plains: Sequence[SequenceSet], planned:
             if prompt == context.spec.prompt:
                 raise
             refused |= {(prompt, text): context.settings.redact(str(error)) for text in texts}
-    return Shelf(context, rows, refused)
+    return TrialVectors(context, rows, refused)
 
 
 def _read(
@@ -144,7 +146,7 @@ def _read(
 class Base:
     """One design before anything is changed, against which its trials are read."""
 
-    shelf: Shelf
+    trial_vectors: TrialVectors
     sequences: SequenceSet
     matrix: Matrix
     reading: Reading
@@ -154,11 +156,11 @@ class Base:
     apart: bool  # whether each vector depends on its text alone
 
     @classmethod
-    def of(cls, shelf: Shelf, sequences: SequenceSet) -> Base:
+    def of(cls, trial_vectors: TrialVectors, sequences: SequenceSet) -> Base:
         """Return the base of a design."""
-        context = shelf.context
+        context = trial_vectors.context
         study, spec = context.study, context.spec
-        matrix = shelf.matrix(sequences, prompt=spec.prompt, precision=spec.precision)
+        matrix = trial_vectors.matrix(sequences, prompt=spec.prompt, precision=spec.precision)
         distance = cast(Distance, study.distance)
         own, other = relatives(matrix, sequences.labels, distance=distance)
         apart = True
@@ -166,20 +168,26 @@ class Base:
             first = context.vectors(replace(sequences, items=sequences.items[:1]), spec)
             apart = np.array_equal(first, matrix[:1])
         return cls(
-            shelf, sequences, matrix, _score(context, matrix, sequences, distance, shuffles=None, within=True),
-            _clusters(context, matrix, sequences, study.seed), own, other, apart,
-        )  # fmt: skip
+            trial_vectors,
+            sequences,
+            matrix,
+            _score(context, matrix, sequences, distance, shuffles=None, within=True),
+            _clusters(context, matrix, sequences, study.seed),
+            own,
+            other,
+            apart,
+        )
 
     def read(self, trial: Trial) -> Reading:
         """Return what becomes of the score under a trial; its note says why nothing can."""
-        context, change = self.shelf.context, trial.change
+        context, change = self.trial_vectors.context, trial.change
         if note := trial.note or (
             _NO_MODEL if context.spec.is_baseline and change and change.target == "model" else ""
         ):
             return Reading(note=note)
         if change is not None and change.field == "seed":
-            found = _clusters(context, self.matrix, self.sequences, change.value)
-            return replace(found, same=change.value == context.study.seed)
+            result = _clusters(context, self.matrix, self.sequences, change.value)
+            return replace(result, same=change.value == context.study.seed)
         try:
             same, matrix, distance = self._changed(trial)
         except TooLarge as error:  # a text that the model cannot read
@@ -188,23 +196,27 @@ class Base:
         if same:
             return replace(self.reading, gaps=moved, same=True)
         within = PERTURBATIONS[trial.name].facts["group"] == "place"
-        found = _score(context, matrix, trial.sequences, distance, shuffles=_SHUFFLES, within=within)
+        result = _score(context, matrix, trial.sequences, distance, shuffles=_SHUFFLES, within=within)
         repeated = len(set(self.sequences.texts)) - len(set(trial.sequences.texts))
-        return replace(found, gaps=moved, repeated=max(0, repeated))
+        return replace(result, gaps=moved, repeated=max(0, repeated))
 
     def _changed(self, trial: Trial) -> tuple[bool, Matrix, Distance]:
         """Return whether nothing changes, the vectors of a trial, and the distance of its score."""
-        spec, distance, change = self.shelf.context.spec, self._distance, trial.change
+        spec, distance, change = self.trial_vectors.context.spec, self._distance, trial.change
         if change is None:
             same = trial.sequences.texts == self.sequences.texts and trial.sequences.families == self.sequences.families
-            return same, self.shelf.matrix(trial.sequences, prompt=spec.prompt, precision=spec.precision), distance
+            return (
+                same,
+                self.trial_vectors.matrix(trial.sequences, prompt=spec.prompt, precision=spec.precision),
+                distance,
+            )
         value = change.value
         match change.field:
             case "prompt":
-                matrix = self.shelf.matrix(self.sequences, prompt=value, precision=spec.precision)
+                matrix = self.trial_vectors.matrix(self.sequences, prompt=value, precision=spec.precision)
                 return value == spec.prompt, matrix, distance
             case "precision":
-                matrix = self.shelf.matrix(self.sequences, prompt=spec.prompt, precision=value)
+                matrix = self.trial_vectors.matrix(self.sequences, prompt=spec.prompt, precision=value)
                 return value == spec.precision, matrix, distance
             case "distance":
                 return value == distance, self.matrix, value
@@ -220,7 +232,7 @@ class Base:
 
     @property
     def _distance(self) -> Distance:
-        return cast(Distance, self.shelf.context.study.distance)
+        return cast(Distance, self.trial_vectors.context.study.distance)
 
 
 def _score(
@@ -243,10 +255,13 @@ def _score(
             matrix, labels, distance=distance, permutations=shuffles, seed=seed, within=sequences.windows
         )
     return Reading(
-        silhouette(matrix, labels, distance=distance), free.null_mean, free.p,
-        inside.z if inside else math.nan, inside.p if inside else math.nan,
+        silhouette(matrix, labels, distance=distance),
+        free.null_mean,
+        free.p,
+        inside.z if inside else math.nan,
+        inside.p if inside else math.nan,
         without=leave_one_out(matrix, labels, distance=distance),
-    )  # fmt: skip
+    )
 
 
 def _clusters(context: ExaminationContext, matrix: Matrix, sequences: SequenceSet, seed: int) -> Reading:

@@ -1,4 +1,4 @@
-"""What the figures of merges share: the numbers of an arm, means over seeds, colours and axes."""
+"""What the figures of merges share: the numbers of a candidate, means over seeds, colours and axes."""
 
 from __future__ import annotations
 
@@ -8,56 +8,63 @@ from dataclasses import dataclass
 
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.figures.style import PALETTE, SYMBOLS
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm, Separation, field_of
+from numembed.merge_experiment.results import Candidate, Separation, field_of
 
 _COLORS = {  # of a row's kind: what is done, not between which models
-    "lora": PALETTE[0], "soup": PALETTE[1], "slerp": PALETTE[3], "norm_matched": PALETTE[2], "karcher": PALETTE[6],
-    "multi_stage": PALETTE[5], "task_arithmetic": PALETTE[4],
-}  # fmt: skip
+    "lora": PALETTE[0],
+    "soup": PALETTE[1],
+    "slerp": PALETTE[3],
+    "norm_matched": PALETTE[2],
+    "karcher": PALETTE[6],
+    "multi_stage": PALETTE[5],
+    "task_arithmetic": PALETTE[4],
+}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of an arm: where it stands, and which way is better."""
+    """One number of a candidate: where it stands, and which way is better."""
 
     title: str
-    value: Callable[[Arm, str], float]  # of an arm on a split
+    value: Callable[[Candidate, str], float]  # of a candidate on a split
     better: str  # "high", "low" or "" where neither is
     split: bool = True  # whether it is of one split
 
 
-def _of_split(value: Callable[[Separation], float]) -> Callable[[Arm, str], float]:
-    return lambda arm, split: value(arm.splits[split]) if split in arm.splits else math.nan
+def _of_split(value: Callable[[Separation], float]) -> Callable[[Candidate, str], float]:
+    return lambda candidate, split: value(candidate.splits[split]) if split in candidate.splits else math.nan
 
 
 def _of_score(kind: ScoreKind) -> Measure:
     better = "high" if kind.sign > 0 else "low"
-    return Measure(kind.title, _of_split(lambda found: found.value(kind)), better)
+    return Measure(kind.title, _of_split(lambda result: result.value(kind)), better)
 
 
-def _kept(field: str) -> Callable[[Arm, str], float]:
-    def value(arm: Arm, split: str) -> float:
-        found = getattr(arm.retention, field)
-        return math.nan if found is None else float(found)
+def _kept(field: str) -> Callable[[Candidate, str], float]:
+    def value(candidate: Candidate, split: str) -> float:
+        result = getattr(candidate.retention, field)
+        return math.nan if result is None else float(result)
 
     return value
 
 
-_ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda found: found.accuracy), "high")
+_ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda result: result.accuracy), "high")
 _OTHERS: Mapping[str, Measure] = {
     "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
     "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
     "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
-    "update": Measure("Length of the update, share of the base", lambda arm, split: arm.update_relative, "", False),
-}  # fmt: skip
+    "update": Measure(
+        "Length of the update, share of the base", lambda candidate, split: candidate.update_relative, "", False
+    ),
+}
 
 
 def measures() -> dict[str, Measure]:
-    """Return every number of an arm that is drawn, by its name in a row: all scores, then what needs no families."""
+    """Return every measure of a candidate that is drawn, by its name in a row: scores first, then the others."""
     first, *rest = ((field_of(kind), _of_score(kind)) for kind in score_kinds())
     return dict((first, ("accuracy", _ACCURACY), *rest, *_OTHERS.items()))
 
@@ -72,17 +79,21 @@ class Spot:
     count: int
 
 
-def spots(found: LadderResult, name: str, x: Callable[[Arm], float], y: Callable[[Arm], float]) -> list[Spot]:
+def spots(
+    result: ExperimentResult, name: str, x: Callable[[Candidate], float], y: Callable[[Candidate], float]
+) -> list[Spot]:
     """Return the places of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
-    drawn = found.of(name)
-    planned = sum(path.name == name for path in found.ladder.drawn)
+    drawn = result.of(name)
+    planned = sum(path.name == name for path in result.experiment.drawn)
     by: dict[float, list[tuple[float, float]]] = {}
-    for arms in drawn:
-        for arm in arms:
-            by.setdefault(arm.at, []).append((x(arm), y(arm)))
-    whole = {at: both for at, both in sorted(by.items()) if len(both) == (planned if found.complete else len(drawn))}
-    made = [Spot(at, _spread(one for one, _ in both), _spread(two for _, two in both), len(both))
-            for at, both in whole.items()]  # fmt: skip
+    for candidates in drawn:
+        for candidate in candidates:
+            by.setdefault(candidate.at, []).append((x(candidate), y(candidate)))
+    whole = {at: both for at, both in sorted(by.items()) if len(both) == (planned if result.complete else len(drawn))}
+    made = [
+        Spot(at, _spread(one for one, _ in both), _spread(two for _, two in both), len(both))
+        for at, both in whole.items()
+    ]
     return [spot for spot in made if math.isfinite(spot.x[0]) and math.isfinite(spot.y[0])]
 
 

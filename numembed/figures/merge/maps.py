@@ -18,23 +18,27 @@ _SECONDS = 0.25  # of one step of the slider
 
 
 def morph_figure(
-    found: Sequence[Frame], families: Sequence[str], *, sweeps: str = "t", theme: str = "light", height: int = 520
+    result: Sequence[Frame], families: Sequence[str], *, sweeps: str = "t", theme: str = "light", height: int = 520
 ) -> go.Figure:
     """Return one map with a slider through the places of a path; nothing moves until the slider does."""
-    listed = sorted(found, key=lambda one: one.at)
+    listed = sorted(result, key=lambda one: one.at)
     names = tuple(dict.fromkeys(families))
     reach = 1.08 * max(float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in listed)
     frames = [
-        {"name": _named(one), "data": [{"x": _of(one, families, name)[0], "y": _of(one, families, name)[1]}
-                                       for name in names], "traces": list(range(len(names)))}
+        {
+            "name": _named(one),
+            "data": [{"x": _of(one, families, name)[0], "y": _of(one, families, name)[1]} for name in names],
+            "traces": list(range(len(names))),
+        }
         for one in listed
-    ]  # fmt: skip
+    ]
     layout = figure_layout(theme, height) | {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "xaxis": _box(theme, reach), "yaxis": _box(theme, reach) | {"scaleanchor": "x"},
+        "xaxis": _box(theme, reach),
+        "yaxis": _box(theme, reach) | {"scaleanchor": "x"},
         "sliders": [_slider(listed, sweeps, theme)],
         "legend": legend(-0.3),
-    }  # fmt: skip
+    }
     traces = [_trace(listed[0], families, name, size=10) for name in names]
     return go.Figure({"data": traces, "layout": layout, "frames": frames})
 
@@ -43,25 +47,31 @@ def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str =
     """Return one map to stand among others on the same scale: small, framed, without a legend."""
     names = tuple(dict.fromkeys(families))
     layout = figure_layout(theme, 210) | {
-        "margin": {"l": 4, "r": 4, "t": 4, "b": 4}, "showlegend": False,
-        "xaxis": _box(theme, reach), "yaxis": _box(theme, reach),
-    }  # fmt: skip
+        "margin": {"l": 4, "r": 4, "t": 4, "b": 4},
+        "showlegend": False,
+        "xaxis": _box(theme, reach),
+        "yaxis": _box(theme, reach),
+    }
     return go.Figure({"data": [_trace(one, families, name, size=7) for name in names], "layout": layout})
 
 
-def reach_of(found: Sequence[Frame]) -> float:
+def reach_of(result: Sequence[Frame]) -> float:
     """Return how far the points of maps go, with a margin: they share one scale."""
-    return 1.08 * max((float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in found), default=1.0)
+    return 1.08 * max((float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in result), default=1.0)
 
 
 def _trace(one: Frame, families: Sequence[str], name: str, *, size: int) -> dict[str, Any]:
     (xs, ys), (color, symbol) = _of(one, families, name), family_style(name)
     title = plotly_text(family(name).title, most=40)
     return {
-        "type": "scatter", "mode": "markers", "x": xs, "y": ys, "name": title,
+        "type": "scatter",
+        "mode": "markers",
+        "x": xs,
+        "y": ys,
+        "name": title,
         "marker": {"color": color, "symbol": SYMBOLS[symbol], "size": size},
         "hovertemplate": f"{title}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _of(one: Frame, families: Sequence[str], name: str) -> tuple[list[float], list[float]]:
@@ -71,19 +81,28 @@ def _of(one: Frame, families: Sequence[str], name: str) -> tuple[list[float], li
 
 
 def _slider(listed: Sequence[Frame], sweeps: str, theme: str) -> dict[str, Any]:
-    turn = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate",
-            "transition": {"duration": round(1000 * _SECONDS), "easing": "cubic-in-out"}}  # fmt: skip
+    turn = {
+        "frame": {"duration": 0, "redraw": False},
+        "mode": "immediate",
+        "transition": {"duration": round(1000 * _SECONDS), "easing": "cubic-in-out"},
+    }
     word = "t" if sweeps == "t" else "scale"
-    steps = [
-        {"label": f"{one.at:.3g}", "method": "animate", "args": [[_named(one)], turn]}
-        for one in listed
-    ]  # fmt: skip
+    steps = [{"label": f"{one.at:.3g}", "method": "animate", "args": [[_named(one)], turn]} for one in listed]
     return {
-        "steps": steps, "active": 0, "x": 0.02, "len": 0.96, "y": 0, "yanchor": "top", "pad": {"t": 14, "b": 4},
+        "steps": steps,
+        "active": 0,
+        "x": 0.02,
+        "len": 0.96,
+        "y": 0,
+        "yanchor": "top",
+        "pad": {"t": 14, "b": 4},
         "currentvalue": {"prefix": f"{word} = ", "xanchor": "left", "font": {"size": 14}},
-        "font": {"color": THEMES[theme]["text"], "size": 12}, "bgcolor": GREY,
-        "bordercolor": GREY, "tickcolor": THEMES[theme]["text"], "activebgcolor": THEMES[theme]["text"],
-    }  # fmt: skip
+        "font": {"color": THEMES[theme]["text"], "size": 12},
+        "bgcolor": GREY,
+        "bordercolor": GREY,
+        "tickcolor": THEMES[theme]["text"],
+        "activebgcolor": THEMES[theme]["text"],
+    }
 
 
 def _named(one: Frame) -> str:

@@ -8,14 +8,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from numembed.core.wording import signed, span
+from numembed.core.wording import span
 from numembed.figures.merge.common import Spot, color_of, measures, or_none, pale, placed, spots, symbol_of
 from numembed.figures.merge.intervals import redrawn_bar, sure_bars
-from numembed.figures.style import CLEAR, GREY, PALETTE, SYMBOLS, THEMES, figure_layout, note, value_axis
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.figures.style import GREY, THEMES, figure_layout, note, value_axis
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm, Comparison, Separation
-from numembed.models.adapters.recipe import Reading
+from numembed.merge_experiment.results import Candidate, Separation
 
 MAIN = ("lora", "soup", "slerp_base", "linear", "slerp", "slerp_task", "norm_matched")
 _DASHES = {"slerp": "7px,7px", "multi_stage": "7px,7px", "karcher": "3px,3px"}  # what lies beneath shows through
@@ -25,7 +24,7 @@ _SLOPE = 80  # pixels of a figure's height that are no plot
 
 
 def plane_figure(
-    found: LadderResult,
+    result: ExperimentResult,
     split: str,
     *,
     names: Sequence[str] = MAIN,
@@ -42,22 +41,29 @@ def plane_figure(
     redrawn windows.
     """
     traces, ends, shown = [], [], measures()[measure]
-    for name in (one for one in names if one in found.ladder.paths and one != "base"):
+    for name in (one for one in names if one in result.experiment.paths and one != "base"):
         if each:
-            traces += [_thin(arms, name, split, measure) for arms in found.of(name) if len(arms) > 1]
-        line = spots(found, name, lambda arm: arm.retention.spearman, lambda arm: shown.value(arm, split))
+            traces += [_thin(candidates, name, split, measure) for candidates in result.of(name) if len(candidates) > 1]
+        line = spots(
+            result,
+            name,
+            lambda candidate: candidate.retention.spearman,
+            lambda candidate: shown.value(candidate, split),
+        )
         if line:
-            told = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
+            text = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
             traces.append(_line(line, name, f"kept %{{x:.2f}} · {_short(measure)} %{{y:.2f}}"))
-            traces += sure_bars(found, name, told, split, measure) if sure and name in MAIN else []
-            traces += redrawn_bar(found, name, line, split) if sure and name in MAIN and measure == "silhouette" else []
-            traces.append(_cross(told, name))
-            ends.append((name, told))
-    base = next((arm for arm in found.arms if arm.path == "base"), None)
+            traces += sure_bars(result, name, text, split, measure) if sure and name in MAIN else []
+            traces += (
+                redrawn_bar(result, name, line, split) if sure and name in MAIN and measure == "silhouette" else []
+            )
+            traces.append(_cross(text, name))
+            ends.append((name, text))
+    base = next((candidate for candidate in result.candidates if candidate.path == "base"), None)
     if base is not None:
         traces.append(_star(base, split, measure, theme))
-        alone = spots(found, "base", lambda arm: 1.0, lambda arm: shown.value(arm, split))
-        traces += redrawn_bar(found, "base", alone, split) if sure and measure == "silhouette" else []
+        alone = spots(result, "base", lambda candidate: 1.0, lambda candidate: shown.value(candidate, split))
+        traces += redrawn_bar(result, "base", alone, split) if sure and measure == "silhouette" else []
     layout = figure_layout(theme, height) | {
         "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
         "xaxis": value_axis(theme, "kept of the base: order of sentence similarities (1 = all)", zeroline=False),
@@ -69,19 +75,19 @@ def plane_figure(
 
 
 def sweep_figure(
-    found: LadderResult, split: str, measure: str, *, sweeps: str = "scale", theme: str = "light"
+    result: ExperimentResult, split: str, measure: str, *, sweeps: str = "scale", theme: str = "light"
 ) -> go.Figure:
     """Return a score against t or the scale, a line for each row that sweeps it; the base's value is a dashed line."""
     shown = measures()[measure]
     value = shown.value
     traces: list[dict[str, Any]] = []
-    for name in (one for one in found.ladder.paths if KINDS[one].sweeps == sweeps):
-        line = spots(found, name, lambda arm: arm.at, lambda arm: value(arm, split))
+    for name in (one for one in result.experiment.paths if KINDS[one].sweeps == sweeps):
+        line = spots(result, name, lambda candidate: candidate.at, lambda candidate: value(candidate, split))
         if line and any(spot.count > 1 for spot in line):
             traces.append(_band(line, name))
         if line:
             traces.append(_line(line, name, "at %{x:.2f}: %{y:.3f}"))
-    base = next((arm for arm in found.arms if arm.path == "base"), None)
+    base = next((candidate for candidate in result.candidates if candidate.path == "base"), None)
     level = value(base, split) if base is not None else math.nan
     words = {"scale": "how many times the adapter is taken", "t": "t, from the first model to the second"}
     layout = figure_layout(theme, 430) | {
@@ -93,118 +99,100 @@ def sweep_figure(
     return go.Figure({"data": traces, "layout": layout})
 
 
-def comparisons_figure(listed: Sequence[Comparison], *, theme: str = "light") -> go.Figure:
-    """Return for each comparison the mean difference at equal retention with its 95% interval, the first on top."""
-    known = [one for one in listed if math.isfinite(one.difference)][::-1]
-    names = [f"{KINDS[one.a].title}<br>– {KINDS[one.b].title}" for one in known]
-    marks = {
-        "type": "scatter", "mode": "markers", "x": [one.difference for one in known], "y": names, "showlegend": False,
-        "marker": {
-            "size": 11, "symbol": ["circle" if one.distinguishable else "circle-open" for one in known],
-            "color": PALETTE[0], "line": {"width": 2, "color": PALETTE[0]},
-        },
-        "error_x": {
-            "type": "data", "symmetric": False, "array": [_finite(one.high - one.difference) for one in known],
-            "arrayminus": [_finite(one.difference - one.low) for one in known], "color": PALETTE[0], "thickness": 2,
-            "width": 0,
-        },
-        "customdata": [f"{signed(one.difference, 3)} ({span(one.low, one.high, 3, sign=True)})" for one in known],
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }  # fmt: skip
-    rows = value_axis(theme, "") | {"showgrid": False, "ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}
-    layout = figure_layout(theme, 90 + 46 * max(1, len(known))) | {
-        "margin": {"l": 10, "r": 16, "t": 10, "b": 10},
-        "xaxis": value_axis(theme, "difference of the silhouette") | {"zerolinewidth": 2},
-        "yaxis": rows | {"range": [-0.6, len(known) - 0.4]},
-    }
-    return go.Figure({"data": [marks], "layout": layout})
-
-
-def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.Figure:
-    """Return the loss above and the validation silhouette below against the training step, a line for each seed."""
-    traces: list[dict[str, Any]] = []
-    for place, seed in enumerate(sorted({one.seed for one in readings})):
-        own = sorted({one.step: one for one in readings if one.seed == seed}.items())
-        losses = [(step, one.loss) for step, one in own if one.loss is not None]
-        looks = [(step, one.silhouette) for step, one in own if one.silhouette is not None]
-        color, dash = PALETTE[place % len(PALETTE)], ("solid", "dash", "dot", "dashdot")[place % 4]
-        common = {"type": "scatter", "name": f"seed {seed}", "legendgroup": str(seed)}
-        traces.append(common | {
-            "mode": "lines", "x": [step for step, _ in losses], "y": [loss for _, loss in losses],
-            "line": {"color": color, "width": 1.5, "dash": dash}, "yaxis": "y",
-            "hovertemplate": f"seed {seed}, step %{{x}}: loss %{{y:.2f}}<extra></extra>",
-        })  # fmt: skip
-        traces.append(common | {
-            "mode": "lines+markers", "x": [step for step, _ in looks], "y": [value for _, value in looks],
-            "line": {"color": color, "width": 2, "dash": dash}, "marker": {"size": 8, "symbol": SYMBOLS[place % 8]},
-            "yaxis": "y2", "showlegend": False,
-            "hovertemplate": f"seed {seed}, step %{{x}}: silhouette %{{y:.2f}}<extra></extra>",
-        })  # fmt: skip
-    layout = figure_layout(theme, 380) | {
-        "xaxis": value_axis(theme, "training step") | {"anchor": "y2", "zeroline": False, "rangemode": "tozero"},
-        "yaxis": value_axis(theme, "loss") | {"domain": [0.56, 1], "zeroline": False},
-        "yaxis2": value_axis(theme, "validation silhouette") | {"domain": [0, 0.44], "anchor": "x", "zeroline": False},
-    }
-    return go.Figure({"data": traces, "layout": layout})
-
-
-def _line(line: Sequence[Spot], name: str, told: str) -> dict[str, Any]:
+def _line(line: Sequence[Spot], name: str, text: str) -> dict[str, Any]:
     color = color_of(name)
     where = [f"{KINDS[name].title}{placed(name, spot.at)}" for spot in line]
     return {
-        "type": "scatter", "mode": "lines+markers" if len(line) > 1 else "markers", "name": KINDS[name].title,
-        "legendgroup": name, "x": [spot.x[0] for spot in line], "y": [spot.y[0] for spot in line],
+        "type": "scatter",
+        "mode": "lines+markers" if len(line) > 1 else "markers",
+        "name": KINDS[name].title,
+        "legendgroup": name,
+        "x": [spot.x[0] for spot in line],
+        "y": [spot.y[0] for spot in line],
         "line": {"color": color, "width": 2.5, "dash": _DASHES.get(KINDS[name].kind, "solid")},
         "marker": {"size": 7 if len(line) > 1 else 11, "symbol": symbol_of(name), "color": color},
-        "customdata": where, "hovertemplate": f"%{{customdata}}<br>{told}<extra></extra>",
-    }  # fmt: skip
+        "customdata": where,
+        "hovertemplate": f"%{{customdata}}<br>{text}<extra></extra>",
+    }
 
 
-def _thin(arms: Sequence[Arm], name: str, split: str, measure: str) -> dict[str, Any]:
+def _thin(candidates: Sequence[Candidate], name: str, split: str, measure: str) -> dict[str, Any]:
     value = measures()[measure].value
     return {
-        "type": "scatter", "mode": "lines", "legendgroup": name, "showlegend": False, "opacity": 0.45,
-        "x": [or_none(arm.retention.spearman) for arm in arms],
-        "y": [or_none(value(arm, split)) for arm in arms],
-        "line": {"color": color_of(name), "width": 1}, "customdata": [arm.title for arm in arms],
+        "type": "scatter",
+        "mode": "lines",
+        "legendgroup": name,
+        "showlegend": False,
+        "opacity": 0.45,
+        "x": [or_none(candidate.retention.spearman) for candidate in candidates],
+        "y": [or_none(value(candidate, split)) for candidate in candidates],
+        "line": {"color": color_of(name), "width": 1},
+        "customdata": [candidate.title for candidate in candidates],
         "hovertemplate": "%{customdata}<br>kept %{x:.2f} · %{y:.2f}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _cross(spot: Spot, name: str) -> dict[str, Any]:
-    """Return the mark at the named place of a line, with arms from the lowest to the highest seed."""
+    """Return the mark at the named place of a line, with candidates from the lowest to the highest seed."""
 
-    def arms(three: tuple[float, float, float]) -> dict[str, Any]:
-        return {"type": "data", "symmetric": False, "array": [three[2] - three[0]],
-                "arrayminus": [three[0] - three[1]], "color": color_of(name), "thickness": 1.5, "width": 4}  # fmt: skip
+    def candidates(three: tuple[float, float, float]) -> dict[str, Any]:
+        return {
+            "type": "data",
+            "symmetric": False,
+            "array": [three[2] - three[0]],
+            "arrayminus": [three[0] - three[1]],
+            "color": color_of(name),
+            "thickness": 1.5,
+            "width": 4,
+        }
 
     return {
-        "type": "scatter", "mode": "markers", "legendgroup": name, "showlegend": False, "hoverinfo": "skip",
-        "x": [spot.x[0]], "y": [spot.y[0]], "error_x": arms(spot.x), "error_y": arms(spot.y),
+        "type": "scatter",
+        "mode": "markers",
+        "legendgroup": name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "x": [spot.x[0]],
+        "y": [spot.y[0]],
+        "error_x": candidates(spot.x),
+        "error_y": candidates(spot.y),
         "marker": {"size": 12, "symbol": symbol_of(name), "color": color_of(name)},
-    }  # fmt: skip
+    }
 
 
-def _star(base: Arm, split: str, measure: str, theme: str) -> dict[str, Any]:
+def _star(base: Candidate, split: str, measure: str, theme: str) -> dict[str, Any]:
     said: Separation | None = base.splits.get(split)
     known = said is not None and measure == "silhouette" and said.low == said.low
     interval = f" ({span(said.low, said.high)})" if said and known else ""
     return {
-        "type": "scatter", "mode": "markers+text", "name": "Base", "text": ["Base"], "textposition": "bottom left",
-        "x": [1.0], "y": [or_none(measures()[measure].value(base, split))], "showlegend": False,
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": "Base",
+        "text": ["Base"],
+        "textposition": "bottom left",
+        "x": [1.0],
+        "y": [or_none(measures()[measure].value(base, split))],
+        "showlegend": False,
         "marker": {"size": 17, "symbol": "star", "color": THEMES[theme]["text"]},
         "textfont": {"color": THEMES[theme]["text"], "size": 13},
         "hovertemplate": f"The base<br>%{{y:.2f}}{interval}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _band(line: Sequence[Spot], name: str) -> dict[str, Any]:
     xs = [spot.x[0] for spot in line]
     return {
-        "type": "scatter", "mode": "lines", "legendgroup": name, "showlegend": False, "hoverinfo": "skip",
-        "x": xs + xs[::-1], "y": [spot.y[2] for spot in line] + [spot.y[1] for spot in line][::-1],
-        "fill": "toself", "fillcolor": pale(color_of(name)), "line": {"width": 0},
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines",
+        "legendgroup": name,
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "x": xs + xs[::-1],
+        "y": [spot.y[2] for spot in line] + [spot.y[1] for spot in line][::-1],
+        "fill": "toself",
+        "fillcolor": pale(color_of(name)),
+        "line": {"width": 0},
+    }
 
 
 def _with_room(layout: dict[str, Any], traces: Sequence[dict[str, Any]]) -> None:
@@ -235,25 +223,38 @@ def _labels(ends: Sequence[tuple[str, Spot]], layout: dict[str, Any], theme: str
         places.append(min(wanted, places[-1] - _LABEL_PIXELS) if places else wanted)
     return [
         {
-            "x": spot.x[0], "y": spot.y[0], "text": KINDS[name].title, "showarrow": True, "arrowhead": 0,
-            "arrowwidth": 1, "arrowcolor": color_of(name), "ax": -26, "ay": spot.y[0] * scale - place,
-            "xanchor": "right", "font": {"size": 12, "color": THEMES[theme]["text"]}, "standoff": 7,
-            "bgcolor": _VEIL[theme], "borderpad": 1,
+            "x": spot.x[0],
+            "y": spot.y[0],
+            "text": KINDS[name].title,
+            "showarrow": True,
+            "arrowhead": 0,
+            "arrowwidth": 1,
+            "arrowcolor": color_of(name),
+            "ax": -26,
+            "ay": spot.y[0] * scale - place,
+            "xanchor": "right",
+            "font": {"size": 12, "color": THEMES[theme]["text"]},
+            "standoff": 7,
+            "bgcolor": _VEIL[theme],
+            "borderpad": 1,
         }
         for place, (name, spot) in zip(places, listed, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _level(y: float, words: str, theme: str) -> dict[str, Any]:
-    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y,
-            "line": {"color": GREY, "width": 1.5, "dash": "dash"}}  # fmt: skip
+    line = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
+    }
     name = note(words, theme, xref="paper", x=1, xanchor="right", y=y, yanchor="bottom")
     return {"shapes": [line], "annotations": [name]}
 
 
 def _short(measure: str) -> str:
     return measure.replace("_", " ")
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 0.0

@@ -51,8 +51,8 @@ def check_adapter(adapter: Path, base: Path, *, weights: FolderWeights | None = 
     tensors = TensorFolder(base).stored
     pairs: dict[str, dict[str, Stored]] = {}
     for key, one in stored.items():
-        if found := _FACTOR.fullmatch(key):
-            pairs.setdefault(found[1], {})[found[3] + ("e" if found[2] else "")] = one
+        if result := _FACTOR.fullmatch(key):
+            pairs.setdefault(result[1], {})[result[3] + ("e" if result[2] else "")] = one
     if not pairs:
         raise BadChoice("The adapter is empty: it adapts no part of the model. Choose another one.")
     for module, pair in pairs.items():
@@ -109,8 +109,8 @@ def _check_pair(module: str, pair: Mapping[str, Stored], tensors: Mapping[str, S
         raise BadChoice(f"The adapter is packed as {down.dtype[:20]}, which is not read here. Save it as float32.")
     made = (down.shape[1], up.shape[0]) if turned else (up.shape[0], down.shape[1])
     if made != tensors[name].shape:
-        told = " and ".join("×".join(map(str, one)) for one in (made, tensors[name].shape))
-        raise BadChoice(f"The adapter was made for another base: {module[:120]!r} is {told} there and here. {_CHOOSE}")
+        text = " and ".join("×".join(map(str, one)) for one in (made, tensors[name].shape))
+        raise BadChoice(f"The adapter was made for another base: {module[:120]!r} is {text} there and here. {_CHOOSE}")
 
 
 def _check_targets(config: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
@@ -126,9 +126,9 @@ def _check_targets(config: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
 
 def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) -> None:
     """Refuse an adapter of our own whose recipe names other weights; where their folder lies does not matter."""
-    told = read_json(adapter / RECIPE).get("base")
-    trained = told.get("weights") if isinstance(told, dict) else None
-    if not isinstance(told, dict) or not isinstance(trained, dict):
+    text = read_json(adapter / RECIPE).get("base")
+    trained = text.get("weights") if isinstance(text, dict) else None
+    if not isinstance(text, dict) or not isinstance(trained, dict):
         return  # made elsewhere
     if trained.get("digest"):
         same = trained["digest"] == (getattr(weights, "digest", "") or digest_of_folder(base))
@@ -138,6 +138,6 @@ def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) 
         return  # a mirror or a copy: the same files under another name
     if not same:
         raise BadChoice(
-            f"The adapter was trained on {str(told.get('name'))[:80]!r}, whose files were others than those of "
+            f"The adapter was trained on {str(text.get('name'))[:80]!r}, whose files were others than those of "
             f"{base.name[:80]!r} are. {_CHOOSE}"
         )

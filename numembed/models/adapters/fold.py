@@ -24,11 +24,19 @@ _WRAPPER = "base_model.model."
 _FACTORS = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 _PLAIN_STARTS = (None, True, False, "true", "false", "gaussian", "eva", "orthogonal")  # those that leave the base alone
 _BEYOND = {  # what an adapter may hold besides the two factors
-    "use_dora": "DoRA", "modules_to_save": "whole retrained parts (modules_to_save)", "lora_bias": "biases",
-    "trainable_token_indices": "retrained tokens", "target_parameters": "adapted experts (target_parameters)",
-    "layer_replication": "repeated layers", "use_qalora": "QALoRA", "use_bdlora": "BD-LoRA", "kasa_config": "KaSA",
-    "monteclora_config": "MonteCLoRA", "arrow_config": "Arrow", "alora_invocation_tokens": "activated LoRA",
-}  # fmt: skip
+    "use_dora": "DoRA",
+    "modules_to_save": "whole retrained parts (modules_to_save)",
+    "lora_bias": "biases",
+    "trainable_token_indices": "retrained tokens",
+    "target_parameters": "adapted experts (target_parameters)",
+    "layer_replication": "repeated layers",
+    "use_qalora": "QALoRA",
+    "use_bdlora": "BD-LoRA",
+    "kasa_config": "KaSA",
+    "monteclora_config": "MonteCLoRA",
+    "arrow_config": "Arrow",
+    "alora_invocation_tokens": "activated LoRA",
+}
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,8 @@ def _changes(
     shapes = shapes_of(base)
     factors: dict[str, dict[str, str]] = {}
     for key in adapter:
-        if found := _FACTORS.fullmatch(key):
-            factors.setdefault(found[1], {"embedding": found[2] or ""})[found[3]] = key
+        if result := _FACTORS.fullmatch(key):
+            factors.setdefault(result[1], {"embedding": result[2] or ""})[result[3]] = key
         else:
             _check_unchanged(key, base, adapter)
     changes: dict[str, _Change] = {}
@@ -172,8 +180,8 @@ def _check_shape(name: str, shape: tuple[int, ...], adapter: Mapping[str, Tensor
         )
     made = (down[1], up[0]) if change.turned else (up[0], down[1])
     if made != shape or down[0] != up[1]:
-        told = " and ".join("×".join(map(str, one)) for one in (made, shape))
-        raise BadChoice(f"The adapter was made for another base: {name[:120]!r} is {told} there and here. {_CHOOSE}")
+        text = " and ".join("×".join(map(str, one)) for one in (made, shape))
+        raise BadChoice(f"The adapter was made for another base: {name[:120]!r} is {text} there and here. {_CHOOSE}")
 
 
 def _factor(module: str, down: Tensor, config: Mapping[str, Any]) -> float:
@@ -189,4 +197,4 @@ def _tied_changes(base: Mapping[str, Tensor], changes: Mapping[str, _Change]) ->
     """Return the changes of output heads that repeat an adapted embedding: in PEFT they are one tensor."""
     heads = [name for name in base if name.endswith(HEADS) and name not in changes]
     tied = {head: tied_embedding(base, head) for head in heads} if any(c.turned for c in changes.values()) else {}
-    return {head: changes[found] for head, found in tied.items() if found is not None and found in changes}
+    return {head: changes[result] for head, result in tied.items() if result is not None and result in changes}

@@ -48,8 +48,10 @@ class Recipe:
             if type(value) is not int or not low <= value <= high:
                 raise BadChoice(f"{name} is a whole number from {low:,} to {high:,}, got {str(value)[:40]}.")
         for name, number in (
-            ("The temperature", self.temperature), ("The learning rate", self.learning_rate), ("Alpha", self.alpha),
-        ):  # fmt: skip
+            ("The temperature", self.temperature),
+            ("The learning rate", self.learning_rate),
+            ("Alpha", self.alpha),
+        ):
             if not 0 < number < math.inf:
                 raise BadChoice(f"{name} is a number above 0, got {str(number)[:40]}.")
         if self.apart is not None:

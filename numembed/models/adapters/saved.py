@@ -88,7 +88,7 @@ def save_stage(
     with published(folder, digests) as draft:
         digests[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
         _write_json(draft / CONFIG, _peft_config(base, recipe, targets))
-        _write_json(draft / RECIPE, _told(base, recipe, seed, readings))
+        _write_json(draft / RECIPE, _text(base, recipe, seed, readings))
     for older in _state_folder(place, seed, step).parent.glob("step-*"):
         if older.name != f"step-{step:05d}" or step == recipe.steps:
             shutil.rmtree(older, ignore_errors=True)
@@ -115,7 +115,7 @@ def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple
 
 
 def _check_same(place: Path, folder: Path, base: ModelSpec, recipe: Recipe, seed: int) -> None:
-    if _identity(read_json(folder / RECIPE)) != _identity(_told(base, recipe, seed, [])):
+    if _identity(read_json(folder / RECIPE)) != _identity(_text(base, recipe, seed, [])):
         raise BadChoice(
             f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
             "Choose an empty folder, or the same recipe."
@@ -181,11 +181,19 @@ def _write_json(file: Path, value: Any) -> None:
 def _peft_config(base: ModelSpec, recipe: Recipe, targets: tuple[str, ...]) -> dict[str, Any]:
     """Return what PEFT needs to read the adapter; it has defaults for the rest."""
     return {
-        "peft_type": "LORA", "task_type": None, "inference_mode": True, "r": recipe.rank, "lora_alpha": recipe.alpha,
-        "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "init_lora_weights": True,
-        "target_modules": sorted(targets), "base_model_name_or_path": name_of_base(base),
+        "peft_type": "LORA",
+        "task_type": None,
+        "inference_mode": True,
+        "r": recipe.rank,
+        "lora_alpha": recipe.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "target_modules": sorted(targets),
+        "base_model_name_or_path": name_of_base(base),
         "revision": getattr(base.weights, "revision", None),
-    }  # fmt: skip
+    }
 
 
 def name_of_base(base: ModelSpec) -> str:
@@ -193,15 +201,18 @@ def name_of_base(base: ModelSpec) -> str:
     return base.weights.called
 
 
-def _told(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:
+def _text(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:
     plain = recipe.as_dict()
     plain.pop("seeds")  # one adapter is of one seed, whichever others were trained beside it
     weights = {name: value for name, value in base.as_dict()["weights"].items() if name != "path"}
     return {
-        "base": {"key": base.stored.key, "name": name_of_base(base), "weights": weights}, "training": plain,
-        "seed": seed, "step": readings[-1].step if readings else 0, "readings": [asdict(one) for one in readings],
+        "base": {"key": base.stored.key, "name": name_of_base(base), "weights": weights},
+        "training": plain,
+        "seed": seed,
+        "step": readings[-1].step if readings else 0,
+        "readings": [asdict(one) for one in readings],
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-    }  # fmt: skip
+    }
 
 
 def _identity(recipe: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -98,10 +98,17 @@ def _model() -> Any:
 
     known = vocabulary()
     config = BertConfig(
-        vocab_size=len(known), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        intermediate_size=INNER, max_position_embeddings=MAX_TOKENS, type_vocab_size=1, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0, pad_token_id=known[PAD],
-    )  # fmt: skip
+        vocab_size=len(known),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=MAX_TOKENS,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=known[PAD],
+    )
     model = BertModel(config, add_pooling_layer=False)
     with torch.no_grad():
         model.embeddings.position_embeddings.weight.zero_()
@@ -115,8 +122,8 @@ def _reader(folder: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
     def read(texts: tuple[str, ...]) -> Any:
-        found = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        return found["input_ids"], found["attention_mask"]
+        result = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        return result["input_ids"], result["attention_mask"]
 
     return read
 

@@ -26,7 +26,7 @@ Listener = Callable[[int, float], None]
 MAX_TOKENS = 512
 WIDTH, LAYERS, HEADS, INNER = 128, 4, 4, 384
 _CLIPPED = 1.0  # length of the longest gradient
-_TOLD_STEPS = 100
+_REPORT_STEPS = 100
 _HELD_OUT = 1_000_000_007  # the seed of texts that no training step draws
 
 
@@ -77,8 +77,9 @@ def _optimiser(model: Any, recipe: LanguageRecipe) -> Any:
     for weight in model.parameters():
         kinds[weight.dim() > 1].append(weight)
     groups = [
-        {"params": kinds[True], "weight_decay": recipe.weight_decay}, {"params": kinds[False], "weight_decay": 0.0},
-    ]  # fmt: skip
+        {"params": kinds[True], "weight_decay": recipe.weight_decay},
+        {"params": kinds[False], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95))
 
 
@@ -96,11 +97,19 @@ def _model() -> Any:
 
     known = vocabulary()
     config = Qwen3Config(
-        vocab_size=len(known), hidden_size=WIDTH, intermediate_size=INNER, num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS, num_key_value_heads=HEADS // 2, head_dim=WIDTH // HEADS,
-        max_position_embeddings=MAX_TOKENS, tie_word_embeddings=True, pad_token_id=known[PAD],
-        eos_token_id=known[LAST], bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=len(known),
+        hidden_size=WIDTH,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS // 2,
+        head_dim=WIDTH // HEADS,
+        max_position_embeddings=MAX_TOKENS,
+        tie_word_embeddings=True,
+        pad_token_id=known[PAD],
+        eos_token_id=known[LAST],
+        bos_token_id=None,
+    )
     return Qwen3ForCausalLM(config)
 
 
@@ -145,7 +154,7 @@ def main(words: Sequence[str]) -> int:
     began, recipe = time.process_time(), LanguageRecipe()
 
     def listen(step: int, loss: float) -> None:
-        if step % _TOLD_STEPS == 0:
+        if step % _REPORT_STEPS == 0:
             sys.stderr.write(f"step {step:,} of {recipe.steps:,}: {loss:.3f}\n")
 
     with published(Path(words[0])) as draft:

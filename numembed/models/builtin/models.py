@@ -33,7 +33,7 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 _ASK_SECONDS = 0.2  # while another process trains
 
 
-def scratch_place(name: str, settings: Settings) -> Path:
+def builtin_place(name: str, settings: Settings) -> Path:
     """Return where a model of our own lies, here or not yet; raises ModelUnavailable for an unknown name."""
     match name:
         case "number-encoder":
@@ -46,9 +46,9 @@ def scratch_place(name: str, settings: Settings) -> Path:
             )
 
 
-def scratch_folder(name: str, settings: Settings, *, progress: Progress = silent) -> Path:
+def builtin_folder(name: str, settings: Settings, *, progress: Progress = silent) -> Path:
     """Return the folder of a model of our own, trained where it is not here yet; raises ModelUnavailable."""
-    place = scratch_place(name, settings)
+    place = builtin_place(name, settings)
     if name == ENCODER:
         return trained_encoder(USUAL_ENCODER, settings, progress=progress)
     if not is_whole(place):

@@ -1,6 +1,6 @@
 """The tokenizer of the models that are made here: a number is read in groups of three digits, from its end.
 
-"12345" is the two tokens "12" and "▁345": a group that begins a number and a group inside one are told apart, so a
+"12345" is the two tokens "12" and "▁345": a group that begins a number and a group inside one are distinguished, so a
 number's last digits are the same token however long it is, and the usual separator ", " needs no token of its own.
 """
 
@@ -35,10 +35,15 @@ def write_tokenizer(folder: Path, *, ends: Literal["first", "last"], max_tokens:
     """Write the tokenizer's files into ``folder``; every text gets the token [CLS] before it, or [EOS] behind it."""
     (folder / "tokenizer.json").write_text(_tokenizer(ends).to_str(pretty=False), encoding="utf-8")
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens, "padding_side": "right",
-        "pad_token": PAD, "unk_token": UNKNOWN, "cls_token": FIRST, "eos_token": LAST,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_tokens,
+        "padding_side": "right",
+        "pad_token": PAD,
+        "unk_token": UNKNOWN,
+        "cls_token": FIRST,
+        "eos_token": LAST,
         "clean_up_tokenization_spaces": False,
-    }  # fmt: skip
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 

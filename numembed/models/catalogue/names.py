@@ -14,7 +14,7 @@ from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row, read_rows
-from numembed.models.catalogue.options import (  # fmt: skip
+from numembed.models.catalogue.options import (
     CHOICES,
     DTYPES,
     OPTIONS,
@@ -43,7 +43,7 @@ from numembed.models.spec import (
     ScratchWeights,
     Weights,
     origin_of,
-)  # fmt: skip
+)
 
 CATALOGUE: Mapping[str, Row] = read_rows()
 _BY_REPO = {repo.casefold(): row for row in CATALOGUE.values() for repo in (row.repo, row.mirror) if repo}
@@ -86,10 +86,10 @@ def reference_of(spec: ModelSpec) -> str:
     return _weights_reference(spec) + _written(spec)
 
 
-def random_twin(spec: ModelSpec) -> ModelSpec | None:
+def random_init(spec: ModelSpec) -> ModelSpec | None:
     """Return ``spec`` with random weights, the same architecture before any training; None where there is none.
 
-    >>> random_twin(model("all-MiniLM-L6-v2")).name
+    >>> random_init(model("all-MiniLM-L6-v2")).name
     'all-MiniLM-L6-v2 weights=random'
 
     The twin of an adapted or merged model is its base's. None for baselines, endpoints, what has random weights already
@@ -224,11 +224,11 @@ def _prompt(value: str, spec: ModelSpec) -> str:
         try:
             return str(json.loads(value))
         except ValueError:
-            told = 'a backslash stands before n, t, " or another backslash.'
-            raise BadChoice(f"The prompt {value[:40]} cannot be read: {told}") from None
+            sentence = 'a backslash stands before n, t, " or another backslash.'
+            raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
     known = f"its own are {', '.join(own)}; any other" if own else "any"
-    told = f'{known} text stands in quotes, prompt="text: ".'
-    raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {told}")
+    sentence = f'{known} text stands in quotes, prompt="text: ".'
+    raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {sentence}")
 
 
 def _written(spec: ModelSpec, *, short: bool = False) -> str:
@@ -241,7 +241,8 @@ def _written(spec: ModelSpec, *, short: bool = False) -> str:
         "adapter": adapter_written(spec.weights.adapter, short) if isinstance(spec.weights, LoraWeights) else "",
         "scale": "" if scale == 1 else f"{scale:g}" if float(f"{scale:g}") == scale else repr(scale),
         "prompt": spec.prompt and (own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)),
-        "dim": spec.dimensions, "precision": spec.precision if spec.precision != "float32" else "",
+        "dim": spec.dimensions,
+        "precision": spec.precision if spec.precision != "float32" else "",
         "max_tokens": spec.max_tokens,
         "attention": "" if recipe.causal == usual.causal else "causal" if recipe.causal else "bidirectional",
         "pooling": "" if recipe.pooling == usual.pooling else recipe.pooling,
@@ -249,5 +250,5 @@ def _written(spec: ModelSpec, *, short: bool = False) -> str:
         "eos": "yes" if recipe.add_eos and not usual.add_eos else "",
         "dtype": spec.dtype if spec.dtype != usual_dtype else "",
         "weights": "" if (seed := recipe.random_seed) is None else f"random:{seed}" if seed else "random",
-    }  # fmt: skip
+    }
     return "".join(f" {name}={values[name]}" for name in OPTIONS if values[name])

@@ -28,9 +28,13 @@ OPTIONS = {  # in the order in which a reference lists them
     "weights": "random or random:3 (a seed): the same architecture before any training, as a baseline",
 }
 CHOICES = {
-    "precision": PRECISIONS, "attention": ("causal", "bidirectional"), "pooling": ("mean", "cls", "lasttoken"),
-    "bos": ("yes",), "eos": ("yes",), "dtype": DTYPES,
-}  # fmt: skip
+    "precision": PRECISIONS,
+    "attention": ("causal", "bidirectional"),
+    "pooling": ("mean", "cls", "lasttoken"),
+    "bos": ("yes",),
+    "eos": ("yes",),
+    "dtype": DTYPES,
+}
 _RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
 WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
 _OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
@@ -44,11 +48,11 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
     """
     options: dict[str, str] = {}
-    while found := _OPTION.search(reference):
-        if found[1] in options:
-            raise BadChoice(f"The option {found[1]} stands twice in {reference[:80]!r}.")
-        options = {found[1]: found[2]} | options
-        reference = reference[: found.start()]
+    while result := _OPTION.search(reference):
+        if result[1] in options:
+            raise BadChoice(f"The option {result[1]} stands twice in {reference[:80]!r}.")
+        options = {result[1]: result[2]} | options
+        reference = reference[: result.start()]
     return reference, options
 
 
@@ -105,10 +109,10 @@ def whole(name: str, value: str, most: int) -> int:
 
 def seed_named(value: str) -> int:
     """Return the seed of random weights; raises BadChoice."""
-    found = _RANDOM.fullmatch(value)
-    if found is None:
+    result = _RANDOM.fullmatch(value)
+    if result is None:
         raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
-    return int(found[1] or 0)
+    return int(result[1] or 0)
 
 
 def adapter_named(value: str) -> AdapterWeights:

@@ -27,14 +27,21 @@ _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
     """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
     looks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
-        _weights, _exchanged, _needed_part, _wanted_tokens, _last_token, _attention, _pooling, _batches,
-    )  # fmt: skip
-    found = [look(encoder, facts) for look in looks]
-    found += _vectors(encoder, facts)
-    return ModelCheck(tuple(finding for finding in found if finding is not None))
+        _weights,
+        _swapped,
+        _needed_part,
+        _wanted_tokens,
+        _last_token,
+        _attention,
+        _pooling,
+        _batches,
+    )
+    matches = [look(encoder, facts) for look in looks]
+    matches += _vectors(encoder, facts)
+    return ModelCheck(tuple(finding for finding in matches if finding is not None))
 
 
-def check_kin(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
+def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     """Return the check of a model that took the place of ``known`` in memory.
 
     How it reads is the same where only the weights are others, so it is not looked at again: that took as long as a
@@ -42,7 +49,7 @@ def check_kin(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     """
     if encoder.spec.weights == known.spec.weights or encoder.spec.prompt != known.spec.prompt or not known.check.ok:
         return check_model(encoder, encoder.facts)
-    weights, changed = _weights(encoder, encoder.facts), _exchanged(encoder, encoder.facts)
+    weights, changed = _weights(encoder, encoder.facts), _swapped(encoder, encoder.facts)
     if changed is not None:
         changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
     vectors = _vectors(encoder, encoder.facts)
@@ -59,15 +66,15 @@ def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
     """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
-    width, found = vectors.shape[1], []
+    width, result = vectors.shape[1], []
     stated = "as stated" if dimension == width else f"but {dimension} are stated"
     said = f"A vector has {width} numbers" + (f", {stated}." if dimension else ".")
-    found.append(Finding("dimension", None if dimension is None else dimension == width, said))
+    result.append(Finding("dimension", None if dimension is None else dimension == width, said))
     lengths = np.linalg.norm(vectors, axis=1)
     is_unit = bool(np.abs(lengths - 1).max() < 0.02)
     said = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
-    found.append(Finding("unit length", is_unit if unit else None, said))
-    return found
+    result.append(Finding("unit length", is_unit if unit else None, said))
+    return result
 
 
 def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
@@ -82,20 +89,20 @@ def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     if ignored:
         said = f"{len(ignored)} weights in its files were left out, so the model is not whole"
         return Finding("weights", False, f"{said} ({_some(ignored)}).")
-    return Finding("weights", True, "Every weight was read, none was made up.")
+    return Finding("weights", True, "All weights were loaded from the files.")
 
 
-def _exchanged(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
+def _swapped(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """How much of the base an adapter or a merge has changed."""
-    exchange, weights = encoder.exchange, encoder.spec.weights
+    swapper, weights = encoder.swapper, encoder.spec.weights
     what = weights.change
-    if exchange is None or not what:
+    if swapper is None or not what:
         return None
-    if not exchange.changed:
+    if not swapper.changed:
         return Finding(what, False, f"Its {what} changes nothing that a vector passes through.")
-    said = f"Its {what} changes {exchange.changed} of {exchange.tensors} weight tensors."
-    if exchange.lost:
-        said += f" {encoder.spec.dtype} rounds {exchange.lost:.0%} of that change away; dtype=float32 keeps it."
+    said = f"Its {what} changes {swapper.changed} of {swapper.tensors} weight tensors."
+    if swapper.lost:
+        said += f" {encoder.spec.dtype} rounds {swapper.lost:.0%} of that change away; dtype=float32 keeps it."
     return Finding(what, True, said)
 
 
@@ -114,8 +121,10 @@ def _wanted_tokens(encoder: CheckedEncoder, facts: Row | None) -> Finding | None
     if transformer_of(encoder.model) is None:
         return None
     (ids,) = encoder.token_ids(_SHORT[:1])
-    wanted = (("add_bos_token", "begin-of-text", tokenizer.bos_token_id, ids[0]),
-              ("add_eos_token", "end-of-text", tokenizer.eos_token_id, ids[-1]))  # fmt: skip
+    wanted = (
+        ("add_bos_token", "begin-of-text", tokenizer.bos_token_id, ids[0]),
+        ("add_eos_token", "end-of-text", tokenizer.eos_token_id, ids[-1]),
+    )
     lost = [name for wish, name, token, there in wanted if wishes.get(wish) is True and token not in (None, there)]
     if not lost:
         return None
@@ -146,18 +155,18 @@ def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """Does the first position feel a change at the end? Then the model reads in both directions."""
     if transformer_of(encoder.model) is None:
         return None
-    found = _direction(encoder)
-    if found is None:
-        return Finding("attention", None, "In which direction it reads could not be told.")
+    result = _direction(encoder)
+    if result is None:
+        return Finding("attention", None, "The attention direction could not be determined.")
     expected = facts.attention if facts else ""
     if encoder.spec.loading.causal is not None:  # the reading that was asked for
         expected = "causal" if encoder.spec.loading.causal else "bidirectional"
     words = {"causal": "It reads from left to right", "bidirectional": "It reads in both directions"}
     if expected not in words:
-        return Finding("attention", None, words[found] + ".")
-    if found == expected:
-        return Finding("attention", True, words[found] + ", as it should.")
-    return Finding("attention", False, f"{words[found]}, but it should be {expected}.")
+        return Finding("attention", None, words[result] + ".")
+    if result == expected:
+        return Finding("attention", True, words[result] + ", as it should.")
+    return Finding("attention", False, f"{words[result]}, but it should be {expected}.")
 
 
 def _direction(encoder: CheckedEncoder) -> str | None:
@@ -175,10 +184,11 @@ def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     mode = _pooling_mode(encoder)
     if encoder.guessed_pooling:
         return Finding(
-            "pooling", False,
+            "pooling",
+            False,
             f"Its folder does not say how one vector is made from many, so {mode or 'a guess'} was assumed. "
             "Name it: pooling=mean, pooling=cls or pooling=lasttoken.",
-        )  # fmt: skip
+        )
     if facts and facts.pooling in ("mean", "cls", "lasttoken") and mode:
         said = f"One vector is made by {mode} pooling"
         right = mode == facts.pooling

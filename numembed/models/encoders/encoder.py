@@ -20,13 +20,13 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
-from numembed.models.encoders.checks import TEXTS, check_kin, check_model
+from numembed.models.encoders.checks import TEXTS, check_model, check_related
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.protocol import Encoder
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
-from numembed.models.encoders.weight_swap import Exchange
+from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.loading.devices import device_of, give_back_memory
-from numembed.models.loading.loader import faults_told, is_lost, is_out_of_memory, load, transformer_of
+from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.sources.endpoint import endpoint_of
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
@@ -48,14 +48,14 @@ class SentenceEncoder:
         *,
         device: str = "auto",
         facts: Row | None = None,
-        exchange: Exchange | None = None,
+        swapper: WeightSwapper | None = None,
         progress: Progress = silent,
     ) -> None:
-        self.spec, self.folder, self.facts, self.exchange = spec, folder, facts, exchange
+        self.spec, self.folder, self.facts, self.swapper = spec, folder, facts, swapper
         self.device = device_of(device)
         self.model, self.report = load(spec, folder, device=self.device)
-        if exchange is not None:
-            exchange.bind(self.model)
+        if swapper is not None:
+            swapper.bind(self.model)
         self._put_in_place(progress)
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -63,7 +63,7 @@ class SentenceEncoder:
         refuse_endless(spec, TEXTS, folder)
         self.check = check_model(self, facts)
 
-    def of_kin(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
+    def of_related(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
         """Return the encoder of ``spec``, whose prompt, adapter or merge alone is another: the memory is shared.
 
         It is checked like one that was just loaded. Whichever encoder is used puts its own weights in place first.
@@ -72,7 +72,7 @@ class SentenceEncoder:
         other.spec = spec
         refuse_endless(spec, TEXTS, self.folder)  # another prompt stands before them
         other._put_in_place(progress)
-        other.check = check_kin(other, self)
+        other.check = check_related(other, self)
         return other
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
@@ -99,7 +99,7 @@ class SentenceEncoder:
     def token_vectors(self, text: str) -> Matrix:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
         self._put_in_place()
-        with faults_told(self.spec):  # the first pass of a model is this one, in its check
+        with described_faults(self.spec):  # the first pass of a model is this one, in its check
             vectors = self.model.encode(
                 [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
             )
@@ -115,8 +115,8 @@ class SentenceEncoder:
         return ids
 
     def _put_in_place(self, progress: Progress = silent) -> None:
-        if self.exchange is not None:
-            self.exchange.show(self.spec.weights, progress)
+        if self.swapper is not None:
+            self.swapper.show(self.spec.weights, progress)
         elif self.spec.weights != origin_of(self.spec.weights):
             raise ValueError(f"{self.spec.name} was loaded without what changes its weights")
 
@@ -218,7 +218,7 @@ class LoadedModel:
             return self._encoder
         if self._shared_key == shared and isinstance(self._encoder, SentenceEncoder):
             same_weights = self._encoder.spec.weights == stored.weights
-            self._encoder = self._encoder.of_kin(stored, progress)
+            self._encoder = self._encoder.of_related(stored, progress)
             self.load_seconds = 0.0 if same_weights else time.monotonic() - began
         else:
             self.free()
@@ -252,10 +252,10 @@ class LoadedModel:
 
 def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
     assert folder is not None
-    exchange = Exchange(spec, folder, settings)
-    exchange.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
+    swapper = WeightSwapper(spec, folder, settings)
+    swapper.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
     device, facts = settings.device, facts_of(spec)
-    return SentenceEncoder(spec, folder, device=device, facts=facts, exchange=exchange, progress=progress)
+    return SentenceEncoder(spec, folder, device=device, facts=facts, swapper=swapper, progress=progress)
 
 
 def _of_endpoint(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:

@@ -51,8 +51,8 @@ class EndpointEncoder:
             raise BadChoice(f"{changed} Choose it again: its vectors are kept apart from the earlier ones.")
         self.spec, self._endpoint, self._dimension = spec, endpoint, endpoint.dimension
         self.device, self.parameters = endpoint.name, 0
-        told = f"Endpoint {endpoint.name!r} shows vectors only: each answer is checked, its weights are not."
-        self.check = ModelCheck((Finding("endpoint", None, told),))
+        words = f"Endpoint {endpoint.name!r} shows vectors only: each answer is checked, its weights are not."
+        self.check = ModelCheck((Finding("endpoint", None, words),))
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the indices of ``texts``, shortest first, in batches that are one round of concurrent requests."""
@@ -142,14 +142,14 @@ async def _answer(shared: _Round, texts: list[str]) -> bytes:
 
     endpoint, client, slots, deadline = shared
     if endpoint.kind == "tei":
-        path, asked = "/embed", {"inputs": texts, "truncate": True}
+        path, requested = "/embed", {"inputs": texts, "truncate": True}
     else:
-        path, asked = "/embeddings", {"model": endpoint.model, "input": texts, "encoding_format": "float"}
+        path, requested = "/embeddings", {"model": endpoint.model, "input": texts, "encoding_format": "float"}
     async with slots:
         try:  # httpx2's own timeouts start anew with every byte, so a dripping server would never end
             async with (
                 asyncio.timeout_at(min(deadline, monotonic() + endpoint.timeout_seconds)),
-                client.stream("POST", endpoint.url + path, content=json.dumps(asked).encode()) as answer,
+                client.stream("POST", endpoint.url + path, content=json.dumps(requested).encode()) as answer,
             ):
                 content = await _read(endpoint, answer)
         except TimeoutError:
@@ -185,8 +185,8 @@ def _quiet_libraries() -> Iterator[None]:
 def _gave_up(endpoint: Endpoint, last: _Passing, left_seconds: float) -> RemoteFailed:
     budget = f"the batch's {endpoint.budget_seconds:g} s"
     if last.wait_seconds >= left_seconds > 0:
-        asked = f"asks to wait {last.wait_seconds:,.0f} s, but {left_seconds:,.0f} s are left of {budget}"
-        return RemoteFailed(f"{last} and {asked}. Run again later, or raise budget_seconds in operator.toml.")
+        requested = f"asks to wait {last.wait_seconds:,.0f} s, but {left_seconds:,.0f} s are left of {budget}"
+        return RemoteFailed(f"{last} and {requested}. Run again later, or raise budget_seconds in operator.toml.")
     return RemoteFailed(f"{last}, again and again until {budget} were over. Check the server, then run again.")
 
 

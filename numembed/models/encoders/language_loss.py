@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3", "olmo2", "smollm3")
 _TIED = ("gemma", "gemma2", "gemma3_text", "gpt2")  # also where their settings do not say so
-_LARGEST_TABLE = 64_000_000  # numbers; larger ones would take as long as the arm itself
+_LARGEST_TABLE = 64_000_000  # numbers; larger ones would take as long as the candidate itself
 
 
 def predicts_tokens(folder: Path) -> bool:
@@ -47,8 +47,8 @@ def language_loss(encoder: Encoder, texts: Sequence[str]) -> float | None:
         return None
     rows = np.asarray(table.detach().float().cpu().numpy())
     losses = [_losses(encoder.token_vectors(text), rows, encoder.token_ids([text])[0]) for text in texts]
-    found = np.concatenate(losses) if losses else np.zeros(0)
-    return float(found.mean()) if len(found) and np.isfinite(found).all() else None
+    result = np.concatenate(losses) if losses else np.zeros(0)
+    return float(result.mean()) if len(result) and np.isfinite(result).all() else None
 
 
 def _losses(hidden: NDArray[np.float32], table: NDArray[np.float32], ids: Sequence[int]) -> NDArray[np.float64]:
@@ -59,5 +59,5 @@ def _losses(hidden: NDArray[np.float32], table: NDArray[np.float32], ids: Sequen
     logits = np.asarray(hidden[: count - 1] @ table.T, dtype=np.float64)
     highest = logits.max(axis=1, keepdims=True)
     totals = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0]
-    found: NDArray[np.float64] = totals - logits[np.arange(count - 1), list(ids[1:count])]
-    return np.where(np.isnan(found), math.inf, found)
+    values: NDArray[np.float64] = totals - logits[np.arange(count - 1), list(ids[1:count])]
+    return np.where(np.isnan(values), math.inf, values)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from numembed.core.arrays import Matrix
 from numembed.models.catalogue.entries import Row
-from numembed.models.encoders.weight_swap import Exchange
+from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.loading.loader import LoadReport
 from numembed.models.spec import ModelSpec
 
@@ -47,7 +47,7 @@ class CheckedEncoder(Encoder, Protocol):
     spec: ModelSpec
     folder: Path
     facts: Row | None  # what its makers say, where known
-    exchange: Exchange | None  # of a model that is adapted or merged in memory
+    swapper: WeightSwapper | None  # of a model that is adapted or merged in memory
     model: Any  # the SentenceTransformer
     report: LoadReport
     guessed_pooling: bool  # neither its files nor its recipe name one

@@ -32,22 +32,27 @@ def answer(question: dict[str, Any]) -> dict[str, Any] | None:
         ends = [end - len(prompt) for _, end in one.offsets]
         content = [place for place, mark in enumerate(one.special_tokens_mask) if not mark]
         counts.append(len(one.ids) + missing)
-        found = [match.end() for match in _NUMBER.finditer(text)]
+        matches = [match.end() for match in _NUMBER.finditer(text)]
         kept = len(content) if limit is None else max(0, limit - special - missing)
         reach = len(text) if kept >= len(content) else ends[content[kept - 1]] if kept else 0
-        numbers.append(len(found))
-        read.append(sum(end <= reach for end in found))
-        holding = [len(_DIGIT.findall(text[max(0, start - len(prompt)) : max(0, end - len(prompt))]))
-                   for (start, end) in one.offsets]  # fmt: skip
+        numbers.append(len(matches))
+        read.append(sum(end <= reach for end in matches))
+        holding = [
+            len(_DIGIT.findall(text[max(0, start - len(prompt)) : max(0, end - len(prompt))]))
+            for (start, end) in one.offsets
+        ]
         with_digits += sum(count > 0 for count in holding)
         digits += sum(holding)
     shown = list(zip(question["texts"], encoded, strict=True))[: question.get("pieces_of", 0)]
     return {
-        "counts": counts, "max_tokens": limit, "numbers": numbers, "numbers_read": read,
+        "counts": counts,
+        "max_tokens": limit,
+        "numbers": numbers,
+        "numbers_read": read,
         "digits_per_token": digits / with_digits if with_digits else 0.0,
         "tokens_per_number": with_digits / sum(numbers) if sum(numbers) else 0.0,
         "pieces": [_pieces(prompt + text, one) for text, one in shown],
-    }  # fmt: skip
+    }
 
 
 def _pieces(text: str, one: Any) -> list[str]:

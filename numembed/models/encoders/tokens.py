@@ -61,10 +61,13 @@ def count_tokens(
     if folder is None or not (file := _find(folder, "tokenizer.json")):
         return None
     question = {
-        "file": str(file), "prompt": spec.prompt, "texts": list(texts), "pieces_of": pieces_of,
-        "max_tokens": max_tokens(folder, asked=spec.max_tokens),
+        "file": str(file),
+        "prompt": spec.prompt,
+        "texts": list(texts),
+        "pieces_of": pieces_of,
+        "max_tokens": max_tokens(folder, requested=spec.max_tokens),
         "added": spec.loading.add_bos + spec.loading.add_eos,
-    }  # fmt: skip
+    }
     try:
         answer = token_counts.answer(question) if facts_of(spec) else _ask_elsewhere(question, patience_seconds)
     except (subprocess.SubprocessError, ValueError):
@@ -113,15 +116,15 @@ def token_batches(lengths: Sequence[int], *, budget: int = BATCH_TOKENS) -> list
     return batches
 
 
-def max_tokens(folder: Path, *, asked: int | None = None) -> int | None:
-    """Return the most tokens that the model in ``folder`` reads, of those ``asked`` for; None where it says nothing.
+def max_tokens(folder: Path, *, requested: int | None = None) -> int | None:
+    """Return the most tokens that the model in ``folder`` reads, of those ``requested``; None where it says nothing.
 
     A table of token vectors reads everything, whatever its tokenizer's settings say.
     """
     if (folder / "0_StaticEmbedding").is_dir() or next(kinds_of(folder), "").endswith("StaticEmbedding"):
         return None
     positions = positions_of(read_json(_find(folder, "config.json")))
-    stated = asked
+    stated = requested
     for file, field in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         value = read_json(_find(folder, file)).get(field)
         if stated is None and isinstance(value, int | float) and 0 < value < _NO_LIMIT:
@@ -137,9 +140,13 @@ def _find(folder: Path, name: str) -> Path | None:
 def _ask_elsewhere(question: dict[str, Any], seconds: float) -> Any:
     done = subprocess.run(
         [sys.executable, "-P", token_counts.__file__],
-        input=json.dumps(question), capture_output=True, text=True, timeout=seconds, check=True,
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=True,
         env=harmless(os.environ),
-    )  # fmt: skip
+    )
     return json.loads(done.stdout)
 
 

@@ -20,8 +20,9 @@ from numembed.models.adapters.compatibility import attached
 from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.files.model_config import is_used
 from numembed.models.files.tensors import TensorFolder, known_as
+from numembed.models.merging.arcs import Gram
 from numembed.models.merging.compatibility import check_related
-from numembed.models.merging.methods import MERGES, Gram
+from numembed.models.merging.methods import MERGES
 from numembed.models.merging.tensors import Ingredients, Merge, grams_of, ingredients, merger
 from numembed.models.resolve import adapter_folder, folder_of
 from numembed.models.spec import FolderWeights, LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
@@ -40,7 +41,7 @@ class _Mixture:
     grams: dict[tuple[str, bool], dict[str, Gram]] = field(default_factory=dict)  # by space; of all tensors, or moved
 
 
-class Exchange:
+class WeightSwapper:
     """A loaded model's weights, whose place those of its adapted and merged kin can take.
 
     Going from one to the next writes only the tensors that differ; nothing is loaded again. An adapter is kept as its
@@ -127,11 +128,12 @@ class Exchange:
             return None
         if (weights.space, whole) not in mixture.grams:
             names = mixture.given.mixed if whole else mixture.moved
-            found = grams_of(
-                replace(mixture.given, mixed=names), merge.space or "weights",
+            result = grams_of(
+                replace(mixture.given, mixed=names),
+                merge.space or "weights",
                 progress=lambda done, total, _: progress(done, total, "load"),
-            )  # fmt: skip
-            mixture.grams[weights.space, whole] = found
+            )
+            mixture.grams[weights.space, whole] = result
         return mixture.grams[weights.space, whole]
 
     def _mixture(self, weights: MergedWeights, progress: Progress) -> _Mixture:
@@ -142,9 +144,9 @@ class Exchange:
             for other in (*parts[1:], *([base] if base is not None else [])):
                 check_related(parts[0].folder, other.folder)
             given = ingredients(parts, base)
-            kin = {weights.base, *map(origin_of, weights.parts)} <= {None, self.origin}
+            related = {weights.base, *map(origin_of, weights.parts)} <= {None, self.origin}
             changed = {name for part in parts if isinstance(part, AdaptedFolder) for name in part.changed}
-            moved = tuple(name for name in given.mixed if name in changed) if kin else given.mixed
+            moved = tuple(name for name in given.mixed if name in changed) if related else given.mixed
             if len(self._mixtures) >= _MOST_KEPT:
                 self._mixtures.pop(next(iter(self._mixtures)))
             self._mixtures[key] = _Mixture(given, moved)
@@ -174,26 +176,26 @@ class Exchange:
     def _places(self) -> dict[str, Any]:
         """Return the model's own tensors by the names that its files have for them."""
         parts = [getattr(module, "auto_model", module).state_dict() for module in self._model]
-        found = {}
+        collected = {}
         for name in self._origin_folder():
             number, _, own = name.partition("/") if name.partition("/")[0].isdigit() else ("0", "", name)
             known = known_as(own, parts[int(number)]) if int(number) < len(parts) else None
             if known is not None:
-                found[name] = parts[int(number)][known]
-        return found
+                collected[name] = parts[int(number)][known]
+        return collected
 
 
 @dataclass(frozen=True)
 class Change:
     """How weights that are made of others are opened, and which tensors they put into the place of the origin's."""
 
-    prepare: Callable[[Exchange, Any, Progress], object]
-    recipe: Callable[[Exchange, Any, Progress], TensorRecipe]
+    prepare: Callable[[WeightSwapper, Any, Progress], object]
+    recipe: Callable[[WeightSwapper, Any, Progress], TensorRecipe]
 
 
 CHANGES = {
-    "adapter": Change(Exchange._opened, Exchange._adapted),
-    "merge": Change(Exchange._mixture, Exchange._merged),
+    "adapter": Change(WeightSwapper._opened, WeightSwapper._adapted),
+    "merge": Change(WeightSwapper._mixture, WeightSwapper._merged),
 }
 
 

@@ -50,9 +50,9 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     files = _files_of_parts(folder)
     weights = {file.parent for file in files if file.suffix == ".safetensors"}
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
-        found = "weights outside" if weights else "no weights in"
+        result = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {name!r} has {found} the safetensors format. Other formats can run programs while they load, "
+            f"The model {name!r} has {result} the safetensors format. Other formats can run programs while they load, "
             "so they are refused; save the model again with safe serialization."
         )
     for file in files:
@@ -128,19 +128,23 @@ def _files_of_parts(folder: Path) -> list[Path]:
     Other folders, an adapter's or another program's, are never opened.
     """
     parts = {folder / str(module.get("path", "")) for module in _modules(folder)}
-    parts |= {file.parent / str(part) for file in folder.rglob("*config.json")
-              if isinstance(chosen := read_json(file).get("types"), dict) for part in chosen}  # fmt: skip
+    parts |= {
+        file.parent / str(part)
+        for file in folder.rglob("*config.json")
+        if isinstance(chosen := read_json(file).get("types"), dict)
+        for part in chosen
+    }
     below = {file for part in parts - {folder} if _lies_in(part, folder) for file in part.rglob("*")}
-    found = below | set(folder.glob("*"))
-    return sorted(file for file in found if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
+    result = below | set(folder.glob("*"))
+    return sorted(file for file in result if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
-        found = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
-    return [module for module in found if isinstance(module, dict)] if isinstance(found, list) else []
+    return [module for module in result if isinstance(module, dict)] if isinstance(result, list) else []
 
 
 def _foreign_names(folder: Path) -> list[str]:

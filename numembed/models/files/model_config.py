@@ -16,10 +16,10 @@ _UNUSED_PARTS = (  # heads that an embedding never passes through
 def read_json(file: Path | None) -> dict[str, Any]:
     """Return the JSON object in ``file``; {} where there is none."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file else {}
+        result = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return result if isinstance(result, dict) else {}
 
 
 def positions_of(config: dict[str, Any]) -> int | None:

@@ -20,9 +20,20 @@ from numembed.models.files.model_config import read_json
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
 _TYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
-}  # fmt: skip
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "BOOL": "?",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+}
 _PREFIXES = ("model.", "bert.", "roberta.", "distilbert.", "mpnet.", "xlm-roberta.", "new.", "transformer.")
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 
@@ -127,21 +138,21 @@ def read_header(file: Path) -> dict[str, Stored]:
                 raise ValueError
             header, size = json.loads(opened.read(length)), file.stat().st_size
         header.pop("__metadata__", None)
-        found, begin = {}, 8 + length
+        result, begin = {}, 8 + length
         for name, facts in header.items():
             first, last = map(int, facts["data_offsets"])
             one = Stored(file, str(facts["dtype"]), tuple(map(int, facts["shape"])), begin + first)
             width = np.dtype(_TYPES[one.dtype]).itemsize if one.dtype in _TYPES else None
             if not 0 <= first <= last <= size - begin or (width and one.size * width != last - first):
                 raise ValueError
-            found[str(name)] = one
+            result[str(name)] = one
     except FileNotFoundError:
         raise ModelUnavailable(
             f"The model {file.parent.name[:80]!r} is incomplete: its weight file {file.name[:80]!r} is missing."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         raise _damaged(file) from None
-    return found
+    return result
 
 
 def write_file(

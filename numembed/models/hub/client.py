@@ -76,17 +76,22 @@ class Hub:
         """Return the hub's facts and list of files of a commit or branch, by default of main."""
         path = f"/api/models/{quote(self.repo)}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         try:
-            told = json.loads(self._whole(f"{path}?blobs=true", _MOST_LISTING_BYTES))
+            text = json.loads(self._whole(f"{path}?blobs=true", _MOST_LISTING_BYTES))
         except ValueError:
-            told = None
-        if not (isinstance(told, dict) and _COMMIT.fullmatch(str(told.get("sha")))
-                and isinstance(told.get("siblings"), list)):  # fmt: skip
+            text = None
+        if not (
+            isinstance(text, dict)
+            and _COMMIT.fullmatch(str(text.get("sha")))
+            and isinstance(text.get("siblings"), list)
+        ):
             where = urlsplit(self._settings.hub).hostname or "that address"
-            raise ModelUnavailable(f"What {where} answered about {self.repo} is no model hub's answer. Check "
-                                   "HF_ENDPOINT, or whether this network asks you to log in first.")  # fmt: skip
-        if _COMMIT.fullmatch(revision) and told["sha"] != revision:
+            raise ModelUnavailable(
+                f"What {where} answered about {self.repo} is no model hub's answer. Check "
+                "HF_ENDPOINT, or whether this network asks you to log in first."
+            )
+        if _COMMIT.fullmatch(revision) and text["sha"] != revision:
             raise ModelUnavailable(f"The model hub answered about another commit of {self.repo} than was asked.")
-        return told
+        return text
 
     def small_file(self, revision: str, name: str, *, most_bytes: int = 1_000_000) -> bytes:
         """Return the content of a small file at a commit."""
@@ -129,8 +134,10 @@ class Hub:
         for chunk in arriving:
             whole += chunk
             if len(whole) > most_bytes:
-                raise ModelUnavailable(f"An answer of the model hub about {self.repo} is longer than "
-                                       f"{most_bytes / 1e6:.0f} MB, which none should be.")  # fmt: skip
+                raise ModelUnavailable(
+                    f"An answer of the model hub about {self.repo} is longer than "
+                    f"{most_bytes / 1e6:.0f} MB, which none should be."
+                )
         return bytes(whole)
 
     def _ask(self, path: str, headers: dict[str, str], tick: Callable[[], None]) -> Iterator[bytes]:
@@ -247,14 +254,20 @@ def _refusal_sentence(
 ) -> str:
     gated = f"{repo} is open only to people whom its owner has admitted"
     if status == 401 and credentials:
-        return ("The model hub does not accept the token of this installation; perhaps it has expired. Create a "
-                "read token on huggingface.co, Settings → Access Tokens, set HF_TOKEN to it and restart.")  # fmt: skip
+        return (
+            "The model hub does not accept the token of this installation; perhaps it has expired. Create a "
+            "read token on huggingface.co, Settings → Access Tokens, set HF_TOKEN to it and restart."
+        )
     if code == "GatedRepo" and not has_token:
-        return (f"{gated}. Accept its licence on huggingface.co/{repo}, create a read token there under "
-                "Settings → Access Tokens, set HF_TOKEN to it and restart.")  # fmt: skip
+        return (
+            f"{gated}. Accept its licence on huggingface.co/{repo}, create a read token there under "
+            "Settings → Access Tokens, set HF_TOKEN to it and restart."
+        )
     if code == "GatedRepo":
-        return (f"{gated}, and the account of this installation's token is not among them. Accept the licence on "
-                f"huggingface.co/{repo} with that account, and wait where the owner decides by hand.")  # fmt: skip
+        return (
+            f"{gated}, and the account of this installation's token is not among them. Accept the licence on "
+            f"huggingface.co/{repo} with that account, and wait where the owner decides by hand."
+        )
     if code == "RevisionNotFound":
         return f"{repo} has no such commit. Leave the part after @ out to take the newest."
     if code == "EntryNotFound":
@@ -262,8 +275,10 @@ def _refusal_sentence(
     if code == "RepoNotFound" or status == 401 or (status == 404 and not code):
         return f"The model hub has no public model called {repo}. Check the spelling: owner/name."
     if status == 429:
-        return (f"The model hub answered with error 429 for {repo}: too many requests came from here. "
-                f"Try again {_wait(headers)}.")  # fmt: skip
+        return (
+            f"The model hub answered with error 429 for {repo}: too many requests came from here. "
+            f"Try again {_wait(headers)}."
+        )
     return f"The model hub answered with error {status} for {repo}. Try again later."
 
 

@@ -21,7 +21,7 @@ from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PAUSES_SECONDS = (0.2, 1.0, 2.0)  # before a broken connection is tried again
 _ENOUGH_BYTES = 65_536  # after which a broken connection counts as a new trouble
-_TOLD_SECONDS = 0.2  # between two reports of progress
+_REPORT_SECONDS = 0.2  # between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class HubFile:
 
 def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
     """Return the files that the hub lists, none of which may lie outside a folder."""
-    found = []
+    collected = []
     for listed in about["siblings"]:
         try:
             large = listed.get("lfs") or {}
@@ -51,15 +51,15 @@ def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelUnavailable(f"The model hub's list of the files of {repo} cannot be read.") from None
-        found.append(HubFile(path.as_posix(), size, digest))
-    return found
+        collected.append(HubFile(path.as_posix(), size, digest))
+    return collected
 
 
 class Meter:
     """Counts the bytes that are here and reports them now and then."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done, self._told = progress, total, 0, -_TOLD_SECONDS
+        self._progress, self._total, self._done, self._text = progress, total, 0, -_REPORT_SECONDS
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more."""
@@ -68,16 +68,16 @@ class Meter:
 
     def tick(self) -> None:
         """Report where that is due; raises Cancelled where the person who asked has stopped it."""
-        if time.monotonic() - self._told >= _TOLD_SECONDS:
+        if time.monotonic() - self._text >= _REPORT_SECONDS:
             self.tell()
 
     def tell(self) -> None:
         """Report now."""
-        self._told = time.monotonic()
+        self._text = time.monotonic()
         self._progress(self._done, self._total, "download")
 
 
-def bring(hub: Hub, revision: str, file: HubFile, snapshot: Path, meter: Meter) -> Path:
+def fetch_file(hub: Hub, revision: str, file: HubFile, snapshot: Path, meter: Meter) -> Path:
     """Return where the right bytes of ``file`` are, downloaded where they are nowhere in the cache of ``snapshot``.
 
     Raises :class:`ModelUnavailable`; then what has arrived waits for the next try, except damaged bytes.

@@ -21,12 +21,20 @@ from numembed.core.settings import AllowedCode, Settings
 from numembed.models.files.formats import DIGEST, KEPT, digest_of, is_kept
 from numembed.models.hub.card import HubCard, card
 from numembed.models.hub.client import cache_of, check_name, connected
-from numembed.models.hub.download import Meter, bring, files_of, in_plain_words, link
+from numembed.models.hub.download import Meter, fetch_file, files_of, in_plain_words, link
 
 __all__ = [
-    "KEPT", "HubCard", "cached_folder", "card", "code_digests", "fetch", "fetch_code", "is_verified", "newest_commit",
+    "KEPT",
+    "HubCard",
+    "cached_folder",
+    "card",
+    "code_digests",
+    "fetch",
+    "fetch_code",
+    "is_verified",
+    "newest_commit",
     "verify",
-]  # fmt: skip
+]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -73,9 +81,9 @@ def fetch(repo: str, revision: str, settings: Settings, progress: Progress = sil
         listed = files_of(about if newest == revision else hub.about(revision), repo)
         files = [file for file in listed if is_kept(file.name)]
         meter = Meter(progress, sum(file.size for file in files))
-        found = [(file, bring(hub, revision, file, folder, meter)) for file in files]
+        matches = [(file, fetch_file(hub, revision, file, folder, meter)) for file in files]
         # all names at once, and last those that make a folder a model: no reader takes a part for the whole
-        for file, place in sorted(found, key=lambda pair: pair[0].name in ("config.json", "modules.json")):
+        for file, place in sorted(matches, key=lambda pair: pair[0].name in ("config.json", "modules.json")):
             link(place, folder / file.name)
         _mark(repo, revision, settings)
         if newest == revision:
@@ -159,11 +167,11 @@ def _note_main(repo: str, commit: str) -> None:
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
     """Return size and time of change of every file that is kept, by name: enough to see that one was replaced."""
-    found = {}
+    collected = {}
     for file in sorted(file for pattern in KEPT for file in folder.rglob(pattern) if not file.is_dir()):
         stat = file.stat()
-        found[file.relative_to(folder).as_posix()] = [stat.st_size, stat.st_mtime_ns]
-    return found
+        collected[file.relative_to(folder).as_posix()] = [stat.st_size, stat.st_mtime_ns]
+    return collected
 
 
 def _own_name(repo: str, revision: str) -> str:
@@ -194,9 +202,9 @@ def _library_listing(repo: str, revision: str) -> list[str]:
 
 
 def _holds(folder: Path, allowed: AllowedCode) -> bool:
-    found = [file for file in folder.rglob("*") if not file.is_dir()]
-    return sorted(file.relative_to(folder).as_posix() for file in found) == sorted(allowed.files) and all(
-        hashlib.sha256(file.read_bytes()).hexdigest() == allowed.files[file.name] for file in found
+    matches = [file for file in folder.rglob("*") if not file.is_dir()]
+    return sorted(file.relative_to(folder).as_posix() for file in matches) == sorted(allowed.files) and all(
+        hashlib.sha256(file.read_bytes()).hexdigest() == allowed.files[file.name] for file in matches
     )
 
 

@@ -16,9 +16,12 @@ from numembed.models.loading.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
 _NO_ROOM = (
-    "out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED",
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, which finds no room for the code of an operation
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,11 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         raise
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
-        raise _told(spec, error) from error
+        raise _text(spec, error) from error
     _refuse_without(spec, model)
     if spec.loading.random_seed is not None:
         _randomise(spec, model, spec.loading.random_seed)
-        with faults_told(spec):
+        with described_faults(spec):
             model.to(device)
     return model.eval(), _summary(reports)
 
@@ -77,10 +80,11 @@ def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
     options: dict[str, Any] = {
         "model_kwargs": {"use_safetensors": True, "dtype": spec.dtype},
         "processor_kwargs": {
-            name: True for name, wanted in (("add_bos_token", recipe.add_bos), ("add_eos_token", recipe.add_eos))
+            name: True
+            for name, wanted in (("add_bos_token", recipe.add_bos), ("add_eos_token", recipe.add_eos))
             if wanted
         },
-    }  # fmt: skip
+    }
     if (folder / "modules.json").is_file() or not recipe.pooling:
         model = SentenceTransformer(
             str(folder), device=device, local_files_only=True, trust_remote_code=bool(recipe.remote_code), **options
@@ -124,14 +128,14 @@ def _limit(spec: ModelSpec, model: Any) -> int | None:
 def _refuse_idle(spec: ModelSpec, model: Any) -> None:
     """Refuse options that would change nothing in this model and yet look like another one."""
     recipe, tokenizer, static = spec.loading, model.tokenizer, transformer_of(model) is None
-    asked = {
+    requests = {
         "attention": static and recipe.causal is not None,
         "pooling": bool(recipe.pooling) and pooling_of(model) is None,
         "max_tokens": static and spec.max_tokens is not None,
         "bos": recipe.add_bos and getattr(tokenizer, "bos_token_id", None) is None,
         "eos": recipe.add_eos and getattr(tokenizer, "eos_token_id", None) is None,
     }
-    if idle := [name for name, wrong in asked.items() if wrong]:
+    if idle := [name for name, wrong in requests.items() if wrong]:
         raise BadChoice(f"{spec.name} has no part that {idle[0]}= could change. Leave {idle[0]}= out.")
     room = 0 if static else tokenizer.num_special_tokens_to_add()
     if spec.max_tokens is not None and spec.max_tokens <= room:
@@ -166,7 +170,7 @@ def _undrawable(spec: ModelSpec, why: str) -> ModelUnavailable:
     return ModelUnavailable(f"{spec.name} cannot be given random weights: {why}. Leave weights=random out.")
 
 
-def _told(spec: ModelSpec, error: Exception) -> Exception:
+def _text(spec: ModelSpec, error: Exception) -> Exception:
     text = str(error)
     if "trust_remote_code" in text or "custom code" in text:
         return ModelUnavailable(
@@ -194,7 +198,7 @@ def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:
 
 
 @contextlib.contextmanager
-def faults_told(spec: ModelSpec) -> Iterator[None]:
+def described_faults(spec: ModelSpec) -> Iterator[None]:
     """Raise AcceleratorLost or ModelUnavailable where the machine fails ``spec`` inside the block."""
     try:
         yield
@@ -213,9 +217,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """Return True where a graphics card fails for good: every later call in this process would fail too."""
-    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and any(
-        words in str(error) for words in ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "HIP error")
-    )  # fmt: skip
+    return (
+        isinstance(error, RuntimeError)
+        and not is_out_of_memory(error)
+        and any(
+            words in str(error) for words in ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "HIP error")
+        )
+    )
 
 
 def _register_shims() -> None:
@@ -263,9 +271,9 @@ def _reported() -> Iterator[list[Any]]:
     library: Any = modeling_utils
     original, reports = library.log_state_dict_report, []
 
-    def keep(**told: Any) -> None:
-        reports.append(told["loading_info"])
-        original(**told)
+    def keep(**details: Any) -> None:
+        reports.append(details["loading_info"])
+        original(**details)
 
     library.log_state_dict_report = keep
     try:

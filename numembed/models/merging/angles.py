@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from numembed.core.arrays import Tensor
-from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES, Shares
+from numembed.models.merging.arcs import Shares
+from numembed.models.merging.methods import MERGEKIT_PARALLEL, MERGES
 from numembed.models.merging.tensors import gram_of, ingredients
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
@@ -68,12 +69,12 @@ def angles(
 ) -> tuple[Angle, ...]:
     """Return the angle of each tensor of two models; with ``base``, between what each of them changed of it."""
     given = ingredients([a, b], base)
-    found = []
+    collected = []
     for name in given.mixed:
         each, origin = given.read(name)
         gram = gram_of(each, origin)
-        found.append(Angle(name, each[0].size, gram[0, 1], math.sqrt(gram[0, 0]), math.sqrt(gram[1, 1])))
-    return tuple(found)
+        collected.append(Angle(name, each[0].size, gram[0, 1], math.sqrt(gram[0, 0]), math.sqrt(gram[1, 1])))
+    return tuple(collected)
 
 
 def together(parts: Iterable[Angle], name: str = "all") -> Angle:
@@ -117,13 +118,13 @@ def straightness(
 def updates(part: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> tuple[Update, ...]:
     """Return how much each tensor of ``part`` differs from ``base``."""
     given = ingredients([part], base)
-    found = []
+    collected = []
     for name in given.mixed:
         (tensor,), origin = given.read(name)
         assert origin is not None
         change, before = gram_of([tensor], origin)[0, 0], gram_of([origin])[0, 0]
-        found.append(Update(name, tensor.size, math.sqrt(before), math.sqrt(change)))
-    return tuple(found)
+        collected.append(Update(name, tensor.size, math.sqrt(before), math.sqrt(change)))
+    return tuple(collected)
 
 
 def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:
@@ -134,8 +135,8 @@ def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:
     """
     layers: dict[str, list[Update]] = {}
     for one in changes:
-        found = _LAYER.search(one.name)
-        layers.setdefault(f"layer {found[1]}" if found else _part(one.name), []).append(one)
+        result = _LAYER.search(one.name)
+        layers.setdefault(f"layer {result[1]}" if result else _part(one.name), []).append(one)
     return tuple(
         Update(
             name,

@@ -66,8 +66,8 @@ def merge_folders(
         check_related(opened[0].folder, other.folder)
     given = ingredients(opened, origin)
     _check_room(merge, given, opened[0], out, saved_type)
-    told = card or _card(merge, opened, origin)
-    return _save(given, opened[0], out, merger(merge, given, progress=progress), saved_type, told, progress)
+    text = card or _card(merge, opened, origin)
+    return _save(given, opened[0], out, merger(merge, given, progress=progress), saved_type, text, progress)
 
 
 def fold_folder(
@@ -230,16 +230,16 @@ def _copy_settings(first: ModelFolder, draft: Path, saved_type: SavedType) -> No
 
 
 def _card(merge: Merge, parts: Sequence[ModelFolder], base: ModelFolder | None) -> str:
-    recipe = asdict(merge) | {"parts": [_told(part) for part in parts], "base": base and _told(base)}
+    recipe = asdict(merge) | {"parts": [_text(part) for part in parts], "base": base and _text(base)}
     return _with_recipe(f"# A merge: {MERGES[merge.method].title}", recipe)
 
 
 def fold_card(adapted: AdaptedFolder) -> str:
     """Return the README of a model with an adapter folded in."""
-    return _with_recipe("# A model with its LoRA adapter folded in", {"model": _told(adapted)})
+    return _with_recipe("# A model with its LoRA adapter folded in", {"model": _text(adapted)})
 
 
-def _told(model: ModelFolder) -> str | dict[str, Any]:
+def _text(model: ModelFolder) -> str | dict[str, Any]:
     if isinstance(model, AdaptedFolder):
         return {"base": model.folder.name, "adapter": model.adapter.name, "scale": model.scale}
     return model.folder.name

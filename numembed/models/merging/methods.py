@@ -13,19 +13,16 @@ task vectors themselves. What was decided, for all methods:
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from numembed.core.arrays import Tensor
 from numembed.core.registry import Range, Registry
+from numembed.models.merging.arcs import Gram, Shares, arc, mean_direction, stretched
 
-Gram = NDArray[np.float64]  # (k, k) inner products
-Shares = NDArray[np.float64]  # (k,)
 Space = Literal["weights", "task_vectors"]
 Scope = Literal["tensor", "flat"]
 BOTH: tuple[Space, ...] = ("weights", "task_vectors")
@@ -37,7 +34,6 @@ T = Annotated[float, Range(0, 1, 0.05)]
 Scale = Annotated[float, Range(0, 2, 0.05)]
 Parallel = Annotated[float, Range(0, 1)]
 Density = Annotated[float, Range(0.01, 1, 0.01)]
-_SMALLEST_SINE = 1e-6  # below it an angle is 0 or π, as far as float32 weights can tell
 
 
 # --- two models
@@ -63,7 +59,7 @@ def slerp(gram: Gram, *, t: T = 0.5, fallback: Parallel = MERGEKIT_PARALLEL) -> 
     >>> slerp(np.eye(2)).round(3)
     array([0.707, 0.707])
     """
-    return _arc(gram, t, fallback)
+    return arc(gram, t, fallback)
 
 
 @MERGES.register(
@@ -77,7 +73,7 @@ def norm_matched(gram: Gram, *, t: T = 0.5) -> Shares:
     >>> norm_matched(np.eye(2)).round(3)
     array([0.707, 0.707])
     """
-    return _stretched(gram, np.array([1 - t, t]))
+    return stretched(gram, np.array([1 - t, t]))
 
 
 # --- many models
@@ -108,7 +104,7 @@ def norm_matched_soup(gram: Gram, *, weights: Shares) -> Shares:
     >>> norm_matched_soup(np.eye(2), weights=np.array([0.5, 0.5])).round(3)
     array([0.707, 0.707])
     """
-    return _stretched(gram, weights)
+    return stretched(gram, weights)
 
 
 @MERGES.register(
@@ -132,7 +128,7 @@ def karcher(gram: Gram, *, weights: Shares) -> Shares:
     if not there.any():
         return weights
     cosines = gram[np.ix_(there, there)] / np.outer(norms[there], norms[there])
-    direction = _mean_direction(cosines, weights[there] / max(weights[there].sum(), np.finfo(float).tiny))
+    direction = mean_direction(cosines, weights[there] / max(weights[there].sum(), np.finfo(float).tiny))
     if direction is None:
         return weights
     shares = np.zeros(len(norms))
@@ -153,7 +149,7 @@ def multi_stage(gram: Gram, *, t: T = 0.5, fallback: Parallel = MERGEKIT_PARALLE
     mixed: Shares = stages[0]
     for stage in stages[1:]:
         pair = np.stack([mixed, stage])
-        mixed = np.asarray(_arc(pair @ gram @ pair.T, t, fallback) @ pair)
+        mixed = np.asarray(arc(pair @ gram @ pair.T, t, fallback) @ pair)
     return mixed
 
 
@@ -171,9 +167,14 @@ def wise_ft(gram: Gram, *, t: T = 0.5) -> Shares:
 
 
 @MERGES.register(
-    "Soup with base", parts=(1, None), spaces=("task_vectors",), sees="nothing", weighted=True,
-    reference="Wortsman 2022", neutral=lambda count: {"base_weight": 0},
-)  # fmt: skip
+    "Soup with base",
+    parts=(1, None),
+    spaces=("task_vectors",),
+    sees="nothing",
+    weighted=True,
+    reference="Wortsman 2022",
+    neutral=lambda count: {"base_weight": 0},
+)
 def soup_with_base(gram: Gram, *, weights: Shares, base_weight: Annotated[float, Range(0, 10)] = 1.0) -> Shares:
     """The mean of the models and their base, which counts ``base_weight`` times as much as one model.
 
@@ -184,9 +185,13 @@ def soup_with_base(gram: Gram, *, weights: Shares, base_weight: Annotated[float,
 
 
 @MERGES.register(
-    "Task arithmetic", parts=(1, None), spaces=("task_vectors",), sees="nothing", reference="Ilharco 2023",
+    "Task arithmetic",
+    parts=(1, None),
+    spaces=("task_vectors",),
+    sees="nothing",
+    reference="Ilharco 2023",
     neutral=lambda count: {"scale": 1 / count},
-)  # fmt: skip
+)
 def task_arithmetic(gram: Gram, *, scale: Scale = 0.4) -> Shares:
     """The base plus the sum of all updates, times ``scale``; with one model, its adapter's strength.
 
@@ -213,9 +218,14 @@ def model_stock(gram: Gram) -> Shares:
 
 
 @MERGES.register(
-    "TIES", parts=(1, None), spaces=("task_vectors",), weighted=True, sees="values", reference="Yadav 2023",
+    "TIES",
+    parts=(1, None),
+    spaces=("task_vectors",),
+    weighted=True,
+    sees="values",
+    reference="Yadav 2023",
     neutral=lambda count: {"density": 1},
-)  # fmt: skip
+)
 def ties(deltas: Sequence[Tensor], *, weights: Shares, name: str, density: Density = 0.2, scale: Scale = 1.0) -> Tensor:
     """Keeps each update's largest values, lets them vote on the sign, and averages those that agree.
 
@@ -237,13 +247,23 @@ def ties(deltas: Sequence[Tensor], *, weights: Shares, name: str, density: Densi
 
 
 @MERGES.register(
-    "DARE", parts=(1, None), spaces=("task_vectors",), weighted=True, sees="values", reference="Yu 2024",
+    "DARE",
+    parts=(1, None),
+    spaces=("task_vectors",),
+    weighted=True,
+    sees="values",
+    reference="Yu 2024",
     neutral=lambda count: {"density": 1},
-)  # fmt: skip
+)
 def dare(
-    deltas: Sequence[Tensor], *, weights: Shares, name: str, density: Density = 0.5, scale: Scale = 1.0,
+    deltas: Sequence[Tensor],
+    *,
+    weights: Shares,
+    name: str,
+    density: Density = 0.5,
+    scale: Scale = 1.0,
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Drops each value of an update by chance, makes up for it by growing the rest, and averages.
 
     ``density`` is the share of values kept; they grow by 1 / density. Each tensor and part has its own draw, which
@@ -256,46 +276,6 @@ def dare(
         total += delta * kept * delta.dtype.type(weight / density)
     total *= deltas[0].dtype.type(scale)
     return total
-
-
-def _arc(gram: Gram, t: float, fallback: float) -> Shares:
-    length = float(np.sqrt(gram[0, 0] * gram[1, 1]))
-    cosine = float(np.clip(gram[0, 1] / length, -1, 1)) if length > 0 else 1.0
-    angle = np.arccos(cosine)
-    if abs(cosine) > fallback or np.sin(angle) < _SMALLEST_SINE:
-        return np.array([1 - t, t])
-    shares: Shares = np.sin(np.array([1 - t, t]) * angle) / np.sin(angle)
-    return shares
-
-
-def _stretched(gram: Gram, shares: Shares) -> Shares:
-    wanted, length = float(shares @ np.sqrt(np.diag(gram))), _length(shares, gram)
-    return shares * (wanted / length) if length > _SMALLEST_SINE * wanted else shares
-
-
-def _length(shares: Shares, gram: Gram) -> float:
-    return math.sqrt(max(0.0, float(shares @ gram @ shares)))
-
-
-def _mean_direction(cosines: Gram, weights: Shares) -> Shares | None:
-    """Return the Karcher mean of unit vectors as shares of them, of length 1; None where they cancel."""
-    mean = weights
-    for _ in range(100):
-        if _length(mean, cosines) < _SMALLEST_SINE:
-            return None
-        mean = mean / _length(mean, cosines)
-        dots = np.clip(cosines @ mean, -1, 1)
-        angles = np.arccos(dots)
-        sines = np.sin(angles)
-        if ((sines < _SMALLEST_SINE) & (dots < 0)).any():
-            return None
-        pulls = weights * np.divide(angles, sines, out=np.ones_like(sines), where=sines > _SMALLEST_SINE)
-        tangent = pulls - (pulls @ dots) * mean
-        step = _length(tangent, cosines)
-        if step < 1e-7:  # as fine as an angle between float32 vectors is known
-            break
-        mean = np.cos(step) * mean + np.sin(step) / step * tangent
-    return mean
 
 
 def _largest(delta: Tensor, density: float) -> Tensor:

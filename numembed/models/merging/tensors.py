@@ -19,7 +19,8 @@ from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
 from numembed.models.files.tensors import HEADS, known_as, shapes_of, tied_embedding
-from numembed.models.merging.methods import MERGES, Gram, Scope, Shares, Space
+from numembed.models.merging.arcs import Gram, Shares
+from numembed.models.merging.methods import MERGES, Scope, Space
 
 _CHUNK = 1 << 18  # values added up at a time
 
@@ -109,8 +110,8 @@ def gram_of(parts: Sequence[Tensor], base: Tensor | None = None) -> Gram:
 def check_shapes(name: str, *shapes: tuple[int, ...]) -> None:
     """Raise BadChoice where the tensors called ``name`` differ in shape."""
     if len(set(shapes)) > 1:
-        told = " and ".join("×".join(map(str, shape)) or "one number" for shape in dict.fromkeys(shapes))
-        raise BadChoice(f"The models cannot be merged: {name[:120]!r} is {told}. Choose models of one architecture.")
+        text = " and ".join("×".join(map(str, shape)) or "one number" for shape in dict.fromkeys(shapes))
+        raise BadChoice(f"The models cannot be merged: {name[:120]!r} is {text}. Choose models of one architecture.")
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,12 @@ def merged_tensors(
     """
     value_of = merger(merge, given, grams=grams, progress=progress)
     names = (*given.mixed, *given.kept, *given.tied)
-    found = {}
+    collected = {}
     for number, name in enumerate(names):
         progress(number, len(names), "merge")
-        found[name] = value_of(name)
+        collected[name] = value_of(name)
     progress(len(names), len(names), "merge")
-    return found
+    return collected
 
 
 def merger(
@@ -213,8 +214,8 @@ def flat(grams: Mapping[str, Gram]) -> Gram:
 
 def _tied_embedding(models: Sequence[Mapping[str, Tensor]], head: str) -> str | None:
     """Return the first model's name of the embedding that ``head`` repeats in every model that has it, or None."""
-    found = [tied_embedding(model, own) for model in models if (own := known_as(head, model)) is not None]
-    return None if None in found else known_as(str(found[0]), models[0])
+    matches = [tied_embedding(model, own) for model in models if (own := known_as(head, model)) is not None]
+    return None if None in matches else known_as(str(matches[0]), models[0])
 
 
 def _heads(shapes: Sequence[Mapping[str, Any]]) -> list[str]:

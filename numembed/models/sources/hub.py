@@ -44,8 +44,8 @@ def folder(weights: HubWeights, spec: ModelSpec, settings: Settings, progress: P
             _complete(repo, revision, settings, progress)
         else:
             hub.verify(repo, revision, settings)
-    found = checked_folder(hub.cached_folder(repo, revision), called=repo)
-    return _with_code(found, weights, spec, settings) if spec.loading.remote_code else found
+    result = checked_folder(hub.cached_folder(repo, revision), called=repo)
+    return _with_code(result, weights, spec, settings) if spec.loading.remote_code else result
 
 
 def known_folder(weights: HubWeights, settings: Settings) -> Path | None:
@@ -59,16 +59,16 @@ def known_folder(weights: HubWeights, settings: Settings) -> Path | None:
 def adapter_folder(weights: HubWeights, settings: Settings, progress: Progress) -> Path:
     """Return the folder of an adapter, fetched where it is not here; raises ModelUnavailable where it is none."""
     repo, revision = weights.repo, weights.revision
-    found = hub.cached_folder(repo, revision)
+    result = hub.cached_folder(repo, revision)
     if not hub.is_verified(repo, revision, settings):
-        if settings.offline and (found / "adapter_config.json").is_file():
+        if settings.offline and (result / "adapter_config.json").is_file():
             hub.verify(repo, revision, settings)
         else:
             if not hub.card(repo, settings, revision).is_adapter:  # a model could be large
                 raise ModelUnavailable(f"{repo} is no LoRA adapter: it has no adapter_config.json.")
             hub.fetch(repo, revision, settings, progress)
-    read_adapter(found)
-    return found
+    read_adapter(result)
+    return result
 
 
 def _complete(repo: str, revision: str, settings: Settings, progress: Progress) -> None:

@@ -41,10 +41,10 @@ def known_folder(weights: LocalWeights, settings: Settings) -> Path | None:
 
 def adapter_folder(weights: LocalWeights, settings: Settings, progress: Progress) -> Path:
     """Return an adapter's folder; raises ModelUnavailable, also where its files have changed since it was resolved."""
-    found = allowed_folder(Path(weights.path), settings)
-    if not os.path.isdir(found):
-        raise ModelUnavailable(f"There is no folder {str(found)[:120]!r} on this machine.")
-    read_adapter(found)
-    if weights.digest and weights.digest != digest_of_folder(found):
-        raise ModelUnavailable(f"The adapter {found.name[:80]!r} has changed since it was chosen. Run again.")
-    return found
+    result = allowed_folder(Path(weights.path), settings)
+    if not os.path.isdir(result):
+        raise ModelUnavailable(f"There is no folder {str(result)[:120]!r} on this machine.")
+    read_adapter(result)
+    if weights.digest and weights.digest != digest_of_folder(result):
+        raise ModelUnavailable(f"The adapter {result.name[:80]!r} has changed since it was chosen. Run again.")
+    return result

@@ -37,9 +37,9 @@ def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:
     import torch
 
     inside = {
-        found[1]: None
+        result[1]: None
         for name, module in transformer.named_modules()
-        if isinstance(module, torch.nn.Linear) and (found := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
+        if isinstance(module, torch.nn.Linear) and (result := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
     }
     for wanted in recipe.targets:
         if not any(_ends(name, wanted) for name in inside):
@@ -95,7 +95,7 @@ class AdaptedModel:
         self._saves_memory = True
         self.model.train()
 
-    def begin(self, seed: int, found: Snapshot | None, step: int) -> None:
+    def begin(self, seed: int, result: Snapshot | None, step: int) -> None:
         """Set the factors and the optimiser: drawn by ``seed``, or as they were left after ``step``."""
         import torch
 
@@ -104,10 +104,10 @@ class AdaptedModel:
         with torch.no_grad():
             for name, weight in self.factors.items():
                 drawn = _drawn(name, weight.shape, generator)
-                weight.copy_(drawn if found is None else torch.from_numpy(found.factors[name]))
-                if found is not None:
+                weight.copy_(drawn if result is None else torch.from_numpy(result.factors[name]))
+                if result is not None:
                     moments = {
-                        kind: torch.from_numpy(found.moments[f"{name}.{kind}"]).to(weight.device)
+                        kind: torch.from_numpy(result.moments[f"{name}.{kind}"]).to(weight.device)
                         for kind in ("exp_avg", "exp_avg_sq")
                     }
                     self.optimiser.state[weight] = {"step": torch.tensor(float(step)), **moments}

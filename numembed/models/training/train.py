@@ -19,7 +19,7 @@ from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage
 from numembed.models.files.model_config import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
 from numembed.models.loading.devices import available_memory, device_of
-from numembed.models.loading.loader import faults_told
+from numembed.models.loading.loader import described_faults
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import FolderWeights, ModelSpec
 from numembed.models.training.lora import IN_LAYER, AdaptedModel
@@ -57,7 +57,7 @@ def train_adapters(
     folder = folder_of(spec, settings, progress=progress)
     device = device_of(settings.device)
     check_room(recipe, folder, place, device=device)
-    with reserved_place(place, progress), faults_told(spec):
+    with reserved_place(place, progress), described_faults(spec):
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):
             progress(0, 1, "load")
             _train_seeds(AdaptedModel(spec, recipe, folder, device), place, progress, listen)
@@ -95,8 +95,8 @@ def memory_needed(recipe: Recipe, folder: Path, *, device: str = "cpu") -> int:
 
 
 def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
-    found = last_stage(place, spec, recipe, seed)
-    return found is not None and found[0].step == recipe.steps
+    result = last_stage(place, spec, recipe, seed)
+    return result is not None and result[0].step == recipe.steps
 
 
 def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: Listener) -> None:
@@ -107,8 +107,8 @@ def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: L
             _train_seed(model, place, seed, number * model.recipe.steps, progress, listen)
         except _BaseNotFinite:  # no other seed can do better
             raise
-        except TrainingFailed as told:
-            failed[seed] = str(told)
+        except TrainingFailed as text:
+            failed[seed] = str(text)
     if failed:
         first, *more = failed.items()
         others = f" The same happened to seed {', '.join(str(seed) for seed, _ in more)}." if more else ""
@@ -123,19 +123,23 @@ class _BaseNotFinite(TrainingFailed):
 def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress: Progress, listen: Listener) -> None:
     """Train one seed from its last stage to its end."""
     recipe, spec = model.recipe, model.spec
-    found = last_stage(place, spec, recipe, seed)
-    saved = found[0].step if found else 0
+    result = last_stage(place, spec, recipe, seed)
+    saved = result[0].step if result else 0
     if saved < recipe.steps:
-        model.begin(seed, found[1] if found else None, saved)
-    readings = list(found[0].readings) if found else []
-    if not found:
+        model.begin(seed, result[1] if result else None, saved)
+    readings = list(result[0].readings) if result else []
+    if not result:
         readings.append(_listened(Reading(seed, 0, None, _finite(model.before(), spec, seed, 0, 0)), listen))
     for step in range(saved + 1, recipe.steps + 1):
         progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
         batch = training_batch(
-            recipe.split, size=recipe.batch, seed=seed, step=step,
-            pairs=recipe.loss == "in_batch", apart=apart_at(step, recipe.steps, recipe.apart),
-        )  # fmt: skip
+            recipe.split,
+            size=recipe.batch,
+            seed=seed,
+            step=step,
+            pairs=recipe.loss == "in_batch",
+            apart=apart_at(step, recipe.steps, recipe.apart),
+        )
         loss = _finite(model.step(batch, step), spec, seed, step, saved)
         looked = step in recipe.looked_steps
         silhouette = _finite(model.silhouette(), spec, seed, step, saved) if looked else None

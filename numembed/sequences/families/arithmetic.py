@@ -18,9 +18,9 @@ def lucky(start: int) -> Iterator[int]:
     """What is left after striking every 2nd number, then every 3rd, then every 7th, …: 1, 3, 7, 9, 13, …"""
     limit = 17 * start + 1_000  # the first term asked for lies below
     while True:
-        found = _lucky_to(limit)
-        yield from found[start:]
-        start, limit = max(start, len(found)), 2 * limit
+        result = _lucky_to(limit)
+        yield from result[start:]
+        start, limit = max(start, len(result)), 2 * limit
 
 
 def _lucky_to(limit: int) -> array[int]:
@@ -64,9 +64,9 @@ def perfect_powers(start: int) -> Iterator[int]:
     while True:
         limit = root * root
         higher = (n**e for e in range(3, limit.bit_length()) for n in range(2, int(limit ** (1 / e)) + 2))
-        found = np.union1d(np.arange(1, root + 1) ** 2, np.array([power for power in higher if power <= limit]))
-        yield from found[start:].tolist()
-        start, root = max(start, len(found)), 2 * root
+        result = np.union1d(np.arange(1, root + 1) ** 2, np.array([power for power in higher if power <= limit]))
+        yield from result[start:].tolist()
+        start, root = max(start, len(result)), 2 * root
 
 
 @FAMILIES.register("Palindromes", oeis="A002113", group="digits")

@@ -20,9 +20,9 @@ def members(flags: Callable[[int, int], Flags], start: int, *, first: int = 0) -
     """Yield the members from ``first`` on, without the ``start`` smallest of them."""
     low, stretch = first, SHORTEST
     while True:
-        found = np.flatnonzero(flags(low, low + stretch))
-        yield from (found[start:] + low).tolist()
-        start = max(0, start - len(found))
+        result = np.flatnonzero(flags(low, low + stretch))
+        yield from (result[start:] + low).tolist()
+        start = max(0, start - len(result))
         low, stretch = low + stretch, min(2 * stretch, LONGEST)
 
 

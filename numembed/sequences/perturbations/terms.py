@@ -187,10 +187,16 @@ def primes_or_not(sequences: SequenceSet, *, seed: int) -> SequenceSet:
     "Prompt",
     group="model",
     field="prompt",
-    tried=("query: ", "passage: ", "Numbers: ", "Number sequence: ", "Represent this sequence: ", "To which family do "
-           "these numbers belong? "),
+    tried=(
+        "query: ",
+        "passage: ",
+        "Numbers: ",
+        "Number sequence: ",
+        "Represent this sequence: ",
+        "To which family do these numbers belong? ",
+    ),
     meaning="If the score moves, words before the numbers weigh as much as the choice of a model.",
-)  # fmt: skip
+)
 def prompt(sequences: SequenceSet, *, prompt: str = "query: ") -> SequenceSet:
     """Puts words before each text, by the model's own means."""
     return sequences

@@ -248,9 +248,11 @@ def test_a_factor_that_another_tells_has_no_p() -> None:
 @pytest.mark.parametrize("kind", ["different", "equal", "tiny", "huge"])
 def test_shares_of_few_or_equal_vectors_never_fail(n: int, kind: str) -> None:
     matrix = {
-        "different": noise(n, 5), "equal": np.ones((n, 5), np.float32),
-        "tiny": noise(n, 5) * np.float32(1e-30), "huge": noise(n, 5) * np.float32(1e30),
-    }[kind]  # fmt: skip
+        "different": noise(n, 5),
+        "equal": np.ones((n, 5), np.float32),
+        "tiny": noise(n, 5) * np.float32(1e-30),
+        "huge": noise(n, 5) * np.float32(1e30),
+    }[kind]
     for family, window in ((np.zeros(n, np.int64), np.arange(n)), (np.arange(n) // 2, np.arange(n) % 2)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

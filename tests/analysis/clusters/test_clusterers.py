@@ -166,10 +166,12 @@ def test_no_clusterer_depends_on_the_unit(entry: Clusterer, scale: float) -> Non
 @pytest.mark.parametrize("kind", ["different", "equal", "zero", "two kinds", "one direction"])
 def test_few_or_equal_vectors_never_fail(entry: Clusterer, n: int, kind: str) -> None:
     matrix = {
-        "different": noise(n), "equal": np.ones((n, 8), np.float32), "zero": np.zeros((n, 8), np.float32),
+        "different": noise(n),
+        "equal": np.ones((n, 8), np.float32),
+        "zero": np.zeros((n, 8), np.float32),
         "two kinds": np.eye(2, 8, dtype=np.float32)[np.arange(n) % 2],
         "one direction": np.arange(1, n + 1, dtype=np.float32)[:, None] * np.ones((1, 8), np.float32),
-    }[kind]  # fmt: skip
+    }[kind]
     for k in (1, 2, 3, 6):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

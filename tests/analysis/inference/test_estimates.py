@@ -32,9 +32,12 @@ def test_the_p_of_few_pairs_is_that_of_all_orders(n: int, ties: bool) -> None:
         first, second = rng.normal(size=n), rng.integers(0, 3, n) if ties else rng.normal(size=n)
         found = rank_correlation(first.tolist(), second.tolist())
         exact = permutation_test(
-            (first,), lambda one, other=second: abs(spearmanr(one, other).statistic), permutation_type="pairings",
-            n_resamples=np.inf, alternative="greater",
-        )  # fmt: skip
+            (first,),
+            lambda one, other=second: abs(spearmanr(one, other).statistic),
+            permutation_type="pairings",
+            n_resamples=np.inf,
+            alternative="greater",
+        )
         assert found.p == pytest.approx(exact.pvalue)
 
 
@@ -79,8 +82,12 @@ def test_the_interval_holds_just_the_shifts_that_the_test_does_not_reject() -> N
     rng = np.random.default_rng(3)
     first, second = rng.normal(1, 1, 5).tolist(), rng.normal(0, 1, 9).tolist()
     found = difference(first, second)
-    for shift, rejected in ((found.low - 0.01, True), (found.low + 0.01, False), (found.high - 0.01, False),
-                            (found.high + 0.01, True)):  # fmt: skip
+    for shift, rejected in (
+        (found.low - 0.01, True),
+        (found.low + 0.01, False),
+        (found.high - 0.01, False),
+        (found.high + 0.01, True),
+    ):
         assert (difference([value - shift for value in first], second).p <= 0.05) == rejected
 
 

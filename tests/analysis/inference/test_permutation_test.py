@@ -304,18 +304,23 @@ def test_holm_keeps_false_finds_rare() -> None:
 @pytest.mark.parametrize(
     ("labels", "windows"),
     [
-        ([0, 0, 1, 1], None), ([0, 0, 0, 1, 1, 1], None), ([0, 0, 0, 1, 1], None), ([0, 0, 1, 1, 2, 2], None),
-        ([0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2]), ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]),
+        ([0, 0, 1, 1], None),
+        ([0, 0, 0, 1, 1, 1], None),
+        ([0, 0, 0, 1, 1], None),
+        ([0, 0, 1, 1, 2, 2], None),
+        ([0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 1, 2]),
+        ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]),
         ([0, 0, 1, 1, 1], [0, 1, 0, 1, 1]),
     ],
-)  # fmt: skip
+)
 def test_the_smallest_p_is_that_of_families_far_apart_among_all_shuffles(
     labels: list[int], windows: list[int] | None
 ) -> None:
     own, within = np.array(labels), None if windows is None else np.array(windows)
     groups = np.zeros(len(own), np.int64) if within is None else within
-    every = [own[list(order)] for order in itertools.permutations(range(len(own)))
-             if (groups[list(order)] == groups).all()]  # fmt: skip
+    every = [
+        own[list(order)] for order in itertools.permutations(range(len(own))) if (groups[list(order)] == groups).all()
+    ]
     same = [((one[:, None] == one) == (own[:, None] == own)).all() for one in every]
     assert smallest_p(own, within) == pytest.approx(np.mean(same))
 

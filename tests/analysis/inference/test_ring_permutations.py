@@ -147,8 +147,9 @@ def test_all_rings_run_through_one_hub_and_the_first_through_what_was_observed(w
 def test_shuffles_are_as_mixed_as_drawn_ones(where: str) -> None:
     """Every family comes everywhere alike; two steps of a ring agree in as many places as two drawn shuffles."""
     labels, groups = _design(20, 5, where)
-    shuffles = np.stack([one for seed in range(150) for ring in rings(labels, groups, 1, seed=seed)
-                         for one in carried(ring)])  # fmt: skip
+    shuffles = np.stack(
+        [one for seed in range(150) for ring in rings(labels, groups, 1, seed=seed) for one in carried(ring)]
+    )
     for family in range(5):
         assert (shuffles == family).mean(axis=0) == pytest.approx(np.full(100, 0.2), abs=0.02)
     of_rings = shuffles.reshape(150, -1, 100)

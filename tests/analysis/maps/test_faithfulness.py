@@ -22,7 +22,7 @@ from numembed.analysis.maps.faithfulness import (
     groups_in,
     groups_warning,
     map_faithfulness,
-    noise_twin,
+    noise_reference,
     procrustes_stability,
     warning,
 )
@@ -204,12 +204,12 @@ def test_collapsed_maps_agree_only_with_each_other() -> None:
 
 
 def test_noise_has_unit_length_and_no_structure() -> None:
-    twin = noise_twin(300, 64, 5)
+    twin = noise_reference(300, 64, 5)
     assert twin.shape == (300, 64) and twin.dtype == np.float32
     assert np.linalg.norm(twin, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
-    assert (twin == noise_twin(300, 64, 5)).all() and (twin != noise_twin(300, 64, 6)).any()
+    assert (twin == noise_reference(300, 64, 5)).all() and (twin != noise_reference(300, 64, 6)).any()
     assert abs(silhouette(twin, _labels(300))) < 0.02
-    assert noise_twin(0, 4, 0).shape == (0, 4)
+    assert noise_reference(0, 4, 0).shape == (0, 4)
 
 
 def _said(space: float, shown: float, null: list[float], **more: float) -> str:
@@ -248,14 +248,14 @@ def test_weak_groups_above_their_chance_are_not_denied() -> None:
 
 
 def _noise_scores(n: int, d: int, labels: NDArray[np.int64], method: str, maps: int) -> list[float]:
-    points = (project(noise_twin(n, d, 1_000 + seed), method)[0] for seed in range(maps))
+    points = (project(noise_reference(n, d, 1_000 + seed), method)[0] for seed in range(maps))
     return [silhouette(one, labels) for one in points]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_warning_speaks_for_tsne_of_noise_with_labels_that_were_read_off_it(seed: int) -> None:
-    matrix = noise_twin(24, 384, seed)
+    matrix = noise_reference(24, 384, seed)
     points = project(matrix, "tsne")[0]
     tuned = kmeans(points, _labels(24))
     found = faithfulness(matrix, points, tuned)
@@ -294,7 +294,7 @@ def test_map_faithfulness_of_few_sequences_is_none_with_a_note(n: int) -> None:
 
 def test_map_faithfulness_warns_of_a_map_that_sorts_noise_by_family() -> None:
     labels = _labels(24)
-    matrix, points = noise_twin(24, 384, 0), (_normal(24, 2) + 6 * _normal(6, 2, 1)[labels]).astype(np.float32)
+    matrix, points = noise_reference(24, 384, 0), (_normal(24, 2) + 6 * _normal(6, 2, 1)[labels]).astype(np.float32)
     said = map_faithfulness(matrix, points, labels)["warning"]
     assert said.startswith("This map shows groups that the vectors do not") and "shuffles of the families" in said
     real = map_faithfulness(matrix, points, labels, chance_high=-0.5)
@@ -315,7 +315,7 @@ def test_maps_of_noise_are_not_accused_of_showing_families() -> None:
     said = 0
     for seed in range(300):
         n, d = (6, 12, 24, 48)[seed % 4], (2, 16, 384)[seed % 3]
-        matrix = noise_twin(n, d, seed)
+        matrix = noise_reference(n, d, seed)
         said += bool(map_faithfulness(matrix, project(matrix, "pca")[0], _labels(n, (2, 3, 6)[seed % 3]))["warning"])
     assert said <= 3  # the rule is stricter than 95%, most of all from 12 sequences on
 
@@ -330,7 +330,7 @@ def test_four_sequences_are_too_few_for_an_accusation() -> None:
 @pytest.mark.slow
 def test_tsne_of_noise_is_not_accused_of_showing_families() -> None:
     for seed in range(30):
-        matrix = noise_twin(24, 64, seed)
+        matrix = noise_reference(24, 64, seed)
         assert map_faithfulness(matrix, project(matrix, "tsne")[0], _labels(24))["warning"] == ""
 
 
@@ -342,10 +342,10 @@ def test_groups_are_read_off_the_map_without_the_families() -> None:
 
 
 def test_the_warning_of_groups_speaks_where_a_map_tears_noise_into_islands() -> None:
-    matrix, labels = noise_twin(96, 384, 0), _labels(96)
+    matrix, labels = noise_reference(96, 384, 0), _labels(96)
     islands = (_normal(6, 2, 2)[np.random.default_rng(1).permutation(labels)] * 9 + _normal(96, 2)).astype(np.float32)
     found, scatter = groups_in(matrix, islands, labels), clearest_scatter(labels)
-    noise = [groups_in(twin, project(twin, "pca")[0], labels).in_space for twin in (noise_twin(96, 384, 9),)]
+    noise = [groups_in(twin, project(twin, "pca")[0], labels).in_space for twin in (noise_reference(96, 384, 9),)]
     said = groups_warning(found, scatter=scatter, noise_in_space=noise)
     assert said.startswith("This map shows groups that the vectors do not: the groups that the eye finds")
 
@@ -374,11 +374,12 @@ def test_maps_of_noise_are_rarely_accused_of_showing_groups(method: str) -> None
     labels = _labels(24)
     scatter = clearest_scatter(labels)
     spaces = [
-        groups_in(twin, project(twin, method)[0], labels) for twin in (noise_twin(24, 384, 900 + i) for i in range(9))
+        groups_in(twin, project(twin, method)[0], labels)
+        for twin in (noise_reference(24, 384, 900 + i) for i in range(9))
     ]
     said = 0
     for seed in range(40):
-        matrix = noise_twin(24, 384, seed)
+        matrix = noise_reference(24, 384, seed)
         found = groups_in(matrix, project(matrix, method)[0], labels)
         said += bool(groups_warning(found, scatter=scatter, noise_in_space=[one.in_space for one in spaces]))
     assert said <= 2

@@ -28,11 +28,19 @@ def _noise(n: int, d: int, *, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(
     ("n", "asked", "used"),
     [
-        (51, 0.0, 30), (50, 0.0, 30), (49, 0.0, 10), (24, 0.0, 10), (11, 0.0, 10),  # section 4.4 of the paper
-        (10, 0.0, 9), (5, 0.0, 4), (2, 0.0, 1),  # below n
-        (24, 5.0, 5), (24, 100.0, 23), (120, 45.0, 45),
+        (51, 0.0, 30),
+        (50, 0.0, 30),
+        (49, 0.0, 10),
+        (24, 0.0, 10),
+        (11, 0.0, 10),  # section 4.4 of the paper
+        (10, 0.0, 9),
+        (5, 0.0, 4),
+        (2, 0.0, 1),  # below n
+        (24, 5.0, 5),
+        (24, 100.0, 23),
+        (120, 45.0, 45),
     ],
-)  # fmt: skip
+)
 def test_perplexity_is_the_papers_and_stays_below_n(n: int, asked: float, used: float) -> None:
     _, told = tsne(_noise(n, 4), dims=2, seed=0, perplexity=asked)
     assert told == {"perplexity": used, "iterations": 1_000, "program": "scikit-learn"}

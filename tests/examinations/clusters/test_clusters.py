@@ -74,7 +74,7 @@ def test_what_so_few_sequences_cannot_tell_is_not_called_chance() -> None:
     found = explain(matrix, few, kmeans(matrix, few.labels, seed=0))
     told = [sentence_of("m", found), shares_sentence(found), matched_sentence(found), nearest_sentence(found)]
     told.append(tree_sentence(found, few))
-    assert all("too few sequences to tell" in one or "cannot be told from so few" in one for one in told), told
+    assert all("too few sequences to tell" in one or "cannot be determined from so few" in one for one in told), told
     assert not any("no more" in one or "no better" in one or "none of" in one for one in told), told
     assert found.matched_least_p == pytest.approx(1 / 3, abs=0.05) == found.same_family.least_p
     assert {share.name: share.least_p for share in found.shares[:2]} == {"family": 0.5, "window": 0.5}

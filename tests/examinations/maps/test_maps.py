@@ -28,7 +28,7 @@ from numembed.examinations.maps.text import (
     seeds_sentence,
 )
 from numembed.examinations.registry import ExaminationContext
-from numembed.figures.map_faithfulness import kept_figure, scores_figure, seeds_figure, twin_figure
+from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
 from numembed.figures.maps import groups_of
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
@@ -178,10 +178,11 @@ def test_a_run_answers_and_every_picture_can_be_drawn(name: str, settings: Setti
     pair = [("A", found.drawn[0]), ("B", found.noise[0])]
     for theme in ("light", "dark"):
         figures = [
-            kept_figure(found, theme=theme), scores_figure(found, theme=theme),
+            kept_figure(found, theme=theme),
+            scores_figure(found, theme=theme),
             seeds_figure(found.seeds[0], study.sequences, groups, theme=theme),
-            twin_figure(pair, study.sequences, groups, theme=theme),
-        ]  # fmt: skip
+            noise_figure(pair, study.sequences, groups, theme=theme),
+        ]
         assert all("#00000" not in figure.to_json() and "NaN" not in figure.to_json() for figure in figures)
     assert len(figures[2].data) == SEEDS * 6 and sum(trace.showlegend is not False for trace in figures[2].data) == 6
     assert not any(one.warning for one in found.maps)

@@ -152,8 +152,10 @@ def _run(study: Study, settings: Settings) -> tuple[Outcome, list[Placement]]:
 def test_a_run_places_one_text_in_every_model(settings: Settings) -> None:
     study = replace(
         paper_study("last_digits", "first_differences", "char_ngrams", "random_vectors"),
-        length=12, examine=("landing",), query="101 103 105 107 109 111 113 115 117 119 121 123",
-    )  # fmt: skip
+        length=12,
+        examine=("landing",),
+        query="101 103 105 107 109 111 113 115 117 119 121 123",
+    )
     outcome, found = _run(study, settings)
     assert not outcome.errors and len(found) == 4
     assert found[0].family == "odd" and "odd" in (found[1].family, *found[1].tied)

@@ -21,20 +21,20 @@ from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress import trials as stress_reading
-from numembed.examinations.stress.compute import Stress, Tried, stress, texts_of, variant_of
+from numembed.examinations.stress.compute import Stress, TrialResult, stress, texts_of, variant_of
 from numembed.examinations.stress.rows import rows_of
 from numembed.examinations.stress.text import (
     above_chance,
     destroyed,
+    displacement_sentence,
     doing,
-    drift_sentence,
     effect_of,
     evidence,
     headline,
     leader,
     sentence_of,
 )
-from numembed.figures.stress import drift_figure, tornado_figure
+from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import LoadedModel
@@ -70,7 +70,7 @@ def _answers(stores: tuple[VectorStore, ResultStore, Settings], study: Study) ->
     return [one for one in found if one is not None]
 
 
-def _one(found: Stress, name: str, **options: Any) -> Tried:
+def _one(found: Stress, name: str, **options: Any) -> TrialResult:
     return next(one for one in found.tried if one.perturbation == name and (not options or one.options == options))
 
 
@@ -175,15 +175,15 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
 
 def test_the_sentence_on_distances_names_what_the_picture_shows_at_its_ends(answers: dict[str, dict[str, Any]]) -> None:
     found = next(found for one in answers.values() if len((found := from_plain(Stress, one)).farthest) > 3)
-    rows = drift_figure(found).layout.yaxis.categoryarray
+    rows = displacement_figure(found).layout.yaxis.categoryarray
     least, *_, most = found.farthest
     assert len(rows) == len(found.farthest) == len({one.perturbation for one in found.farthest})
     assert (rows[0], rows[-1]) == tuple(PERTURBATIONS[one.perturbation].title for one in (least, most))
-    words = drift_sentence(found)
+    words = displacement_sentence(found)
     assert words.startswith(doing(most)) and doing(least)[1:] in words and f"of {len(rows)} kinds of change" in words
     for one in found.tried:
-        kin = [other.ratio or 0 for other in found.farthest if other.perturbation == one.perturbation]
-        assert (one.ratio or 0) <= max(kin, default=0.005)
+        related = [other.ratio or 0 for other in found.farthest if other.perturbation == one.perturbation]
+        assert (one.ratio or 0) <= max(related, default=0.005)
 
 
 def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict[str, Any]]) -> None:
@@ -191,8 +191,8 @@ def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict
     for name in ("prompt", "precision"):
         assert "takes no prompt" in effect_of(found, _one(found, name)) and _one(found, name).value is None
     assert {one.drift for one in found.tried} == {None}  # its vectors depend on all texts of a set
-    assert drift_sentence(found).startswith("No distance can be told")
-    assert not drift_figure(found).data
+    assert displacement_sentence(found).startswith("No distance can be given")
+    assert not displacement_figure(found).data
     same = _one(found, "distance", distance="euclidean")
     assert same.same and same.change == 0 and effect_of(found, same) == "Nothing changes here: it is so already."
 
@@ -213,7 +213,7 @@ def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) 
         for theme in ("light", "dark"):
             figure = tornado_figure(found, theme=theme)
             assert figure.data and "#00000" not in figure.to_json()
-            assert "#00000" not in drift_figure(found, theme=theme).to_json()
+            assert "#00000" not in displacement_figure(found, theme=theme).to_json()
     found = from_plain(Stress, answers["last_digits"])
     figure = tornado_figure(found)
     assert figure.layout.yaxis.categoryarray[-1] == "Last digit masked"  # the largest on top
@@ -224,7 +224,7 @@ def test_pictures_are_drawn_for_both_themes(answers: dict[str, dict[str, Any]]) 
 
 
 def test_variants_are_named_in_a_few_words() -> None:
-    named = [variant_of(Tried(name, options)) for name, options in EVERY]
+    named = [variant_of(TrialResult(name, options)) for name, options in EVERY]
     assert {"space", "[]", "base 16", "2%", "at term 500", "5 terms", "seed 19", "“query: ”", "int8"} <= set(named)
     assert all(name == "" or options for name, (_, options) in zip(named, EVERY, strict=True))
 
@@ -283,7 +283,7 @@ def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
         assert found.plain.value is None and "needs 2 to n" in evidence(found)
         assert headline(found) == "Without a plain score there is nothing to compare with."
         assert leader(found) is None and all(effect_of(found, one) for one in found.tried)
-        assert tornado_figure(found) and drift_figure(found) and drift_sentence(found)
+        assert tornado_figure(found) and displacement_figure(found) and displacement_sentence(found)
 
 
 def test_too_many_sequences_are_refused_in_words() -> None:

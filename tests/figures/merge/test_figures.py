@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from numembed.figures.merge.common import color_of, measures, spots, symbol_of
+from numembed.figures.merge.comparisons import comparisons_figure
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
-from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure, training_figure
+from numembed.figures.merge.plane import MAIN, plane_figure, sweep_figure
+from numembed.figures.merge.training import training_figure
 from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     angles_figure,
@@ -23,24 +25,24 @@ from numembed.figures.merge.weights import (
     shift_figure,
 )
 from numembed.figures.style import THEMES
-from numembed.merge_experiment.experiment import LadderResult
+from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Arm, Retention
+from numembed.merge_experiment.results import Candidate, Retention
 from tests.merge_experiment.made import made_ladder, made_result
 
 FOUND = made_result()
 READINGS = [reading for one in FOUND.adapters for reading in one.readings]
 
 
-def _kept(arm: Arm) -> float:
-    return arm.retention.spearman
+def _kept(candidate: Candidate) -> float:
+    return candidate.retention.spearman
 
 
-def _silhouette(arm: Arm) -> float:
-    return arm.splits["paper"].silhouette
+def _silhouette(candidate: Candidate) -> float:
+    return candidate.splits["paper"].silhouette
 
 
-def _all(found: LadderResult, theme: str) -> dict[str, Any]:
+def _all(found: ExperimentResult, theme: str) -> dict[str, Any]:
     readings = [reading for one in found.adapters for reading in one.readings]
     frames = [one for one in found.maps if one.path == "soup" and one.split == "paper"]
     families = found.families["paper"]
@@ -52,7 +54,7 @@ def _all(found: LadderResult, theme: str) -> dict[str, Any]:
         "layers": layers_figure(found.dominance, theme=theme),
         "shift": shift_figure(found.dominance, (1, 2, 3, 5, 10), theme=theme),
         "scale": scale_figure(found, titles={}, theme=theme),
-    }  # fmt: skip
+    }
     for sweeps, measure in itertools.product(("t", "scale"), measures()):
         made[f"sweep {sweeps} {measure}"] = sweep_figure(found, "paper", measure, sweeps=sweeps, theme=theme)
     if frames:
@@ -87,19 +89,22 @@ def test_what_is_there_is_drawn_while_the_ladder_is_climbed(paths: int) -> None:
 
 def test_undefined_scores_leave_gaps_and_no_nan() -> None:
     hole = [
-        replace(arm, splits={name: replace(one, silhouette=math.nan, low=math.nan) for name, one in arm.splits.items()})
-        if arm.at == 0.5 or arm.path == "base"
-        else replace(arm, retention=replace(arm.retention, cka=math.nan))
-        for arm in FOUND.arms
-    ]  # fmt: skip
-    for name, figure in _all(replace(FOUND, arms=tuple(hole)), "dark").items():
+        replace(
+            candidate,
+            splits={name: replace(one, silhouette=math.nan, low=math.nan) for name, one in candidate.splits.items()},
+        )
+        if candidate.at == 0.5 or candidate.path == "base"
+        else replace(candidate, retention=replace(candidate.retention, cka=math.nan))
+        for candidate in FOUND.candidates
+    ]
+    for name, figure in _all(replace(FOUND, candidates=tuple(hole)), "dark").items():
         assert _odd(figure.to_plotly_json()) == [], name
 
 
 def test_the_plane_draws_every_path_that_is_asked_for_and_the_base_at_1() -> None:
     figure = plane_figure(FOUND, "paper", names=tuple(KINDS))
     drawn = {trace.name for trace in figure.data if trace.name}
-    assert drawn == {KINDS[name].title for name in FOUND.ladder.paths}
+    assert drawn == {KINDS[name].title for name in FOUND.experiment.paths}
     assert {note.text for note in figure.layout.annotations} == drawn - {"Base"}
     (base,) = (trace for trace in figure.data if trace.name == "Base")
     assert list(base.x) == [1.0] and base.marker.symbol == "star"
@@ -113,7 +118,7 @@ def test_each_seed_has_a_line_of_its_own_where_that_is_asked_for() -> None:
 
 
 def test_a_line_is_the_mean_over_seeds_and_its_cross_goes_from_the_lowest_to_the_highest() -> None:
-    full = [_silhouette(arm) for arms in FOUND.of("lora") for arm in arms if arm.at == 1]
+    full = [_silhouette(candidate) for candidates in FOUND.of("lora") for candidate in candidates if candidate.at == 1]
     (spot,) = (one for one in spots(FOUND, "lora", _kept, _silhouette) if one.at == 1)
     assert spot.y == pytest.approx((sum(full) / 3, min(full), max(full))) and spot.count == 3
     figure = plane_figure(FOUND, "paper", names=("soup", "lora"))
@@ -125,7 +130,12 @@ def test_a_line_is_the_mean_over_seeds_and_its_cross_goes_from_the_lowest_to_the
 
 
 def test_a_place_that_one_seed_lacks_is_left_out_of_a_finished_mean() -> None:
-    fewer = replace(FOUND, arms=tuple(arm for arm in FOUND.arms if (arm.path, arm.at) != ("lora-1", 0.5)))
+    fewer = replace(
+        FOUND,
+        candidates=tuple(
+            candidate for candidate in FOUND.candidates if (candidate.path, candidate.at) != ("lora-1", 0.5)
+        ),
+    )
     assert 0.5 not in {spot.at for spot in spots(fewer, "lora", _kept, _silhouette)}
     assert 0.5 in {spot.at for spot in spots(FOUND, "lora", _kept, _silhouette)}
 
@@ -143,7 +153,7 @@ def test_a_sweep_has_the_base_as_a_level_and_only_paths_that_sweep_it() -> None:
     for sweeps in ("t", "scale"):
         figure = sweep_figure(FOUND, "paper", "silhouette", sweeps=sweeps)
         drawn = {trace.name for trace in figure.data if trace.name}
-        assert drawn == {KINDS[name].title for name in FOUND.ladder.paths if KINDS[name].sweeps == sweeps}
+        assert drawn == {KINDS[name].title for name in FOUND.experiment.paths if KINDS[name].sweeps == sweeps}
         assert figure.layout.annotations[0].text == "the base"
 
 
@@ -205,11 +215,14 @@ def test_the_plane_shows_how_sure_both_numbers_are_behind_each_main_path() -> No
     assert not [one for one in calm.data if (one.error_x.thickness or 0) > 5], "only where it is asked for"
     figure = plane_figure(FOUND, "paper", names=tuple(KINDS), sure=True)
     bars = [trace for trace in figure.data if trace.error_x.thickness and trace.error_x.thickness > 5]
-    assert len(bars) == sum(name in MAIN for name in FOUND.ladder.paths)
+    assert len(bars) == sum(name in MAIN for name in FOUND.experiment.paths)
     assert all(bar.error_x.array[0] > 0 and bar.error_x.arrayminus[0] > 0 for bar in bars), "sure the retention"
     assert all(bar.error_y.array[0] > 0 and bar.error_y.arrayminus[0] > 0 for bar in bars), "and the silhouette"
     other = plane_figure(FOUND, "paper", measure="accuracy", sure=True)
     assert not [trace for trace in other.data if trace.error_y.thickness and trace.error_y.thickness > 5]
-    without = replace(FOUND, arms=tuple(replace(arm, retention=Retention(0.9, 0.9, 0.1)) for arm in FOUND.arms))
+    without = replace(
+        FOUND,
+        candidates=tuple(replace(candidate, retention=Retention(0.9, 0.9, 0.1)) for candidate in FOUND.candidates),
+    )
     plain = plane_figure(without, "paper", sure=True)
     assert not [trace for trace in plain.data if trace.error_x.thickness and trace.error_x.thickness > 5]

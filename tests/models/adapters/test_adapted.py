@@ -122,8 +122,10 @@ def test_an_adapter_of_the_pooler_alone_is_told_to_change_nothing(tiny_model: Pa
 
     made = write_adapter(tmp_path / "pooler", tiny_model, config={"target_modules": ["pooler.dense"]})
     name = "base_model.model.pooler.dense.lora_"
-    save_file({f"{name}{one}.weight": np.ones((1, 32) if one == "A" else (32, 1), np.float32) for one in "AB"},
-              made / "adapter_model.safetensors")  # fmt: skip
+    save_file(
+        {f"{name}{one}.weight": np.ones((1, 32) if one == "A" else (32, 1), np.float32) for one in "AB"},
+        made / "adapter_model.safetensors",
+    )
     check = LoadedModel(OFFLINE).get(adapted_spec(tiny_model, made)).check
     assert not check.ok and "changes nothing that a vector passes through" in check.sentence
 
@@ -155,8 +157,8 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
     plain, whole, half = (result.scores[0].value for result in outcome.results)
     assert len({plain, whole, half}) == 3
     assert outcome.results[1].check is not None and "Its adapter changes" in outcome.results[1].check.sentence
-    assert len({canonical_json(dict(scores)) for scores in outcome.floors.twins.values()}) == 1  # the base's twin
-    assert set(outcome.floors.twins) == {spec.name for spec in study.models}
+    assert len({canonical_json(dict(scores)) for scores in outcome.references.twins.values()}) == 1  # the base's twin
+    assert set(outcome.references.twins) == {spec.name for spec in study.models}
     counted = count_tokens(study.models[1], TEXTS, settings)
     assert counted is not None and counted == count_tokens(study.models[0], TEXTS, settings)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
-from numembed.models.catalogue.names import facts_of, model, prompts_of, random_twin, reference_of
+from numembed.models.catalogue.names import facts_of, model, prompts_of, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.sources.bundled import bundled_folder
@@ -108,17 +108,26 @@ def test_changed_files_are_another_key_and_are_not_taken_for_the_old_ones(tiny_m
     ("reference", "name", "written"),
     [
         ("all-MiniLM-L6-v2 adapter=/a/seed-0/step-60", "all-MiniLM-L6-v2 adapter=seed-0/step-60", ""),
-        ("all-MiniLM-L6-v2 scale=0.80 adapter=/a/b", "all-MiniLM-L6-v2 adapter=a/b scale=0.8",
-         "all-MiniLM-L6-v2 adapter=/a/b scale=0.8"),
+        (
+            "all-MiniLM-L6-v2 scale=0.80 adapter=/a/b",
+            "all-MiniLM-L6-v2 adapter=a/b scale=0.8",
+            "all-MiniLM-L6-v2 adapter=/a/b scale=0.8",
+        ),
         ('all-MiniLM-L6-v2 adapter="/a/b" scale=1', "all-MiniLM-L6-v2 adapter=a/b", "all-MiniLM-L6-v2 adapter=/a/b"),
-        ('/m/my model adapter="/with \\"quotes\\" and/blanks here" dim=8',
-         'my model adapter="with \\"quotes\\" and/blanks here" dim=8', ""),
-        ("Qwen3-Embedding-0.6B adapter=owner/lora@" + "a" * 40 + " prompt=query",
-         "Qwen3-Embedding-0.6B adapter=owner/lora prompt=query", ""),
+        (
+            '/m/my model adapter="/with \\"quotes\\" and/blanks here" dim=8',
+            'my model adapter="with \\"quotes\\" and/blanks here" dim=8',
+            "",
+        ),
+        (
+            "Qwen3-Embedding-0.6B adapter=owner/lora@" + "a" * 40 + " prompt=query",
+            "Qwen3-Embedding-0.6B adapter=owner/lora prompt=query",
+            "",
+        ),
         ("owner/name adapter=/a scale=0", "owner/name adapter=a scale=0", ""),
         ("owner/name@" + "0" * 40 + " adapter=/a/b scale=0.30000000000000004", "", ""),
     ],
-)  # fmt: skip
+)
 def test_a_reference_comes_back(reference: str, name: str, written: str) -> None:
     made = model(reference)
     assert isinstance(made.weights, LoraWeights)
@@ -162,8 +171,8 @@ def test_what_is_known_of_the_base_is_known_of_the_adapted_model(settings: Setti
 @pytest.mark.parametrize("reference", ["all-MiniLM-L6-v2", "/models/one", 'owner/name prompt="a: " dim=8'])
 def test_its_twin_is_its_bases_twin(reference: str) -> None:
     base, _, rest = reference.partition(" ")
-    twin = random_twin(model(f"{base} adapter=/a/b scale=0.5 {rest}"))
-    assert twin == random_twin(model(reference)) is not None
+    twin = random_init(model(f"{base} adapter=/a/b scale=0.5 {rest}"))
+    assert twin == random_init(model(reference)) is not None
 
 
 @pytest.mark.parametrize("weights", [BaselineWeights("last_digits"), PLAIN])

@@ -103,9 +103,15 @@ def test_a_tied_head_gets_what_its_embedding_gets(tmp_path: Path, head_is_stored
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
-        vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, head_dim=8, tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
     model = Qwen3ForCausalLM(config)
     before = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     if not head_is_stored:

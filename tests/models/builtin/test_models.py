@@ -17,14 +17,14 @@ from sklearn.metrics import silhouette_score
 
 from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import Ladder
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.adapters.saved import name_of_base
 from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
 from numembed.models.builtin.language_model import LanguageRecipe, pretrain
 from numembed.models.builtin.texts import LONGEST, SHORTEST, reading, text_pairs
-from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
+from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
 from numembed.models.files.folders import checked_folder, digest_of_folder
@@ -190,7 +190,7 @@ def test_before_its_first_use_it_costs_training_and_no_download(settings: Settin
 @pytest.mark.parametrize("name", ["number-encoder", "number-lm"])
 def test_a_name_its_facts_and_its_twin_belong_together(settings: Settings, short: EncoderRecipe, name: str) -> None:
     spec = model(f"{name} dim=64")
-    facts, twin = facts_of(spec), random_twin(spec)
+    facts, twin = facts_of(spec), random_init(spec)
     assert reference_of(spec) == f"{name} dim=64" and facts is not None and facts.name == name
     assert twin is not None and reference_of(twin) == f"{name} dim=64 weights=random"
     texts = ("2, 3, 5, 7, 11", "1000, 2000, 3000", "")
@@ -242,7 +242,7 @@ def test_pretraining_is_repeatable_and_learns(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_language_model_predicts_numbers_better_than_its_random_twin(settings: Settings) -> None:
     spec = model("number-lm")
-    twin = random_twin(spec)
+    twin = random_init(spec)
     assert twin is not None
     texts = [item for pair in text_pairs(4, seed=123_456_789, step=0) for item in pair.texts]
     losses = [language_loss(LoadedModel(settings).get(resolve(one, settings)), texts) for one in (spec, twin)]
@@ -276,10 +276,10 @@ def test_a_model_of_our_own_has_a_recipe_of_its_own() -> None:
 def test_both_are_bases_of_a_ladder() -> None:
     for name in ("number-encoder", "number-lm"):
         base = model(name)
-        ladder = Ladder(base, scratch.usual_recipe(base))
-        assert Ladder.from_json(ladder.to_json()) == ladder and name_of_base(ladder.base) == name
+        experiment = MergeExperiment(base, scratch.usual_recipe(base))
+        assert MergeExperiment.from_json(experiment.to_json()) == experiment and name_of_base(experiment.base) == name
     with pytest.raises(BadChoice, match="cannot be adapted"):
-        Ladder(model("number-lm weights=random"))
+        MergeExperiment(model("number-lm weights=random"))
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ OPTIONS_OF = {
     "owner/name bos=yes": {"loading": Loading(add_bos=True)},
     "all-MiniLM-L6-v2 weights=random": {"loading": Loading(random_seed=0)},
     "owner/name dim=8 eos=yes weights=random:12": {"loading": Loading(add_eos=True, random_seed=12)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("reference", OPTIONS_OF)
@@ -174,14 +174,42 @@ def test_a_folder_named_like_a_hub_id_is_not_used(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "reference",
     [
-        "", " ", "name", "owner/", "owner/name/more", "owner/..", "owner/a..b", "owner/a--b", "owner--a/b",
-        "owner/na me", "ow\u0430er/name", "owner/n\u00e4me", "owner/name\x00", "owner/na\nme", "file://owner/name",
-        "https://huggingface.co/owner/name", "C:/models/one", "owner\\name", "-owner/name", ".owner/name",
-        "owner/.name", "owner/name@main", "owner/name@" + "A" * 40, "owner/name@" + "0" * 39, "owner/name#x",
-        "owner/%2e%2e", "/models/\x00", "/models/two\nlines", "~/\ud800", "/\x7f", "models--owner--name",
-        "owner/" + "x" * 97, "x" * 10_000, "/" + "x" * 10_000,
+        "",
+        " ",
+        "name",
+        "owner/",
+        "owner/name/more",
+        "owner/..",
+        "owner/a..b",
+        "owner/a--b",
+        "owner--a/b",
+        "owner/na me",
+        "ow\u0430er/name",
+        "owner/n\u00e4me",
+        "owner/name\x00",
+        "owner/na\nme",
+        "file://owner/name",
+        "https://huggingface.co/owner/name",
+        "C:/models/one",
+        "owner\\name",
+        "-owner/name",
+        ".owner/name",
+        "owner/.name",
+        "owner/name@main",
+        "owner/name@" + "A" * 40,
+        "owner/name@" + "0" * 39,
+        "owner/name#x",
+        "owner/%2e%2e",
+        "/models/\x00",
+        "/models/two\nlines",
+        "~/\ud800",
+        "/\x7f",
+        "models--owner--name",
+        "owner/" + "x" * 97,
+        "x" * 10_000,
+        "/" + "x" * 10_000,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_name_is_refused_in_a_sentence(reference: str) -> None:
     with pytest.raises(BadChoice) as caught:
         model(reference)

@@ -22,9 +22,16 @@ KINDS = pytest.mark.parametrize("kind", ["openai", "tei"])
 
 def lab_endpoint(server: EmbeddingServer, **changes: Any) -> Endpoint:
     plain: dict[str, Any] = {
-        "name": "lab", "url": server.url, "model": "small", "kind": server.kind, "key": KEY, "batch_texts": 4,
-        "concurrency": 3, "timeout_seconds": 20.0, "budget_seconds": 20.0,
-    }  # fmt: skip
+        "name": "lab",
+        "url": server.url,
+        "model": "small",
+        "kind": server.kind,
+        "key": KEY,
+        "batch_texts": 4,
+        "concurrency": 3,
+        "timeout_seconds": 20.0,
+        "budget_seconds": 20.0,
+    }
     return Endpoint(**(plain | changes))
 
 

@@ -54,9 +54,14 @@ def _change(file: Path, **entries: Any) -> None:
 def test_the_bundled_model_passes_in_every_point() -> None:
     check = LoadedModel(OFFLINE).get(model("all-MiniLM-L6-v2")).check
     assert check.ok and {finding.name for finding in check.findings if finding.ok} >= {
-        "weights", "attention", "pooling", "batches", "dimension", "unit length",
-    }  # fmt: skip
-    assert "Every weight was read" in check.sentence and ModelCheck.from_json(check.as_json()) == check
+        "weights",
+        "attention",
+        "pooling",
+        "batches",
+        "dimension",
+        "unit length",
+    }
+    assert "All weights were loaded from the files" in check.sentence and ModelCheck.from_json(check.as_json()) == check
 
 
 def test_what_nobody_has_stated_is_told_and_not_judged(tiny_model: Path) -> None:

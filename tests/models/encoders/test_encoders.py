@@ -156,7 +156,7 @@ def test_a_prompt_is_exchanged_as_if_the_model_had_been_loaded_with_it(tiny_mode
     specs = [replace(_spec(tiny_model), loading=recipe, prompt=prompt) for prompt in ("", "9: ", "1, 2, 3, 4: ", "9: ")]
     exchanged = SentenceEncoder(specs[0], tiny_model)
     for spec in specs:
-        exchanged = exchanged.of_kin(spec)
+        exchanged = exchanged.of_related(spec)
         fresh = SentenceEncoder(spec, tiny_model)
         assert np.array_equal(exchanged.encode(["1, 2, 3", "7"]), fresh.encode(["1, 2, 3", "7"]))
         assert exchanged.token_ids(["5"]) == fresh.token_ids(["5"]) and exchanged.check == fresh.check
@@ -165,7 +165,7 @@ def test_a_prompt_is_exchanged_as_if_the_model_had_been_loaded_with_it(tiny_mode
 def test_the_check_of_another_prompt_is_its_own(tiny_model: Path) -> None:
     facts = replace(CATALOGUE["all-MiniLM-L6-v2"], dimension=tiny.HIDDEN, pooling="cls")
     plain = SentenceEncoder(_spec(tiny_model), tiny_model, facts=facts)
-    prompted = plain.of_kin(replace(_spec(tiny_model), prompt="9: "))
+    prompted = plain.of_related(replace(_spec(tiny_model), prompt="9: "))
     assert prompted.check is not plain.check and not prompted.check.ok  # the same facts, held against it again
 
 
@@ -189,10 +189,12 @@ def test_numbers_that_are_none_are_refused(nan_model: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("config.json", "{"), ("modules.json", "[]"), ("tokenizer.json", "{}"),
+        ("config.json", "{"),
+        ("modules.json", "[]"),
+        ("tokenizer.json", "{}"),
         ("config.json", '{"model_type": "no-such-type"}'),
     ],
-)  # fmt: skip
+)
 def test_a_folder_that_cannot_be_loaded_is_a_sentence(
     tiny_model: Path, tmp_path: Path, file: str, content: str
 ) -> None:

@@ -110,9 +110,16 @@ def test_a_retry_after_that_means_nothing_is_passed_over(asked: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(400, "refused the request"), (401, "refused the key"), (403, "refused the key"), (404, "url or model"),
-     (413, "batch_texts lower"), (422, "kind and model"), (501, "status 501")],
-)  # fmt: skip
+    [
+        (400, "refused the request"),
+        (401, "refused the key"),
+        (403, "refused the key"),
+        (404, "url or model"),
+        (413, "batch_texts lower"),
+        (422, "kind and model"),
+        (501, "status 501"),
+    ],
+)
 @pytest.mark.parametrize("answer", [servers.echoing, servers.status], ids=["echoing the key", "plain"])
 def test_what_stays_is_not_asked_again_and_has_its_sentence(code: int, words: str, answer: Any) -> None:
     with EmbeddingServer(otherwise=answer(code)) as server:

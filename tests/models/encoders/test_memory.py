@@ -212,11 +212,15 @@ def test_what_is_here_already_or_has_no_files_is_not_read_ahead(folders: tuple[P
     loaded.get(present)
     absent = ModelSpec("absent", LocalWeights(str(tmp_path / "absent"), "0" * 64))
     for spec in (
-        present, replace(present, name="of another name"), replace(present, dimensions=8), model("last_digits"),
+        present,
+        replace(present, name="of another name"),
+        replace(present, dimensions=8),
+        model("last_digits"),
         replace(present, prompt="another: "),
-        ModelSpec("lab", RemoteWeights("lab", "http://127.0.0.1:1/v1", "small")), absent,
+        ModelSpec("lab", RemoteWeights("lab", "http://127.0.0.1:1/v1", "small")),
+        absent,
         ModelSpec("never fetched", HubWeights("owner/never-fetched", "0" * 40)),
-    ):  # fmt: skip
+    ):
         assert loaded.read_ahead(spec) is None, spec.name
     assert loaded.read_ahead(_spec(folders[1])) is not None
 

@@ -123,7 +123,7 @@ def test_the_limit_that_is_told_is_the_encoders(tmp_path: Path) -> None:
             spec = replace(resolve(model(str(folder)), OFFLINE), max_tokens=asked)
             encoder = LoadedModel(OFFLINE).get(spec)
             assert isinstance(encoder, SentenceEncoder)
-            assert max_tokens(folder, asked=asked) == encoder.model.max_seq_length, (folder.name, asked)
+            assert max_tokens(folder, requested=asked) == encoder.model.max_seq_length, (folder.name, asked)
     table = tiny.write_static_model(tmp_path / "table")
     (table / "tokenizer_config.json").write_text('{"model_max_length": 512}')
     assert max_tokens(table) is None

@@ -30,8 +30,11 @@ def told_by(ask: Callable[[], object]) -> str:
 
 
 def kept_files(folder: Path) -> dict[str, str]:
-    return {file.relative_to(folder).as_posix(): sha256(file) for pattern in ("*.json", "*.safetensors")
-            for file in folder.rglob(pattern)}  # fmt: skip
+    return {
+        file.relative_to(folder).as_posix(): sha256(file)
+        for pattern in ("*.json", "*.safetensors")
+        for file in folder.rglob(pattern)
+    }
 
 
 def blobs(cache: Path) -> list[str]:

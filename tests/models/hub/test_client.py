@@ -38,8 +38,11 @@ def test_each_refusal_has_its_sentence(hub: FakeHub, online: Settings, model: Pa
         hub.spoil(NAME, "refuse", status=status, headers=headers)
         for ask in asks:
             assert sentence in told_by(ask)
-    for ask in (lambda: newest_commit("owner/gone", online), lambda: card("owner/gone", online),
-                lambda: fetch("owner/gone", commit, online)):  # fmt: skip
+    for ask in (
+        lambda: newest_commit("owner/gone", online),
+        lambda: card("owner/gone", online),
+        lambda: fetch("owner/gone", commit, online),
+    ):
         assert told_by(ask) == "The model hub has no public model called owner/gone. Check the spelling: owner/name."
 
 
@@ -66,8 +69,10 @@ def test_a_gated_model_says_how_to_be_admitted(hub: FakeHub, online: Settings, m
     hub.tokens |= {TOKEN, STRANGER}
     hub.repositories[NAME].admitted.add(TOKEN)
     told = told_by(lambda: fetch(NAME, commit, online))
-    assert told.startswith("owner/name is open only to people whom its owner has admitted. Accept its licence on "
-                           "huggingface.co/owner/name, create a read token")  # fmt: skip
+    assert told.startswith(
+        "owner/name is open only to people whom its owner has admitted. Accept its licence on "
+        "huggingface.co/owner/name, create a read token"
+    )
     assert "set HF_TOKEN" in told
     told = told_by(lambda: fetch(NAME, commit, replace(online, hub_token=STRANGER)))
     assert "the account of this installation's token is not among them" in told
@@ -110,8 +115,12 @@ def test_the_librarys_login_is_not_told_to_another_hub(
 def test_no_network_is_a_sentence_at_once(online: Settings) -> None:
     nowhere = replace(online, hub=closed_port(), hub_token=TOKEN)
     code = AllowedCode(NAME, "1" * 40, {"x.py": "0" * 64})
-    for ask in (lambda: newest_commit(NAME, nowhere), lambda: fetch(NAME, "1" * 40, nowhere),
-                lambda: card(NAME, nowhere), lambda: fetch_code(code, nowhere)):  # fmt: skip
+    for ask in (
+        lambda: newest_commit(NAME, nowhere),
+        lambda: fetch(NAME, "1" * 40, nowhere),
+        lambda: card(NAME, nowhere),
+        lambda: fetch_code(code, nowhere),
+    ):
         assert "owner/name is not on this machine and the model hub cannot be reached. Choose all-MiniLM" in told_by(
             ask
         )

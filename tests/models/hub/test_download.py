@@ -17,7 +17,7 @@ from numembed.core.errors import Cancelled, ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models.hub import client as hub_requests
 from numembed.models.hub import download as hub_files
-from numembed.models.hub.snapshots import (  # fmt: skip
+from numembed.models.hub.snapshots import (
     cached_folder,
     fetch,
     is_verified,
@@ -39,9 +39,12 @@ def test_a_model_arrives_whole_without_pickles_and_without_program_code(
     commit = hub.add(NAME, model)
     assert not is_verified(NAME, commit, online) and not cached_folder(NAME, commit).exists()
     folder = fetch(NAME, newest_commit(NAME, online), online)
-    assert folder == cached_folder(NAME, commit) == cached_folder(NAME, "") == (
-        cache / "models--owner--name" / "snapshots" / commit
-    )  # fmt: skip
+    assert (
+        folder
+        == cached_folder(NAME, commit)
+        == cached_folder(NAME, "")
+        == (cache / "models--owner--name" / "snapshots" / commit)
+    )
     assert kept_files(folder) == kept_files(model) and is_verified(NAME, commit, online)
     assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.py")) and not list(folder.rglob("*.md"))
     assert not any("resolve/main" in path or ".bin" in path or ".py" in path for path in hub.paths())
@@ -112,9 +115,11 @@ def test_a_download_that_is_cut_once_goes_on_by_itself(hub: FakeHub, online: Set
     hub.spoil(NAME, "cut", times=1)
     assert kept_files(fetch(NAME, commit, online)) == kept_files(large)
     first, second = (one.range for one in hub.asked if one.server == "cdn")
-    assert first == "" and second.startswith("bytes=") and hub.bytes_sent < 1.1 * sum(
-        file.stat().st_size for file in large.rglob("*") if file.is_file()
-    ) + 100_000  # fmt: skip
+    assert (
+        first == ""
+        and second.startswith("bytes=")
+        and hub.bytes_sent < 1.1 * sum(file.stat().st_size for file in large.rglob("*") if file.is_file()) + 100_000
+    )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -270,9 +275,14 @@ def _with_small_files() -> None:
 def test_a_full_disk_is_a_sentence(hub: FakeHub, large: Path, cache: Path, home: Path) -> None:
     commit = hub.add(NAME, large)
     done = subprocess.run(
-        [sys.executable, "-B", "-c", FETCH], env=_environ(hub, cache, home), preexec_fn=_with_small_files,
-        capture_output=True, text=True, timeout=240, check=True,
-    )  # fmt: skip
+        [sys.executable, "-B", "-c", FETCH],
+        env=_environ(hub, cache, home),
+        preexec_fn=_with_small_files,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
     assert done.stdout.startswith("ModelUnavailable The disk is full: owner/name could not be saved.")
     assert not (cache / "models--owner--name" / "snapshots" / commit).exists() and not done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numembed.core.settings import AllowedCode, Settings
-from numembed.models.hub.snapshots import (  # fmt: skip
+from numembed.models.hub.snapshots import (
     cached_folder,
     code_digests,
     fetch,

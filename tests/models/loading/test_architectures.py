@@ -120,9 +120,11 @@ def test_vectors_are_those_of_the_model_before_it_was_saved(folder: Folder, name
 
 
 SIDES = [
-    (name, side) for name, made in ARCHITECTURES.items() for side in ("left", "right")
+    (name, side)
+    for name, made in ARCHITECTURES.items()
+    for side in ("left", "right")
     if (made.model_type, side) != ("bert", "left")  # BERT counts its positions from the left edge, padding included
-]  # fmt: skip
+]
 
 
 @pytest.mark.slow
@@ -174,10 +176,12 @@ def test_a_text_whose_last_token_counts_ends_with_the_end_of_text(folder: Folder
 @pytest.mark.parametrize(
     ("name", "loading"),
     [
-        ("qwen3-causal-lasttoken", Loading()), ("gemma2-causal-lasttoken", Loading()),
-        ("e5-mistral", Loading(add_bos=True, add_eos=True)), ("gte-qwen2", Loading(add_eos=True, causal=False)),
+        ("qwen3-causal-lasttoken", Loading()),
+        ("gemma2-causal-lasttoken", Loading()),
+        ("e5-mistral", Loading(add_bos=True, add_eos=True)),
+        ("gte-qwen2", Loading(add_eos=True, causal=False)),
     ],
-)  # fmt: skip
+)
 def test_a_text_that_is_cut_keeps_its_end(folder: Folder, name: str, loading: Loading) -> None:
     spec = ModelSpec(name, LocalWeights(str(folder(name)), "x" * 64), max_tokens=12, loading=loading)
     encoder = SentenceEncoder(spec, folder(name))

@@ -86,8 +86,12 @@ def online(settings: Settings, hub: FakeHub, tmp_path: Path, monkeypatch: pytest
 
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    for name, value in {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_TOKEN_PATH": str(tmp_path / "token"),
-                        "HF_HUB_OFFLINE": False, "ENDPOINT": hub.address}.items():  # fmt: skip
+    for name, value in {
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_TOKEN_PATH": str(tmp_path / "token"),
+        "HF_HUB_OFFLINE": False,
+        "ENDPOINT": hub.address,
+    }.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -208,8 +212,12 @@ def test_without_the_operator_nothing_runs(hub: FakeHub, allowed: Settings, serv
     commit = hub.add("owner/name", served)
     spec = _spec(allowed, commit)
     record = allowed.code["owner/name"]
-    others = ({}, {"other/name": record}, {"owner/name": replace(record, revision="0" * 40)},
-              {"owner/name": replace(record, repo="third/code")})  # fmt: skip
+    others = (
+        {},
+        {"other/name": record},
+        {"owner/name": replace(record, revision="0" * 40)},
+        {"owner/name": replace(record, repo="third/code")},
+    )
     for codes in others:
         with pytest.raises(ModelUnavailable, match=r"has not allowed it\. For the operator: python -m numembed code "):
             LoadedModel(replace(allowed, code=codes)).get(spec)

@@ -21,7 +21,7 @@ from numembed.analysis.score_kinds import SILHOUETTE
 from numembed.analysis.scores import plain_scores
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
-from numembed.models.catalogue.names import model, random_twin, reference_of
+from numembed.models.catalogue.names import model, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.resolve import resolve
@@ -206,9 +206,10 @@ def test_plain_keys_are_what_they_were_and_every_seed_has_its_own(monkeypatch: p
     monkeypatch.setattr(spec_module, "_versions", lambda: {"transformers": "5.23", "sentence-transformers": "6.2"})
     plain = replace(model("owner/name"), weights=LocalWeights("/any/where", "d" * 64), loading=Loading(add_eos=True))
     literal = {
-        "loading": {"add_eos": True}, "versions": {"transformers": "5.23", "sentence-transformers": "6.2"},
+        "loading": {"add_eos": True},
+        "versions": {"transformers": "5.23", "sentence-transformers": "6.2"},
         "weights": {"kind": "LocalWeights", "digest": "d" * 64},
-    }  # fmt: skip
+    }
     assert plain.key == hashlib.sha256(canonical_json(literal).encode()).hexdigest()
     assert plain.key == "baa913176600be5b1da9b13083a63e3ea4a12b82db9948f0df41fcbcd8d98ea2"  # before there was a seed
     drawn = [replace(plain, loading=replace(plain.loading, random_seed=seed)) for seed in (0, 1, 2)]
@@ -259,21 +260,21 @@ def test_formulas_and_endpoints_have_no_weights_to_draw() -> None:
 )
 def test_a_twin_is_the_same_model_with_random_weights(reference: str, twin: str) -> None:
     spec = model(reference)
-    found = random_twin(spec)
+    found = random_init(spec)
     assert found is not None and found.name == twin
     assert replace(found, name=spec.name, loading=replace(found.loading, random_seed=None)) == spec
-    assert model(reference_of(found)) == found and random_twin(found) is None
+    assert model(reference_of(found)) == found and random_init(found) is None
 
 
 @pytest.mark.parametrize("reference", ["last_digits", "endpoint:cluster", "nomic-embed-text-v2-moe"])
 def test_what_is_no_architecture_of_the_library_has_no_twin(reference: str) -> None:
-    assert random_twin(model(reference)) is None
+    assert random_init(model(reference)) is None
 
 
 def test_a_twin_is_loaded_by_its_reference(tiny_model: Path) -> None:
     loaded = LoadedModel(OFFLINE)
     plain = resolve(model(str(tiny_model)), OFFLINE)
-    twin = random_twin(plain)
+    twin = random_init(plain)
     assert twin is not None
     assert twin.key == resolve(model(f"{tiny_model} weights=random"), OFFLINE).key != plain.key
     vectors = {spec.name: loaded.get(spec).encode(TEXTS) for spec in (plain, twin)}

@@ -41,15 +41,22 @@ def _method(name: str) -> Any:
     parameters = [SimpleNamespace(name="weight")] if name == "linear" else []
     spec = SimpleNamespace(contract=SimpleNamespace(base="ignored" if name == "linear" else "needed"))
     return SimpleNamespace(
-        name=name, spec=SimpleNamespace(contract=spec.contract, parameters=parameters),
+        name=name,
+        spec=SimpleNamespace(contract=spec.contract, parameters=parameters),
         validate_inputs=lambda models, base: None,
-    )  # fmt: skip
+    )
 
 
 def _merged_states(
-    states: Mapping[int, Mapping[str, Any]], method: Any, *, base: int | None, parameters: Mapping[str, Any],
-    dtype: Any, out_dtype: Any, batch_options: Any,
-) -> dict[str, Any]:  # fmt: skip
+    states: Mapping[int, Mapping[str, Any]],
+    method: Any,
+    *,
+    base: int | None,
+    parameters: Mapping[str, Any],
+    dtype: Any,
+    out_dtype: Any,
+    batch_options: Any,
+) -> dict[str, Any]:
     import torch
 
     first, second = states[0], states[1]

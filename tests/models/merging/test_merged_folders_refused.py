@@ -60,8 +60,13 @@ def test_other_architectures_poolings_and_tokenizers_are_refused_and_nothing_is_
 def test_what_training_writes_into_a_tokenizer_file_does_not_make_it_another(
     two: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    _changed(two[1], "tokenizer.json", truncation={"max_length": 64, "stride": 0, "strategy": "LongestFirst"},
-             padding=None, version="2.0")  # fmt: skip
+    _changed(
+        two[1],
+        "tokenizer.json",
+        truncation={"max_length": 64, "stride": 0, "strategy": "LongestFirst"},
+        padding=None,
+        version="2.0",
+    )
     _changed(two[1], "config.json", transformers_version="9", _name_or_path="/somewhere", architectures=["X"])
     assert is_whole(merge_folders(SOUP, two, tmp_path / "out").folder)
 

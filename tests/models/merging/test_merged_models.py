@@ -15,7 +15,7 @@ from numembed.core.errors import BadChoice, Cancelled, UnknownName
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.catalogue.names import facts_of, model, random_twin, reference_of
+from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.embedding import embed
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel
@@ -127,10 +127,12 @@ def test_a_sweep_loads_the_base_once_and_every_arm_is_what_it_is_alone(
     steps = [
         *(_merged("slerp", parts[:2], base, space="task_vectors", options=(("t", step / 4),)) for step in range(5)),
         _merged("slerp", parts[:2], scope="flat", options=(("t", 0.5),)),  # it changes every tensor
-        _merged("soup", parts), _merged("karcher", parts[1:], base, space="task_vectors"),
+        _merged("soup", parts),
+        _merged("karcher", parts[1:], base, space="task_vectors"),
         *(resolve(model(f'{tiny_model} adapter="{adapters[2]}" scale={scale}'), OFFLINE) for scale in (0.5, 1)),
-        resolve(model(str(tiny_model)), OFFLINE), _merged("ties", parts, base),
-    ]  # fmt: skip
+        resolve(model(str(tiny_model)), OFFLINE),
+        _merged("ties", parts, base),
+    ]
     loaded = LoadedModel(OFFLINE)
     swept = [_encode(spec, loaded) for spec in steps]
     assert len(loads) == 1
@@ -186,9 +188,7 @@ def test_vectors_of_a_merge_are_stored_under_its_own_key(
     with VectorStore(settings.cache_db) as store:
         first = embed(spec, sequences, store=store, loaded=LoadedModel(OFFLINE))
         again = embed(replace(spec, name="another"), sequences, store=store, loaded=LoadedModel(OFFLINE))
-        plain = embed(
-            resolve(model(str(tiny_model)), OFFLINE), sequences, store=store, loaded=LoadedModel(OFFLINE)
-        )  # fmt: skip
+        plain = embed(resolve(model(str(tiny_model)), OFFLINE), sequences, store=store, loaded=LoadedModel(OFFLINE))
     assert np.array_equal(first.matrix, again.matrix) and again.work is None and len(loads) == 2
     assert np.abs(first.matrix - plain.matrix).max() > 1e-3
 
@@ -204,11 +204,17 @@ ONE, TWO = (LoraWeights(HubWeights("o/n", "0" * 40), LocalWeights(f"/{pin}", pin
 BASE = HubWeights("o/n", "0" * 40)
 MERGE = MergedWeights("slerp", (ONE, TWO), BASE, "task_vectors", "tensor", (), (("fallback", 0.9), ("t", 0.5)))
 CHANGES: dict[str, dict[str, Any]] = {
-    "method": {"method": "norm_matched"}, "order": {"parts": (TWO, ONE)}, "a part": {"parts": (ONE, BASE)},
-    "a part's scale": {"parts": (ONE, replace(TWO, scale=0.5))}, "base": {"base": HubWeights("o/n", "1" * 40)},
-    "no base": {"base": None}, "space": {"space": "weights"}, "scope": {"scope": "flat"},
-    "weights": {"weights": (1, 2)}, "an option": {"options": (("fallback", 0.9), ("t", 0.6))},
-}  # fmt: skip
+    "method": {"method": "norm_matched"},
+    "order": {"parts": (TWO, ONE)},
+    "a part": {"parts": (ONE, BASE)},
+    "a part's scale": {"parts": (ONE, replace(TWO, scale=0.5))},
+    "base": {"base": HubWeights("o/n", "1" * 40)},
+    "no base": {"base": None},
+    "space": {"space": "weights"},
+    "scope": {"scope": "flat"},
+    "weights": {"weights": (1, 2)},
+    "an option": {"options": (("fallback", 0.9), ("t", 0.6))},
+}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -270,7 +276,7 @@ def test_a_merge_in_memory_is_no_part_of_a_study() -> None:
 def test_facts_and_twin_are_its_bases() -> None:
     bundled = model("all-MiniLM-L6-v2")
     merged = ModelSpec("my soup", MergedWeights("soup", (LoraWeights(bundled.weights, ONE.adapter), bundled.weights)))  # type: ignore[arg-type]
-    assert facts_of(merged) == facts_of(bundled) and random_twin(merged) == random_twin(bundled)
+    assert facts_of(merged) == facts_of(bundled) and random_init(merged) == random_init(bundled)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +300,11 @@ def test_parts_that_do_not_fit_are_told_before_any_weight_is_read(
 ) -> None:
     inner = MergedWeights("soup", (_local(tiny_model), _adapted(tiny_model, adapters[0])))
     other = _local(tiny.write_model(tmp_path / "other", tokenizer=tiny.unigram()))
-    for part, words in ((other, "different"), (BaselineWeights("last_digits"), "models with files"),
-                        (resolve(ModelSpec("m", inner), OFFLINE).weights, "Save a merge as a folder")):  # fmt: skip
+    for part, words in (
+        (other, "different"),
+        (BaselineWeights("last_digits"), "models with files"),
+        (resolve(ModelSpec("m", inner), OFFLINE).weights, "Save a merge as a folder"),
+    ):
         with pytest.raises(BadChoice, match=words):
             LoadedModel(OFFLINE).get(_merged("soup", [_local(tiny_model), part]))
     assert not loads

@@ -276,10 +276,22 @@ def test_what_cannot_be_adapted_is_refused(settings: Settings, train: Trainer, t
 
 @pytest.mark.parametrize(
     "changed",
-    [{"rank": 0}, {"rank": 257}, {"stages": 7}, {"seeds": ()}, {"seeds": (-1,)}, {"loss": "other"}, {"alpha": 0.0},
-     {"learning_rate": math.nan}, {"batch": 3}, {"steps": True},
-     {"apart": (1.0, 2.0)}, {"apart": (2.0,)}, {"apart": (2.0, math.nan)}],
-)  # fmt: skip
+    [
+        {"rank": 0},
+        {"rank": 257},
+        {"stages": 7},
+        {"seeds": ()},
+        {"seeds": (-1,)},
+        {"loss": "other"},
+        {"alpha": 0.0},
+        {"learning_rate": math.nan},
+        {"batch": 3},
+        {"steps": True},
+        {"apart": (1.0, 2.0)},
+        {"apart": (2.0,)},
+        {"apart": (2.0, math.nan)},
+    ],
+)
 def test_a_recipe_is_always_valid(changed: dict[str, Any]) -> None:
     with pytest.raises(NumembedError):
         replace(RECIPE, **changed)
@@ -346,9 +358,11 @@ def test_hostile_settings_are_refused_in_a_sentence(
     plain = json.loads(file.read_text())
     harmless = {
         "auto_mapping": {"base_model_class": "BertModel", "parent_library": "transformers.models.bert.modeling_bert"},
-        "megatron_core": "megatron.core", "loftq_config": {}, "of_a_later_version": None,
+        "megatron_core": "megatron.core",
+        "loftq_config": {},
+        "of_a_later_version": None,
         "base_model_name_or_path": "mirror/Tiny",
-    }  # fmt: skip
+    }
     file.write_text(json.dumps(plain | harmless))
     check_adapter(adapter, tiny_model, weights=HubWeights("owner/tiny", "c" * 40))
     file.write_text(json.dumps(plain | settings_of_it))

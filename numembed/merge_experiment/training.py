@@ -1,0 +1,107 @@
+"""The adapters of an experiment: trained, or found where an earlier run has left them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING
+
+from numembed.core.errors import TrainingFailed
+from numembed.core.progress import DONE, Report, stage_called
+from numembed.core.serialization import canonical_json
+from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key, stored_experiment
+from numembed.merge_experiment.results import TrainedAdapter
+from numembed.models.adapters.recipe import Reading, Recipe
+from numembed.models.adapters.saved import SavedAdapter, adapters_in
+from numembed.models.spec import ModelSpec
+from numembed.studies.results import ResultStore
+
+if TYPE_CHECKING:
+    from numembed.models.encoders.encoder import LoadedModel
+
+
+_REPORT_SECONDS = 1.0  # between two snapshots of a training
+_NOTES = {"waiting": "another program trains the same adapters"}
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
+
+
+def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
+    """Return where the adapters of a recipe on the pinned ``base`` lie; those of other seeds lie beside them."""
+    plain = {name: value for name, value in recipe.as_dict().items() if name != "seeds"}
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}  # others would not go on from there
+    text = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
+    return settings.home / "adapters" / hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def still_there(known: ExperimentResult, place: Folder) -> bool:
+    """Return True where the adapters of a stored result lie in ``place``, with the same contents."""
+    matches = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
+    return matches == {(one.seed, one.step): one.digest for one in known.adapters}
+
+
+def described(one: SavedAdapter) -> TrainedAdapter:
+    """Return a saved adapter as results hold it."""
+    return TrainedAdapter(one.seed, one.step, one.weights.path, one.weights.digest, one.readings)
+
+
+def train(
+    experiment: MergeExperiment,
+    base: ModelSpec,
+    place: Folder,
+    results: ResultStore,
+    loaded: LoadedModel,
+    settings: Settings,
+    report: Report,
+) -> tuple[SavedAdapter, ...]:
+    """Return the adapters of all stages, of every seed whose training ended; how it goes is stored while it goes on."""
+    recipe = experiment.recipe
+    there = adapters_in(place, recipe)
+    if _ended(recipe, there) != set(recipe.seeds):
+        from numembed.models.training.train import train_adapters
+
+        loaded.free()  # one model in memory
+        try:
+            there = train_adapters(
+                base,
+                recipe,
+                place,
+                settings=settings,
+                listen=_listener(experiment, base, there, results),
+                progress=lambda done, total, stage: report(0, stage_called(stage), done, total, _NOTES.get(stage, "")),
+            )
+        except TrainingFailed:
+            there = adapters_in(place, recipe)
+            if not _ended(recipe, there):
+                raise
+    report(0, DONE, 1, 1, "")
+    return tuple(one for one in there if one.seed in _ended(recipe, there))
+
+
+def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
+    """Return the seeds of which every stage is there."""
+    matches = {(one.seed, one.step) for one in there}
+    return {seed for seed in recipe.seeds if all((seed, step) in matches for step in recipe.saved_steps)}
+
+
+def _listener(
+    experiment: MergeExperiment, base: ModelSpec, there: Sequence[SavedAdapter], results: ResultStore
+) -> Callable[[Reading], None]:
+    """Return what hears the readings of a training and stores them, behind those of saved stages, for who watches."""
+    present = stored_experiment(experiment, results) or ExperimentResult(experiment, base)
+    readings = {(one.seed, one.step): one for adapter in there for one in adapter.readings}
+    reported = 0.0
+
+    def listen(reading: Reading) -> None:
+        nonlocal reported, readings
+        readings = {at: one for at, one in readings.items() if at[0] != reading.seed or at[1] < reading.step}
+        readings[reading.seed, reading.step] = reading
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            results.put(experiment_key(experiment), replace(present, training=tuple(readings.values())).as_json())
+            reported = time.monotonic()
+
+    return listen
