@@ -27,6 +27,7 @@ from tests.merge_experiment.made import made_result
 SPLIT = Split(training=("multiples", "lucky", "happy"), new=("triangular", "evil"))
 RECIPE = Recipe(split=SPLIT, steps=4, stages=2, looks=1, warmup=0, batch=6, rank=2, seeds=(0, 1), learning_rate=5e-3)
 PATHS = ("lora", "soup", "linear", "slerp", "slerp_task", "norm_matched", "karcher")
+MODEL = model("last_digits")
 LABELS = np.repeat(np.arange(6), 4)
 
 
@@ -73,7 +74,7 @@ def made_path(
         value = silhouette(matrix, LABELS)
         found = Separation(value, *[math.nan] * 11, tuple(leave_one_out(matrix, LABELS).tolist()))
         at = number / max(1, len(retentions) - 1)
-        candidates.append(Candidate(path, path, at, {}, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
+        candidates.append(Candidate(path, path, at, MODEL, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
     return tuple(candidates)
 
 
@@ -85,5 +86,5 @@ def noisy_path(path: str, retentions: Sequence[float], own: np.ndarray, *, seed:
         values = 1 - kept + seed + one
         without = (values.sum() - values) / (len(values) - 1)
         found = Separation(float(values.mean()), *[math.nan] * 11, tuple(without.tolist()))
-        candidates.append(Candidate(path, path, kept, {}, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
+        candidates.append(Candidate(path, path, kept, MODEL, {"paper": found}, Retention(kept, kept, 0.1), 0.0, 0.0))
     return tuple(candidates)
