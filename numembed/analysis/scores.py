@@ -44,16 +44,6 @@ class Score:
         """Which score it is."""
         return ScoreKind(self.metric, self.labels)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the score as JSON values: None for NaN, and only what there is beyond the first four."""
-        plain = {name: value for name, value in vars(self).items() if value is not None and (value or name != "note")}
-        return plain | {"value": None if math.isnan(self.value) else self.value}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Score:
-        """Return the score that :meth:`as_json` described."""
-        return cls(**(plain | {"value": math.nan if plain["value"] is None else plain["value"]}))
-
 
 def plain_scores(
     matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean", seed: int = 0

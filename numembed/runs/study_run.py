@@ -71,7 +71,7 @@ class Outcome:
         """Return the scores as a data frame, one row a score."""
         import pandas
 
-        return pandas.DataFrame([score.as_json() for result in self.results for score in result.scores])
+        return pandas.DataFrame([as_plain(score) for result in self.results for score in result.scores])
 
 
 def run(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.analysis.scores import Score
 from numembed.core.arrays import Points
-from numembed.core.serialization import as_plain
+from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
 from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.spec import ModelSpec
@@ -114,22 +114,22 @@ class ResultStore:
         results = self.get(key)
         if results is None:
             return None
-        scores = tuple(Score.from_json(score) for score in results["scores"])
+        scores = from_plain(tuple[Score, ...], results["scores"])
         return ModelResult(model, results["dimension"], scores, np.asarray(results["clusters"], dtype=np.int64))
 
     def put_model_result(self, key: str, result: ModelResult) -> None:
         """Store the scores and clusters of one model."""
-        scores = [score.as_json() for score in result.scores]
-        self.put(key, {"dimension": result.dimension, "scores": scores, "clusters": result.clusters.tolist()})
+        plain = {"dimension": result.dimension, "scores": result.scores, "clusters": result.clusters.tolist()}
+        self.put(key, as_plain(plain))
 
     def check(self, model: ModelSpec) -> ModelCheck | None:
         """Return what the latest load of ``model`` found, or None."""
         results = self.get("check:" + model.stored.key) if not model.is_baseline else None
-        return ModelCheck.from_json(results) if results else None
+        return from_plain(ModelCheck, results) if results else None
 
     def put_check(self, model: ModelSpec, check: ModelCheck) -> None:
         """Store what a load of ``model`` found."""
-        self.put("check:" + model.stored.key, check.as_json())
+        self.put("check:" + model.stored.key, as_plain(check))
 
     def add_work(self, model_key: str, work: Work) -> None:
         """Store what encoding took."""

@@ -255,12 +255,12 @@ def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
 
 
 ANSWERED = """
-from numembed.merge_experiment.experiment import Ladder, ladder_key
+from numembed.merge_experiment.experiment import MergeExperiment, experiment_key
 from numembed.studies.results import ResultStore
 from numembed.core.settings import read_settings
 from tests.merge_experiment.made import made_result
 with ResultStore(read_settings().app_db) as results:
-    results.put(ladder_key(Ladder()), made_result(Ladder()).as_json())
+    results.put(experiment_key(MergeExperiment()), made_result(MergeExperiment()).as_json())
 app.run()
 app.switch_page("pages/merge.py").run()
 assert not app.exception and not app.error and len(app.subheader) == 8

@@ -15,6 +15,7 @@ import pytest
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
 from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
 from numembed.core.errors import BadChoice, Cancelled
+from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import LIMITS, Settings
 from numembed.core.significance import holm
 from numembed.export import scores_csv
@@ -56,10 +57,10 @@ def test_every_silhouette_carries_its_evidence(carry_out: Run) -> None:
     assert score.p is not None and score.p < 0.001 and score.z is not None and score.z > 5
     assert score.p_within is not None and score.p_within < 0.01
     assert score.low is not None and score.high is not None and score.low < score.value < score.high
-    assert Score.from_json(score.as_json()) == score
+    assert from_plain(Score, as_plain(score)) == score
     index = result.score("davies_bouldin", "families")
     assert index.p is not None and index.p < 0.001 and index.z is not None and index.z < -2 and index.low is None
-    assert index.p_within is not None and index.p_within < 0.01 and Score.from_json(index.as_json()) == index
+    assert index.p_within is not None and index.p_within < 0.01 and from_plain(Score, as_plain(index)) == index
     assert all(other.z is None for other in result.scores if other.labels == "kmeans")  # KMeans chose its own groups
 
 

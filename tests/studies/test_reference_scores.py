@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.export import scores_csv
 from numembed.models.baselines import BASELINES
@@ -94,7 +95,7 @@ def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(sett
     assert lines[0]["best_baseline"] == "Last digits" and float(lines[0]["best_baseline_value"]) == scores[0].value
     assert lines[0]["random_weights"] == ""
     rows = evidence_rows(study, outcome.results)
-    assert [row["value"] for row in rows] == [score.as_json()["value"] for score in scores]
+    assert [row["value"] for row in rows] == [as_plain(score)["value"] for score in scores]
 
 
 def test_other_sequences_have_other_floors(settings: Settings) -> None:

@@ -86,12 +86,3 @@ class ModelCheck:
         """What is wrong, or what was found right, in one or two plain sentences."""
         wrong = [finding.sentence for finding in self.findings if finding.ok is False]
         return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the findings as JSON values."""
-        return {"findings": [vars(finding) for finding in self.findings]}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> ModelCheck:
-        """Return what :meth:`as_json` described."""
-        return cls(tuple(Finding(**finding) for finding in plain["findings"]))
