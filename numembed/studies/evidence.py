@@ -103,11 +103,11 @@ def evidence_of(
     pairs = [(result, score) for result in results for score in result.scores if score.kind == scores]
     adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
     best_name, best = best_baseline(results, references, scores) or ("", None)
-    collected = []
+    rows = []
     for (result, score), p_holm in zip(pairs, adjusted, strict=True):
         redrawn = result.designs.get(scores, ())
         gain = None if best is None or result.model.is_baseline else scores.sign * (score.value - best)
-        collected.append(
+        rows.append(
             Evidence(
                 result.model.name,
                 result.model.is_baseline,
@@ -134,7 +134,7 @@ def evidence_of(
                 score.least_p_within,
             )
         )
-    return tuple(collected)
+    return tuple(rows)
 
 
 def best_baseline(
@@ -156,13 +156,13 @@ def evidence_rows(
 ) -> list[dict[str, Any]]:
     """Return every score of every model with its evidence, seed and design: what page, command line and files show."""
     kinds = list(dict.fromkeys(score.kind for result in results for score in result.scores))
-    matches = {(one.model, kind): one for kind in kinds for one in evidence_of(results, references, kind)}
+    evidence = {(one.model, kind): one for kind in kinds for one in evidence_of(results, references, kind)}
     of = {"seed": study.seed, "design": design_of(study)}
     return [
-        matches[result.model.name, kind].as_row() | of
+        evidence[result.model.name, kind].as_row() | of
         for result in results
         for kind in kinds
-        if (result.model.name, kind) in matches
+        if (result.model.name, kind) in evidence
     ]
 
 

@@ -55,11 +55,11 @@ def _ranked(results: Sequence[ModelResult]) -> list[_Standing]:
     pairs = [(result, result.score("silhouette", "families")) for result in results if not result.model.is_baseline]
     defined = [(result, score) for result, score in pairs if score.value == score.value]
     adjusted = holm([score.p for _, score in defined])
-    matches = [
+    standings = [
         _Standing(result, score.value, p, min(1.0, len(defined) * (score.least_p or 0)))
         for (result, score), p in zip(defined, adjusted, strict=True)
     ]
-    return sorted(matches, key=lambda one: -one.value)
+    return sorted(standings, key=lambda one: -one.value)
 
 
 def _first(ranked: Sequence[_Standing]) -> str:

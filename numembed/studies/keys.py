@@ -19,7 +19,8 @@ from numembed.studies.study import Study
 
 def explain_key(study: Study, spec: ModelSpec) -> str:
     """Return the key of what a resolved model's clusters were found to encode."""
-    return explanation_key(spec, study.sequences, distance=study.distance, seed=study.seed)
+    labels = study.sequences.labels.tolist()
+    return _key("explanation 3", spec, study.sequences, labels=labels, distance=study.distance, seed=study.seed)
 
 
 def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
@@ -33,9 +34,8 @@ def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
 
 def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
     """Return the key of a resolved model's scores on redrawn windows."""
-    return designs_key(
-        spec, study.sequences, distance=study.distance, seed=study.seed, designs=designs, **_matching(study)
-    )
+    decides = {"distance": study.distance, "seed": study.seed, "designs": designs} | _matching(study)
+    return _key("designs", spec, study.sequences, labels=study.sequences.labels.tolist(), **decides)
 
 
 def _matching(study: Study) -> dict[str, Any]:
@@ -90,17 +90,6 @@ def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
     keys = [_baseline(entry).key for entry in BASELINES]
     decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
     return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
-
-
-def designs_key(model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
-    """Return the key of the scores of a model's redrawn designs; ``choices`` are the rest of what decides them."""
-    return _key("designs", model, sequences, labels=sequences.labels.tolist(), **choices)
-
-
-def explanation_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of what a model's clusters were found to encode."""
-    labels = sequences.labels.tolist()
-    return _key("explanation 3", model, sequences, labels=labels, distance=distance, seed=seed)
 
 
 def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:

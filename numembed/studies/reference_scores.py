@@ -80,8 +80,8 @@ def _read(mapping: Mapping[str, float | None]) -> Scores:
 
 
 def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
-    matches = {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
-    return matches if all(matches.values()) else {}
+    stored = {name: _read(scores) for name, scores in (results.get(_baselines_key(study)) or {}).items()}
+    return stored if all(stored.values()) else {}
 
 
 def _random_init_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:

@@ -63,8 +63,8 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redraw
 def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[ScoreKind, tuple[float, ...]]:
     """Return the scores of redrawn windows, those of a usual redrawing where the study asks for none."""
     counts = dict.fromkeys((study.designs, USUAL_DESIGNS))
-    matches = (results.designs(design_key(study, spec, count)) for count in counts if count)
-    return next(filter(None, matches), {})
+    stored = (results.designs(design_key(study, spec, count)) for count in counts if count)
+    return next(filter(None, stored), {})
 
 
 def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
