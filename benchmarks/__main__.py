@@ -40,16 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--write", nargs="?", type=Path, const=REPORT, metavar="FILE", help="write the figures into docs/benchmarks.md"
     )
-    requested = parser.parse_args(arguments)
-    names = requested.names or list(TOPICS)
+    options = parser.parse_args(arguments)
+    names = options.names or list(TOPICS)
     if unknown := [name for name in names if name not in TOPICS]:
         parser.error(f"no benchmark is called {unknown[0]!r}; known: {', '.join(TOPICS)}")
     missed = 0
     for name in names:
-        ran = _run(name, measure=not requested.list)
+        ran = _run(name, measure=not options.list)
         missed += sum(not figure.reached for figure in ran.figures)
-        if requested.write:  # after each, so that a campaign which is stopped keeps what it has measured
-            write_report(requested.write, [ran], list(TOPICS))
+        if options.write:  # after each, so that a campaign which is stopped keeps what it has measured
+            write_report(options.write, [ran], list(TOPICS))
     return 1 if missed else 0
 
 

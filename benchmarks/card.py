@@ -62,14 +62,14 @@ def card() -> list[Figure]:
     if not torch.cuda.is_available():
         print("There is no graphics card on this machine: nothing was measured.")
         return []
-    collected: list[Figure] = []
+    figures: list[Figure] = []
     for name, shape in SHAPES.items():
         room = torch.cuda.mem_get_info()[0]
         if room < 2.5e9 * (shape.billions + 1):
             print(f"{name} needs more memory than the {room / 1e9:.0f} GB that are free: left out.")
             continue
-        collected += measured(name, shape, device="cuda", many=_MANY)
-    return collected
+        figures += measured(name, shape, device="cuda", many=_MANY)
+    return figures
 
 
 def measured(name: str, shape: Shape, *, device: str, many: int) -> list[Figure]:
@@ -104,9 +104,9 @@ def halved(name: str, encoder: SentenceEncoder, texts: Sequence[str]) -> list[Fi
     wanted, budget = encoder.encode(some), encoder.budget
     torch.cuda.empty_cache()
     taken = torch.empty(torch.cuda.mem_get_info()[0] - (300 << 20), dtype=torch.uint8, device="cuda")
-    result = encoder.encode(some)
+    again = encoder.encode(some)
     del taken
-    cosine = float((wanted * result).sum(axis=1).min())
+    cosine = float((wanted * again).sum(axis=1).min())
     print(f"{name} with 300 MB free: batches of {budget:,} tokens became {encoder.budget:,}")
     return [
         Figure(f"{name}: batches halved in a full memory", float(encoder.budget < budget), 1.0),

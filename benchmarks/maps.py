@@ -58,7 +58,7 @@ def tsne() -> list[Figure]:
         points["theirs"] = TSNE(init="pca", random_state=0, max_iter=1000).fit_transform(matrix)
 
     quick, slow = cpu_seconds(ours), cpu_seconds(theirs)
-    divergence = {name: kullback_leibler(matrix, result) for name, result in points.items()}
+    divergence = {name: kullback_leibler(matrix, mapped) for name, mapped in points.items()}
     hashes = {_fresh_map() for _ in range(2)}
     print(
         f"scikit-learn {slow:.1f} s, KL {divergence['theirs']:.3f}; openTSNE {quick:.1f} s, KL {divergence['ours']:.3f}"

@@ -117,26 +117,26 @@ def _library(base: Mapping[str, Tensor], place: Path) -> Iterator[Figure]:
         theirs = SentenceTransformer.merge(
             [str(bundled_folder()), str(changed)], method, parameters=parameters, dtype="float64", out_dtype="float32"
         )
-        wanted, result = theirs.state_dict(), SentenceTransformer(str(out)).state_dict()
-        apart = max(float((wanted[name] - result[name]).abs().max()) for name in wanted)
+        wanted, ours = theirs.state_dict(), SentenceTransformer(str(out)).state_dict()
+        apart = max(float((wanted[name] - ours[name]).abs().max()) for name in wanted)
         print(f"SentenceTransformer.merge, {method}: {spent:.2f} s of CPU for our folder")
         name = f"SentenceTransformer.merge, {method}, largest difference"
         yield Figure(name, apart, LARGEST_DIFFERENCE, at_most=True)
 
 
 def _figure(case: Case, base: Mapping[str, Tensor], parts: list[dict[str, Tensor]]) -> Figure:
-    collected: dict[str, Mapping[str, Tensor]] = {}
+    tensors: dict[str, Mapping[str, Tensor]] = {}
 
     def ours() -> None:
-        collected["ours"] = merged_tensors(case.merge, ingredients(parts, base if case.base else None))
+        tensors["ours"] = merged_tensors(case.merge, ingredients(parts, base if case.base else None))
 
     def theirs(double: bool) -> None:
-        collected[f"theirs {double}"] = {
+        tensors[f"theirs {double}"] = {
             name: mergekit(case, [part[name] for part in parts], base[name], double=double) for name in base
         }
 
     spent = [cpu_seconds(work) for work in (ours, lambda: theirs(False), lambda: theirs(True))]
-    mine, single, double = collected["ours"], collected["theirs False"], collected["theirs True"]
+    mine, single, double = tensors["ours"], tensors["theirs False"], tensors["theirs True"]
     print(
         f"{case.theirs}, {case.parts} models: {spent[0]:.2f} s of CPU, mergekit {spent[1]:.2f} s in float32, which is "
         f"{max(_apart(single, double)):.1e} off its own float64"

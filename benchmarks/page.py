@@ -103,7 +103,7 @@ def page() -> list[Figure]:
     import psutil
     from playwright.sync_api import sync_playwright
 
-    result = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         (folder / "empty.py").write_text(EMPTY)
@@ -114,25 +114,25 @@ def page() -> list[Figure]:
             stdout=subprocess.DEVNULL,
             env={**os.environ, "NUMEMBED_HOME": name, "HF_HUB_OFFLINE": "1"},
         )
-        browser = playwright.chromium.launch(executable_path=result, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         empty, first, mapped = [], [], []
         with app(folder / "empty.py", folder) as (empty_url, empty_pid), app(ROOT / "app.py", folder) as (url, pid):
             for _ in range(ROUNDS + 1):
                 empty += waited(browser, empty_url, "text=READY")
-                text, drawn = waited(browser, url, "h1", ".js-plotly-plot .points path")
-                first.append(text)
+                shown, drawn = waited(browser, url, "h1", ".js-plotly-plot .points path")
+                first.append(shown)
                 mapped.append(drawn)
             memory = [psutil.Process(number).memory_info().rss / 2**20 for number in (empty_pid, pid)]
             rerun = reruns_cpu(browser, url, psutil.Process(pid))
         browser.close()
-    base, text, drawn = (statistics.median(values[1:]) for values in (empty, first, mapped))
+    base, shown, drawn = (statistics.median(values[1:]) for values in (empty, first, mapped))
     print(f"empty app: text {base:.2f} s (first visit {empty[0]:.2f}), {memory[0]:.0f} MB")
     print(
-        f"Compare:   text {text:.2f} s (first visit {first[0]:.2f}), map {drawn:.2f} s "
+        f"Compare:   text {shown:.2f} s (first visit {first[0]:.2f}), map {drawn:.2f} s "
         f"(first visit {mapped[0]:.2f}), {memory[1]:.0f} MB, rerun {rerun * 1000:.0f} ms of server CPU"
     )
     return [
-        Figure("page first text", text / base, 1.5, at_most=True),
+        Figure("page first text", shown / base, 1.5, at_most=True),
         Figure("page first text, first visit of a server", first[0] / empty[0], 1.5, at_most=True),
         Figure("page first map", drawn / base, 3.0, at_most=True),
         Figure("page memory beyond the empty app, MB", memory[1] - memory[0], 60, at_most=True),

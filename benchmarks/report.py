@@ -75,12 +75,10 @@ def machine() -> str:
     """Return what the figures were measured on: cores, processor and system."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    collected = [
-        f"{os.cpu_count()} cores, {next(named, platform.processor() or platform.machine())}, {platform.system()}"
-    ]
+    parts = [f"{os.cpu_count()} cores, {next(named, platform.processor() or platform.machine())}, {platform.system()}"]
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-        collected.append(torch.cuda.get_device_name())
-    return ", ".join(collected)
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
 
 
 def versions() -> str:

@@ -45,7 +45,7 @@ def sweep() -> list[Figure]:
 def _figures(plain: ModelSpec, adapted: list[ModelSpec], loaded: LoadedModel, settings: Settings) -> list[Figure]:
     beside, alone = LoadedModel(settings), WeightSwapper(plain, bundled_folder(), settings)
     _embed(plain, beside)
-    result, totals = [], np.zeros(3)
+    figures, totals = [], np.zeros(3)
     for name, candidates in _sweeps(plain, adapted, settings).items():
         # each candidate beside a plain run by a model that never changes: other work on the machine hits both alike
         rounds = [
@@ -62,11 +62,11 @@ def _figures(plain: ModelSpec, adapted: list[ModelSpec], loaded: LoadedModel, se
             f"{name}: {len(candidates)} candidates; a plain run {run:.2f} s, one of them {whole:.2f} s, "
             f"of which merging {merge:.2f} s"
         )
-        result.append(Figure(f"sweep {name}, a candidate without its merge", rest, 1.2, at_most=True))
+        figures.append(Figure(f"sweep {name}, a candidate without its merge", rest, 1.2, at_most=True))
         totals += np.sum(rounds, axis=0)
     run, whole, merge = totals
-    result.append(Figure("sweep, all candidates together", float(whole / (1.2 * run + merge)), 1.0, at_most=True))
-    return result
+    figures.append(Figure("sweep, all candidates together", float(whole / (1.2 * run + merge)), 1.0, at_most=True))
+    return figures
 
 
 def _sweeps(plain: ModelSpec, adapted: list[ModelSpec], settings: Settings) -> dict[str, list[ModelSpec]]:

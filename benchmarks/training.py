@@ -42,7 +42,7 @@ def steps() -> list[Figure]:
 
 def adapters() -> list[Figure]:
     """The default run on the bundled model, three seeds in two stages, with either split: what it takes and gains."""
-    collected = []
+    figures = []
     for name, judged in (("others", "later"), ("paper", "reserved")):
         recipe = replace(Recipe(), split=split_called(name))
         with tempfile.TemporaryDirectory() as place:
@@ -58,11 +58,11 @@ def adapters() -> list[Figure]:
             ended = [_silhouettes(one, recipe, Path(place)) for one in saved if one.step == recipe.steps]
         means = {kind: float(np.mean([one[kind] for one in ended])) for kind in ended[0]}
         print(f"  after the last stage: {', '.join(f'{kind} {value:.3f}' for kind, value in means.items())}")
-        collected += [
+        figures += [
             Figure(f"training on {name}, CPU seconds", seconds, 280, at_most=True),
             Figure(f"training on {name}, silhouette of {judged!r}, mean of the seeds", means[judged], 0.4),
         ]
-    return collected
+    return figures
 
 
 def _silhouettes(adapter: SavedAdapter, recipe: Recipe, place: Path) -> dict[str, float]:

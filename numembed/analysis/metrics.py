@@ -52,8 +52,8 @@ class Shuffles:
 
 def note_of(entry: Entry[Any], *arguments: Any, **options: Any) -> str:
     """Return why a metric is undefined for its arguments, or what flatters it there, or ""."""
-    text: str = entry.facts.get("note", _NOTES[entry.facts["kind"]])(*arguments, **options)
-    return text
+    note: str = entry.facts.get("note", _NOTES[entry.facts["kind"]])(*arguments, **options)
+    return note
 
 
 def _silhouettes_around(matrix: Matrix, items: list[Ring], *, distance: Distance, progress: Progress) -> Any:
@@ -181,5 +181,5 @@ def _chance_information(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> 
     rest = [np.where(possible, left, 0) for left in (a - met, b - met, n - a - b + met)]
     chance = sum(log_factorial[whole] for whole in (a, b, n - a, n - b)) - log_factorial[n] - log_factorial[met]
     chance = np.where(possible, chance - sum(log_factorial[left] for left in rest), -np.inf)
-    sentence = met / n * np.log(n * met / (a * b)) * np.exp(chance)
-    return float(sentence.sum())
+    summands = met / n * np.log(n * met / (a * b)) * np.exp(chance)
+    return float(summands.sum())

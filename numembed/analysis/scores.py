@@ -71,19 +71,19 @@ def score_all(
     What is ``known`` of the same vectors is taken as it is.
     """
     choices: dict[str, Any] = {"distance": distance, "seed": seed}
-    groups, result = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
+    groups, scores = _groupings(matrix, labels, seed), {score.kind: replace(score, model=model) for score in known}
     values = _values(matrix, labels, groups, **choices)
     test = partial(_evidence, matrix, windows=windows, permutations=permutations, **choices)
     for at, kind in enumerate(score_kinds()):
         own = groups[kind.labels]
-        result[kind] = result.get(kind) or Score(
+        scores[kind] = scores.get(kind) or Score(
             model,
             *kind,
             values[kind],
             note=kind.note(matrix, labels, own, **choices),
             **test(labels=own, kind=kind, progress=silent if at else progress),
         )
-    return tuple(result[kind] for kind in score_kinds()), groups[kmeans.__name__]
+    return tuple(scores[kind] for kind in score_kinds()), groups[kmeans.__name__]
 
 
 def _groupings(matrix: Matrix, labels: Labels, seed: int) -> dict[str, Labels]:
@@ -93,7 +93,7 @@ def _groupings(matrix: Matrix, labels: Labels, seed: int) -> dict[str, Labels]:
 
 def _values(matrix: Matrix, labels: Labels, groups: Mapping[str, Labels], **choices: Any) -> dict[ScoreKind, float]:
     """Return the values of all scores, in their order; a metric that shares work between labellings has all at once."""
-    collected: dict[ScoreKind, float] = {}
+    scores: dict[ScoreKind, float] = {}
     for metric in METRICS:
         own = [kind for kind in score_kinds() if kind.metric == metric.name]
         given, together = metric.options_from(**choices), metric.facts.get("together")
@@ -101,8 +101,8 @@ def _values(matrix: Matrix, labels: Labels, groups: Mapping[str, Labels], **choi
             values = together(matrix, *(groups[kind.labels] for kind in own), **given)
         else:
             values = [metric.function(*kind.arguments(matrix, labels, groups[kind.labels]), **given) for kind in own]
-        collected |= zip(own, values, strict=True)
-    return {kind: collected[kind] for kind in score_kinds()}
+        scores |= zip(own, values, strict=True)
+    return {kind: scores[kind] for kind in score_kinds()}
 
 
 def _evidence(
@@ -126,13 +126,13 @@ def _evidence(
     test = shuffle(progress=progress)
     if test.note:
         return {}
-    collected = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
-    collected["least_p"] = smallest_p(labels)
+    fields = {"p": test.p, "chance_mean": test.null_mean, "chance_low": test.null_low, "chance_high": test.null_high}
+    fields["least_p"] = smallest_p(labels)
     if small:
-        collected |= {"z": test.z} | _interval(matrix, labels, kind, distance=distance)
+        fields |= {"z": test.z} | _interval(matrix, labels, kind, distance=distance)
         if windows is not None:
-            collected |= {"p_within": shuffle(within=windows).p, "least_p_within": smallest_p(labels, windows)}
-    return {name: None if math.isnan(value) else value for name, value in collected.items()}
+            fields |= {"p_within": shuffle(within=windows).p, "least_p_within": smallest_p(labels, windows)}
+    return {name: None if math.isnan(value) else value for name, value in fields.items()}
 
 
 def _interval(matrix: Matrix, labels: Labels, kind: ScoreKind, **choices: Any) -> dict[str, float]:

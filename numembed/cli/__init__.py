@@ -11,7 +11,7 @@ from typing import NoReturn
 import numembed
 from numembed.cli import lists as listing
 from numembed.cli import merge as merging
-from numembed.cli import sequences as giving_away
+from numembed.cli import sequences
 from numembed.cli.app import app
 from numembed.cli.studies import examine, run_study
 from numembed.core.errors import NumembedError
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(examination=examination.name)
         if "query" in examination.options:
             subparser.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
-    given = command("sequences", giving_away.sequences, "Say what gives the families away before any model reads them.")
+    given = command("sequences", sequences.sequences, "Say what gives the families away before any model reads them.")
     _add_sequences(given)
     given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
     merging.add_commands(command)

@@ -120,32 +120,32 @@ def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
 
 
 def experiment(options: argparse.Namespace, settings: Settings) -> int:
-    """Climb a merging experiment: train, merge, score, and print the candidates with the verdict."""
+    """Run a merging experiment: train, merge, score, and print the candidates with the verdict."""
     from numembed.merge_experiment.run import experiment_rows, run_experiment
     from numembed.models.encoders.encoder import LoadedModel
     from numembed.storage.vectors import VectorStore
     from numembed.studies.results import ResultStore
 
-    requested = experiment_of(options)
+    chosen = experiment_of(options)
     began, state, error = time.monotonic(), "cancelled", ""
     try:
         with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
             result = run_experiment(
-                requested,
+                chosen,
                 vectors=vectors,
                 results=results,
                 loaded=LoadedModel(settings),
                 settings=settings,
-                report=progress_bar(experiment_rows(requested)),
+                report=progress_bar(experiment_rows(chosen)),
             )
         state = "done"
-    except NumembedError as text:
-        state, error = "failed", settings.redact(str(text))
+    except NumembedError as failure:
+        state, error = "failed", settings.redact(str(failure))
         raise
     finally:
         with JobTable(settings.app_db) as jobs:
             seconds = time.monotonic() - began
-            jobs.record(requested, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
+            jobs.record(chosen, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
     if options.out:
         write_experiment(Path(options.out), result)
     if options.json:
@@ -167,7 +167,7 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def write_experiment(folder: Path, result: ExperimentResult) -> None:
-    """Write experiment.json, found.json and candidates.csv into ``folder``."""
+    """Write ladder.json, found.json and arms.csv into ``folder``."""
     from numembed.export import table_csv
 
     rows = [candidate.as_row() for candidate in result.candidates]

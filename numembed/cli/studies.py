@@ -49,8 +49,8 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
 def examine(options: argparse.Namespace, settings: Settings) -> int:
     """Ask the verb's further question about every model and print all numbers of the answers."""
     study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
-    outcome, result = _carried_out(study, options, settings)
-    for answer in result:
+    outcome, answers_given = _carried_out(study, options, settings)
+    for answer in answers_given:
         sentence, rows = sentence_of(answer), rows_of(answer)
         of = {"model": answer.model, "seed": study.seed, "designs": study.designs}
         if options.json:
@@ -123,8 +123,8 @@ def study_of(options: argparse.Namespace) -> Study:
         "designs",
         "matched",
     )
-    requested = {name: getattr(options, name, None) for name in named}
-    given = {name: value for name, value in requested.items() if value is not None}
+    options_given = {name: getattr(options, name, None) for name in named}
+    given = {name: value for name, value in options_given.items() if value is not None}
     return Study.from_dict(plain | given)
 
 

@@ -62,7 +62,7 @@ class Option:
 def options_of(function: Callable[..., Any]) -> tuple[Option, ...]:
     """Return the keyword-only arguments of ``function`` that have a default, in order."""
     hints = get_type_hints(function, include_extras=True)
-    collected = []
+    options = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
             continue
@@ -74,8 +74,8 @@ def options_of(function: Callable[..., Any]) -> tuple[Option, ...]:
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             kind = type(choices[0])
-        collected.append(Option(parameter.name, kind, parameter.default, limits, choices))
-    return tuple(collected)
+        options.append(Option(parameter.name, kind, parameter.default, limits, choices))
+    return tuple(options)
 
 
 @dataclass(frozen=True)

@@ -152,11 +152,11 @@ def secrets_of(settings: Settings) -> str:
     return json.dumps({"hub_token": settings.hub_token, "keys": keys})
 
 
-def with_secrets(settings: Settings, sentence: str) -> Settings:
+def with_secrets(settings: Settings, text: str) -> Settings:
     """Return ``settings`` with what :func:`secrets_of` wrote."""
     from dataclasses import replace
 
-    plain = json.loads(sentence or "{}")
+    plain = json.loads(text or "{}")
     keys = plain.get("keys", {})
     endpoints = {name: replace(one, key=keys.get(name, "")) for name, one in settings.endpoints.items()}
     return replace(settings, hub_token=plain.get("hub_token", ""), endpoints=endpoints)

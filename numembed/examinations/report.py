@@ -22,8 +22,8 @@ def computed(name: str, context: ExaminationContext) -> dict[str, Any]:
 
 def answers(study: Study, results: Sequence[ModelResult], store: ResultStore) -> list[Answer[Any]]:
     """Return what is stored of all that the study asks, one answer an examination and model that has one."""
-    matches = (answer(study, result, name, store) for name in study.examine for result in results)
-    return [one for one in matches if one is not None]
+    stored = (answer(study, result, name, store) for name in study.examine for result in results)
+    return [one for one in stored if one is not None]
 
 
 def answer(study: Study, result: ModelResult, name: str, store: ResultStore) -> Answer[Any] | None:

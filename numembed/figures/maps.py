@@ -49,15 +49,15 @@ def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str
     """Return the points of a map by family, KMeans cluster or window, each group with its colour and symbol."""
     if color_by == "family":
         labels = sequences.labels
-        matches = [(family(name).title, *family_style(name)) for name in sequences.families]
+        styles = [(family(name).title, *family_style(name)) for name in sequences.families]
     elif color_by == "cluster":
         labels = clusters
-        matches = [(f"Cluster {i + 1}", *_style(i)) for i in range(int(clusters.max(initial=0)) + 1)]
+        styles = [(f"Cluster {i + 1}", *_style(i)) for i in range(int(clusters.max(initial=0)) + 1)]
     else:
         labels = sequences.windows
         count = int(labels.max(initial=0)) + 1
-        matches = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(SYMBOLS)) for i in range(count)]
-    return tuple(Group(*style, np.flatnonzero(labels == i)) for i, style in enumerate(matches))
+        styles = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(SYMBOLS)) for i in range(count)]
+    return tuple(Group(*style, np.flatnonzero(labels == i)) for i, style in enumerate(styles))
 
 
 def family_style(reference: str) -> tuple[str, int]:
@@ -172,13 +172,13 @@ def _trace(
     points = np.ascontiguousarray(projection.points[group.rows], dtype=np.float32)
     dims, total = points.shape[1], len(projection.points)
     name = plotly_text(group.name)
-    text = hover and total <= HOVER_POINTS
-    texts = [_hover(sequences, int(row)) for row in group.rows] if text else None
+    hovers = hover and total <= HOVER_POINTS
+    texts = [_hover(sequences, int(row)) for row in group.rows] if hovers else None
     common: dict[str, Any] = {
         "mode": "markers",
         "name": name,
         "text": texts,
-        "hovertemplate": "%{text}<extra></extra>" if text else f"{name}<extra></extra>",
+        "hovertemplate": "%{text}<extra></extra>" if hovers else f"{name}<extra></extra>",
         "x": points[:, 0],
         "y": points[:, 1],
     }

@@ -64,7 +64,7 @@ class _Curve:
 
     def at(self, level: float) -> _Read:
         """Return what the path has at this retention; where it comes by more than once, the mean of all times."""
-        results, last = [], len(self.retention) - 1
+        readings, last = [], len(self.retention) - 1
         if not last:
             return _Read(float(self.separability[0]), self.without[0], 0.0)
         for i in range(max(1, last)):
@@ -74,11 +74,11 @@ class _Curve:
                 share = (level - self.retention[i]) / (self.retention[j] - self.retention[i]) if high > low else 0.0
                 mixed = (1 - share) * self.separability[i] + share * self.separability[j]
                 without = (1 - share) * self.without[i] + share * self.without[j]
-                results.append(_Read(float(mixed), without, self._bend(i, share) if high > low else 0.0))
+                readings.append(_Read(float(mixed), without, self._bend(i, share) if high > low else 0.0))
         return _Read(
-            float(np.mean([one.separability for one in results])),
-            np.mean([one.without for one in results], axis=0),
-            float(np.mean([one.bend for one in results])),
+            float(np.mean([one.separability for one in readings])),
+            np.mean([one.without for one in readings], axis=0),
+            float(np.mean([one.bend for one in readings])),
         )
 
     def _bend(self, i: int, share: float) -> float:

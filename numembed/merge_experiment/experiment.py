@@ -101,7 +101,7 @@ class MergeExperiment:
         }
 
     def to_json(self) -> str:
-        """Return the ladder as readable JSON: one object with the single entry "ladder"."""
+        """Return the experiment as readable JSON: one object with the single entry "ladder"."""
         return json.dumps({"ladder": self.as_dict()}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -171,8 +171,8 @@ class ExperimentResult:
 
     def of(self, name: str) -> tuple[tuple[Candidate, ...], ...]:
         """Return the candidates of every path of a row of KINDS, one tuple for each seed or pair that is there."""
-        matches = (self.path(path.id) for path in self.experiment.drawn if path.name == name)
-        return tuple(candidates for candidates in matches if candidates)
+        paths = (self.path(path.id) for path in self.experiment.drawn if path.name == name)
+        return tuple(candidates for candidates in paths if candidates)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values: None for NaN."""

@@ -128,14 +128,14 @@ def frames(
 
     Each is the flat view with the most spread (PCA), so turning from one to the next is the vectors' doing.
     """
-    result, before = [], project(base, "pca")[0]
+    made, before = [], project(base, "pca")[0]
     for at, title, matrix in vectors:
         _, laid = procrustes_stability([before, project(matrix, "pca")[0]])[0]
         score = silhouette(matrix, sequences.labels)
         points = tuple((float(x), float(y)) for x, y in np.round(laid, 4).tolist())
-        result.append(Frame(path.id, at, title, split, score, points))
+        made.append(Frame(path.id, at, title, split, score, points))
         before = laid
-    return tuple(result)
+    return tuple(made)
 
 
 def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
@@ -143,9 +143,9 @@ def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
     folds, classes = folds_of(windows), int(labels.max(initial=-1)) + 1
     if len(folds) < 2 or classes < 2:
         return math.nan
-    requested: NDArray[np.int64] = labels[None]
-    named = held_out_sorter("nearest_centroid", matrix, folds)(requested, classes)
-    return float(balanced(named == requested, requested, np.ones(requested.shape, dtype=np.bool_), classes)[0])
+    own: NDArray[np.int64] = labels[None]
+    named = held_out_sorter("nearest_centroid", matrix, folds)(own, classes)
+    return float(balanced(named == own, own, np.ones(own.shape, dtype=np.bool_), classes)[0])
 
 
 def _number(value: float | None) -> float:

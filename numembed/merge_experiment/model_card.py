@@ -66,14 +66,12 @@ def _licence_in(folder: Path) -> str:
 
 def _front(base: ModelSpec, licence: str) -> str:
     plain = licence.lower()
-    sentence = [f"license: {plain}"] if plain in _NAMED_LICENCES else []
-    if not sentence and licence != UNKNOWN:
-        sentence = ["license: other", f"license_name: {json.dumps(licence)}"]
+    facts = [f"license: {plain}"] if plain in _NAMED_LICENCES else []
+    if not facts and licence != UNKNOWN:
+        facts = ["license: other", f"license_name: {json.dumps(licence)}"]
     if isinstance(base.weights, HubWeights):
-        sentence.append(f"base_model: {json.dumps(base.weights.repo)}")
-    return "\n".join(
-        ["---", *sentence, "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "---"]
-    )
+        facts.append(f"base_model: {json.dumps(base.weights.repo)}")
+    return "\n".join(["---", *facts, "library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "---"])
 
 
 def _about(candidate: Candidate) -> str:

@@ -59,8 +59,8 @@ def first_designs(redrawns: Sequence[Redrawn], count: int) -> tuple[Redrawn, ...
 
 def redrawn_text(result: ExperimentResult) -> tuple[str, ...]:
     """Return what may be said of two models on the same redrawn windows, in one sentence for each pair."""
-    matches = {one.name: one for one in result.redrawn}
-    pairs = [(matches[a], matches[b]) for a, b in PAIRS if a in matches and b in matches]
+    by_name = {one.name: one for one in result.redrawn}
+    pairs = [(by_name[a], by_name[b]) for a, b in PAIRS if a in by_name and b in by_name]
     return tuple(_sentence(a, b, result, first=not at) for at, (a, b) in enumerate(pairs))
 
 

@@ -86,9 +86,9 @@ class Candidate:
         kept = vars(self.retention)
         row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
-        for split, result in self.splits.items():
-            numbers = {name: value for name, value in vars(result).items() if name not in ("without", "further")}
-            numbers |= {field_of(ScoreKind.read(name)): value for name, value in result.further.items()}
+        for split, separation in self.splits.items():
+            numbers = {name: value for name, value in vars(separation).items() if name not in ("without", "further")}
+            numbers |= {field_of(ScoreKind.read(name)): value for name, value in separation.further.items()}
             row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
         return row
 

@@ -86,24 +86,24 @@ def run_experiment(
 
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
-    requested = replace(experiment, designs=0)
+    plain = replace(experiment, designs=0)
     base = pin(experiment.base, results, settings, progress=Row(report, 0))
-    place, known = adapters_folder(experiment.recipe, base, settings), stored_experiment(requested, results)
+    place, known = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
     there = known is not None and known.complete and known.base == base and still_there(known, place)
     if known is not None and there:
         trained = adapters_in(place, known.experiment.recipe)
     else:
-        trained = train(requested, base, place, results, loaded, settings, report)
+        trained = train(plain, base, place, results, loaded, settings, report)
     place_of = _Place(report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
-    runnable = _of_seeds(requested, {seed for seed, _ in adapters})
+    runnable = _of_seeds(plain, {seed for seed, _ in adapters})
     scorer = CandidateScorer(runnable, base, adapters, vectors, results, loaded, settings, place_of.tell)
     if known is not None and there:
-        for row in range(len(experiment_rows(requested))):
+        for row in range(len(experiment_rows(plain))):
             report(row, DONE, 1, 1, "")
         result = known
     else:
-        result = _run_paths(requested, scorer, trained, place_of)
+        result = _run_paths(plain, scorer, trained, place_of)
     return _with_redrawn(experiment, result, scorer, place_of) if experiment.designs else result
 
 

@@ -110,9 +110,9 @@ def proposed_name(experiment: MergeExperiment, candidate: Candidate) -> str:
     """Return a name for a candidate's folder: the base's and the candidate's place."""
     row = next((path for path in experiment.drawn if path.id == candidate.path), None)
     at = f"-{'t' if row.sweeps == 't' else 'x'}{candidate.at:.3g}" if row is not None and row.sweeps else ""
-    sentence = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment.base.name).strip("-._") or "model"
+    base = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment.base.name).strip("-._") or "model"
     end = f"-{candidate.path}{at}".replace("_", "-")
-    return sentence[: MOST_NAME - len(end) - 4] + end  # there is room for a number behind it
+    return base[: MOST_NAME - len(end) - 4] + end  # there is room for a number behind it
 
 
 def saved_reference(saving: Saving, candidate: Candidate, settings: Settings) -> str:

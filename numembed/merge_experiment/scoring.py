@@ -111,10 +111,10 @@ class CandidateScorer:
     def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
         """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
         store = _OneWrite(self.vectors)
-        requested = self.texts.all if sequences is None else sequences
+        texts = self.texts.all if sequences is None else sequences
         values = embed(
             spec,
-            requested,
+            texts,
             store=cast(VectorStore, store),
             loaded=self.loaded,
             judge=refuse_failed if spec == self.base else _let_pass,

@@ -34,14 +34,14 @@ def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Fold
     """Return where the adapters of a recipe on the pinned ``base`` lie; those of other seeds lie beside them."""
     plain = {name: value for name, value in recipe.as_dict().items() if name != "seeds"}
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}  # others would not go on from there
-    text = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
-    return settings.home / "adapters" / hashlib.sha256(text.encode()).hexdigest()[:20]
+    identity = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
+    return settings.home / "adapters" / hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
 def still_there(known: ExperimentResult, place: Folder) -> bool:
     """Return True where the adapters of a stored result lie in ``place``, with the same contents."""
-    matches = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
-    return matches == {(one.seed, one.step): one.digest for one in known.adapters}
+    digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
+    return digests == {(one.seed, one.step): one.digest for one in known.adapters}
 
 
 def described(one: SavedAdapter) -> TrainedAdapter:
@@ -84,8 +84,8 @@ def train(
 
 def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
     """Return the seeds of which every stage is there."""
-    matches = {(one.seed, one.step) for one in there}
-    return {seed for seed in recipe.seeds if all((seed, step) in matches for step in recipe.saved_steps)}
+    saved = {(one.seed, one.step) for one in there}
+    return {seed for seed in recipe.seeds if all((seed, step) in saved for step in recipe.saved_steps)}
 
 
 def _listener(

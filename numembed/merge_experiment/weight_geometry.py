@@ -46,12 +46,12 @@ class WeightsAtHand:
     @cached_property
     def grams(self) -> dict[str, Doubles]:
         """Inner products (1 + m, 1 + m) of each changed tensor: the base's, then the update of each adapter."""
-        collected = {}
+        grams = {}
         for name in self.changed:
             base = self.base[name].astype(np.float32)
             updates = (adapted[name].astype(np.float32) - base for adapted in self.adapted.values())
-            collected[name] = gram_of([base, *updates])
-        return collected
+            grams[name] = gram_of([base, *updates])
+        return grams
 
     @cached_property
     def length(self) -> float:

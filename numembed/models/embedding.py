@@ -110,8 +110,8 @@ def _stored_or_encoded(
     judge: Callable[[ModelCheck], None],
 ) -> tuple[Matrix, Work | None]:
     key = model.stored.key
-    matrix, result = store.read(key, texts)
-    missing = list(dict.fromkeys(text for text, there in zip(texts, result, strict=True) if not there))
+    matrix, known = store.read(key, texts)
+    missing = list(dict.fromkeys(text for text, there in zip(texts, known, strict=True) if not there))
     done, total = len(texts) - len(missing), len(texts)
     progress(done, total, "load" if missing else "encode")
     if not missing:
@@ -124,7 +124,7 @@ def _stored_or_encoded(
     for batch in encoder.batches(missing):
         chosen = [missing[i] for i in batch]
         vectors = encoder.encode(chosen)
-        _refuse_other_width(model, matrix, result, vectors)
+        _refuse_other_width(model, matrix, known, vectors)
         store.add(key, model.stored.name, chosen, vectors)
         new |= dict(zip(chosen, vectors, strict=True))
         done += len(chosen)
@@ -132,7 +132,7 @@ def _stored_or_encoded(
     characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
-    rows = [row if there else new[text] for text, row, there in zip(texts, matrix, result, strict=True)]
+    rows = [row if there else new[text] for text, row, there in zip(texts, matrix, known, strict=True)]
     return np.stack(rows), work
 
 

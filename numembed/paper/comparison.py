@@ -75,13 +75,13 @@ def redrawing_margin(*lines: PublishedScore, comparisons: int = 1) -> float:
 def baseline_levels() -> tuple[Level, ...]:
     """Return the trivial baselines on the paper's sequences, best silhouette first; computed here, in milliseconds."""
     sequences = paper_study("last_digits").sequences
-    collected = []
+    levels = []
     for entry in BASELINES:
         if entry.name not in _HEAVY and not entry.facts.get("chance"):
             matrix = entry.function(sequences.texts)
             values = silhouette(matrix, sequences.labels), davies_bouldin(matrix, sequences.labels)
-            collected.append(Level(entry.title, *values))
-    return tuple(sorted(collected, key=lambda level: -level.silhouette))
+            levels.append(Level(entry.title, *values))
+    return tuple(sorted(levels, key=lambda level: -level.silhouette))
 
 
 def facts_of_line(line: PublishedScore) -> Row | None:
@@ -107,10 +107,10 @@ def figure_number(line: PublishedScore) -> int:
 def own_results(results: ResultStore) -> tuple[ModelResult, ...]:
     """Return what was run here on the paper's sequences: every catalogue model with a stored result."""
     study = _paper_sequences()
-    matches = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
+    stored = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
     return tuple(
         result
-        for result in matches
+        for result in stored
         if result is not None and not any(math.isnan(result.score(*kind).value) for kind in PRINTED)
     )
 

@@ -92,7 +92,7 @@ def run(
     """
     pinned: dict[int, ModelSpec] = {}
     errors: dict[str, str] = {}
-    collected: dict[int, ModelResult] = {}
+    finished: dict[int, ModelResult] = {}
     score_baselines(study, results)
     for late, methods in enumerate(run_order()):
         for index, spec in enumerate(study.models):
@@ -104,12 +104,12 @@ def run(
                     pinned[index] = pin(spec, results, settings, progress=row)
                 following = study.models[index + 1] if index + 1 < len(study.models) else None
                 job = _ModelRun(study, pinned[index], row, vectors, results, loaded, settings, following)
-                collected[index] = job.scores()
-                job.explanation(collected[index])
+                finished[index] = job.scores()
+                job.explanation(finished[index])
                 job.projections(methods)
                 if late:
-                    collected[index] = replace(collected[index], designs=job.designs())
-                    job.examinations(collected[index])
+                    finished[index] = replace(finished[index], designs=job.designs())
+                    job.examinations(finished[index])
                     job.twin()
                     row(1, 1, DONE)
             except _ENDING:
@@ -117,8 +117,8 @@ def run(
             except NumembedError as error:
                 errors[spec.name] = settings.redact(str(error))
                 report(index, FAILED, 0, 1, errors[spec.name])
-    references = stored_references(study, [pinned[index] for index in sorted(collected)], results)
-    return Outcome(tuple(collected[index] for index in sorted(collected)), errors, references)
+    references = stored_references(study, [pinned[index] for index in sorted(finished)], results)
+    return Outcome(tuple(finished[index] for index in sorted(finished)), errors, references)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _ModelRun:
 
     def _redrawn(self) -> dict[ScoreKind, list[float]]:
         study = self.study
-        collected: dict[ScoreKind, list[float]] = {}
+        scores: dict[ScoreKind, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
             self.row(done, study.designs, REDRAW)
             matrix = embed(
@@ -181,8 +181,8 @@ class _ModelRun:
             ).matrix
             values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
             for name, value in values.items():
-                collected.setdefault(name, []).append(value)
-        return collected
+                scores.setdefault(name, []).append(value)
+        return scores
 
     def examinations(self, result: ModelResult) -> None:
         """Answer the further questions that the study asks about this model."""
@@ -211,7 +211,7 @@ class _ModelRun:
             score_random_init(self.study, self.spec, parameters, self._random_init_vectors, self.results)
         except _ENDING:
             raise
-        except NumembedError:  # a floor that cannot be had is no fault of the model
+        except NumembedError:  # a missing reference score is no failure of the model
             _log.info("no random weights for %s", self.spec.name, exc_info=True)
 
     def _random_init_vectors(self, twin: ModelSpec) -> Matrix:

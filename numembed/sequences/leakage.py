@@ -55,13 +55,13 @@ class Clue:
             return f"{self.title} alone: with one sequence per family, or one family, nothing can be concluded."
         named = f"{self.named:.0f}" if self.named % 1 < 1e-9 else f"about {self.named:.0f}"
         guessing = f"{self.guessing:.0f}" if self.guessing >= 1 else "fewer than one"
-        result = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
+        claim = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
         p = self.p if self.p_holm != self.p_holm else self.p_holm
         if p <= LEVEL:
-            return f"{result} That is more than chance gives ({p_text(p)})."
+            return f"{claim} That is more than chance gives ({p_text(p)})."
         if self.least_p > LEVEL:
-            return f"{result} There are too few sequences to tell that from chance ({p_text(p)})."
-        return f"{result} Chance alone does as well often enough ({p_text(p)})."
+            return f"{claim} There are too few sequences to tell that from chance ({p_text(p)})."
+        return f"{claim} Chance alone does as well often enough ({p_text(p)})."
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ class Leakage:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the shared numbers mean for a score, in one to three sentences."""
-        collected = [_shared_sentence(self)]
+        parts = [_shared_sentence(self)]
         if self.pairs:
             which = "pair of sequences of different families shares"
             which = which if len(self.pairs) == 1 else which.replace("pair ", "pairs ").replace("shares", "share")
-            collected.append(f"{len(self.pairs):,} {which} at least {MANY} of their numbers.")
+            parts.append(f"{len(self.pairs):,} {which} at least {MANY} of their numbers.")
         often = (self.repeated > 0) & (self.repeated >= _OFTEN * np.diag(self.shared))
         if again := [family(self.families[at]).title for at in np.flatnonzero(often)]:
             shown = ", ".join(again[:3]) + (f" and {len(again) - 3} more" if len(again) > 3 else "")
-            collected.append(
+            parts.append(
                 f"Sequences of one family repeat each other's numbers, which can make them look alike: {shown}."
             )
-        return tuple(collected)
+        return tuple(parts)
 
 
 def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None, seed: int = 0) -> Leakage:
@@ -111,13 +111,13 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
         for one, other in combinations(range(len(rows)), 2)
         if labels[one] != labels[other] and len(rows[one] & rows[other]) >= MANY
     )
-    collected: list[tuple[str, str, str, Sequence[float]]] = [
+    quantities: list[tuple[str, str, str, Sequence[float]]] = [
         ("magnitude", "Magnitude", "typical number (power of ten)", list(map(_magnitude, read))),
         ("length", "Text length", "characters", list(map(len, sequences.texts))),
     ]
     if token_counts is not None:
-        collected.append(("tokens", "The number of tokens", "tokens", list(token_counts)))
-    clues = tuple(_clue(sequences, *one, seed=seed) for one in collected)
+        quantities.append(("tokens", "The number of tokens", "tokens", list(token_counts)))
+    clues = tuple(_clue(sequences, *one, seed=seed) for one in quantities)
     return Leakage(
         sequences.families,
         shared,

@@ -88,11 +88,11 @@ def numbers_in(text: str) -> list[int]:
     >>> numbers_in("7, -11; x13")
     [7, -11, 13]
     """
-    result = re.findall(r"-?[0-9]+", text)
-    longest = max((len(number.lstrip("-")) for number in result), default=0)
+    numbers = re.findall(r"-?[0-9]+", text)
+    longest = max((len(number.lstrip("-")) for number in numbers), default=0)
     if longest > LIMITS.term_digits:
         raise TooLarge(f"A number has at most {LIMITS.term_digits:,} digits, got one of {longest:,}; leave it out.")
-    return [int(number) for number in result]
+    return [int(number) for number in numbers]
 
 
 @dataclass(frozen=True)

@@ -56,12 +56,12 @@ class Split:
     @property
     def spans(self) -> tuple[Band, ...]:
         """Where training may read: everything that it reaches, without the reserved bands."""
-        result, begin = [], self.first
+        bands, begin = [], self.first
         for low, high in sorted((*self.reserved, (self.furthest + self.longest,) * 2)):
             if low - begin >= self.shortest:
-                result.append((begin, low))
+                bands.append((begin, low))
             begin = max(begin, high)
-        return tuple(result)
+        return tuple(bands)
 
     @property
     def evaluations(self) -> dict[str, SequenceSet]:
@@ -143,28 +143,28 @@ def split_called(name: str) -> Split:
 @functools.cache
 def sentences() -> Sentences:
     """Return about 120 ordinary sentences of this project's own, some of them in pairs."""
-    result = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    texts = [text for pair in result["paraphrases"] for text in pair]
-    texts += [text for _, *pair in result["graded"] for text in pair]
-    at = 2 * len(result["paraphrases"])
+    content = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    texts = [text for pair in content["paraphrases"] for text in pair]
+    texts += [text for _, *pair in content["graded"] for text in pair]
+    at = 2 * len(content["paraphrases"])
     return Sentences(
-        (*texts, *result["others"]),
+        (*texts, *content["others"]),
         tuple((i, i + 1) for i in range(0, at, 2)),
-        tuple((at + 2 * i, at + 2 * i + 1, float(grade)) for i, (grade, *_) in enumerate(result["graded"])),
+        tuple((at + 2 * i, at + 2 * i + 1, float(grade)) for i, (grade, *_) in enumerate(content["graded"])),
     )
 
 
 def overlaps(split: Split) -> tuple[Overlap, ...]:
     """Return what each evaluation and the ordinary sentences have in common with training."""
     may_show = {name: _numbers(name, split) for name in split.training}
-    sets = {name: collected.texts for name, collected in split.evaluations.items()} | {"sentences": sentences().texts}
-    collected = []
+    sets = {name: chosen.texts for name, chosen in split.evaluations.items()} | {"sentences": sentences().texts}
+    rows = []
     for evaluation, texts in sets.items():
         numbers = {number for text in texts for number in numbers_in(text)}
         by_family = tuple((name, len(numbers & theirs)) for name, theirs in may_show.items())
         shared = len(numbers & set().union(*may_show.values()))
-        collected.append(Overlap(evaluation, len(texts), len(numbers), shared, by_family))
-    return tuple(collected)
+        rows.append(Overlap(evaluation, len(texts), len(numbers), shared, by_family))
+    return tuple(rows)
 
 
 def leaks_of(split: Split) -> tuple[Leak, ...]:
@@ -279,8 +279,8 @@ def _places(terms: tuple[int, ...], term: int) -> Iterator[int]:
 
 def _text(leaks: Iterable[Leak]) -> str:
     """Return one sentence that names the numbers that leak."""
-    first, *_ = result = tuple(leaks)
-    numbers = list(dict.fromkeys(number for leak in result for number in leak.numbers))
+    first, *_ = listed = tuple(leaks)
+    numbers = list(dict.fromkeys(number for leak in listed for number in leak.numbers))
     shown = ", ".join(map(str, numbers[:_SHOWN])) + (", …" if len(numbers) > _SHOWN else "")
     through = "" if first.family == first.training else f" (they are terms of {family(first.training).title} too)"
     return (

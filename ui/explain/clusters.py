@@ -163,7 +163,7 @@ def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> 
 
 
 def misplaced(study: Study, explanation: Explanation) -> None:
-    """Draw the silhouette of each sequence, those astray first."""
+    """Draw the silhouette of each sequence, misplaced ones first."""
     lost = sum(value < 0 for value in explanation.silhouettes)
     sentence = plural(lost, "sequence lies", "sequences lie")
     with st.expander(f"{sentence} nearer to another family than to their own", key="astray"):
@@ -179,11 +179,11 @@ def misplaced(study: Study, explanation: Explanation) -> None:
 
 def ask_for_clusters(study: Study, result: ModelResult) -> None:
     """Draw the button that asks for what is not known of a model that was run before."""
-    requested = replace(study, models=(result.model,), examine=(), designs=0, query="")
-    job = watch(requested)
+    plain = replace(study, models=(result.model,), examine=(), designs=0, query="")
+    job = watch(plain)
     if job is None or not job.active:
         st.info("This model was run before its clusters were looked at as they are now.", icon=":material/info:")
-        st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(requested,))
+        st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(plain,))
 
 
 def to_save(explanation: Explanation) -> dict[str, Any]:

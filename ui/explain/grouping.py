@@ -47,7 +47,7 @@ def other_ways(study: Study, result: ModelResult) -> None:
     """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
     heading = st.empty()
     heading.subheader("Do other ways of grouping say the same?", anchor=False)
-    results = examined(
+    grouping = examined(
         study,
         result,
         "grouping",
@@ -55,16 +55,16 @@ def other_ways(study: Study, result: ModelResult) -> None:
         button="Try other ways of grouping",
         text="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
     )
-    if results is None:
+    if grouping is None:
         return
-    heading.subheader(md_text(ways_sentence(results).removesuffix(".")), anchor=False)
-    table(_COLUMNS, [_row(way) for way in results.ways], key="grouping_table", label="Ways of grouping")
-    st.markdown(md_text(f"{seeds_sentence(results)} {steps_sentence(results)}".strip()))
+    heading.subheader(md_text(ways_sentence(grouping).removesuffix(".")), anchor=False)
+    table(_COLUMNS, [_row(way) for way in grouping.ways], key="grouping_table", label="Ways of grouping")
+    st.markdown(md_text(f"{seeds_sentence(grouping)} {steps_sentence(grouping)}".strip()))
     alt = "; ".join(
         f"{one.k} groups: silhouette {decimal(one.silhouette)}, stability {decimal(one.stability)}"
-        for one in results.steps
+        for one in grouping.steps
     )
-    figure(lambda look: steps_figure(results, theme=look), "steps", f"{alt}.")
+    figure(lambda look: steps_figure(grouping, theme=look), "steps", f"{alt}.")
     with how_computed("grouping"):
         st.markdown(
             "Every clusterer is asked for as many groups as there are families; HDBSCAN finds its own number, leaves "
@@ -72,9 +72,9 @@ def other_ways(study: Study, result: ModelResult) -> None:
             "so it is above 0 on noise too. The grey band is KMeans on 19 sets of shapeless vectors with the same mean "
             "and the same spread along the same directions; groups stand out where the largest gap to it, in units of "
             "its own spread, is larger than that of all 19. Stability is the mean adjusted Rand index over all pairs "
-            f"of {results.seeds} seeds (von Luxburg 2010), ten restarts each."
+            f"of {grouping.seeds} seeds (von Luxburg 2010), ten restarts each."
         )
-        numbers_download(study, result, "grouping", results)
+        numbers_download(study, result, "grouping", grouping)
 
 
 def grouping_runs(study: Study, result: ModelResult) -> bool:

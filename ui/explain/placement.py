@@ -44,7 +44,9 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     heading = st.empty()
     heading.subheader("Where does a sequence of your own land?", anchor=False)
     with result_store() as store:
-        models = [results for results in stored_results(_with_earlier_models(study), store) if results is not None]
+        models = [
+            placements for placements in stored_results(_with_earlier_models(study), store) if placements is not None
+        ]
     with st.form("land", border=False):
         st.text_input(
             "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"
@@ -57,18 +59,18 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     if (typed := st.session_state.get("landed")) is None:
         return
     try:
-        query, requested = read_query(typed, study.text_format), _asked(study, models, typed)
+        query, asking = read_query(typed, study.text_format), _asked(study, models, typed)
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return
-    results = _found(requested, models)
-    if len(results) < len(models):
-        _wait(requested, len(models) - len(results), waits=waits)
-    if results:
-        sentence = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in results])
+    placements = _found(asking, models)
+    if len(placements) < len(models):
+        _wait(asking, len(models) - len(placements), waits=waits)
+    if placements:
+        sentence = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in placements])
         head, _, rest = sentence.partition(". ")
         heading.subheader(md_text(head.removesuffix(".")), anchor=False)
-        _show(study, query, results, rest)
+        _show(study, query, placements, rest)
 
 
 def _with_earlier_models(study: Study) -> Study:

@@ -108,17 +108,17 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
     )
     with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
         method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title)
-        text = st.toggle("Tell me which", key="noise_told")
+        revealed = st.toggle("Tell me which", key="noise_told")
     pair = _pair(study, result, maps, method)
-    named = [(name if text else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
+    named = [(name if revealed else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
     groups = groups_of(study.sequences, result.clusters, "family")
     names = listed([name for name, _ in named])
     _maps(
         lambda look: noise_figure(named, study.sequences, groups, theme=look),
-        f"noise {method} {text}",
+        f"noise {method} {revealed}",
         f"{_map_title(method)} maps side by side: {names}.",
     )
-    if text:
+    if revealed:
         st.markdown(md_text(f"{noise_sentence(maps, method)} {groups_sentence(maps, method)}"))
 
 

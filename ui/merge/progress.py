@@ -1,4 +1,4 @@
-"""A merging experiment while it is climbed: one bar over everything, the curves of training, and a way to stop it."""
+"""A merging experiment while it runs: one bar over everything, the curves of training, and a way to stop it."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ def _verdict(result: ExperimentResult) -> None:
     main = main_split(result)
     compared = {one.sentence for one in result.comparisons}
     first, *more = [sentence for sentence in result.sentences if sentence not in compared] or [""]
-    requested = [one.sentence for name in _ASKED for one in result.comparisons if one.split == main and one.a == name]
-    first_asked, rest = requested[:1], list(dict.fromkeys([*more, *requested[1:]]))
+    asked = [one.sentence for name in _ASKED for one in result.comparisons if one.split == main and one.a == name]
+    first_asked, rest = asked[:1], list(dict.fromkeys([*more, *asked[1:]]))
     with st.container(border=True, key="verdict"):
         st.subheader("What came out", anchor=False)
         for sentence in filter(None, dict.fromkeys([first, *first_asked])):
@@ -280,8 +280,8 @@ def _trained(result: ExperimentResult) -> None:
         return
     with st.expander("How did training go?", key="trained"):
         recipe = result.experiment.recipe
-        looks = [one.silhouette for one in readings if one.silhouette is not None]
-        text = f"Validation silhouette from {span(looks[0], looks[-1])}." if looks else ""
+        measured = [one.silhouette for one in readings if one.silhouette is not None]
+        text = f"Validation silhouette from {span(measured[0], measured[-1])}." if measured else ""
         chart(
             result,
             "training",

@@ -82,32 +82,32 @@ def sentence_of(row: Row) -> str:
 
 def recipe_of(row: Row) -> list[str]:
     """Return in plain sentences what is done so that a model is loaded as its makers meant it."""
-    recipe, sentence = row.loading, []
+    recipe, sentences = row.loading, []
     if row.mirror:
-        sentence.append(f"Loaded from the converted copy {row.mirror}, with the same weights.")
+        sentences.append(f"Loaded from the converted copy {row.mirror}, with the same weights.")
     if recipe.remote_code:
         now = "The operator has allowed it here" if is_allowed(row) else "It is not allowed here so far"
         code = recipe.remote_code.partition("@")[0]
-        sentence.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
+        sentences.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
     if recipe.add_bos or recipe.add_eos:
         both = "begin-of-text and end-of-text tokens are put there" if recipe.add_bos and recipe.add_eos else ""
         put = both or "end-of-text token is put there"
-        sentence.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
+        sentences.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
-        sentence.append(
+        sentences.append(
             f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading."
         )
     if recipe.pooling:
-        sentence.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
+        sentences.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
     if not recipe.pool_prompt:
-        sentence.append("The tokens of a prompt are left out of that mean.")
+        sentences.append("The tokens of a prompt are left out of that mean.")
     if recipe.normalize:
-        sentence.append("Vectors are brought to length 1, as the makers' program does it.")
+        sentences.append("Vectors are brought to length 1, as the makers' program does it.")
     if recipe.needs_parameter:
-        sentence.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
+        sentences.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
     if row.readings:
-        sentence.append("Sources disagree on its attention; choose the reading above.")
-    return sentence or ["Loaded as its files say; nothing has to be mended."]
+        sentences.append("Sources disagree on its attention; choose the reading above.")
+    return sentences or ["Loaded as its files say; nothing has to be mended."]
 
 
 def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:

@@ -86,12 +86,12 @@ def find_models() -> list[Row]:
         )
         _chips("Parameters", "find_size", _SIZES, "The numbers of which a model is made, in millions and billions.")
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
-    matches = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
+    rows = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
     with st.container(horizontal=True, vertical_alignment="center", key="counted"):
-        st.caption(f"{len(matches)} of {len(CATALOGUE)} models", width="content")
+        st.caption(f"{len(rows)} of {len(CATALOGUE)} models", width="content")
         if any(st.session_state.get(key) for key in _KEYS):
             st.button("Clear the filters", key="clear", on_click=_clear, type="tertiary", icon=":material/close:")
-    return matches
+    return rows
 
 
 def catalogue_table(rows: Sequence[Row]) -> None:
@@ -237,14 +237,14 @@ def _check_cell(row: Row, check: ModelCheck | None) -> Cell:
 @st.cache_data(ttl=10, show_spinner=False)
 def _standings(home: str) -> dict[str, Standing]:
     """``home`` is there for the cache's key alone: another installation stands otherwise."""
-    collected = {}
+    standings = {}
     with result_store() as results:
         for row in CATALOGUE.values():
             spec = spec_of(row)
             pinned = previously_pinned(spec, results)
             cost = cost_of(pinned or spec, characters=0, settings=settings(), results=results)
-            collected[row.name] = Standing(cost, results.check(pinned) if pinned else None)
-    return collected
+            standings[row.name] = Standing(cost, results.check(pinned) if pinned else None)
+    return standings
 
 
 def _remember(key: str, names: list[str]) -> None:

@@ -111,11 +111,11 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
     """Return what the last module says that says anything, else the model's own width."""
-    texts = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
+    configs = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
     fields = ("out_features", "word_embedding_dimension", "embedding_dimension")
-    matches = [part.get(field) for part in texts for field in fields]
-    matches += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
-    return next((value for value in matches if type(value) is int and value > 0), None)
+    values = [part.get(field) for part in configs for field in fields]
+    values += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
+    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:

@@ -38,8 +38,8 @@ def agreement(lines: Sequence[PublishedScore], shared: Sequence[tuple[ModelResul
 
 
 def _printed(line: PublishedScore) -> float:
-    results = published(line.model)
-    return math.nan if results is None else results.silhouette_families
+    published_score = published(line.model)
+    return math.nan if published_score is None else published_score.silhouette_families
 
 
 def _explained(redrawn: tuple[float, float] | None, theirs: float) -> str:

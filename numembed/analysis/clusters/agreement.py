@@ -58,17 +58,17 @@ def ranked_agreement(
     reasons = {name: _undefined(clusters, labels) for name, labels in attributes.items()}
     codes = {name: _codes(labels) for name, labels in attributes.items() if not reasons[name]}
     squares = _shuffled_squares(_codes(clusters), codes, permutations, seed)
-    matches = {
+    agreements = {
         name: Agreement(name, math.nan, math.nan, math.nan, len(np.unique(labels)), note=reasons[name])
         if reasons[name]
         else _agreement(name, clusters, labels, squares[name])
         for name, labels in attributes.items()
     }
     own = _squares(clusters)
-    for name, highest in _limits({name: matches[name].p for name in squares}, squares).items():
+    for name, highest in _limits({name: agreements[name].p for name in squares}, squares).items():
         limit = float(_ari(np.asarray(highest), own, _squares(attributes[name]), len(clusters)))
-        matches[name] = replace(matches[name], limit=limit)
-    return tuple(sorted(matches.values(), key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
+        agreements[name] = replace(agreements[name], limit=limit)
+    return tuple(sorted(agreements.values(), key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
 
 
 def _agreement(name: str, clusters: Labels, labels: Labels, squares: NDArray[np.int64]) -> Agreement:
@@ -127,7 +127,7 @@ def _shuffled_squares(
     drawn, n, k = np.random.default_rng(seed), len(clusters), int(clusters.max()) + 1
     sizes = {name: int(codes.max()) + 1 for name, codes in attributes.items()}
     block = max(1, _BLOCK_NUMBERS // max(n, k * max(sizes.values())))
-    matches = {name: np.empty(1 + permutations, dtype=np.int64) for name in attributes}
+    squares = {name: np.empty(1 + permutations, dtype=np.int64) for name in attributes}
     for start in range(0, 1 + permutations, block):
         count = min(block, 1 + permutations - start)
         shuffled = np.broadcast_to(clusters, (count, n)).copy()
@@ -137,8 +137,8 @@ def _shuffled_squares(
         for name, codes in attributes.items():
             size = k * sizes[name]
             counts = np.bincount((cells * sizes[name] + codes).ravel(), minlength=count * size).reshape(count, size)
-            matches[name][start : start + count] = (counts**2).sum(axis=1)
-    return matches
+            squares[name][start : start + count] = (counts**2).sum(axis=1)
+    return squares
 
 
 def permanova(
@@ -268,7 +268,7 @@ def _squares(labels: Labels) -> int:
 
 
 def _undefined(clusters: Labels, labels: Labels) -> str:
-    n, classes, result = len(labels), len(np.unique(labels)), len(np.unique(clusters))
+    n, classes, groups = len(labels), len(np.unique(labels)), len(np.unique(clusters))
     if not 2 <= classes <= n - 1:
         return f"needs 2 to n − 1 classes, got {classes} for n = {n}"
-    return f"needs 2 to n − 1 clusters, got {result} for n = {n}" if not 2 <= result <= n - 1 else ""
+    return f"needs 2 to n − 1 clusters, got {groups} for n = {n}" if not 2 <= groups <= n - 1 else ""

@@ -197,10 +197,10 @@ def best_k(
     table = []
     for i, k in enumerate(ks):
         runs = _kmeans_runs(matrix, k, seeds, progress, i * seeds, len(ks) * seeds)
-        result = _stability(runs, k)
-        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else result.note
+        stability = _stability(runs, k)
+        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else stability.note
         value = math.nan if reason else silhouette(matrix, runs[0], distance=distance)
-        table.append(NumberOfClusters(k, value, result.mean, result.groupings, reason or result.note))
+        table.append(NumberOfClusters(k, value, stability.mean, stability.groupings, reason or stability.note))
     return tuple(table)
 
 
@@ -227,9 +227,9 @@ def name_clusters(clusters: Labels, sequences: SequenceSet) -> tuple[str, ...]:
     things that at least 80% of the cluster's sequences have together, and fewer, by 30% of all, outside; those that set
     the cluster apart most. Where nothing does, "mixed"; equal names are numbered.
     """
-    result = traits(sequences)
+    known = traits(sequences)
     groups = np.unique(clusters)
-    names = [NOISE if group < 0 else _name(clusters == group, result) for group in groups.tolist()]
+    names = [NOISE if group < 0 else _name(clusters == group, known) for group in groups.tolist()]
     seen = dict.fromkeys(names, 0)
     numbered = []
     for name in names:

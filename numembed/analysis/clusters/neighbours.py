@@ -65,7 +65,7 @@ class CentroidTree:
 
 @dataclass(frozen=True, eq=False)
 class Landing:
-    """Where a new vector lands among stored ones."""
+    """Where a new vector is placed among stored ones."""
 
     rows: NDArray[np.int64]  # (k,) the nearest sequences, nearest first
     distances: Distances  # (k,)
@@ -190,7 +190,7 @@ def land(
     neighbours: int = 5,
     distance: Distance = "euclidean",
 ) -> Landing:
-    """Return where ``query_vector`` (d,) lands: its nearest sequences and the family with the nearest centroid.
+    """Return where ``query_vector`` (d,) is placed: its nearest sequences and the family with the nearest centroid.
 
     Each sequence of the family is held against the centroid of the *others*, as the query is no part of its own
     centroid either: the percentile says which share of them lies no farther away than the query does.

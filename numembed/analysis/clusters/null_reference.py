@@ -63,22 +63,22 @@ def standing_out(
     nothing = np.full(len(ks), math.nan)
     if reason := _undefined(matrix, observed):
         return StandingOut(nothing, nothing, math.nan, -1, reason)
-    result = np.full((1 + TWINS, len(ks)), math.nan)
-    result[0] = observed
+    silhouettes = np.full((1 + TWINS, len(ks)), math.nan)
+    silhouettes[0] = observed
     for number in range(1, 1 + TWINS):
         other = twin(matrix, seed * TWINS + number)
         for i, k in enumerate(ks):
             if not math.isnan(observed[i]):
-                result[number, i] = silhouette(other, kmeans(other, k, seed), distance=distance)
+                silhouettes[number, i] = silhouette(other, kmeans(other, k, seed), distance=distance)
             progress((number - 1) * len(ks) + i + 1, TWINS * len(ks), "cluster")
-    known = np.flatnonzero(np.isfinite(result).all(axis=0))
+    known = np.flatnonzero(np.isfinite(silhouettes).all(axis=0))
     if not len(known):
         return StandingOut(nothing, nothing, math.nan, -1, "KMeans found no groups in shapeless vectors")
-    values = result[:, known]
+    values = silhouettes[:, known]
     units = values.std(axis=0)
     far = (values - values.mean(axis=0)) / np.where(units > 0, units, 1)
     p = np.count_nonzero(far.max(axis=1) >= far[0].max() - 1e-9) / len(far)
-    return StandingOut(result[1:].min(axis=0), result[1:].max(axis=0), float(p), int(known[far[0].argmax()]))
+    return StandingOut(silhouettes[1:].min(axis=0), silhouettes[1:].max(axis=0), float(p), int(known[far[0].argmax()]))
 
 
 def _undefined(matrix: Matrix, observed: Sequence[float]) -> str:

@@ -124,8 +124,8 @@ def _summed_distances(matrix: Matrix, distance: Distance) -> Callable[[NDArray[n
         def sums_to(members: NDArray[np.float32], size: int) -> NDArray[np.float32]:
             most = np.float32(size) * halves[:, None] + halves @ members
             sums = most - centred @ (centred.T @ members)
-            text: NDArray[np.float32] = np.where(sums > TIE * most, sums, 0) - to_itself * members
-            return text
+            without_itself: NDArray[np.float32] = np.where(sums > TIE * most, sums, 0) - to_itself * members
+            return without_itself
 
         return sums_to
     distances = distances_of(matrix, distance)

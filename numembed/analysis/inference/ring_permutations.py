@@ -58,15 +58,15 @@ def rings(own: NDArray[np.integer], strata: NDArray[np.integer], rounds: int, *,
     """
     groups = [np.flatnonzero(strata == group) for group in range(int(strata.max()) + 1)]
     drawn = np.random.default_rng(seed)
-    collected = [_first(own, _order(groups, drawn), drawn)]
+    made = [_first(own, _order(groups, drawn), drawn)]
     hub = np.empty_like(own)
-    hub[collected[0].order] = collected[0].labels
-    while sum(int(ring.counted.sum()) for ring in collected) < rounds:
+    hub[made[0].order] = made[0].labels
+    while sum(int(ring.counted.sum()) for ring in made) < rounds:
         order = _order(groups, drawn)
         counted = np.ones(order.shape, dtype=np.bool_)
         counted.flat[0] = False
-        collected.append(Ring(order, hub[order], counted))
-    return collected
+        made.append(Ring(order, hub[order], counted))
+    return made
 
 
 def _order(groups: list[NDArray[np.intp]], drawn: np.random.Generator) -> NDArray[np.intp]:

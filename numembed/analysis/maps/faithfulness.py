@@ -80,8 +80,8 @@ def faithfulness(
         notes.append(reason)
     else:
         in_space, in_map = distances(matrix, distance), distances(points, "euclidean")
-        for result in (in_space, in_map):
-            np.fill_diagonal(result, np.inf)  # none is its own neighbour
+        for table in (in_space, in_map):
+            np.fill_diagonal(table, np.inf)  # none is its own neighbour
         ranks = _ranks_of_neighbours(in_map, in_space, count)
         trust, overlap = _kept(ranks), float((ranks <= count).mean())
         continuity = _kept(_ranks_of_neighbours(in_space, in_map, count))
@@ -149,13 +149,13 @@ def distances(matrix: Matrix, distance: Distance) -> Distances:
     """
     if distance == "cosine":
         centred, halves = cosine_parts(matrix)
-        result = np.asarray(halves[:, None] + halves - centred @ centred.T, dtype=np.float64)
+        table = np.asarray(halves[:, None] + halves - centred @ centred.T, dtype=np.float64)
     else:
         from sklearn.metrics.pairwise import euclidean_distances
 
-        result = euclidean_distances(np.asarray(rescaled(matrix), dtype=np.float64))
-    result[result <= _SAME * result.max(initial=0)] = 0
-    return result
+        table = euclidean_distances(np.asarray(rescaled(matrix), dtype=np.float64))
+    table[table <= _SAME * table.max(initial=0)] = 0
+    return table
 
 
 def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], float]:

@@ -60,12 +60,12 @@ def tsne(
     Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4). From the start "pca" all seeds
     give much the same map; "random" shows how much of a map is luck.
     """
-    requested = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
-    used = min(requested, max(1.0, len(matrix) - 1.0))
+    wanted = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
+    used = min(wanted, max(1.0, len(matrix) - 1.0))
     first = start if min(matrix.shape) >= dims else "random"
-    text = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
+    options = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
     if len(matrix) > OPENTSNE_POINTS and dims == 2:
-        return _opentsne(matrix, seed, used, first), text | {"program": "openTSNE"}
+        return _opentsne(matrix, seed, used, first), options | {"program": "openTSNE"}
     from sklearn.manifold import TSNE
 
     points = TSNE(
@@ -76,7 +76,7 @@ def tsne(
         learning_rate="auto",
         random_state=seed,
     ).fit_transform(matrix)
-    return points, text | {"program": "scikit-learn"}
+    return points, options | {"program": "scikit-learn"}
 
 
 @PROJECTIONS.register(

@@ -36,10 +36,10 @@ def keep_compiled(cache_folder: Path | None) -> None:
     if cache_folder is None or not (folder := _versioned(cache_folder)).is_dir():
         return
     with contextlib.suppress(OSError):  # a full disk, or another process has just removed a file
-        matches = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
-        if matches != _checksums(folder):
+        checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
+        if checksums != _checksums(folder):
             written = folder / f"{_CHECKSUMS}.{os.getpid()}"
-            written.write_text(json.dumps(matches))
+            written.write_text(json.dumps(checksums))
             written.replace(folder / _CHECKSUMS)
 
 
@@ -69,10 +69,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _checksums(folder: Path) -> dict[str, str]:
     try:
-        result = json.loads((folder / _CHECKSUMS).read_text())
+        recorded = json.loads((folder / _CHECKSUMS).read_text())
     except (OSError, ValueError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return recorded if isinstance(recorded, dict) else {}
 
 
 def _checksum(path: Path) -> str:

@@ -60,16 +60,16 @@ def undefined(note: str) -> Accuracy:
 def nearest_centroid(train: Matrix, test: Matrix) -> Sorter:
     """The class whose mean vector lies nearest; Euclidean distance."""
     centre = _doubles(train).mean(axis=0)
-    known, requested = _doubles(train) - centre, _doubles(test) - centre
-    return _by_means(requested @ known.T, known @ known.T)
+    learnt, held_out = _doubles(train) - centre, _doubles(test) - centre
+    return _by_means(held_out @ learnt.T, learnt @ learnt.T)
 
 
 @CLASSIFIERS.register("Nearest neighbour")
 def nearest_neighbour(train: Matrix, test: Matrix) -> Sorter:
     """The class of the one nearest vector; Euclidean distance. Cover and Hart 1967."""
     centre = _doubles(train).mean(axis=0)
-    known, requested = _doubles(train) - centre, _doubles(test) - centre
-    distances = (known**2).sum(axis=1) + (requested**2).sum(axis=1)[:, None] - 2 * requested @ known.T
+    learnt, held_out = _doubles(train) - centre, _doubles(test) - centre
+    distances = (learnt**2).sum(axis=1) + (held_out**2).sum(axis=1)[:, None] - 2 * held_out @ learnt.T
     nearest = _ties_joined(distances).argmin(axis=1)
     return lambda labellings, classes: labellings[:, nearest]
 
@@ -87,13 +87,13 @@ def linear_probe(train: Matrix, test: Matrix) -> Sorter:
     rows = _doubles(train)
     spread = rows.std(axis=0)
     scale = np.where(spread > _SAME * np.abs(rows).max(initial=0), spread, np.inf)
-    known, requested = ((_doubles(part) - rows.mean(axis=0)) / scale for part in (train, test))
-    kernel = known @ known.T
+    learnt, held_out = ((_doubles(part) - rows.mean(axis=0)) / scale for part in (train, test))
+    kernel = learnt @ learnt.T
     ridge = RIDGE * np.trace(kernel) / len(kernel)
     if not ridge > 0:  # all training vectors are equal
-        return _by_means(np.zeros((len(requested), len(known))), kernel)
+        return _by_means(np.zeros((len(held_out), len(learnt))), kernel)
     inverse = np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
-    return _by_means(requested @ known.T @ inverse, kernel @ inverse)
+    return _by_means(held_out @ learnt.T @ inverse, kernel @ inverse)
 
 
 def _doubles(matrix: Matrix) -> Doubles:
@@ -146,21 +146,21 @@ def held_out_sorter(classifier: str, matrix: Matrix, folds: Sequence[Fold]) -> S
     sorters = [(train, test, function(matrix[train], matrix[test])) for train, test in folds]
 
     def sort(labellings: Labels, classes: int) -> Labels:
-        result = np.empty_like(labellings)
+        named = np.empty_like(labellings)
         for train, test, one in sorters:
-            result[:, test] = one(labellings[:, train], classes)
-        return result
+            named[:, test] = one(labellings[:, train], classes)
+        return named
 
     return sort
 
 
 def learnable(labellings: Labels, folds: Sequence[Fold], classes: int) -> Truths:
     """Return (b, n) whether the class of a held-out sequence occurs among those it is learnt from."""
-    result = np.empty(labellings.shape, dtype=bool)
+    occurs = np.empty(labellings.shape, dtype=bool)
     for train, test in folds:
         known = np.stack([(labellings[:, train] == one).any(axis=1) for one in range(classes)], axis=1)
-        result[:, test] = np.take_along_axis(known, labellings[:, test], axis=1)
-    return result
+        occurs[:, test] = np.take_along_axis(known, labellings[:, test], axis=1)
+    return occurs
 
 
 def assessed(

@@ -1,4 +1,4 @@
-"""What do a model's clusters encode? Agreement with attributes, shares of variance, neighbours, and who lies astray."""
+"""What do a model's clusters encode? Agreement with attributes, shares of variance, neighbours, and misplaced sequences."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def explain(
     seed: int = 0,
 ) -> Explanation:
     """Return what the clusters (n,) of ``matrix`` agree with, and what its variance is made of; n up to ``LARGEST``."""
-    result, _ = attributes_and_reasons(sequences, token_counts=token_counts)
+    attributes, _ = attributes_and_reasons(sequences, token_counts=token_counts)
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
@@ -76,7 +76,7 @@ def explain(
     near = nearest(matrix, NEIGHBOURS, distance=distance)
     tree = centroid_tree(matrix, labels, distance=distance).linkage
     return Explanation(
-        agreements=ranked_agreement(clusters, result, seed=seed),
+        agreements=ranked_agreement(clusters, attributes, seed=seed),
         shares=permanova(matrix, ("family", labels), ("window", windows), seed=seed),
         cluster_names=name_clusters(clusters, sequences),
         counts=_whole(counts),

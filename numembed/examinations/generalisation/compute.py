@@ -105,12 +105,12 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
     def named(name: str, own: Matrix) -> Labels:
         return CLASSIFIERS[name].function(own[: len(rows)], own[len(rows) :])(train[None], k)
 
-    collected = []
+    probes = []
     for name in CLASSIFIERS.names:
         accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
-        collected.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
-    return Far(start, k, left_out, tuple(collected))
+        probes.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
+    return Far(start, k, left_out, tuple(probes))
 
 
 def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[tuple[str, str], ...], str]:
@@ -149,19 +149,19 @@ def _overlap(one: IntegerSequence, other: IntegerSequence) -> bool:
 def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
     """Return how the linear probe names attributes of families of which it has seen no sequence."""
     k, labels = len(sequences.families), sequences.labels
-    folds, result = folds_of(labels), []
+    folds, probes = folds_of(labels), []
     sorters, seen = _sorters(matrix, rivals, folds), dict[str, Labels]()
     for name in UNSEEN:
         own, note = family_classes(name, sequences)
         if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
             note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
         if note := note or _flat(matrix):
-            result.append(_probe(name, 0, undefined(note)))
+            probes.append(_probe(name, 0, undefined(note)))
             continue
         seen[name] = own
         orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
-        result.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
-    return _adjusted(result)
+        probes.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
+    return _adjusted(probes)
 
 
 def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
@@ -171,21 +171,21 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
     tells that apart: whole families exchange the classes of all their windows.
     """
     windows, folds = sequences.windows, folds_of(sequences.windows)
-    sorters, result = _sorters(matrix, rivals, folds), []
+    sorters, probes = _sorters(matrix, rivals, folds), []
     for wanted in SINGLE:
         name, labels = sequence_classes(wanted, sequences)
         classes = int(labels.max(initial=0)) + 1
         if note := _unlearnable(labels, windows) or _flat(matrix):
-            result.append(_probe(name, classes, undefined(note)))
+            probes.append(_probe(name, classes, undefined(note)))
             continue
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
         exchanged = _swapped(labels, sequences, classes, folds, seed)
         alike = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
-        result.append(replace(own, p_families=alike.p))
-    adjusted = holm([one.p_families for one in result])
+        probes.append(replace(own, p_families=alike.p))
+    adjusted = holm([one.p_families for one in probes])
     return tuple(
         replace(one, p_families=math.nan if p is None else p)
-        for one, p in zip(_adjusted(result), adjusted, strict=True)
+        for one, p in zip(_adjusted(probes), adjusted, strict=True)
     )
 
 

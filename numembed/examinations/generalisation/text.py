@@ -38,12 +38,12 @@ def verdict(name: str, generalisation: Generalisation) -> str:
     """
     places = {"held-out windows of the study": generalisation.near}
     places |= {f"windows from term {one.start:,} on": one.probes for one in generalisation.far}
-    requested = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
-    if not requested:
+    answered = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
+    if not answered:
         return f"Too few families or windows to tell whether {name} knows more than these sequences."
-    sure = [place for place, probes in requested.items() if any(probe.sure for probe in probes)]
-    rest = [place for place in requested if place not in sure]
-    beaten = all(probe.baseline_value > probe.value for probes in requested.values() for probe in probes)
+    sure = [place for place, probes in answered.items() if any(probe.sure for probe in probes)]
+    rest = [place for place in answered if place not in sure]
+    beaten = all(probe.baseline_value > probe.value for probes in answered.values() for probe in probes)
     tail = " A simple count names more of them everywhere." if beaten else ""
     if not sure:
         return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
@@ -58,8 +58,8 @@ def near_sentence(generalisation: Generalisation) -> str:
         return f"This cannot be asked here: {first.note}."
     w = generalisation.windows
     shown = f"From {_COUNTS[w - 1]} window{'s' * (w > 2)}" if w <= 12 else "From the other windows"
-    requested = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
-    text = f"{shown}, nearest centroid names the family of {requested} in {_result(first)} {simple(first)}"
+    held_out = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
+    text = f"{shown}, nearest centroid names the family of {held_out} in {_result(first)} {simple(first)}"
     return text.strip() + _others(rest)
 
 

@@ -225,18 +225,18 @@ def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], st
             step()
             yield _mapped(context, matrix, method, seed=(context.study.seed + i) % 2**31, **options)
 
-    collected = list(drawn(context.matrix))
-    aligned, stability = procrustes_stability(collected)
+    maps = list(drawn(context.matrix))
+    aligned, stability = procrustes_stability(maps)
     noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
     members = int(np.bincount(labels).min()) - 1
-    pairs = [faithfulness(collected[0], other, labels, neighbours=min(10, max(1, members))) for other in collected[1:]]
+    pairs = [faithfulness(maps[0], other, labels, neighbours=min(10, max(1, members))) for other in maps[1:]]
     widest = max(float(np.abs(points).max(initial=0)) for points in aligned)
     return Seeds(
         method,
         tuple(_places(points, widest) for points in aligned),
-        tuple(_rounded(silhouette(points, labels)) for points in collected),
+        tuple(_rounded(silhouette(points, labels)) for points in maps),
         _rounded(stability),
-        _rounded(chance_stability(collected, seed=context.study.seed)),
+        _rounded(chance_stability(maps, seed=context.study.seed)),
         _rounded(noise),
         pairs[0].neighbours,
         _rounded(_mean([one.neighbour_overlap for one in pairs])),

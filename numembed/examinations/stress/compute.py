@@ -135,12 +135,12 @@ def stress(context: ExaminationContext) -> Stress:
             of_design.append(base.read(trial))
         bases.append(base)
         readings.append(of_design)
-    text = _plain(bases, study)
+    plain_scores = _plain(bases, study)
     columns = zip(zip(*planned, strict=True), zip(*readings, strict=True), strict=True)
-    tried = [_tried(of_variant, bases, column, text) for of_variant, column in columns]
+    tried = [_tried(of_variant, bases, column, plain_scores) for of_variant, column in columns]
     adjusted = holm([one.p for one in tried])
     rows = tuple(replace(one, p_holm=p) for one, p in zip(tried, adjusted, strict=True))
-    return Stress(text, rows, count, study.distance)
+    return Stress(plain_scores, rows, count, study.distance)
 
 
 def _plain(bases: Sequence[Base], study: Study) -> Plain:

@@ -211,10 +211,10 @@ def _claim(one: TrialResult, direction: int) -> str:
     """Return what the registry says that such a result would mean, where it speaks of such a result."""
     if direction < 0 and one.perturbation in _FALLS:
         return f": {_FALLS[one.perturbation]}"
-    result = re.fullmatch(r"If the score ([^,]+), (.+)\.", PERTURBATIONS[one.perturbation].facts["meaning"])
-    if result is None or one.repeated or direction not in _DIRECTIONS.get(result[1], ()):
+    match = re.fullmatch(r"If the score ([^,]+), (.+)\.", PERTURBATIONS[one.perturbation].facts["meaning"])
+    if match is None or one.repeated or direction not in _DIRECTIONS.get(match[1], ()):
         return ""
-    return f": {result[2].split(';')[0]}"
+    return f": {match[2].split(';')[0]}"
 
 
 def _numbers_sentence(stress: Stress, one: TrialResult) -> str:
@@ -255,13 +255,13 @@ def _control(one: TrialResult) -> str:
 def _seeds(stress: Stress) -> str:
     seeds = [one for one in stress.tried if one.perturbation == "kmeans_seed" and one.value is not None]
     values = [one.value for one in seeds if one.value is not None]
-    matches = [one.ari for one in seeds if one.ari is not None]
+    agreements = [one.ari for one in seeds if one.ari is not None]
     words = (
         f"With {len(values)} seeds the silhouette of the KMeans clusters lies between {decimal(min(values))} and "
         f"{decimal(max(values))} (with the study's own: {decimal(stress.plain.kmeans)})"
     )
-    if matches:
-        words += f", their agreement with the families (ARI) from {span(min(matches), max(matches))}"
+    if agreements:
+        words += f", their agreement with the families (ARI) from {span(min(agreements), max(agreements))}"
     return words + "."
 
 

@@ -17,7 +17,7 @@ def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.
     for place, seed in enumerate(sorted({one.seed for one in readings})):
         own = sorted({one.step: one for one in readings if one.seed == seed}.items())
         losses = [(step, one.loss) for step, one in own if one.loss is not None]
-        looks = [(step, one.silhouette) for step, one in own if one.silhouette is not None]
+        measured = [(step, one.silhouette) for step, one in own if one.silhouette is not None]
         color, dash = PALETTE[place % len(PALETTE)], ("solid", "dash", "dot", "dashdot")[place % 4]
         common = {"type": "scatter", "name": f"seed {seed}", "legendgroup": str(seed)}
         traces.append(
@@ -35,8 +35,8 @@ def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.
             common
             | {
                 "mode": "lines+markers",
-                "x": [step for step, _ in looks],
-                "y": [value for _, value in looks],
+                "x": [step for step, _ in measured],
+                "y": [value for _, value in measured],
                 "line": {"color": color, "width": 2, "dash": dash},
                 "marker": {"size": 8, "symbol": SYMBOLS[place % 8]},
                 "yaxis": "y2",

@@ -51,8 +51,8 @@ def check_adapter(adapter: Path, base: Path, *, weights: FolderWeights | None = 
     tensors = TensorFolder(base).stored
     pairs: dict[str, dict[str, Stored]] = {}
     for key, one in stored.items():
-        if result := _FACTOR.fullmatch(key):
-            pairs.setdefault(result[1], {})[result[3] + ("e" if result[2] else "")] = one
+        if match := _FACTOR.fullmatch(key):
+            pairs.setdefault(match[1], {})[match[3] + ("e" if match[2] else "")] = one
     if not pairs:
         raise BadChoice("The adapter is empty: it adapts no part of the model. Choose another one.")
     for module, pair in pairs.items():
@@ -126,9 +126,9 @@ def _check_targets(config: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
 
 def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) -> None:
     """Refuse an adapter of our own whose recipe names other weights; where their folder lies does not matter."""
-    text = read_json(adapter / RECIPE).get("base")
-    trained = text.get("weights") if isinstance(text, dict) else None
-    if not isinstance(text, dict) or not isinstance(trained, dict):
+    stated = read_json(adapter / RECIPE).get("base")
+    trained = stated.get("weights") if isinstance(stated, dict) else None
+    if not isinstance(stated, dict) or not isinstance(trained, dict):
         return  # made elsewhere
     if trained.get("digest"):
         same = trained["digest"] == (getattr(weights, "digest", "") or digest_of_folder(base))
@@ -138,6 +138,6 @@ def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) 
         return  # a mirror or a copy: the same files under another name
     if not same:
         raise BadChoice(
-            f"The adapter was trained on {str(text.get('name'))[:80]!r}, whose files were others than those of "
+            f"The adapter was trained on {str(stated.get('name'))[:80]!r}, whose files were others than those of "
             f"{base.name[:80]!r} are. {_CHOOSE}"
         )

@@ -116,8 +116,8 @@ def _changes(
     shapes = shapes_of(base)
     factors: dict[str, dict[str, str]] = {}
     for key in adapter:
-        if result := _FACTORS.fullmatch(key):
-            factors.setdefault(result[1], {"embedding": result[2] or ""})[result[3]] = key
+        if match := _FACTORS.fullmatch(key):
+            factors.setdefault(match[1], {"embedding": match[2] or ""})[match[3]] = key
         else:
             _check_unchanged(key, base, adapter)
     changes: dict[str, _Change] = {}
@@ -197,4 +197,6 @@ def _tied_changes(base: Mapping[str, Tensor], changes: Mapping[str, _Change]) ->
     """Return the changes of output heads that repeat an adapted embedding: in PEFT they are one tensor."""
     heads = [name for name in base if name.endswith(HEADS) and name not in changes]
     tied = {head: tied_embedding(base, head) for head in heads} if any(c.turned for c in changes.values()) else {}
-    return {head: changes[result] for head, result in tied.items() if result is not None and result in changes}
+    return {
+        head: changes[embedding] for head, embedding in tied.items() if embedding is not None and embedding in changes
+    }

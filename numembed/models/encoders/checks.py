@@ -26,7 +26,7 @@ _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
     """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
-    looks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
+    checks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
         _weights,
         _swapped,
         _needed_part,
@@ -36,9 +36,9 @@ def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
         _pooling,
         _batches,
     )
-    matches = [look(encoder, facts) for look in looks]
-    matches += _vectors(encoder, facts)
-    return ModelCheck(tuple(finding for finding in matches if finding is not None))
+    findings = [check(encoder, facts) for check in checks]
+    findings += _vectors(encoder, facts)
+    return ModelCheck(tuple(finding for finding in findings if finding is not None))
 
 
 def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
@@ -66,15 +66,15 @@ def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
     """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
-    width, result = vectors.shape[1], []
+    width, findings = vectors.shape[1], []
     stated = "as stated" if dimension == width else f"but {dimension} are stated"
     said = f"A vector has {width} numbers" + (f", {stated}." if dimension else ".")
-    result.append(Finding("dimension", None if dimension is None else dimension == width, said))
+    findings.append(Finding("dimension", None if dimension is None else dimension == width, said))
     lengths = np.linalg.norm(vectors, axis=1)
     is_unit = bool(np.abs(lengths - 1).max() < 0.02)
     said = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
-    result.append(Finding("unit length", is_unit if unit else None, said))
-    return result
+    findings.append(Finding("unit length", is_unit if unit else None, said))
+    return findings
 
 
 def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:

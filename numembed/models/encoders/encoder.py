@@ -39,7 +39,7 @@ _READ_BYTES = 1 << 24
 
 
 class SentenceEncoder:
-    """An :class:`Encoder` over a SentenceTransformer folder; adapted and merged models need an ``exchange``."""
+    """An :class:`Encoder` over a SentenceTransformer folder; adapted and merged models need a ``swapper``."""
 
     def __init__(
         self,

@@ -185,8 +185,8 @@ def _quiet_libraries() -> Iterator[None]:
 def _gave_up(endpoint: Endpoint, last: _Passing, left_seconds: float) -> RemoteFailed:
     budget = f"the batch's {endpoint.budget_seconds:g} s"
     if last.wait_seconds >= left_seconds > 0:
-        requested = f"asks to wait {last.wait_seconds:,.0f} s, but {left_seconds:,.0f} s are left of {budget}"
-        return RemoteFailed(f"{last} and {requested}. Run again later, or raise budget_seconds in operator.toml.")
+        wait = f"asks to wait {last.wait_seconds:,.0f} s, but {left_seconds:,.0f} s are left of {budget}"
+        return RemoteFailed(f"{last} and {wait}. Run again later, or raise budget_seconds in operator.toml.")
     return RemoteFailed(f"{last}, again and again until {budget} were over. Check the server, then run again.")
 
 

@@ -32,11 +32,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any] | None:
         ends = [end - len(prompt) for _, end in one.offsets]
         content = [place for place, mark in enumerate(one.special_tokens_mask) if not mark]
         counts.append(len(one.ids) + missing)
-        matches = [match.end() for match in _NUMBER.finditer(text)]
+        number_ends = [match.end() for match in _NUMBER.finditer(text)]
         kept = len(content) if limit is None else max(0, limit - special - missing)
         reach = len(text) if kept >= len(content) else ends[content[kept - 1]] if kept else 0
-        numbers.append(len(matches))
-        read.append(sum(end <= reach for end in matches))
+        numbers.append(len(number_ends))
+        read.append(sum(end <= reach for end in number_ends))
         holding = [
             len(_DIGIT.findall(text[max(0, start - len(prompt)) : max(0, end - len(prompt))]))
             for (start, end) in one.offsets

@@ -42,7 +42,7 @@ class _Mixture:
 
 
 class WeightSwapper:
-    """A loaded model's weights, whose place those of its adapted and merged kin can take.
+    """A loaded model's weights, whose place those of its adapted and merged variants can take.
 
     Going from one to the next writes only the tensors that differ; nothing is loaded again. An adapter is kept as its
     factors, a model as the places of its tensors in its files.
@@ -128,12 +128,12 @@ class WeightSwapper:
             return None
         if (weights.space, whole) not in mixture.grams:
             names = mixture.given.mixed if whole else mixture.moved
-            result = grams_of(
+            grams = grams_of(
                 replace(mixture.given, mixed=names),
                 merge.space or "weights",
                 progress=lambda done, total, _: progress(done, total, "load"),
             )
-            mixture.grams[weights.space, whole] = result
+            mixture.grams[weights.space, whole] = grams
         return mixture.grams[weights.space, whole]
 
     def _mixture(self, weights: MergedWeights, progress: Progress) -> _Mixture:
@@ -176,13 +176,13 @@ class WeightSwapper:
     def _places(self) -> dict[str, Any]:
         """Return the model's own tensors by the names that its files have for them."""
         parts = [getattr(module, "auto_model", module).state_dict() for module in self._model]
-        collected = {}
+        places = {}
         for name in self._origin_folder():
             number, _, own = name.partition("/") if name.partition("/")[0].isdigit() else ("0", "", name)
             known = known_as(own, parts[int(number)]) if int(number) < len(parts) else None
             if known is not None:
-                collected[name] = parts[int(number)][known]
-        return collected
+                places[name] = parts[int(number)][known]
+        return places
 
 
 @dataclass(frozen=True)

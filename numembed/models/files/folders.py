@@ -50,9 +50,9 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     files = _files_of_parts(folder)
     weights = {file.parent for file in files if file.suffix == ".safetensors"}
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
-        result = "weights outside" if weights else "no weights in"
+        where = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {name!r} has {result} the safetensors format. Other formats can run programs while they load, "
+            f"The model {name!r} has {where} the safetensors format. Other formats can run programs while they load, "
             "so they are refused; save the model again with safe serialization."
         )
     for file in files:
@@ -135,8 +135,8 @@ def _files_of_parts(folder: Path) -> list[Path]:
         for part in chosen
     }
     below = {file for part in parts - {folder} if _lies_in(part, folder) for file in part.rglob("*")}
-    result = below | set(folder.glob("*"))
-    return sorted(file for file in result if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
+    files = below | set(folder.glob("*"))
+    return sorted(file for file in files if file.suffix == ".safetensors" or not file.is_dir())  # one may be no file
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def is_whole(folder: Path) -> bool:
     try:
         listed = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
         sums = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in listed]
-        return all(result and digest_of(folder / result[2], _ANY_SHA256) == result[1] for result in sums)
+        return all(match and digest_of(folder / match[2], _ANY_SHA256) == match[1] for match in sums)
     except OSError:
         return False
 

@@ -138,21 +138,21 @@ def read_header(file: Path) -> dict[str, Stored]:
                 raise ValueError
             header, size = json.loads(opened.read(length)), file.stat().st_size
         header.pop("__metadata__", None)
-        result, begin = {}, 8 + length
+        tensors, begin = {}, 8 + length
         for name, facts in header.items():
             first, last = map(int, facts["data_offsets"])
             one = Stored(file, str(facts["dtype"]), tuple(map(int, facts["shape"])), begin + first)
             width = np.dtype(_TYPES[one.dtype]).itemsize if one.dtype in _TYPES else None
             if not 0 <= first <= last <= size - begin or (width and one.size * width != last - first):
                 raise ValueError
-            result[str(name)] = one
+            tensors[str(name)] = one
     except FileNotFoundError:
         raise ModelUnavailable(
             f"The model {file.parent.name[:80]!r} is incomplete: its weight file {file.name[:80]!r} is missing."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         raise _damaged(file) from None
-    return result
+    return tensors
 
 
 def write_file(

@@ -77,8 +77,8 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
 def prompts_in(config: Any) -> dict[str, str]:
     """Return the prompts by name that a config_sentence_transformers.json lists; empty ones are none."""
     listed = _dict(_dict(config).get("prompts"))
-    matches = {_word(name): text for name, text in listed.items() if isinstance(text, str) and text}
-    return {name: text for name, text in list(matches.items())[:_MOST_PROMPTS] if name and len(text) <= _MOST_PROMPT}
+    prompts = {_word(name): text for name, text in listed.items() if isinstance(text, str) and text}
+    return {name: text for name, text in list(prompts.items())[:_MOST_PROMPTS] if name and len(text) <= _MOST_PROMPT}
 
 
 class _SmallFiles:
@@ -105,9 +105,9 @@ def _dimension(modules: list[dict[str, Any]], config: dict[str, Any], small: _Sm
     for module in reversed(modules[:_MOST_MODULES]):
         kind = _word(module.get("type")).rpartition(".")[2]
         if kind in ("Dense", "Pooling"):
-            sentence = _dict(small.read(f"{module.get('path')}/config.json"))
-            if result := _number(sentence, "out_features", "word_embedding_dimension", "embedding_dimension"):
-                return result
+            module_config = _dict(small.read(f"{module.get('path')}/config.json"))
+            if width := _number(module_config, "out_features", "word_embedding_dimension", "embedding_dimension"):
+                return width
     return _number(config, "hidden_size", "d_model", "n_embd", "dim")
 
 
@@ -134,5 +134,5 @@ def _word(value: Any) -> str:
 
 
 def _number(facts: dict[str, Any], *names: str) -> int | None:
-    matches = (facts.get(name) for name in names)
-    return next((value for value in matches if type(value) is int and value > 0), None)
+    values = (facts.get(name) for name in names)
+    return next((value for value in values if type(value) is int and value > 0), None)

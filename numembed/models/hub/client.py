@@ -76,22 +76,22 @@ class Hub:
         """Return the hub's facts and list of files of a commit or branch, by default of main."""
         path = f"/api/models/{quote(self.repo)}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         try:
-            text = json.loads(self._whole(f"{path}?blobs=true", _MOST_LISTING_BYTES))
+            answer = json.loads(self._whole(f"{path}?blobs=true", _MOST_LISTING_BYTES))
         except ValueError:
-            text = None
+            answer = None
         if not (
-            isinstance(text, dict)
-            and _COMMIT.fullmatch(str(text.get("sha")))
-            and isinstance(text.get("siblings"), list)
+            isinstance(answer, dict)
+            and _COMMIT.fullmatch(str(answer.get("sha")))
+            and isinstance(answer.get("siblings"), list)
         ):
             where = urlsplit(self._settings.hub).hostname or "that address"
             raise ModelUnavailable(
                 f"What {where} answered about {self.repo} is no model hub's answer. Check "
                 "HF_ENDPOINT, or whether this network asks you to log in first."
             )
-        if _COMMIT.fullmatch(revision) and text["sha"] != revision:
+        if _COMMIT.fullmatch(revision) and answer["sha"] != revision:
             raise ModelUnavailable(f"The model hub answered about another commit of {self.repo} than was asked.")
-        return text
+        return answer
 
     def small_file(self, revision: str, name: str, *, most_bytes: int = 1_000_000) -> bytes:
         """Return the content of a small file at a commit."""

@@ -35,7 +35,7 @@ class HubFile:
 
 def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
     """Return the files that the hub lists, none of which may lie outside a folder."""
-    collected = []
+    files = []
     for listed in about["siblings"]:
         try:
             large = listed.get("lfs") or {}
@@ -51,8 +51,8 @@ def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelUnavailable(f"The model hub's list of the files of {repo} cannot be read.") from None
-        collected.append(HubFile(path.as_posix(), size, digest))
-    return collected
+        files.append(HubFile(path.as_posix(), size, digest))
+    return files
 
 
 class Meter:

@@ -81,9 +81,9 @@ def fetch(repo: str, revision: str, settings: Settings, progress: Progress = sil
         listed = files_of(about if newest == revision else hub.about(revision), repo)
         files = [file for file in listed if is_kept(file.name)]
         meter = Meter(progress, sum(file.size for file in files))
-        matches = [(file, fetch_file(hub, revision, file, folder, meter)) for file in files]
+        fetched = [(file, fetch_file(hub, revision, file, folder, meter)) for file in files]
         # all names at once, and last those that make a folder a model: no reader takes a part for the whole
-        for file, place in sorted(matches, key=lambda pair: pair[0].name in ("config.json", "modules.json")):
+        for file, place in sorted(fetched, key=lambda pair: pair[0].name in ("config.json", "modules.json")):
             link(place, folder / file.name)
         _mark(repo, revision, settings)
         if newest == revision:
@@ -167,11 +167,11 @@ def _note_main(repo: str, commit: str) -> None:
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
     """Return size and time of change of every file that is kept, by name: enough to see that one was replaced."""
-    collected = {}
+    stamps = {}
     for file in sorted(file for pattern in KEPT for file in folder.rglob(pattern) if not file.is_dir()):
         stat = file.stat()
-        collected[file.relative_to(folder).as_posix()] = [stat.st_size, stat.st_mtime_ns]
-    return collected
+        stamps[file.relative_to(folder).as_posix()] = [stat.st_size, stat.st_mtime_ns]
+    return stamps
 
 
 def _own_name(repo: str, revision: str) -> str:
@@ -202,9 +202,9 @@ def _library_listing(repo: str, revision: str) -> list[str]:
 
 
 def _holds(folder: Path, allowed: AllowedCode) -> bool:
-    matches = [file for file in folder.rglob("*") if not file.is_dir()]
-    return sorted(file.relative_to(folder).as_posix() for file in matches) == sorted(allowed.files) and all(
-        hashlib.sha256(file.read_bytes()).hexdigest() == allowed.files[file.name] for file in matches
+    files = [file for file in folder.rglob("*") if not file.is_dir()]
+    return sorted(file.relative_to(folder).as_posix() for file in files) == sorted(allowed.files) and all(
+        hashlib.sha256(file.read_bytes()).hexdigest() == allowed.files[file.name] for file in files
     )
 
 

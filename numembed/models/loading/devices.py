@@ -44,15 +44,15 @@ def give_back_memory() -> None:
 
 def available_memory() -> int | None:
     """Return the bytes of memory that a process may still take, by the machine and its container; None if unknown."""
-    collected = []
+    limits = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        collected += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
         group = Path("/sys/fs/cgroup")
         limit = (group / "memory.max").read_text(encoding="ascii").strip()
         facts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
         used = int((group / "memory.current").read_text(encoding="ascii")) - int(facts.get("inactive_file", 0))
-        collected += [int(limit) - used] if limit.isdigit() else []
+        limits += [int(limit) - used] if limit.isdigit() else []
     except (OSError, ValueError, IndexError):
         pass  # no Linux, or no container: what is known counts
-    return min(collected, default=None)
+    return min(limits, default=None)

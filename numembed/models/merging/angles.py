@@ -69,12 +69,12 @@ def angles(
 ) -> tuple[Angle, ...]:
     """Return the angle of each tensor of two models; with ``base``, between what each of them changed of it."""
     given = ingredients([a, b], base)
-    collected = []
+    measured = []
     for name in given.mixed:
         each, origin = given.read(name)
         gram = gram_of(each, origin)
-        collected.append(Angle(name, each[0].size, gram[0, 1], math.sqrt(gram[0, 0]), math.sqrt(gram[1, 1])))
-    return tuple(collected)
+        measured.append(Angle(name, each[0].size, gram[0, 1], math.sqrt(gram[0, 0]), math.sqrt(gram[1, 1])))
+    return tuple(measured)
 
 
 def together(parts: Iterable[Angle], name: str = "all") -> Angle:
@@ -118,13 +118,13 @@ def straightness(
 def updates(part: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> tuple[Update, ...]:
     """Return how much each tensor of ``part`` differs from ``base``."""
     given = ingredients([part], base)
-    collected = []
+    measured = []
     for name in given.mixed:
         (tensor,), origin = given.read(name)
         assert origin is not None
         change, before = gram_of([tensor], origin)[0, 0], gram_of([origin])[0, 0]
-        collected.append(Update(name, tensor.size, math.sqrt(before), math.sqrt(change)))
-    return tuple(collected)
+        measured.append(Update(name, tensor.size, math.sqrt(before), math.sqrt(change)))
+    return tuple(measured)
 
 
 def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:

@@ -169,12 +169,12 @@ def merged_tensors(
     """
     value_of = merger(merge, given, grams=grams, progress=progress)
     names = (*given.mixed, *given.kept, *given.tied)
-    collected = {}
+    tensors = {}
     for number, name in enumerate(names):
         progress(number, len(names), "merge")
-        collected[name] = value_of(name)
+        tensors[name] = value_of(name)
     progress(len(names), len(names), "merge")
-    return collected
+    return tensors
 
 
 def merger(
@@ -214,8 +214,8 @@ def flat(grams: Mapping[str, Gram]) -> Gram:
 
 def _tied_embedding(models: Sequence[Mapping[str, Tensor]], head: str) -> str | None:
     """Return the first model's name of the embedding that ``head`` repeats in every model that has it, or None."""
-    matches = [tied_embedding(model, own) for model in models if (own := known_as(head, model)) is not None]
-    return None if None in matches else known_as(str(matches[0]), models[0])
+    embeddings = [tied_embedding(model, own) for model in models if (own := known_as(head, model)) is not None]
+    return None if None in embeddings else known_as(str(embeddings[0]), models[0])
 
 
 def _heads(shapes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -95,8 +95,8 @@ def memory_needed(recipe: Recipe, folder: Path, *, device: str = "cpu") -> int:
 
 
 def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
-    result = last_stage(place, spec, recipe, seed)
-    return result is not None and result[0].step == recipe.steps
+    stage = last_stage(place, spec, recipe, seed)
+    return stage is not None and stage[0].step == recipe.steps
 
 
 def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: Listener) -> None:

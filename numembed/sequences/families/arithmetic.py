@@ -18,9 +18,9 @@ def lucky(start: int) -> Iterator[int]:
     """What is left after striking every 2nd number, then every 3rd, then every 7th, …: 1, 3, 7, 9, 13, …"""
     limit = 17 * start + 1_000  # the first term asked for lies below
     while True:
-        result = _lucky_to(limit)
-        yield from result[start:]
-        start, limit = max(start, len(result)), 2 * limit
+        terms = _lucky_to(limit)
+        yield from terms[start:]
+        start, limit = max(start, len(terms)), 2 * limit
 
 
 def _lucky_to(limit: int) -> array[int]:

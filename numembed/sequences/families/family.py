@@ -122,14 +122,14 @@ def _given(entry: Entry[Members], tail: str) -> dict[str, int]:
         raise BadChoice(f"{entry.title} has no options, got {tail[:80]!r}; write just {entry.name!r}.")
     given: dict[str, int] = {}
     for part in tail.split(","):
-        result = re.fullmatch(r"\s*(\w{1,80})\s*=\s*(-?[0-9]{1,18})\s*", part, re.ASCII)
-        if result is None or result[1] not in known or result[1] in given:
+        match = re.fullmatch(r"\s*(\w{1,80})\s*=\s*(-?[0-9]{1,18})\s*", part, re.ASCII)
+        if match is None or match[1] not in known or match[1] in given:
             example = f"{entry.name}:" + ",".join(f"{o.name}={o.default}" for o in known.values())
             raise BadChoice(
                 f"{entry.title}: each option is given once, as a whole number, for example {example!r}; "
                 f"got {part[:80]!r}."
             )
-        given[result[1]] = known[result[1]].parse(int(result[2]))
+        given[match[1]] = known[match[1]].parse(int(match[2]))
     return given
 
 
