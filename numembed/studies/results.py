@@ -92,8 +92,8 @@ class ResultStore:
         row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
         if row is None or row[0] != _checksum(key, row[1]):
             return None
-        results: dict[str, Any] = json.loads(row[1])
-        return results
+        payload: dict[str, Any] = json.loads(row[1])
+        return payload
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Store a JSON value under ``key``."""
@@ -111,11 +111,11 @@ class ResultStore:
 
     def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
         """Return the scores that :meth:`put_model_result` stored."""
-        results = self.get(key)
-        if results is None:
+        stored = self.get(key)
+        if stored is None:
             return None
-        scores = from_plain(tuple[Score, ...], results["scores"])
-        return ModelResult(model, results["dimension"], scores, np.asarray(results["clusters"], dtype=np.int64))
+        scores = from_plain(tuple[Score, ...], stored["scores"])
+        return ModelResult(model, stored["dimension"], scores, np.asarray(stored["clusters"], dtype=np.int64))
 
     def put_model_result(self, key: str, result: ModelResult) -> None:
         """Store the scores and clusters of one model."""
@@ -124,8 +124,8 @@ class ResultStore:
 
     def check(self, model: ModelSpec) -> ModelCheck | None:
         """Return what the latest load of ``model`` found, or None."""
-        results = self.get("check:" + model.stored.key) if not model.is_baseline else None
-        return from_plain(ModelCheck, results) if results else None
+        stored = self.get("check:" + model.stored.key) if not model.is_baseline else None
+        return from_plain(ModelCheck, stored) if stored else None
 
     def put_check(self, model: ModelSpec, check: ModelCheck) -> None:
         """Store what a load of ``model`` found."""
@@ -159,11 +159,11 @@ class ResultStore:
 
     def projection(self, key: str) -> Projection | None:
         """Return the map that :meth:`put_projection` stored."""
-        results = self.get(key)
-        if results is None:
+        stored = self.get(key)
+        if stored is None:
             return None
-        points = np.frombuffer(base64.b64decode(results["points"]), dtype="<f4").reshape(results["shape"])
-        return Projection(points, results["method"], results["used"])
+        points = np.frombuffer(base64.b64decode(stored["points"]), dtype="<f4").reshape(stored["shape"])
+        return Projection(points, stored["method"], stored["used"])
 
     def put_projection(self, key: str, projection: Projection) -> None:
         """Store a map."""

@@ -44,9 +44,7 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     heading = st.empty()
     heading.subheader("Where does a sequence of your own land?", anchor=False)
     with result_store() as store:
-        models = [
-            placements for placements in stored_results(_with_earlier_models(study), store) if placements is not None
-        ]
+        models = [one for one in stored_results(_with_earlier_models(study), store) if one is not None]
     with st.form("land", border=False):
         st.text_input(
             "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"

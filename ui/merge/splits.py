@@ -34,11 +34,9 @@ _COLUMNS = (
 def splits_shown(split: Split) -> None:
     """Draw what is trained on, and every evaluation with the numbers that it shares with training."""
     st.caption(f"Trained on: {_titles(split.training)}. Never trained on, and scored: {_titles(split.new)}.")
-    overlaps = {one.evaluation: one for one in _overlaps(split)}
-    order = [name for name in TITLES if name in overlaps] + [name for name in overlaps if name not in TITLES]
-    table(
-        _COLUMNS, [_row(overlaps[name]) for name in order], key="table splits", label="Evaluations and their overlaps"
-    )
+    shown = {one.evaluation: one for one in _overlaps(split)}
+    order = [name for name in TITLES if name in shown] + [name for name in shown if name not in TITLES]
+    table(_COLUMNS, [_row(shown[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
     st.caption(
         "One number belongs to many families (9 is odd and a square), so training meets single numbers of most "
         f"evaluations, and a few in a row, {LONGEST_RUNS[split.training]} at most, where another family has the same "

@@ -1,4 +1,4 @@
-"""What do a model's clusters encode? Agreement with attributes, shares of variance, neighbours, and misplaced sequences."""
+"""What do a model's clusters encode? Agreement with attributes, shares of variance, neighbours, misplaced sequences."""
 
 from __future__ import annotations
 
