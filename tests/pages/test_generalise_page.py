@@ -26,7 +26,7 @@ def chosen(app: AppTest) -> AppTest:
 def test_nothing_was_run_yet_and_the_page_says_where_to_begin(chosen: AppTest) -> None:
     opened(chosen, PAGE)
     assert not chosen.error
-    assert chosen.title[0].value == "Does the model know the families, or only these sequences?"
+    assert chosen.title[0].value == "Does the model generalise, or know only these sequences?"
     assert "Press Run on the Compare page" in chosen.info[0].value
 
 
