@@ -109,7 +109,7 @@ def test_a_sequence_of_ones_own_lands_in_every_model(page: AppTest, settings: Se
     [
         ("", "There is nothing to place yet"),
         ("7" * 10_000, "at most 2,000 characters, got 10,000"),
-        ("🐍 **x** <img src=x>", "This is no list of whole numbers, so the models read it as it stands"),
+        ("🐍 **x** <img src=x>", "This is not a list of whole numbers, so the models read it unchanged"),
         ("-3 -5 -7", "Read as 3 whole numbers"),
     ],
 )

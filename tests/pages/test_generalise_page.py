@@ -41,9 +41,9 @@ def test_from_the_question_to_the_answer(chosen: AppTest, settings: Settings) ->
     chosen.run()
     assert not chosen.exception and not chosen.error
     words = told(chosen).replace("\N{NO-BREAK SPACE}", " ")
-    assert "Nothing shows that Log magnitude knows the families beyond the sequences it was shown." in words
+    assert "There is no evidence that Log magnitude knows the families beyond the sequences it was shown." in words
     assert "guessing gets 17%: no better than chance" in words and "Counting last digits gets 83%." in words
-    assert "Growth: cannot be asked here" in words
+    assert "Growth: cannot be tested here" in words
     assert len(charts(chosen)) == 4 and all(chart.spec and "NaN" not in chart.spec for chart in charts(chosen))
     assert len(protos(chosen, "bidi_component")) == 4
     assert [e.value for e in chosen.subheader][1:] == [

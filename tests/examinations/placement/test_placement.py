@@ -80,7 +80,7 @@ def test_it_is_said_how_a_text_is_read() -> None:
         "Read as 3 whole numbers, in the format of the sequences. The sequences here have 12: a part of every distance "
         "may be the length."
     )
-    assert "as it stands" in read_sentence(read_query("two, three", FORMAT), STUDY)
+    assert "unchanged" in read_sentence(read_query("two, three", FORMAT), STUDY)
     short = read_query("11 22 33 44", TextFormat(", ", 6))
     assert short.text == "11, 22" and "2 more did not fit" in read_sentence(short, STUDY)
     assert "may be the length" not in read_sentence(read_query(STUDY.sequences.texts[0], FORMAT), STUDY)
