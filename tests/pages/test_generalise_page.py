@@ -48,9 +48,9 @@ def test_from_the_question_to_the_answer(chosen: AppTest, settings: Settings) ->
     assert len(protos(chosen, "bidi_component")) == 4
     assert [e.value for e in chosen.subheader][1:] == [
         "Does it name the family of a window that was held out?",
-        "Does it know the families far away?",
-        "Does what it learns hold for families it has never seen?",
-        "Which properties can be read off the vectors?",
+        "Does it recognise the families far away?",
+        "Does what it learns apply to families it has never seen (unseen classes)?",
+        "Which properties can be predicted from the vectors?",
     ]
 
 
