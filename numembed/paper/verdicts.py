@@ -177,7 +177,7 @@ def slerp(table: Table) -> Verdict:
         "SLERP",
         "higher",
         "What SLERP itself does cannot be determined: all of them are Qwen3, no other is.",
-        "No model stands in the table with and without its merge, nor beside the base that it came from.",
+        "The table lists no model with and without its merge, or with the base that it came from.",
     )
 
 
@@ -196,7 +196,7 @@ def souping(table: Table) -> Verdict:
 
 def lora(table: Table) -> Verdict:
     """Is a LoRA model here beside its base?"""
-    among = f"None of the {len(table)} models stands beside the base that it was made from"
+    among = f"None of the {len(table)} models is listed with the base that it was made from"
     return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be determined.")
 
 

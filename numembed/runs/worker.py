@@ -184,7 +184,7 @@ def _serve(settings: Settings, parent: int) -> None:
                     with _stoppable(job.id, settings):
                         run_job(job, jobs, settings=settings, loaded=loaded)
                 except AcceleratorLost:
-                    _log.exception("the graphics card was lost; a new worker goes on")
+                    _log.exception("the graphics card was lost; a new worker continues")
                     os._exit(_LOST)
             elif os.getppid() != parent:
                 return

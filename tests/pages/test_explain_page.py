@@ -41,7 +41,7 @@ def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
         "The groups that KMeans finds in Last digits follow",
         "makes more of the difference than chance",
-        "lie in the group that stands for their family",
+        "lie in the group assigned to their family",
         "of the nearest neighbours are of the same family",
         "lie closest together",
         "Do other clustering methods agree?",

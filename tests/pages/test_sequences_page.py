@@ -35,7 +35,7 @@ def test_the_control_changes_the_sequences_and_the_choice_goes_to_compare_and_in
     opened(app, PAGE)
     app.button_group(key="matched").set_value(["length", "numbers"]).run()
     assert not app.exception and not app.error
-    assert FAIRER in told(app) and "No number stands in two families." in told(app)
+    assert FAIRER in told(app) and "No number occurs in two families." in told(app)
     assert len(charts(app)) == 1, "no heat map where nothing is shared"
     app.switch_page("pages/compare.py").run()
     assert set(app.button_group(key="matched").value) == {"numbers", "length"}

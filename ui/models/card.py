@@ -180,7 +180,7 @@ def _with_options(row: Row) -> ModelSpec:
             row.readings,
             key=f"attention-{row.name}",
             format_func=_ATTENTION.__getitem__,
-            help="Sources disagree on which tokens each token sees. The makers' own words come first.",
+            help="Sources disagree on which tokens each token sees. The makers' statement comes first.",
         )
         recipe = replace(recipe, causal=reading == "causal") if reading != row.readings[0] else recipe
     prompt = str(own or "") if name == _OWN_TEXT else row.prompts.get(str(name), "")
@@ -231,7 +231,7 @@ def _facts(row: Row) -> None:
 
 def _pin_of(row: Row) -> str:
     if not row.repo:
-        return "none: the digest of its files stands for it"
+        return "none: identified by the digest of its files"
     return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
 
 

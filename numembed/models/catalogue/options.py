@@ -50,7 +50,7 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     options: dict[str, str] = {}
     while result := _OPTION.search(reference):
         if result[1] in options:
-            raise BadChoice(f"The option {result[1]} stands twice in {reference[:80]!r}.")
+            raise BadChoice(f"The option {result[1]} is given twice in {reference[:80]!r}.")
         options = {result[1]: result[2]} | options
         reference = reference[: result.start()]
     return reference, options
@@ -79,7 +79,7 @@ def hint_for(name: str) -> str:
         return f"Write {address[1][:100]}, without the address."
     if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
         if option[1] in OPTIONS:
-            return f"Write {option[1]}= and its value without blanks around the =; a text with blanks stands in quotes."
+            return f"Write {option[1]}= and its value without blanks around the =; put a text with blanks in quotes."
         return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
     if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
         return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."

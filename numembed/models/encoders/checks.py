@@ -20,7 +20,7 @@ _LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ")
 TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
 """All that a model reads while it is checked."""
 _OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
-_AS_BEFORE = "How it reads was looked at when its base was loaded."
+_AS_BEFORE = "Its attention was checked when its base was loaded."
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 

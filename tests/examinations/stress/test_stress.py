@@ -276,7 +276,7 @@ def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
     study = Study(("factorials", "random_uniform:high=90000"), (NOISE,), per_family=3, length=10)
     found = stress(_bench(study, _noise(1)))
     notes = {variant_of(one) or one.perturbation: one.note for one in found.tried if one.note}
-    assert "offered up to term" in notes["at term 2,000"]
+    assert "available up to term" in notes["at term 2,000"]
     assert len(found.tried) == len(EVERY) and found.plain.value is not None
 
 

@@ -110,7 +110,7 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     assert fresh.ok and "Its adapter changes 8 of 37 weight tensors." in fresh.sentence
     plain = loaded.get(resolve(model(str(tiny_model)), OFFLINE)).check
     assert plain == LoadedModel(OFFLINE).get(resolve(model(str(tiny_model)), OFFLINE)).check
-    assert "How it reads was looked at when its base was loaded." in loaded.get(spec).check.sentence
+    assert "Its attention was checked when its base was loaded." in loaded.get(spec).check.sentence
     assert {finding.name for finding in loaded.get(spec).check.findings} == {one.name for one in fresh.findings}
     half = LoadedModel(OFFLINE).get(replace(spec, dtype="bfloat16")).check
     share = re.search(r"bfloat16 loses (\d+)% of that change by rounding; dtype=float32 keeps it", half.sentence)
