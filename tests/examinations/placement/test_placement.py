@@ -66,7 +66,7 @@ def test_numbers_are_put_into_the_studys_format_and_other_texts_stay(typed: str,
         ("", BadChoice, "nothing to place yet. Type a sequence"),
         (" \n\t", BadChoice, "nothing to place yet"),
         ("7, " * 3_334, TooLarge, "at most 2,000 characters, got 10,001; shorten"),
-        ("\ud800", BadChoice, "no text"),
+        ("\ud800", BadChoice, "contains invalid characters"),
     ],
 )
 def test_what_cannot_be_placed_is_one_sentence(typed: str, error: type[NumembedError], words: str) -> None:
