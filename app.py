@@ -40,6 +40,6 @@ except NumembedError as error:
 except Exception:
     log_fault()
     st.error(
-        "numembed has a fault on this page. Its details stand in the log of the server.", icon=":material/bug_report:"
+        "numembed has an internal error on this page. See the server's log for details.", icon=":material/bug_report:"
     )
 settle()

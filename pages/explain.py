@@ -6,7 +6,10 @@ from ui.shared.frame import inside_app
 
 inside_app("pages/explain.py")
 st.title("What do the clusters encode?", anchor=False)
-st.markdown("KMeans groups a model's vectors without knowing the families. Here is what its groups have in common.")
+st.markdown(
+    "KMeans groups a model's vectors without knowing the families. This page shows what the members of each group "
+    "have in common."
+)
 
 from numembed.examinations.clusters.stored import stored_explanation
 from ui.explain.clusters import (

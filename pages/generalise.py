@@ -5,9 +5,10 @@ import streamlit as st
 from ui.shared.frame import inside_app
 
 inside_app("pages/generalise.py")
-st.title("Does the model know the families, or only these sequences?", anchor=False)
+st.title("Does the model generalise, or know only these sequences?", anchor=False)
 st.markdown(
-    "Simple classifiers learn from some windows or families and are asked about others that they have not seen."
+    "Simple classifiers are trained on some windows or families and tested on held-out ones: windows, or families, "
+    "that they have not seen."
 )
 
 from numembed.examinations.generalisation.result import Generalisation, far_texts
@@ -23,8 +24,8 @@ if study is not None and result is not None:
         result,
         "probes",
         Generalisation,
-        button="Find out",
-        text="Holds out windows and families, and asks about windows far away.",
+        button="Test the model",
+        text="Trains without the held-out windows and families, then tests on them and on windows far away.",
         texts=far_texts(study),
     )
     if found is not None:

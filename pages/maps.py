@@ -6,7 +6,10 @@ from ui.shared.frame import inside_app
 
 inside_app("pages/maps.py")
 st.title("Does the map show what is there?", anchor=False)
-st.markdown("A flat map of vectors with hundreds of dimensions must bend the truth. Here is how far each map bends it.")
+st.markdown(
+    "A flat map cannot preserve all distances between vectors of hundreds of dimensions. This page measures how far "
+    "each map distorts them."
+)
 
 from numembed.examinations.maps.compute import Maps
 from ui.maps.faithfulness import kept, method_and_numbers, scored, show_noise, six_seeds, verdict
@@ -20,7 +23,7 @@ if study is not None and result is not None:
         "maps",
         Maps,
         button="Check the maps",
-        text="Holds each map against the vectors, draws it from six seeds, and draws maps of pure noise beside it: "
+        text="Compares each map with the vectors, draws it from six seeds, and adds maps of pure noise for comparison: "
         + ("some seconds." if len(study.sequences) <= 100 else "a minute or two."),
     )
     if found is not None:

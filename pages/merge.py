@@ -5,11 +5,11 @@ import streamlit as st
 from ui.shared.frame import inside_app
 
 inside_app("pages/merge.py")
-st.title("Does merging give back what training takes away?", anchor=False)
+st.title("Does merging restore what training loses?", anchor=False)
 st.markdown(
     "A model is trained to tell families of numbers apart, from several seeds. Then what training changed is scaled, "
-    "averaged and joined along arcs (SLERP). Each step is scored twice: how well it separates numbers, and how much "
-    "of the base's ordinary language it has kept."
+    "averaged and interpolated along arcs (SLERP). Each model is scored twice: how well it separates numbers, and "
+    "how much of the base's behaviour on ordinary language it retains."
 )
 
 from ui.merge.choice import choose, price, results_so_far

@@ -6,7 +6,7 @@ from ui.shared.frame import inside_app
 
 inside_app("pages/models.py")
 st.title("Which model?", anchor=False)
-st.markdown("Find a model, read what is known about it, and take it to Compare.")
+st.markdown("Find a model, read its facts, and add it to Compare.")
 
 from ui.models.card import model_card
 from ui.models.catalogue import catalogue_table, find_models, shown_model
@@ -19,5 +19,5 @@ catalogue_table(found)
 chosen = shown_model(found)
 if chosen is not None:
     model_card(chosen)
-st.subheader("A model of your own", anchor=False)
+st.subheader("Your own model", anchor=False)
 own_model()

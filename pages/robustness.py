@@ -5,7 +5,7 @@ import streamlit as st
 from ui.shared.frame import inside_app
 
 inside_app("pages/robustness.py")
-st.title("What moves the score?", anchor=False)
+st.title("What changes the score?", anchor=False)
 st.markdown("Texts, digits, order, windows, prompts and the score itself are changed one at a time.")
 
 from numembed.examinations.stress.compute import Stress, texts_of

@@ -5,8 +5,8 @@ import streamlit as st
 from ui.shared.frame import inside_app
 
 inside_app("pages/runs.py")
-st.title("What was run?", anchor=False)
-st.markdown("Runs go on when a page is closed. What they computed is kept and shared by everybody on this machine.")
+st.title("Which runs are there?", anchor=False)
+st.markdown("Runs continue when a page is closed. Their results are kept and shared by all users of this machine.")
 
 from ui.runs.history import any_active, live_run_list, run_list, stored_vectors
 

@@ -6,7 +6,7 @@ from ui.shared.frame import inside_app
 
 inside_app("pages/sequences.py")
 st.title("Which sequences are there?", anchor=False)
-st.markdown("Pick families to see how they grow and what text the models read of them.")
+st.markdown("Choose families to see how they grow and which texts the models read.")
 
 from numembed.figures.maps import growth_figure
 from ui.sequences.families import choose_sequences, family_list, strings

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"numembed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("numembed: stopped; what was computed is kept.", file=sys.stderr)
+        print("numembed: stopped; computed results are kept.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_study(subparser)
         return subparser
 
-    text = "Open the pages in a browser; further options are Streamlit's, for instance --server.port 8600."
+    text = "Open the pages in a browser; further options are passed to Streamlit, for instance --server.port 8600."
     commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
     study_command("run", run_study, "Run a study and print its scores.")
     for examination in EXAMINATIONS.values():
@@ -84,21 +84,21 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(examination=examination.name)
         if "query" in examination.options:
             subparser.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
-    given = command("sequences", sequences.sequences, "Say what gives the families away before any model reads them.")
+    given = command("sequences", sequences.sequences, "Show what identifies the families before any model reads them.")
     _add_sequences(given)
     given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
     merging.add_commands(command)
     command("families", listing.families, "List the families of sequences.")
     command("models", listing.models, "List the catalogue and the baselines.")
-    code = command("code", listing.code, "For operators: print what allows the program code of a model.")
+    code = command("code", listing.code, "For operators: print the settings that allow the program code of a model.")
     code.add_argument("model", metavar="MODEL", help="for instance nomic-embed-text-v2-moe")
     code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
     command("metrics", listing.metrics, "List the scores and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
-    stored = command("store", listing.store, "Show what vectors are stored, or delete some.")
+    stored = command("store", listing.store, "Show which vectors are stored, or delete some.")
     stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
-    command("paper", listing.paper, "Hold the paper's claims against its own table and what was run here.")
-    command("prime", listing.prime, "Do the slow things of a first run now: check the bundled model, compile UMAP.")
+    command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
+    command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")
     return parser
 
 
@@ -107,8 +107,12 @@ def _add_study(subparser: argparse.ArgumentParser) -> None:
     _add_sequences(subparser)
     subparser.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
     subparser.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
-    subparser.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
-    subparser.add_argument("--despite-checks", action="store_true", default=None, help="also run models that fail")
+    subparser.add_argument(
+        "--designs", type=int, metavar="N", help="how many times to redraw (resample) the windows, for intervals"
+    )
+    subparser.add_argument(
+        "--despite-checks", action="store_true", default=None, help="also run models that fail their check"
+    )
     subparser.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
 
 
@@ -121,8 +125,8 @@ def _add_sequences(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--per-family", type=int, help="sequences per family")
     subparser.add_argument("--length", type=int, help="terms per sequence")
     subparser.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
-    subparser.add_argument("--separator", help="what stands between two terms")
-    subparser.add_argument("--seed", type=int, help="of KMeans, maps and permutations")
+    subparser.add_argument("--separator", help="text between two terms")
+    subparser.add_argument("--seed", type=int, help="random seed of KMeans, maps and permutations")
     subparser.add_argument(
         "--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="make equal between families"
     )

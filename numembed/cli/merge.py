@@ -225,7 +225,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Let the parser know these verbs."""
     trained = command("adapt", adapt, "Train LoRA adapters on families of numbers.")
     _add_recipe(trained)
-    trained.add_argument("--out", metavar="DIR", help="where the adapters are saved, and gone on from")
+    trained.add_argument("--out", metavar="DIR", help="where the adapters are saved, and training is resumed")
     merged = command("merge", merge, "Merge model folders into one, or fold an adapter into its base.")
     methods = (FOLD, *MERGES.names)
     merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
@@ -234,34 +234,36 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         nargs="+",
         required=True,
         metavar="PART",
-        help="models, or adapters of --base: folders, or names of what is on this machine",
+        help="models, or adapters of --base: folders, or names of models on this machine",
     )
     merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
     merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
-    merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one a tensor")
-    merged.add_argument("--weights", nargs="+", type=float, metavar="W", help="of the parts; equal without")
-    merged.add_argument("--t", type=float, help="from the first (0) to the second (1)")
+    merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one per tensor")
+    merged.add_argument("--weights", nargs="+", type=float, metavar="W", help="weights of the parts; equal by default")
+    merged.add_argument("--t", type=float, help="position from the first model (0) to the second (1)")
     merged.add_argument("--scale", type=float, help="how much of the updates is added")
     merged.add_argument("--density", type=float, help="share of the values kept by TIES and DARE")
     merged.add_argument("--fallback", type=float, help="cosine above which SLERP takes the straight line; 1: never")
-    merged.add_argument("--seed", type=int, help="of the values that DARE drops by chance")
+    merged.add_argument("--seed", type=int, help="random seed for the values that DARE drops")
     merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
     merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
     swept = command(
         "merge-experiment",
         experiment,
-        "Train adapters, merge them in every way, and score all models between.",
+        "Train adapters, merge them in every way, and score all resulting models.",
         "ladder",  # the older name, an alias until version 0.3
     )
     swept.add_argument(
         *("--experiment", "--ladder"),
         dest="experiment",
         metavar="FILE",
-        help="a saved experiment; the other choices then do not count",
+        help="a saved experiment; the other choices are then ignored",
     )
     _add_recipe(swept)
-    swept.add_argument("--points", type=int, metavar="N", help=f"the fewest points of a path ({USUAL_POINTS})")
-    swept.add_argument("--designs", type=int, metavar="N", help="redraw the windows so often, for intervals")
+    swept.add_argument("--points", type=int, metavar="N", help=f"minimum number of points of a path ({USUAL_POINTS})")
+    swept.add_argument(
+        "--designs", type=int, metavar="N", help="how many times to redraw (resample) the windows, for intervals"
+    )
     swept.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
     swept.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
 
@@ -269,19 +271,21 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_recipe(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--base", metavar="NAME", help=f"a catalogue name or a folder ({USUAL_BASE})")
     subparser.add_argument(
-        "--training", choices=TRAININGS, help="twelve families beside the paper's, or the paper's six"
+        "--training", choices=TRAININGS, help="twelve families other than the paper's, or the paper's six"
     )
     subparser.add_argument("--families", nargs="+", metavar="NAME", help="families to train on instead")
     subparser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one adapter is trained for each")
     subparser.add_argument("--steps", type=int, metavar="N")
-    subparser.add_argument("--stages", type=int, metavar="N", help="how often each adapter is saved on the way")
-    subparser.add_argument("--rank", type=int, metavar="R", help="of the adapters")
-    subparser.add_argument("--alpha", type=float, metavar="A", help="their update counts A / R times; A is 2 R without")
     subparser.add_argument(
-        "--targets", nargs="+", metavar="NAME", help="ends of the names of what is adapted, as query"
+        "--stages", type=int, metavar="N", help="how many times each adapter is saved during training"
+    )
+    subparser.add_argument("--rank", type=int, metavar="R", help="rank of the adapters")
+    subparser.add_argument("--alpha", type=float, metavar="A", help="scales the update by A / R; A is 2 R by default")
+    subparser.add_argument(
+        "--targets", nargs="+", metavar="NAME", help="last parts of the names of the adapted layers, for example query"
     )
     subparser.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
-    subparser.add_argument("--learning-rate", type=float, metavar="X", help="at its highest")
+    subparser.add_argument("--learning-rate", type=float, metavar="X", help="its highest value")
 
 
 def _known(result: ExperimentResult) -> list[Any]:

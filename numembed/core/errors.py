@@ -34,7 +34,7 @@ class CheckFailed(NumembedError):
 
 
 class AcceleratorLost(NumembedError):
-    """The graphics card does not answer any more; only a new process can use it again."""
+    """The graphics card no longer responds; only a new process can use it again."""
 
 
 class RemoteFailed(NumembedError):
@@ -46,7 +46,7 @@ class NonFiniteVectors(NumembedError):
 
 
 class TrainingFailed(NumembedError):
-    """A training cannot go on; the stages that were saved stay."""
+    """A training cannot continue; saved stages are kept."""
 
 
 class StoreFull(NumembedError):

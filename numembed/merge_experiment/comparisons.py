@@ -261,7 +261,9 @@ def _said(one: Comparison, items: Sequence[str], curves: Sequence[Sequence[_Curv
     margin = "less than 0.001" if nothing else f"{gap} ± {half(one.low, one.high)}"
     seeds = "" if "seeds" in one.over else " for these adapters; other seeds may differ"
     if not one.distinguishable and not one.low <= 0 <= one.high:
-        return f"{at} {items[0]} and {items[1]} differ by {margin}; among so many comparisons chance alone may do that."
+        return (
+            f"{at} {items[0]} and {items[1]} differ by {margin}; not significant after adjusting for all comparisons."
+        )
     if not one.distinguishable:
         return f"{at} {items[0]} and {items[1]} differ by {margin}: no difference seen{seeds}."
     better, other = items if one.difference > 0 else items[::-1]

@@ -52,7 +52,7 @@ def moved(lines: Sequence[PublishedScore]) -> str:
     """Return in one sentence how it is known how far other windows move these scores."""
     known = [line for line in lines if line.redrawn_sd is not None]
     if not known:
-        return "The interval takes it that both move as much as all-MiniLM-L6-v2, the one model measured so far."
+        return "The interval assumes that both vary as much as all-MiniLM-L6-v2, the only model measured so far."
     if len(known) == len(lines):
-        return "How far each moves was measured here, by redrawing its windows."
-    return "Where windows were not redrawn here, a model is taken to move as much as all-MiniLM-L6-v2."
+        return "How much each varies was measured here, by redrawing its windows."
+    return "Where windows were not redrawn here, a model is assumed to vary as much as all-MiniLM-L6-v2."

@@ -54,11 +54,12 @@ def size_trend(table: Table) -> Verdict:
             alone,
             f"larger ones score higher too ({alone.told}).",
             f"larger ones score lower ({alone.told}).",
-            f"no link can be shown ({alone.told}). Size and kind go together here, so which of them counts stays open.",
+            f"no link can be shown ({alone.told}). Size and kind go together here, so their effects cannot be "
+            "separated (confounded).",
         )
     sentence = _pick(
         result,
-        f"Larger models score higher: rank correlation {result.told}. How strong the link is stays open.",
+        f"Larger models score higher: rank correlation {result.told}. The strength of the relation remains unknown.",
         f"Larger models score lower: rank correlation {result.told}.",
         f"Whether larger models score higher cannot be determined: rank correlation {result.told}.",
     )
@@ -83,7 +84,9 @@ def monotonic(table: Table) -> Verdict:
             FAILS, f"{text}, in {result.clear} {result.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
         )
     if not result.ahead:
-        return Verdict(OPEN, f"{text}, by gaps so narrow that redrawing may turn them: it cannot be determined.", share)
+        return Verdict(
+            OPEN, f"{text}, by gaps so small that redrawing may reverse them: it cannot be determined.", share
+        )
     return Verdict(HOLDS, f"{text}.", share)
 
 
@@ -103,7 +106,8 @@ def backbone(table: Table) -> Verdict:
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
     detail = (
         f"No encoder here has more than {decimal(largest / 1000, 1)} billion parameters, and {alike} of the "
-        f"{len(built)} others are as small: kind and size go together, so which of them counts stays open."
+        f"{len(built)} others are as small: kind and size go together, so their effects cannot be separated "
+        "(confounded)."
     )
     return _estimated(result, _word(result.sign), sentence, detail)
 
@@ -124,7 +128,7 @@ def qwen(table: Table) -> Verdict:
     if clear:
         tail = f"; {clear} of the first {result.beyond}."
         return Verdict(FAILS, text + tail, against / len(pairs), detail=detail)
-    tail = "." if ahead else ", by gaps so narrow that redrawing may turn them: it cannot be determined."
+    tail = "." if ahead else ", by gaps so small that redrawing may reverse them: it cannot be determined."
     return Verdict(HOLDS if ahead else OPEN, text + tail, against / len(pairs), detail=detail)
 
 
@@ -137,7 +141,7 @@ def best_model(table: Table) -> Verdict:
     lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
     word = _word(int(lead > margin) - int(lead < -margin))
     end = (
-        "Redrawing the windows alone may turn such a gap, so which is better cannot be determined."
+        "Redrawing the windows alone may reverse such a gap, so which is better cannot be determined."
         if word == OPEN
         else "Redrawing the windows does not explain it."
     )
@@ -173,7 +177,7 @@ def slerp(table: Table) -> Verdict:
         "SLERP",
         "higher",
         "What SLERP itself does cannot be determined: all of them are Qwen3, no other is.",
-        "No model stands in the table with and without its merge, nor beside the base that it came from.",
+        "The table lists no model with and without its merge, or with the base that it came from.",
     )
 
 
@@ -185,14 +189,14 @@ def souping(table: Table) -> Verdict:
         "souped",
         "lower",
         "What souping does cannot be determined: no model is here with and without it.",
-        "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so that none "
-        "was there to dominate.",
+        "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so LoRA "
+        "could not dominate.",
     )
 
 
 def lora(table: Table) -> Verdict:
     """Is a LoRA model here beside its base?"""
-    among = f"None of the {len(table)} models stands beside the base that it was made from"
+    among = f"None of the {len(table)} models is listed with the base that it was made from"
     return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be determined.")
 
 
@@ -253,11 +257,11 @@ def negative(table: Table) -> Verdict:
     open_ = "Chance is not 0, so what the models read cannot be determined."
     low, high = CHANCE.silhouette_band
     if below and len(own) == len(below):
-        detail = "Each is held against its own vectors with the families shuffled."
+        detail = "Each is compared with its own vectors with the families shuffled."
         return Verdict(OPEN, f"{text}. {open_}", inside / len(below), detail=detail)
     detail = "Every model has a chance level of its own, which is known once the model was run here."
     if own:
-        detail = f"Those without a chance level of their own are held against that of {CHANCE.name}."
+        detail = f"Those without a chance level of their own are compared with that of {CHANCE.name}."
     sentence = f"{text}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
 

@@ -213,8 +213,8 @@ def _gave_up(progress: str) -> str:
     at = [step["model"] for step in json.loads(progress) if step["stage"] not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     return (
-        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was given up. That model may need more memory "
-        "than this machine has, or its files may make the libraries fail; the worker's log tells more. What was "
+        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was abandoned. That model may need more memory "
+        "than this machine has, or its files may make the libraries fail; see the worker's log. What was "
         "computed before is kept. Run the others without it."
     )
 

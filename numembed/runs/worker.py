@@ -68,19 +68,19 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
         error = _carried_out(job, reporter, settings, loaded)
         state = "failed" if error else "done"
     except Cancelled:
-        state, error = "cancelled", "Stopped. What was computed is kept."
+        state, error = "cancelled", "Stopped. Computed results are kept."
     except AcceleratorLost:
         if job.attempts < _TRIES_OF_A_LOST_CARD:
             raise  # a new process may find it again, and goes on with this job
         error = (
-            "The graphics card does not answer, in a new process neither. What was computed is kept. Restart the "
+            "The graphics card does not respond, not even in a new process. Computed results are kept. Restart the "
             "machine's driver, or let the operator set NUMEMBED_DEVICE=cpu."
         )
     except NumembedError as text:
         error = settings.redact(str(text))
     except Exception as bug:
         _log.exception("job %s failed", job.id)
-        error = f"numembed has a fault here ({type(bug).__name__}). Its details stand in worker.log."
+        error = f"numembed has an internal error here ({type(bug).__name__}). See worker.log for details."
     jobs.finish(job.id, state=state, seconds=time.monotonic() - began, progress=reporter.progress, error=error)
     return state
 
@@ -184,7 +184,7 @@ def _serve(settings: Settings, parent: int) -> None:
                     with _stoppable(job.id, settings):
                         run_job(job, jobs, settings=settings, loaded=loaded)
                 except AcceleratorLost:
-                    _log.exception("the graphics card was lost; a new worker goes on")
+                    _log.exception("the graphics card was lost; a new worker continues")
                     os._exit(_LOST)
             elif os.getppid() != parent:
                 return

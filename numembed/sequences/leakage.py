@@ -205,7 +205,7 @@ def _shared_sentence(leakage: Leakage) -> str:
     """Name the two families that share the most."""
     between = np.triu(leakage.shared, 1)
     if not between.any():
-        return "No number stands in two families." if len(leakage.families) > 1 else "There is one family only."
+        return "No number occurs in two families." if len(leakage.families) > 1 else "There is one family only."
     one, other = divmod(int(np.triu(leakage.share, 1).argmax()), len(leakage.families))
     titles = f"{family(leakage.families[one]).title} and {family(leakage.families[other]).title}"
     smaller = min(leakage.shared[one, one], leakage.shared[other, other])

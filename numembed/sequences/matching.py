@@ -57,8 +57,8 @@ def matching_sentence(names: Sequence[str]) -> str:
 
 @MATCHINGS.register(
     "Match magnitude",
-    meaning="If the score rises, magnitude hid the families; if it falls, the model separated them by how large their "
-    "numbers are.",
+    meaning="If the score rises, magnitude hid the families (a confound); if it falls, the model separated them by "
+    "how large their numbers are.",
 )
 def magnitude(sequences: SequenceSet) -> SequenceSet:
     """Begins the same window of every family at about one number: the median of where they began, or beyond.

@@ -216,7 +216,7 @@ def _difference(first: ModelResult, second: ModelResult) -> Difference:
     if len(a) == len(b) > 0:
         return paired_difference(a, b)
     text = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
-    note = f"{text} redrawn designs; redraw the windows of both as often"
+    note = f"{text} redrawn designs; redraw the windows of both the same number of times"
     return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
 
 

@@ -43,7 +43,7 @@ def headline(results: Sequence[ModelResult], references: ReferenceScores = NO_RE
     sentences = [_first(ranked), *_others(ranked)] if ranked else []
     if floor is not None:
         name, value = floor
-        says = "A trivial baseline does better" if ranked and value > ranked[0].value else "The best baseline"
+        says = "A trivial baseline scores higher" if ranked and value > ranked[0].value else "The best baseline"
         if ranked and value <= ranked[0].value:
             says = "The best trivial baseline stays below"
         sentences.append(f"{says}: {name}, with {decimal(value)}.")

@@ -73,7 +73,7 @@ class Study:
                 raise BadChoice(f"There is no examination {str(name)[:40]!r}. Known: {', '.join(EXAMINATIONS)}.")
         object.__setattr__(self, "examine", tuple(name for name in EXAMINATIONS if name in self.examine))
         if not isinstance(self.query, str) or len(self.query) > QUERY_CHARS:
-            raise BadChoice(f"A text of your own has at most {QUERY_CHARS:,} characters; shorten it.")
+            raise BadChoice(f"Your own text has at most {QUERY_CHARS:,} characters; shorten it.")
         if not isinstance(self.despite_checks, bool):
             raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
 

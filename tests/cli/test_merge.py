@@ -78,7 +78,7 @@ def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, ti
         (("adapt", "--base", "MODEL", "--families", "even", "triangular"), "leaks"),
         (("adapt", "--base", "last_digits"), "cannot be"),
         (("ladder", "--base", "MODEL", "--points", "1"), "3 to 41"),
-        (("ladder", "--ladder", "/no/such/file"), "no ladder"),
+        (("ladder", "--ladder", "/no/such/file"), "no saved experiment"),
         (("ladder", "--base", "MODEL", "--seeds", "0", "--paths", "slerp"), "needs more seeds"),
     ],
 )

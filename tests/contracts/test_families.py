@@ -132,7 +132,7 @@ def test_more_than_is_offered_is_refused_before_computing(entry: Entry[Members])
     called = []
     sys.setprofile(lambda frame, event, argument: called.append(frame.f_code))
     try:
-        with pytest.raises(TooLarge, match="offered up to term"):
+        with pytest.raises(TooLarge, match="available up to term"):
             one.terms(one.last_term - 5, 7)
     finally:
         sys.setprofile(None)

@@ -96,7 +96,7 @@ def test_other_kinds_of_families_are_perturbed_or_refused_in_words(
 ) -> None:
     before = make_sequences([reference], per_family=2)
     if (name, reference) == ("first_term", "factorials") and options["start"] > 1_400:
-        with pytest.raises(TooLarge, match="offered up to term"):
+        with pytest.raises(TooLarge, match="available up to term"):
             perturb(before, name, **options)
         return
     after = perturb(before, name, **options)

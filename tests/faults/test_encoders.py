@@ -268,7 +268,7 @@ def test_a_worker_whose_card_is_lost_ends_and_the_second_one_gives_the_run_up(pl
     wait_until(lambda: place.job(after).state == "done")
     given_up = place.job(job)
     assert (given_up.state, given_up.attempts) == ("failed", 2) and second.poll() is None
-    assert given_up.error.startswith("The graphics card does not answer, in a new process neither.")
+    assert given_up.error.startswith("The graphics card does not respond, not even in a new process.")
     rows, kept = place.vectors.read(key, texts)
     assert kept.sum() > found.sum() and kept[found].all() and rows[found].tobytes() == before[found].tobytes()
 

@@ -195,7 +195,7 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Pl
         _kill(worker.pid)
     wait_until(lambda: place.job(next_one).state == "done")
     job = place.job(poison)
-    assert job.state == "failed" and re.match("This run stopped its worker 3 times .*and was given up", job.error)
+    assert job.state == "failed" and re.match("This run stopped its worker 3 times .*and was abandoned", job.error)
 
 
 def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:

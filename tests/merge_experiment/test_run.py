@@ -84,7 +84,8 @@ def test_a_ladder_scores_every_arm_on_every_split(found: ExperimentResult, exper
         assert set(candidate.splits) == {"reserved", "paper", "later", "new"}
         for name, one in candidate.splits.items():
             assert len(one.without) == len(found.families[name])
-            numbers = {field: value for field, value in vars(one).items() if field != "without"}
+            numbers = {field: value for field, value in vars(one).items() if field not in ("without", "further")}
+            numbers |= one.further
             assert np.isfinite(list(numbers.values())).all(), (candidate.title, name)
             assert 0 < one.p <= 1 and 0 <= one.accuracy <= 1 and one.low <= one.silhouette <= one.high
         assert candidate.retention.lm_loss is None

@@ -210,7 +210,7 @@ def test_a_model_that_fails_its_check_is_refused_before_anything_is_stored(store
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
     sequences = make_sequences(("even",), per_family=2, length=5)
-    with pytest.raises(CheckFailed, match="does not say how one vector is made from many"):
+    with pytest.raises(CheckFailed, match="does not say how token vectors become one vector"):
         embed(_spec(folder), sequences, store=store, loaded=LoadedModel(OFFLINE))
     assert store.count(_spec(folder).key, sequences.texts) == 0
     heard: list[bool] = []

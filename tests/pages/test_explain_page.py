@@ -41,11 +41,11 @@ def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
         "The groups that KMeans finds in Last digits follow",
         "makes more of the difference than chance",
-        "lie in the group that stands for their family",
+        "lie in the group assigned to their family",
         "of the nearest neighbours are of the same family",
         "lie closest together",
-        "Do other ways of grouping say the same?",
-        "Where does a sequence of your own land?",
+        "Do other clustering methods agree?",
+        "Where does your own sequence land?",
     )
     for part, heading in zip(parts, headings(page), strict=True):
         assert part in heading
@@ -76,7 +76,7 @@ def test_a_click_asks_for_other_ways_and_the_answer_stays(page: AppTest, setting
     assert not page.exception and "cancel" in [button.key for button in page.button]
     page.text_input(key="own_text").set_value("1 3 5")
     page.button[[button.label for button in page.button].index("See where it lands")].click().run()
-    assert not page.exception and "This comes after the other ways of grouping" in told(page)
+    assert not page.exception and "This follows the other ways of grouping" in told(page)
     work_off(settings)
     page.run()
     assert not page.exception and not page.error
@@ -100,7 +100,7 @@ def test_a_sequence_of_ones_own_lands_in_every_model(page: AppTest, settings: Se
     found = next(str(e.proto) for e in walk(page.main) if "Where the text lands" in str(getattr(e, "proto", "")))
     assert "Last digits" in found and "String length" in found and "Odd numbers" in found
     land(page, settings, "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23")
-    assert "This very text is among the sequences (Odd numbers, window 1)" in told(page)
+    assert "This text is among the sequences (Odd numbers, window 1)" in told(page)
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_a_sequence_of_ones_own_lands_in_every_model(page: AppTest, settings: Se
     [
         ("", "There is nothing to place yet"),
         ("7" * 10_000, "at most 2,000 characters, got 10,000"),
-        ("🐍 **x** <img src=x>", "This is no list of whole numbers, so the models read it as it stands"),
+        ("🐍 **x** <img src=x>", "This is not a list of whole numbers, so the models read it unchanged"),
         ("-3 -5 -7", "Read as 3 whole numbers"),
     ],
 )
@@ -127,7 +127,7 @@ def test_an_older_result_is_looked_at_on_a_click(
         keys, "_key", lambda kind, *rest, **choices: true_key(kind + "x" * ("explan" in kind), *rest, **choices)
     )
     page.run()
-    assert not page.exception and any("before its clusters" in info.value for info in page.info)
+    assert not page.exception and any("by an older version" in info.value for info in page.info)
     next(button for button in page.button if button.label == "Look at its clusters").click().run()
     work_off(settings)
     page.run()

@@ -11,7 +11,7 @@ from numembed.core.settings import Settings
 from tests import tiny
 from tests.pages.elements import told, work_off
 
-WORDS = "unsaid did not pass its check, so nothing below may be what its makers mean. Its folder does not say how"
+WORDS = "unsaid did not pass its check, so the results below may be wrong. Its folder does not say how"
 
 
 @pytest.mark.slow

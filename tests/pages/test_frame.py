@@ -54,7 +54,7 @@ def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ValueError("planted"), "numembed has a fault on this page. Its details stand in the log of the server."),
+        (ValueError("planted"), "numembed has an internal error on this page. See the server's log for details."),
         (NumembedError("There is no *planted* thing."), "There is no *planted* thing."),
         (BadChoice("Choose [1](http://a.b) to 3."), "Choose [1](http://a.b) to 3."),
     ],

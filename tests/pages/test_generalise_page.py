@@ -26,7 +26,7 @@ def chosen(app: AppTest) -> AppTest:
 def test_nothing_was_run_yet_and_the_page_says_where_to_begin(chosen: AppTest) -> None:
     opened(chosen, PAGE)
     assert not chosen.error
-    assert chosen.title[0].value == "Does the model know the families, or only these sequences?"
+    assert chosen.title[0].value == "Does the model generalise, or know only these sequences?"
     assert "Press Run on the Compare page" in chosen.info[0].value
 
 
@@ -41,16 +41,16 @@ def test_from_the_question_to_the_answer(chosen: AppTest, settings: Settings) ->
     chosen.run()
     assert not chosen.exception and not chosen.error
     words = told(chosen).replace("\N{NO-BREAK SPACE}", " ")
-    assert "Nothing shows that Log magnitude knows the families beyond the sequences it was shown." in words
+    assert "There is no evidence that Log magnitude knows the families beyond the sequences it was shown." in words
     assert "guessing gets 17%: no better than chance" in words and "Counting last digits gets 83%." in words
-    assert "Growth: cannot be asked here" in words
+    assert "Growth: cannot be tested here" in words
     assert len(charts(chosen)) == 4 and all(chart.spec and "NaN" not in chart.spec for chart in charts(chosen))
     assert len(protos(chosen, "bidi_component")) == 4
     assert [e.value for e in chosen.subheader][1:] == [
         "Does it name the family of a window that was held out?",
-        "Does it know the families far away?",
-        "Does what it learns hold for families it has never seen?",
-        "Which properties can be read off the vectors?",
+        "Does it recognise the families far away?",
+        "Does what it learns apply to families it has never seen (unseen classes)?",
+        "Which properties can be predicted from the vectors?",
     ]
 
 

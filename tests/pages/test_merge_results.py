@@ -28,9 +28,9 @@ PAGE = "pages/merge.py"
 STEPS = MergeExperiment().recipe.steps
 QUESTIONS = [
     "What does separating numbers cost?",
-    "Which separates better where both keep equally much?",
-    "How does each score change on the way?",
-    "How does the map change on the way?",
+    "Which separates better at equal retention?",
+    "How does each score change along a path?",
+    "How does the map change along a path?",
     "Was it really SLERP?",
     "Does the adapter take over?",
     "Which one do you want to keep?",
@@ -50,7 +50,7 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
     assert [found.value for found in app.subheader] == ["What came out", *QUESTIONS]
     assert SENTENCE in told(app)
     candidates = len(made_result(MergeExperiment()).candidates)
-    assert f"All {candidates} models of it stand below." in told(app) and "For a first look" not in told(app)
+    assert f"All {candidates} models of it are shown below." in told(app) and "For a first look" not in told(app)
     shown = charts(app)
     assert len(shown) == 9 + len(MergeExperiment().paths)
     assert all(chart.spec and chart.alt and "NaN" not in chart.spec for chart in shown)

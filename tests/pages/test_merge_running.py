@@ -43,7 +43,7 @@ def jobs_of(settings: Settings) -> list[MergeExperiment]:
 
 def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: AppTest) -> None:
     opened(app, PAGE)
-    assert app.title[0].value == "Does merging give back what training takes away?"
+    assert app.title[0].value == "Does merging restore what training loses?"
     assert not app.error and not charts(app) and not app.subheader
     usual = MergeExperiment()
     steps = usual.recipe.steps * len(usual.recipe.seeds)
@@ -246,9 +246,7 @@ def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Se
         jobs.submit(MergeExperiment(points=5), asked_by="test")
     opened(app, PAGE).button(key="climb").click().run()
     (bar,) = protos(app, "progress")
-    assert (
-        plain(bar.text) == "Waiting for its turn. Before it: “Merging experiment on all-MiniLM-L6-v2” and 1 more run."
-    )
+    assert plain(bar.text) == "In the queue. Before it: “Merging experiment on all-MiniLM-L6-v2” and 1 more run."
     with JobTable(settings.app_db) as jobs:
         listed = jobs.recent()
         assert waiting_text(listed[-1], listed).startswith("Starting.")

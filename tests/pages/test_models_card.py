@@ -63,13 +63,13 @@ def test_every_row_has_a_card_without_a_blank(page: AppTest, row: Row) -> None:
     ("name", "sentence"),
     [
         ("gte-multilingual-base", "Loaded from the converted copy alibaba-nlp-community/gte-multilingual-base, with"),
-        ("e5-mistral-7b-instruct", "The begin-of-text and end-of-text tokens are put there by the recipe: today's"),
-        ("F2LLM-v2-80M", "The end-of-text token is put there by the recipe: today's libraries may leave it"),
+        ("e5-mistral-7b-instruct", "The begin-of-text and end-of-text tokens are added by the recipe: today's"),
+        ("F2LLM-v2-80M", "The end-of-text token is added by the recipe: today's libraries may leave it"),
         ("llama-embed-nemotron-8b", "Attention is set to both directions after loading."),
         ("GritLM-7B", "The tokens of a prompt are left out of that mean."),
         ("nomic-embed-text-v2-moe", "Needs program code from nomic-ai/nomic-bert-2048; only where the operator has"),
         ("gte-Qwen2-1.5B-instruct", "Sources disagree on its attention"),
-        ("all-MiniLM-L6-v2", "Loaded as its files say; nothing has to be mended."),
+        ("all-MiniLM-L6-v2", "Loaded as its files say; no corrections are needed."),
     ],
 )
 def test_the_card_tells_how_a_model_is_loaded(page: AppTest, name: str, sentence: str) -> None:
@@ -118,7 +118,7 @@ def test_what_was_run_here_stands_beside_the_paper(page: AppTest, settings: Sett
 def test_a_model_made_here_says_that_its_first_use_trains_it(page: AppTest) -> None:
     show(page, "number-encoder")
     words = told(page)
-    assert "A small model of this program's own, trained from nothing, with 1.1 million parameters." in words
+    assert "A small model of this program, trained from scratch, with 1.1 million parameters." in words
     assert "Nothing to download. It is trained here at first use: about 1 min." in words
     (line,) = (row for row in tables(page)["Models"] if row[0] == "number-encoder")
     assert "trained here" in line

@@ -103,7 +103,7 @@ def test_search_finds_names_owners_and_kinds(page: AppTest, words: str, names: l
 def test_nothing_found_is_a_sentence_and_one_click_brings_all_back(page: AppTest) -> None:
     page.text_input(key="find_text").set_value("no such model")
     page.button_group(key="find_kind").set_value(["lora"]).run()
-    assert "No model is like that" in told(page) and not listed(page)
+    assert "No model matches" in told(page) and not listed(page)
     page.button(key="clear").click().run()
     assert listed(page) == list(ROWS)
     assert page.text_input(key="find_text").value == "" and not page.button_group(key="find_kind").value

@@ -205,7 +205,7 @@ def test_program_code_and_gates_are_told(hub: FakeHub, online: AppTest, tiny_mod
     hub.add("owner/name", folder)
     own(online, "owner/name")
     online.button(key="look_up").click().run()
-    assert "asks to run program code of its own" in told(online)
+    assert "requires its own program code" in told(online)
     hub.add("owner/gated", tiny_model, gated=True)
     own(online, "owner/gated")
     online.button(key="look_up").click().run()

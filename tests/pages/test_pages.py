@@ -271,7 +271,7 @@ def test_a_fault_is_logged_without_secrets(
 
     monkeypatch.setattr("ui.compare.cost_preview.cost_of", broken)
     app.run()
-    assert "numembed has a fault on this page" in app.error[0].value
+    assert "numembed has an internal error on this page" in app.error[0].value
     assert "ValueError: [secret] and [secret]" in caplog.text and "planted" not in caplog.text + str(app.main)
 
 

@@ -79,7 +79,7 @@ def test_the_bundled_model_stands_beside_the_papers(page: AppTest) -> None:
     words = told(page)
     assert "all-MiniLM-L6-v2, which was, scores −0.09, below 12 of them" in words
     assert "On the runs here" not in words.replace("On the runs here: not enough", "")
-    (row,) = tables(page)["Our scores beside the paper's"]
+    (row,) = tables(page)["Our scores and the paper's"]
     assert [cell["text"] for cell in row][:5] == ["all-MiniLM-L6-v2", "−0.092", "–", "–", "no interval yet"]
     assert len(charts(page)) == 4
 
@@ -89,7 +89,7 @@ def test_our_value_the_papers_and_the_difference_stand_side_by_side(page: AppTes
     store_as_run(read_settings(), ours, *PINNED[1:])
     page.run()
     assert not page.exception and not page.error
-    words, rows = told(page), tables(page)["Our scores beside the paper's"]
+    words, rows = told(page), tables(page)["Our scores and the paper's"]
     assert [row[0]["text"] for row in rows] == [line.model for line in PINNED]
     assert rows[0][3]["text"] == "+0.050" and rows[1][3]["text"] == "+0.000"
     assert f"the largest difference is +0.05, of {ours.model}" in words
@@ -145,5 +145,5 @@ def test_redrawn_windows_say_whether_the_papers_value_lies_within(page: AppTest,
     assert f"That is {more} than redrawing the windows explains." in words
     for unknown in ("before they are redrawn", "No windows have been redrawn", "not computed yet"):
         assert unknown not in words
-    (shown,) = tables(page)["Our scores beside the paper's"]
+    (shown,) = tables(page)["Our scores and the paper's"]
     assert shown[4]["text"].endswith(f", the paper's is {where}") and " to " in shown[4]["text"]

@@ -109,12 +109,12 @@ def test_runs_lists_it_opens_it_and_asks_for_it_again(app: AppTest, settings: Se
         assert [(one.request, one.active) for one in jobs.recent()] == [(Count(7), True), (Count(7), False)]
     _chosen(app, job).button(key="open").click().run()
     assert not app.exception and app.session_state["counted"] == 7
-    assert app.title[0].value != "What was run?"
+    assert app.title[0].value != "Which runs are there?"
 
 
 def test_a_page_that_cannot_show_it_says_why_on_runs(app: AppTest, settings: Settings) -> None:
     _chosen(app, _asked(settings, Count(60))).button(key="open").click().run()
-    assert app.title[0].value == "What was run?" and app.warning[0].value == "No page shows so much."
+    assert app.title[0].value == "Which runs are there?" and app.warning[0].value == "No page shows so much."
 
 
 def test_another_run_says_that_it_waits_for_it(app: AppTest, settings: Settings) -> None:

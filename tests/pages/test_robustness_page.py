@@ -16,8 +16,8 @@ PAGE = "pages/robustness.py"
 
 def test_nothing_is_asked_of_an_empty_store(app: AppTest) -> None:
     opened(app, PAGE)
-    assert app.title[0].value == "What moves the score?"
-    assert "Nothing of the present choice was run yet" in app.info[0].value and not app.button
+    assert app.title[0].value == "What changes the score?"
+    assert "The current choice has not been run yet" in app.info[0].value and not app.button
 
 
 @pytest.mark.slow

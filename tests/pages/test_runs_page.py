@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
     [
         ("grouping", "Other ways of grouping Last digits", "What do the clusters encode?"),
         ("landing", "Where a text lands in Last digits", "What do the clusters encode?"),
-        ("probes", "What Last digits generalises", "Does the model know the families, or only these sequences?"),
-        ("stress", "Stress tests of Last digits", "What moves the score?"),
+        ("probes", "What Last digits generalises", "Does the model generalise, or know only these sequences?"),
+        ("stress", "Stress tests of Last digits", "What changes the score?"),
         ("maps", "How true the maps of Last digits are", "Does the map show what is there?"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_m
     assert not app.exception and not app.warning
     assert not [button for button in app.button if button.key == "again"], "it is no study"
     app.button(key="open").click().run()
-    assert not app.exception and "choices that the Merge page lacks" in app.warning[0].value
+    assert not app.exception and "choices that the Merge page does not have" in app.warning[0].value
     app.button(key="stop").click().run()
     app.session_state["run_chosen"] = job
     app.run()

@@ -18,7 +18,7 @@ FAIRER = "The sequences were made fairer before the models read them: no shared 
 def test_the_page_says_what_gives_the_papers_families_away(app: AppTest) -> None:
     opened(app, PAGE)
     assert not app.error
-    assert any(one.value == "Do the sequences give the families away?" for one in app.subheader)
+    assert any(one.value == "Can the families be identified without a model?" for one in app.subheader)
     assert "23 pairs of sequences of different families share at least 20 of their numbers." in told(app)
     assert "Text length alone names the family in" in told(app) and "The number of tokens alone" in told(app)
     assert [json.loads(chart.spec)["data"][0]["type"] for chart in charts(app)] == ["scatter", "heatmap"]
@@ -35,7 +35,7 @@ def test_the_control_changes_the_sequences_and_the_choice_goes_to_compare_and_in
     opened(app, PAGE)
     app.button_group(key="matched").set_value(["length", "numbers"]).run()
     assert not app.exception and not app.error
-    assert FAIRER in told(app) and "No number stands in two families." in told(app)
+    assert FAIRER in told(app) and "No number occurs in two families." in told(app)
     assert len(charts(app)) == 1, "no heat map where nothing is shared"
     app.switch_page("pages/compare.py").run()
     assert set(app.button_group(key="matched").value) == {"numbers", "length"}

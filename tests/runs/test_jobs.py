@@ -196,7 +196,7 @@ def test_a_job_that_is_given_up_names_the_model_that_it_was_at(jobs: JobTable) -
         jobs.claim()
         jobs.show(poison, (ModelProgress("first", "done"), ModelProgress("second", "load"), ModelProgress("third")))
         jobs.take_over()
-    assert "3 times while it was at second and was given up" in jobs.get(poison).error
+    assert "3 times while it was at second and was abandoned" in jobs.get(poison).error
 
 
 def test_taking_over_leaves_the_others_alone(jobs: JobTable) -> None:

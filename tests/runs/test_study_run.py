@@ -234,7 +234,7 @@ def test_seeds_make_results_repeat(bench: Bench) -> None:
 
 @pytest.fixture
 def unlisted(tmp_path: Path) -> Path:
-    """A model whose folder does not say how one vector is made from many: its check fails."""
+    """A model whose folder does not say how token vectors become one vector: its check fails."""
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
     return folder

@@ -69,7 +69,7 @@ def test_a_cancelled_job_says_so(jobs: JobTable, settings: Settings, loaded: Loa
     assert job is not None
     jobs.cancel(job.id)
     assert run_job(job, jobs, settings=settings, loaded=loaded) == "cancelled"
-    assert jobs.get(job.id).error == "Stopped. What was computed is kept."
+    assert jobs.get(job.id).error == "Stopped. Computed results are kept."
 
 
 def test_a_job_that_was_deleted_under_its_worker_stops(jobs: JobTable, settings: Settings, loaded: LoadedModel) -> None:
@@ -117,7 +117,7 @@ def test_a_fault_of_ours_is_named_and_the_next_job_runs(
         patch.setattr(study_run, "run", broken)
         job = jobs.get(_run(STUDY, jobs, settings, loaded))
     assert job.state == "failed"
-    assert job.error == "numembed has a fault here (ZeroDivisionError). Its details stand in worker.log."
+    assert job.error == "numembed has an internal error here (ZeroDivisionError). See worker.log for details."
     assert jobs.get(_run(STUDY, jobs, settings, loaded)).state == "done"
 
 

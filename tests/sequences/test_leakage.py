@@ -51,7 +51,7 @@ def test_only_what_the_models_read_is_counted() -> None:
 
 def test_without_shared_numbers_it_says_so() -> None:
     found = leakage(matched(PAPER, ["numbers"]))
-    assert found.sentences[0] == "No number stands in two families." and not found.pairs
+    assert found.sentences[0] == "No number occurs in two families." and not found.pairs
     assert found.shared.sum() == found.shared.trace()
 
 

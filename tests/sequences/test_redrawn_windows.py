@@ -110,7 +110,7 @@ def test_finite_families_are_refused_by_their_end_and_not_by_chance(furthest: in
     if furthest + 19 <= family("factorials").last_term:
         assert len(redrawn(made, 3, furthest=furthest)) == 3
     else:
-        with pytest.raises(TooLarge, match=r"Factorials: terms up to .* were asked for"):
+        with pytest.raises(TooLarge, match=r"Factorials: terms up to .* were requested"):
             redrawn(made, 3, furthest=furthest)
 
 

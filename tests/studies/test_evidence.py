@@ -168,7 +168,7 @@ def test_every_pair_is_judged_together_and_one_that_cannot_be_compared_says_why(
     assert [math.isnan(one.difference) and one.p_holm is None for one in few] == [True] * 3
     assert few[0].sentence == (
         "c and few cannot be compared: c has the scores of 30 and few has the scores of 5 redrawn designs; "
-        "redraw the windows of both as often."
+        "redraw the windows of both the same number of times."
     )
     assert len(compared([table[2], _result("few", 0.0, 0.1, shifted[0][:5])], families=6)) == 1
     assert pairs_of([_result("a", 0, 0.5, []), _result("b", 0, 0.5, [])], families=6) == ()

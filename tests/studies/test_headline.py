@@ -39,8 +39,8 @@ LOW, CLEAR = _result("low", -0.09, 0.18), _result("clear", 0.31, 0.0001)
     [
         (
             [LOW, DIGITS],
-            "low keeps the families apart no better than chance (silhouette −0.09, p 0.18). A trivial baseline does "
-            "better: Last digits, with 0.64.",
+            "low keeps the families apart no better than chance (silhouette −0.09, p 0.18). A trivial baseline scores "
+            "higher: Last digits, with 0.64.",
         ),
         ([CLEAR], "clear keeps the families apart better than chance (silhouette 0.31, p < 0.001)."),
         (
@@ -51,7 +51,7 @@ LOW, CLEAR = _result("low", -0.09, 0.18), _result("clear", 0.31, 0.0001)
         (
             [LOW, _result("lucky", 0.02, 0.03), DIGITS],
             "Of 2 models, lucky scores highest, but keeps the families apart no better than chance (silhouette 0.02, p "
-            "0.060 among 2 models). A trivial baseline does better: Last digits, with 0.64.",
+            "0.060 among 2 models). A trivial baseline scores higher: Last digits, with 0.64.",
         ),
         (
             [_result("loud", 0.4, 0.3), CLEAR],

@@ -26,24 +26,27 @@ _ON_ITS_SERVER = "on its server"  # what this machine neither does nor knows
 _LOOK_AGAIN_SECONDS = 10.0  # for files that may have arrived
 _COLUMNS = (
     Column("Model"),
-    Column("In the store", "Texts whose vectors are there already and need no computing.", "number"),
-    Column("Reads at most", "Tokens, the pieces in which a model reads; what is longer is cut off.", "number"),
-    Column("Download", "What has to be fetched first.", "number"),
-    Column("Memory", "Of the weights in the format in which they are loaded, with room for one batch.", "number"),
-    Column("Fits", "Whether that is less than this machine has."),
+    Column("In the store", "Texts whose vectors are stored and are not computed again.", "number"),
+    Column(
+        "Reads at most", "Longest input in tokens, the units that a model reads. Longer texts are truncated.", "number"
+    ),
+    Column("Download", "What must be downloaded first.", "number"),
+    Column("Memory", "Memory for the weights, in the format in which they are loaded, and for one batch.", "number"),
+    Column("Fits", "Whether this machine has enough memory."),
     Column(
         "Takes",
-        "Encoding what is not stored, learnt from earlier runs on this machine. The same architecture with random "
-        "weights, which is read afterwards for models of up to a billion numbers, takes as long again.",
+        "Time to encode what is not stored, estimated from earlier runs on this machine. The same architecture with "
+        "random weights, which is run afterwards for models of up to one billion parameters, takes the same time "
+        "again.",
         "number",
     ),
 )
 _SPLIT = (
     Column("Model"),
-    Column("Digits per token", "How many digits one token holds, on average.", "number"),
-    Column("Tokens per number", "How many tokens one number takes, on average.", "number"),
-    Column("Numbers read", "In the longest text: how many of its numbers the model reads before it is cut.", "number"),
-    Column("The text in its tokens", "Each box is one token. ✂ marks where the model stops reading.", "pieces"),
+    Column("Digits per token", "Average number of digits in one token.", "number"),
+    Column("Tokens per number", "Average number of tokens for one number.", "number"),
+    Column("Numbers read", "In the longest text: how many of its numbers the model reads before truncation.", "number"),
+    Column("The text as tokens", "Each box is one token. ✂ marks where the model stops reading.", "pieces"),
 )
 
 

@@ -25,34 +25,41 @@ from ui.shared.text import md_text
 _COLUMNS = (
     Column("Model"),
     Column("Score", kind="number"),
-    Column("Jackknife", "95% interval: each sequence is left out once.", "number", "how far it may be off"),
-    Column("Redrawn windows", "95% of other choices of windows score in here.", "number", "how far it may be off"),
-    Column("Their spread", "Standard deviation over the redrawn windows.", "number", "how far it may be off", 3),
-    Column("Chance", "What shuffled families score: 95% of them in here.", "number", "is it chance?"),
-    Column("z", "Standard deviations above what shuffled families score on average.", "number", "is it chance?", 1),
-    Column("p", "How often shuffled families score at least as well.", "number", "is it chance?", digits=3),
+    Column("Jackknife", "95% confidence interval: each sequence is left out once.", "number", "uncertainty"),
+    Column(
+        "Redrawn windows", "95% prediction interval for other choices of windows (resampled).", "number", "uncertainty"
+    ),
+    Column("Their spread", "Standard deviation over the redrawn windows.", "number", "uncertainty", 3),
+    Column(
+        "Chance",
+        "Chance level (null distribution): 95% of shuffled families score in this range.",
+        "number",
+        "against chance",
+    ),
+    Column("z", "z score: standard deviations above the mean of shuffled families.", "number", "against chance", 1),
+    Column("p", "p value: how often shuffled families score at least as well.", "number", "against chance", digits=3),
     Column(
         "p, all models",
-        "The same, made stricter because several models are looked at (Holm).",
+        "The same p value, adjusted because several models are tested (Holm).",
         "number",
-        "is it chance?",
+        "against chance",
         digits=3,
     ),
     Column(
         "p within windows",
         "Families are shuffled inside each window only: the size of the numbers stays the same.",
         "number",
-        "is it chance?",
+        "against chance",
         digits=3,
     ),
     Column(
         "Best baseline",
-        "The best of all trivial baselines, which know nothing but a simple count.",
+        "The best of all trivial baselines, which use a simple count only.",
         "number",
-        "what it is held against",
+        "compared with",
     ),
-    Column("Gain", "Of the model over the best baseline: above 0 it is better.", "number", "what it is held against"),
-    Column("Random weights", "The same architecture before any training.", "number", "what it is held against"),
+    Column("Gain", "How much better than the best baseline; above 0 the model is better.", "number", "compared with"),
+    Column("Random weights", "The same architecture before any training.", "number", "compared with"),
 )
 _PAIRS = (
     Column("Higher"),
@@ -60,7 +67,7 @@ _PAIRS = (
     Column("Difference", "Mean over the same redrawn windows.", "number", digits=3),
     Column("Interval", "95% of the mean difference.", "number"),
     Column("p", "Two-sided.", "number", digits=3),
-    Column("p, all pairs", "The same, made stricter because several pairs are looked at (Holm).", "number", digits=3),
+    Column("p, all pairs", "The same p value, adjusted because several pairs are tested (Holm).", "number", digits=3),
     Column("In words", kind="wide"),
 )
 
@@ -141,7 +148,7 @@ def _offer(study: Study) -> None:
         on_click=_redraw,
         args=(study,),
         icon=":material/shuffle:",
-        help="The paper looks at one choice of windows. How much a score depends on it is its honest error bar.",
+        help="The paper uses one choice of windows. How much a score varies with the choice is its error bar.",
     )
     text = f"It encodes {plural(texts, 'text')} with {plural(models, 'model')}"
     st.caption(f"{text}{_takes(study)}; what is stored is not encoded again.")
@@ -168,7 +175,11 @@ def _redraw(study: Study) -> None:
 
 def too_few(least_p: float | None) -> str:
     """Return a remark where so few sequences cannot have a p below the level, else ""."""
-    return f"Too few sequences to tell: it cannot be below {p_value(least_p)}." if least_p and least_p > LEVEL else ""
+    return (
+        f"Too few sequences for a significance test: p cannot be below {p_value(least_p)}."
+        if least_p and least_p > LEVEL
+        else ""
+    )
 
 
 def _row(one: Evidence) -> list[Cell]:
@@ -187,7 +198,8 @@ def _row(one: Evidence) -> list[Cell]:
         number(one.floor, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
         number(
-            one.twin, note="" if one.twin is not None else "Scored in a run, for models of up to a billion numbers."
+            one.twin,
+            note="" if one.twin is not None else "Computed in a run, for models of up to one billion parameters.",
         ),
     ]
 

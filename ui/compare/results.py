@@ -26,19 +26,19 @@ from ui.shared.text import md_text
 _MOST_MAPS = 4
 _MOST_ROWS = 500
 _P = (
-    "How often shuffled families score at least as high. Below 0.05 is seldom chance for one model; of several, some "
-    "come below by luck: see p, all models, under How sure are these numbers?"
+    "p value: how often shuffled families score at least as high. Below 0.05 is significant for one model. With "
+    "several models some fall below by chance: see p, all models, under How sure are these numbers?"
 )
 
 
 def _columns() -> tuple[Column, ...]:
     first, *rest = _shown()
     return (
-        Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
+        Column("Model", "Baselines are shown in grey: they use a simple count only."),
         _column(first, "interval"),
         Column("p", _P, "number", first.group, digits=3),
         *(_column(kind, "number") for kind in rest),
-        Column("Check", "Whether the model, when it was loaded, did what its makers say.", "line"),
+        Column("Check", "Whether the loaded model behaves as its makers state.", "line"),
     )
 
 
@@ -99,7 +99,8 @@ def _score_table(results: Sequence[ModelResult], references: ReferenceScores) ->
     tick = f" The tick is the best baseline ({best[0]}, {decimal(best[1])})." if best else ""
     ring = " The ring is the same model with random weights." if references.twins else ""
     st.caption(
-        f"Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is chance.{tick}{ring}"
+        "Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is the chance "
+        f"level.{tick}{ring}"
     )
     return [results[i] for i in chosen if i < len(results)][:_MOST_MAPS] or [results[names.index(wanted[0])]]
 
@@ -145,8 +146,9 @@ def _explain_columns() -> None:
             st.markdown(f"**{title}.** {sentence}")
         st.markdown(f"**p.** {_P}")
         st.markdown(
-            "**Check.** Whenever a model is loaded, a few short texts show whether it does what its makers say: whole "
-            "weights, the right direction of reading, the end-of-text token, vectors as wide and long as stated."
+            "**Check.** Whenever a model is loaded, a few short texts show whether it behaves as its makers state: "
+            "complete weights, the attention direction, the end-of-text token, and the dimension and length of its "
+            "vectors."
         )
         for where, sentence in {kind.where: kind.labelling.summary for kind in _shown()}.items():
             st.markdown(f"**{where[0].upper()}{where[1:]}.** {sentence}")

@@ -32,10 +32,10 @@ _AGREEMENTS = (
     Column("Attribute"),
     Column("ARI", "Adjusted Rand index: 1 is the same grouping, 0 is chance.", "number", better="high"),
     Column("AMI", "Adjusted mutual information: 1 is the same grouping, 0 is chance.", "number", better="high"),
-    Column("p", "How often shuffled groups agree at least as well.", "number", digits=3),
+    Column("p", "p value: how often shuffled groups agree at least as well.", "number", digits=3),
     Column(
         "p, adjusted",
-        "For all attributes together (Holm): what the sentence and the colours go by.",
+        "Adjusted for all attributes together (Holm); used for the sentence and the colours.",
         "number",
         digits=3,
     ),
@@ -182,7 +182,9 @@ def ask_for_clusters(study: Study, result: ModelResult) -> None:
     plain = replace(study, models=(result.model,), examine=(), designs=0, query="")
     job = watch(plain)
     if job is None or not job.active:
-        st.info("This model was run before its clusters were looked at as they are now.", icon=":material/info:")
+        st.info(
+            "This model was run by an older version, which analysed its clusters differently.", icon=":material/info:"
+        )
         st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(plain,))
 
 
@@ -196,12 +198,12 @@ def to_save(explanation: Explanation) -> dict[str, Any]:
 
 def similarity_map(study: Study, explanation: Explanation) -> None:
     """Draw the similarity of all pairs."""
-    with st.expander("Heat map: how alike is every pair of sequences?", key="alike", on_change="rerun") as folded:
+    with st.expander("Heat map: how similar is every pair of sequences?", key="alike", on_change="rerun") as folded:
         if not folded.open:
             return
         orders = {
             "Families side by side": tuple(range(len(study.sequences))),
-            "What is alike side by side": explanation.order,
+            "Similar sequences side by side": explanation.order,
         }
         chosen = st.segmented_control("Order", list(orders), default=next(iter(orders)), key="order", required=True)
         order = orders[str(chosen)]

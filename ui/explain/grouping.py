@@ -26,10 +26,10 @@ from ui.shared.text import md_text
 
 _ARI = "Adjusted Rand index: 1 is the same grouping, 0 is chance."
 _AMI = "Adjusted mutual information: 1 is the same grouping, 0 is chance."
-_P = "How often shuffled groups agree at least as well, made stricter because several are looked at (Holm)."
+_P = "p value: how often shuffled groups agree at least as well, adjusted because several are tested (Holm)."
 _COLUMNS = (
     Column("Way of grouping"),
-    Column("Groups", "How many it finds, or is asked for: as many as there are families.", "number"),
+    Column("Groups", "How many it finds, or must find: as many as there are families.", "number"),
     Column("ARI", _ARI, "number", "with the family"),
     Column("AMI", _AMI, "number", "with the family"),
     Column("p", _P, "number", "with the family", digits=3),
@@ -39,14 +39,14 @@ _COLUMNS = (
     Column("Attribute", "The one with the highest ARI.", "line", "agrees most with"),
     Column("ARI", _ARI, "number", "agrees most with"),
     Column("p", _P, "number", "agrees most with", digits=3),
-    Column("Silhouette", "Of its own groups, without what it leaves out as noise.", "number"),
+    Column("Silhouette", "Silhouette of its own groups, without what it leaves out as noise.", "number"),
 )
 
 
 def other_ways(study: Study, result: ModelResult) -> None:
     """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
     heading = st.empty()
-    heading.subheader("Do other ways of grouping say the same?", anchor=False)
+    heading.subheader("Do other clustering methods agree?", anchor=False)
     grouping = examined(
         study,
         result,
@@ -67,7 +67,7 @@ def other_ways(study: Study, result: ModelResult) -> None:
     figure(lambda look: steps_figure(grouping, theme=look), "steps", f"{alt}.")
     with how_computed("grouping"):
         st.markdown(
-            "Every clusterer is asked for as many groups as there are families; HDBSCAN finds its own number, leaves "
+            "Every clusterer must find as many groups as there are families; HDBSCAN finds its own number, leaves "
             "out what lies alone, and this counts as one more group. The silhouette is that of the groups themselves, "
             "so it is above 0 on noise too. The grey band is KMeans on 19 sets of shapeless vectors with the same mean "
             "and the same spread along the same directions; groups stand out where the largest gap to it, in units of "

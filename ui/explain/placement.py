@@ -28,10 +28,10 @@ from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
 _COLUMNS = (
-    Column("Model", "Baselines are set in grey: they know nothing but a simple count."),
+    Column("Model", "Baselines are shown in grey: they use a simple count only."),
     Column("Nearest family", "The family whose centre is nearest."),
-    Column("How far out", "Each of its own sequences is held against the centre of the others.", "line"),
-    Column("Distance", "To the centre, in the model's own units: models cannot be compared by it.", "number", digits=3),
+    Column("How far out", "Each of its own sequences is compared with the centre of the others.", "line"),
+    Column("Distance", "To the centre, in the model's own units: not comparable between models.", "number", digits=3),
     Column("Nearest sequence", "", "line"),
     Column("Distance", "To that sequence.", "number", digits=3),
 )
@@ -42,13 +42,11 @@ _EARLIER = 100  # runs whose models are looked for
 def free_query(study: Study, *, waits: bool = False) -> None:
     """Draw the field for a text of one's own and where it lands; ``waits``: another answer's progress is shown."""
     heading = st.empty()
-    heading.subheader("Where does a sequence of your own land?", anchor=False)
+    heading.subheader("Where does your own sequence land?", anchor=False)
     with result_store() as store:
         models = [one for one in stored_results(_with_earlier_models(study), store) if one is not None]
     with st.form("land", border=False):
-        st.text_input(
-            "A sequence of your own", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session"
-        )
+        st.text_input("Your own sequence", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session")
         st.form_submit_button("See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models))
     st.caption(
         f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
@@ -114,7 +112,7 @@ def _found(requested: Study, models: Sequence[ModelResult]) -> list[tuple[ModelR
 def _wait(requested: Study, missing: int, *, waits: bool) -> None:
     """Draw the progress, or the button that asks for what is missing; a page shows one progress at a time."""
     if waits:
-        st.caption("This comes after the other ways of grouping, which are looked at just now.")
+        st.caption("This follows the other ways of grouping, which are running now.")
         return
     job = watch(requested)
     if job is None or not job.active:
@@ -126,9 +124,7 @@ def _show(study: Study, query: Query, items: Sequence[tuple[ModelResult, Placeme
     shown = query.text if len(query.text) <= _SHOWN else query.text[:_SHOWN] + " …"
     st.markdown(f"{md_text(rest)} {read_sentence(query, study)} As the models read it: {md_text(shown)}")
     if (twin := items[0][1].twin) >= 0:
-        st.markdown(
-            f"This very text is among the sequences ({md_text(names[twin])}); it is left out of its family here."
-        )
+        st.markdown(f"This text is among the sequences ({md_text(names[twin])}); it is left out of its family here.")
     table(
         _COLUMNS,
         [_row(result, landed, names) for result, landed in items],

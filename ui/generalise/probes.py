@@ -24,12 +24,12 @@ from ui.shared.text import md_text
 _COLUMNS = (
     Column("What"),
     Column("Named rightly", "Each class counts equally.", "number", better="high"),
-    Column("Cases", "Named rightly, of how many.", "line"),
-    Column("95% interval", "Sequences of one family are right or wrong together, so this is wide.", "line"),
-    Column("By chance", "What guessing or shuffled classes get.", "number"),
+    Column("Cases", "Correct, out of how many.", "line"),
+    Column("95% interval", "Wide, because sequences of one family tend to be right or wrong together.", "line"),
+    Column("By chance", "Chance level: what guessing or shuffled classes get.", "number"),
     Column("95% of shuffles", kind="line"),
-    Column("p", "How often shuffled labels do at least as well.", "number", digits=3),
-    Column("p, adjusted", "For all tests of this question (Holm).", "number", digits=3),
+    Column("p", "p value: how often shuffled labels do at least as well.", "number", digits=3),
+    Column("p, adjusted", "Adjusted for all tests of this question (Holm).", "number", digits=3),
     Column("Best simple count", kind="line"),
     Column("It gets", kind="number", better="high"),
     Column("Remark", kind="wide"),
@@ -67,7 +67,7 @@ def near(generalisation: Generalisation) -> None:
 
 def far(generalisation: Generalisation) -> None:
     """Draw how windows far away were named."""
-    st.subheader("Does it know the families far away?", anchor=False)
+    st.subheader("Does it recognise the families far away?", anchor=False)
     rows = [(f"{_short(probe)}, {_thousands(one)}", probe) for one in generalisation.far for probe in one.probes]
     _figure(rows, "far")
     for one in generalisation.far:
@@ -84,7 +84,7 @@ def far(generalisation: Generalisation) -> None:
 
 def unseen(generalisation: Generalisation) -> None:
     """Draw how attributes of families that were held out were named."""
-    st.subheader("Does what it learns hold for families it has never seen?", anchor=False)
+    st.subheader("Does what it learns apply to families it has never seen (unseen classes)?", anchor=False)
     _figure([(probe.title, probe) for probe in generalisation.unseen], "unseen", chance="shuffled classes")
     for probe in generalisation.unseen:
         st.markdown(md_text(unseen_sentence(probe)))
@@ -100,7 +100,7 @@ def unseen(generalisation: Generalisation) -> None:
 
 def single(generalisation: Generalisation) -> None:
     """Draw which attributes can be read off windows that were held out."""
-    st.subheader("Which properties can be read off the vectors?", anchor=False)
+    st.subheader("Which properties can be predicted from the vectors?", anchor=False)
     _figure([(probe.title, probe) for probe in generalisation.single], "single", chance="shuffled classes")
     st.markdown(md_text(single_sentence(generalisation.single), most=1_000))
     with how_computed("single", numbers=True):

@@ -29,14 +29,14 @@ from ui.shared.text import md_text
 
 _NUMBERS = (
     Column("Map"),
-    Column("Trustworthiness", "1: no neighbour in the map is a stranger in the vectors.", "number", better="high"),
-    Column("Continuity", "1: no neighbour in the vectors is torn away in the map.", "number", better="high"),
+    Column("Trustworthiness", "1: all neighbours in the map are neighbours in the vectors.", "number", better="high"),
+    Column("Continuity", "1: all neighbours in the vectors stay neighbours in the map.", "number", better="high"),
     Column("Shared neighbours", "The share of nearest neighbours in common.", "number", better="high"),
     Column("Score in the map", "Silhouette of the families.", "number"),
     Column("Noise: trustworthiness", kind="number"),
     Column("Noise: shared", kind="number"),
-    Column("Noise: score", "The best in a map of noise.", "number"),
-    Column("Groups seen", "Silhouette of the groups that KMeans reads off the map.", "number"),
+    Column("Noise: score", "The highest score in a map of noise.", "number"),
+    Column("Groups seen", "Silhouette of the groups that KMeans finds in the map.", "number"),
     Column("Same, in the vectors", "Silhouette of the same groups in the vectors.", "number"),
     Column("Note", kind="wide"),
 )
@@ -91,7 +91,7 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
     fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
-        "Above each map, its number and the families' score in it. Believe what all six show. The same for every "
+        "Above each map, its number and the families' score in it. Trust only what all six show. The same for every "
         f"seed: {', '.join(fixed)}."
     )
 
@@ -141,7 +141,7 @@ def method_and_numbers(maps: Maps) -> None:
             ]
             for one in maps.maps
         ]
-        table(_NUMBERS, rows, key="honesty_table", label="How far each map may be believed")
+        table(_NUMBERS, rows, key="honesty_table", label="How far each map can be trusted")
         count = maps.maps[0].neighbours if maps.maps else 0
         seeded = " and ".join(
             f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()

@@ -43,7 +43,7 @@ _BASES = [
 SPLIT_TITLES = {name: title for name, title in TITLES.items() if name != "sentences"}
 _TRAININGS = {"others": "Twelve other families", "paper": "The paper’s six"}
 _ABOUT = {
-    "others": "The paper’s six families stay unseen, so that its 24 sequences are a real test.",
+    "others": "The paper’s six families stay unseen, so that its 24 sequences are a held-out test.",
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
 _TRAINING_COSTS = 3  # a step goes through the model forwards, and twice that backwards
@@ -59,13 +59,16 @@ _NUMBERS = {  # of the address and the widgets: fewest and most
 _REPORTED = {
     "seeds": (
         "Seeds",
-        "So many adapters are trained from different random starts. Merges need two, statements about "
-        "other seeds three.",
+        "Number of adapters, each trained from a different random start. Merges need two; statements about "
+        "other seeds need three.",
     ),
-    "steps": ("Training steps", "Of each seed."),
-    "stages": ("Saved stages", "How often each adapter is saved on its way; two allow merges across stages."),
-    "rank": ("Rank", "How many directions LoRA may use."),
-    "points": ("Points on a path", "How many values of t or of the scale are scored at least."),
+    "steps": ("Training steps", "For each seed."),
+    "stages": (
+        "Saved stages",
+        "How often each adapter is saved during training (checkpoints); two allow merges across stages.",
+    ),
+    "rank": ("Rank", "Rank of LoRA: how many directions the update may use."),
+    "points": ("Points on a path", "Minimum number of values of t, or of the scale, that are scored."),
 }
 
 
@@ -85,8 +88,8 @@ def choose() -> MergeExperiment | None:
             accept_new_options=True,
             persist_state="session",
             on_change=_take_what_is_usual,
-            help="The model that is trained. Or type a Hugging Face id (owner/name), or a folder that starts with / "
-            "or ~: also one that was saved from a merging experiment.",
+            help="The model to train. Or type a Hugging Face id (owner/name), or a folder that starts with / "
+            "or ~. It can be a model saved from a merging experiment.",
         )
         training = right.segmented_control(
             "Train on",
@@ -97,7 +100,7 @@ def choose() -> MergeExperiment | None:
             persist_state="session",
         )
         right.caption(_ABOUT[str(training)])
-        with st.expander("Details: training, and what is judged by", key="merge_more"):
+        with st.expander("Details: training and evaluation", key="merge_more"):
             for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
                 (low, high), (label, help_text) = _NUMBERS[name], _REPORTED[name]
                 place.number_input(
@@ -116,7 +119,7 @@ def choose() -> MergeExperiment | None:
                 key="merge_further",
                 persist_state="session",
                 format_func=lambda name: KINDS[name].title,
-                placeholder="None beside the usual ones",
+                placeholder="None except the usual ones",
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
             )
             splits_shown(split_called(str(training)))
@@ -159,8 +162,8 @@ def open_experiment(experiment: MergeExperiment) -> str:
     outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
     if outside or experiment != _experiment(experiment.base, same, experiment.points, further):
         return (
-            "This experiment was requested on the command line, with choices that the Merge page lacks, such as "
-            "fewer paths. What it found is in the files that the command wrote."
+            "This experiment was requested on the command line, with choices that the Merge page does not have, such "
+            "as fewer paths. What it found is in the files that the command wrote."
         )
     chosen = {"base": reference_of(experiment.base), "training": training, "further": further, **numbers}
     for name, value in chosen.items():
@@ -237,7 +240,7 @@ def _checked(base: ModelSpec) -> ModelSpec:
 def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     """Draw what a click costs: models, texts, steps, and the minutes as far as this machine has learnt them."""
     if result is not None and result.complete:
-        st.caption(f"All {len(result.candidates):,} models of it stand below.")
+        st.caption(f"All {len(result.candidates):,} models of it are shown below.")
         return
     recipe = experiment.recipe
     texts, characters = reading(recipe.split)

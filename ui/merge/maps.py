@@ -25,7 +25,7 @@ _STEPS = 3  # of a path, from which a slider is worth it
 
 def morph(result: ExperimentResult) -> None:
     """Draw how the map changes on the way, with a slider, and the maps of the other paths beside the base's."""
-    st.subheader("How does the map change on the way?", anchor=False)
+    st.subheader("How does the map change along a path?", anchor=False)
     splits = [name for name in SPLIT_TITLES if any(one.split == name for one in result.maps)]
     splits += [name for name in dict.fromkeys(one.split for one in result.maps) if name not in splits]
     by = {path.id: path for path in result.experiment.drawn}
@@ -57,7 +57,7 @@ def morph(result: ExperimentResult) -> None:
     families = result.families.get(split, ())
     if chosen is not None:
         _slider(result, by[str(chosen)], [one for one in here if one.path == chosen], families)
-    st.caption("Below: the base, and one place of each path. After the colon the silhouette in the vectors.")
+    st.caption("Below: the base, and one point of each path. After the colon: the silhouette in the vectors.")
     _beside(result, here, families)
     with how_computed("morph"):
         st.markdown(

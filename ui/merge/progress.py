@@ -40,7 +40,7 @@ def watch_experiment(experiment: MergeExperiment) -> Job | None:
         st.error(md_text(job.error), icon=":material/error:")
     elif job is not None and job.state == "cancelled":
         st.info(
-            "This merging experiment was stopped. What was computed is kept; press the button again to go on.",
+            "This merging experiment was stopped. Computed results are kept; press the button again to continue.",
             icon=":material/stop_circle:",
         )
     return job
@@ -69,7 +69,7 @@ def _live(job_id: str, experiment: MergeExperiment) -> None:
             args=(job_id,),
             disabled=job.cancel,
             icon=":material/stop_circle:",
-            help="Stops after the present step. What is done is kept.",
+            help="Stops after the current step. Finished work is kept.",
         )
 
 

@@ -42,7 +42,7 @@ def redrawn_windows(result: ExperimentResult) -> None:
             on_click=start,
             args=(experiment,),
             icon=":material/shuffle:",
-            help="One choice of windows is one sample. The named places are scored on others: how far a score moves "
+            help="One choice of windows is one sample. The named points are scored on others: how much a score varies "
             "with them is its error bar.",
         )
         texts, characters = redrawn_reading(experiment)

@@ -31,18 +31,18 @@ from ui.shared.text import md_text
 _COMPARED = (
     Column("First"),
     Column("Second"),
-    Column("Difference", "Of the silhouette, first minus second, where both keep equally much.", "number", digits=3),
+    Column("Difference", "Difference of the silhouettes, first minus second, at equal retention.", "number", digits=3),
     Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
-    Column("p, adjusted", "For all comparisons on these sequences (Holm).", "number", digits=3),
-    Column("Kept", "The retention at which both were read off.", "line"),
+    Column("p, adjusted", "p value, adjusted for all comparisons on these sequences (Holm).", "number", digits=3),
+    Column("Kept", "The retention at which both were compared.", "line"),
     Column("Over", kind="wide"),
 )
 
 _ASKED = ("slerp", "slerp_base", "slerp_task")  # what the verdict says first of them
 _WORDS = (
-    "Silhouette: how far families of numbers stand apart, from −1 to 1; 0 where they mix. Retention: how well the "
-    "order of likeness among ordinary sentences agrees with the base’s, 1 at most."
+    "Silhouette: how well families of numbers are separated, from −1 to 1; 0 where they mix. Retention: how well the "
+    "order of similarities among ordinary sentences agrees with the base’s, 1 at most."
 )
 
 
@@ -84,7 +84,7 @@ def _verdict(result: ExperimentResult) -> None:
             st.markdown(md_text(sentence))
         st.caption(_WORDS)
         if rest:
-            with st.expander("More of what came out", key="verdict_more"):
+            with st.expander("More results", key="verdict_more"):
                 st.markdown("\n".join(f"- {md_text(sentence)}" for sentence in rest))
 
 
@@ -142,15 +142,15 @@ def _plane(result: ExperimentResult, split: str) -> None:
     with how_computed("plane"):
         st.markdown(
             "Across: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
-            "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds or "
-            "over pairs of them, at one t or scale; the cross at its named place goes from the lowest to the highest. "
-            "With “How sure”, pale bars behind it are 95% intervals of the two numbers for other sentences and other "
-            "sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Once windows are "
-            "redrawn, a thin bar with a diamond beside them shows, for half-way places and adapters taken once, the "
-            "mean of the seeds on other windows, which begin anywhere up to term 1,000, and where 95% of further "
-            "choices of windows score (Student’s t). Two paths share "
-            "both, so their difference is surer than the bars: see the comparisons. Right and up is better. Compare "
-            "lines where they stand above each other, never at the same t."
+            "about 120 ordinary sentences. Up: the silhouette of the families. Each line is the mean over the seeds "
+            "or over pairs of them, at one t or scale; the cross at its named place goes from the lowest to the "
+            "highest. With “How sure”, pale bars behind it are 95% intervals of the two numbers for other sentences "
+            "and other sequences of the kind (jackknives: each one left out in turn; the mean over the seeds). Once "
+            "windows are redrawn, a thin bar with a diamond beside them shows, for half-way places and adapters "
+            "taken once, the mean of the seeds on other windows, which begin anywhere up to term 1,000, and where "
+            "95% of further choices of windows score (Student’s t). Two paths share both, so their difference is "
+            "more certain than the bars suggest: see the comparisons. Right and up is better. Compare lines where "
+            "they stand above each other, never at the same t."
         )
         drawn = [KINDS[name] for name in names if name in result.experiment.paths]
         st.markdown("\n".join(f"- **{row.title}.** {row.about}" for row in drawn))
@@ -176,7 +176,7 @@ def _ends_text(result: ExperimentResult, split: str) -> str:
 
 
 def _compared(result: ExperimentResult, split: str) -> None:
-    st.subheader("Which separates better where both keep equally much?", anchor=False)
+    st.subheader("Which separates better at equal retention?", anchor=False)
     listed = [one for one in result.comparisons if one.split == split]
     known = [one for one in listed if math.isfinite(one.difference)]
     if known:
@@ -191,8 +191,8 @@ def _compared(result: ExperimentResult, split: str) -> None:
             choices=(split,),
         )
         st.caption(
-            "Right of 0 the first is better. Lines: 95% intervals. Filled: a difference is seen, also after adjusting "
-            "for all comparisons."
+            "Right of 0 the first is better. Lines: 95% intervals. Filled: the difference is significant, also after "
+            "adjusting for all comparisons."
         )
     for sentence in _sentences(listed):
         st.markdown(md_text(sentence))
@@ -231,7 +231,7 @@ def _row(one: Comparison) -> list[Cell]:
 
 
 def _sweep(result: ExperimentResult, split: str) -> None:
-    st.subheader("How does each score change on the way?", anchor=False)
+    st.subheader("How does each score change along a path?", anchor=False)
     swept = [name for name in ("scale", "t") if any(KINDS[one].sweeps == name for one in result.experiment.paths)]
     known = {
         name: one

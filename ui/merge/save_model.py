@@ -116,8 +116,8 @@ def _saving(result: ExperimentResult, candidate: Candidate) -> None:
             max_chars=MOST_NAME,
             width=420,
             persist_state="session",
-            help="Letters, digits and - _ . only. The folder holds the model, and a card that tells what it was made "
-            "of, under which licences, and how it scored.",
+            help="Letters, digits and - _ . only. The folder holds the model, and a card that states its parts, their "
+            "licences and its scores.",
         )
         pressed = st.empty()  # the button stands beside the name and knows what comes of it
         scaled = isinstance(candidate.model.weights, LoraWeights)  # a merge has no name before it is saved
@@ -193,7 +193,7 @@ def _live(job_id: str) -> None:
 def _saved(saving: Saving, candidate: Candidate) -> None:
     """Draw where a saved model lies, and the ways to go on with it."""
     st.success(
-        f"**{md_text(saving.name)}** is saved, with a card (README.md) that tells its recipe, licences and scores.",
+        f"**{md_text(saving.name)}** is saved, with a card (README.md) that states its recipe, licences and scores.",
         icon=":material/check:",
     )
     reference = saved_reference(saving, candidate, settings())
@@ -206,7 +206,7 @@ def _saved(saving: Saving, candidate: Candidate) -> None:
             on_click=_as_base,
             args=(reference, saving.name),
             icon=":material/foundation:",
-            help="Puts it into the field Base above, for a merging experiment of its own.",
+            help="Puts it into the field Base above, for a new merging experiment.",
         )
     st.caption(md_text(str(saving.folder(settings()))))
 
@@ -234,7 +234,7 @@ def _command(candidate: Candidate) -> None:
     if command := save_command(candidate.model):
         with st.expander("As a command", key="keep_command"):
             st.code(command, language="bash", wrap_lines=True)
-            st.caption("Writes the same weights to the folder my-model, wherever it is run.")
+            st.caption("Writes the same weights to the folder my-model, on any machine.")
 
 
 def save_command(spec: ModelSpec) -> str:

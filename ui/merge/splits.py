@@ -21,13 +21,13 @@ TITLES = {
     "sentences": "Ordinary sentences",
 }
 LONGEST_RUNS = {OTHERS: 6, PAPER: 16}  # numbers of an evaluation text that training on other families shows in a row
-_WHAT = SPLITS | {"sentences": "no numbers: what is kept of the base is read off them"}
+_WHAT = SPLITS | {"sentences": "no numbers: they measure how much of the base is retained"}
 _COLUMNS = (
     Column("Judged by", kind="line"),
     Column("What it is", kind="wide"),
     Column("Texts", kind="number"),
     Column("Numbers", "Different ones.", "number"),
-    Column("Training may show", "How many of these numbers training sequences may hold, among others.", "number"),
+    Column("Training may show", "How many of these numbers training sequences may contain, among others.", "number"),
 )
 
 

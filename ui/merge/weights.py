@@ -27,10 +27,10 @@ from ui.shared.text import md_text
 
 _STRAIGHT = (
     Column("Between"),
-    Column("Space", "Of the models’ weights, or of what training changed of the base.", "line"),
+    Column("Space", "Whether between the models’ weights, or between their updates of the base.", "line"),
     Column("Angle", "Of all changed tensors together, in degrees.", "number"),
     Column("Fell back", "Share of the parameters in tensors where mergekit’s SLERP is the straight line.", "number"),
-    Column("Largest weight", "Largest difference of one weight, half-way.", "number"),
+    Column("Largest weight", "Largest difference of one weight, at the midpoint.", "number"),
     Column("Of the distance", "How far the arc is from the line, as a share of the way between both.", "number"),
     Column("Largest vector", "Largest distance between the two vectors of one text; vectors have length 1.", "number"),
 )
@@ -116,7 +116,7 @@ def dominance(result: ExperimentResult, titles: Mapping[str, str]) -> None:
             )
             st.caption(text)
         with right:
-            st.markdown("**Into how few directions do vectors move?**")
+            st.markdown("**In how few directions do vectors move?**")
             text = _directions_text(result)
             chart(
                 result,
@@ -125,7 +125,7 @@ def dominance(result: ExperimentResult, titles: Mapping[str, str]) -> None:
                 f"Shares of the shift. {text}",
             )
             st.caption(text)
-    st.markdown("**What does more of the adapter give?**")
+    st.markdown("**What happens as the adapter is scaled up?**")
     chart(
         result,
         "scale",
@@ -133,7 +133,7 @@ def dominance(result: ExperimentResult, titles: Mapping[str, str]) -> None:
         f"Silhouette as the scale grows. {_best_text(result, titles)}",
     )
     st.caption(
-        "Where families stand apart most. "
+        "Where families are separated best. "
         + _best_text(result, titles)
         + " Bands go from the lowest to the highest seed."
     )

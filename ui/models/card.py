@@ -90,8 +90,8 @@ def recipe_of(row: Row) -> list[str]:
         code = recipe.remote_code.partition("@")[0]
         sentences.append(f"Needs program code from {code}; only where the operator has allowed it. {now}.")
     if recipe.add_bos or recipe.add_eos:
-        both = "begin-of-text and end-of-text tokens are put there" if recipe.add_bos and recipe.add_eos else ""
-        put = both or "end-of-text token is put there"
+        both = "begin-of-text and end-of-text tokens are added" if recipe.add_bos and recipe.add_eos else ""
+        put = both or "end-of-text token is added"
         sentences.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
         sentences.append(
@@ -102,12 +102,12 @@ def recipe_of(row: Row) -> list[str]:
     if not recipe.pool_prompt:
         sentences.append("The tokens of a prompt are left out of that mean.")
     if recipe.normalize:
-        sentences.append("Vectors are brought to length 1, as the makers' program does it.")
+        sentences.append("Vectors are normalised to length 1, as in the makers' program.")
     if recipe.needs_parameter:
         sentences.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
     if row.readings:
         sentences.append("Sources disagree on its attention; choose the reading above.")
-    return sentences or ["Loaded as its files say; nothing has to be mended."]
+    return sentences or ["Loaded as its files say; no corrections are needed."]
 
 
 def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:
@@ -117,7 +117,7 @@ def _badges(row: Row, is_here: bool, check: ModelCheck | None) -> None:
         if published(row.paper_name):
             st.badge("in the paper", color="blue", icon=":material/article:")
         if row.gated:
-            sentence = "Its owner decides who may download it. The operator's hub token must be admitted."
+            sentence = "Its owner decides who may download it. The operator's hub token must have access."
             st.badge("by request", color="orange", icon=":material/lock:", help=sentence)
         if not is_allowed(row):
             st.badge("needs program code", color="orange", icon=":material/code:")
@@ -136,7 +136,7 @@ def _asked_for(row: Row) -> ModelSpec | None:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
     if spec.prompt:
-        st.caption(f"Stands before every sequence: “{md_text(spec.prompt)}”")
+        st.caption(f"Added before every sequence: “{md_text(spec.prompt)}”")
     with st.container(horizontal=True, vertical_alignment="center", key="take"):
         taken = st.button("Compare this model", type="primary", key="add", icon=":material/scatter_plot:")
         st.code(reference, language=None, wrap_lines=True, width="content")
@@ -149,13 +149,13 @@ def _with_options(row: Row) -> ModelSpec:
     """Draw prompt, length, precision and attention; return the model with what was chosen."""
     spec = spec_of(row)
     places = st.columns(4 if row.readings else 3)
-    titles = {"": "none, as in the paper", **{name: name for name in row.prompts}, _OWN_TEXT: "a text of your own"}
+    titles = {"": "none, as in the paper", **{name: name for name in row.prompts}, _OWN_TEXT: "your own text"}
     name = places[0].selectbox(
         "Prompt",
         list(titles),
         key=f"prompt-{row.name}",
         format_func=titles.__getitem__,
-        help="Text that is put before every sequence. Those with a name are the makers' own.",
+        help="Text that is added before every sequence. Prompts with a name come from the makers.",
     )
     own = st.text_input("Your prompt", key=f"own-{row.name}", max_chars=300) if name == _OWN_TEXT else ""
     width = places[1].selectbox(
@@ -164,14 +164,14 @@ def _with_options(row: Row) -> ModelSpec:
         key=f"dim-{row.name}",
         accept_new_options=True,
         format_func=lambda value: value or f"no, all {row.dimension:,} numbers",
-        help="Keep the first numbers only. " + _shortening(row) + " Choose one, or type a number.",
+        help="Keep only the first dimensions. " + _shortening(row) + " Choose one, or type a number.",
     )
     precision = places[2].selectbox(
         "Precision",
         PRECISIONS,
         key=f"precision-{row.name}",
         format_func=_PRECISIONS.__getitem__,
-        help="Rounds the vectors before they are scored: what is lost when they are kept in less space.",
+        help="Rounds the vectors before they are scored (quantisation): shows what is lost when they take less space.",
     )
     recipe = spec.loading
     if row.readings:
@@ -180,7 +180,7 @@ def _with_options(row: Row) -> ModelSpec:
             row.readings,
             key=f"attention-{row.name}",
             format_func=_ATTENTION.__getitem__,
-            help="Sources disagree on which tokens each token sees. The makers' own words come first.",
+            help="Sources disagree on which tokens each token sees. The makers' statement comes first.",
         )
         recipe = replace(recipe, causal=reading == "causal") if reading != row.readings[0] else recipe
     prompt = str(own or "") if name == _OWN_TEXT else row.prompts.get(str(name), "")
@@ -205,7 +205,7 @@ def _width(text: str, row: Row) -> int | None:
 def _facts(row: Row) -> None:
     short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
     facts = (
-        ("Repository", "repo", row.repo or "none: it is made by this program"),
+        ("Repository", "repo", row.repo or "none: this program makes it"),
         *([("Loaded from", "mirror", f"{row.mirror}, its newest commit when it is first used")] if row.mirror else []),
         ("Commit", "revision", _pin_of(row)),
         ("Kind", "family", KINDS[row.family][0]),
@@ -231,7 +231,7 @@ def _facts(row: Row) -> None:
 
 def _pin_of(row: Row) -> str:
     if not row.repo:
-        return "none: the digest of its files stands for it"
+        return "none: identified by the digest of its files"
     return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
 
 
@@ -277,7 +277,7 @@ def _cost(row: Row, spec: ModelSpec) -> None:
         else "Its memory is unknown.",
         f"The sequences chosen on Compare take {about(cost.seconds)}."
         if cost.seconds is not None
-        else "How long it takes is unknown until a model has run here.",
+        else "The time is unknown until a model has run on this machine.",
     ]
     st.markdown("**Cost.** " + md_text(" ".join(filter(None, texts))))
 
@@ -298,8 +298,8 @@ def _loaded(row: Row) -> None:
 def _check(check: ModelCheck | None) -> None:
     if check is None:
         st.markdown(
-            "**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it does "
-            "what its makers say."
+            "**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it "
+            "behaves as its makers state."
         )
         return
     with st.expander(f"Check: {checked(check)}", key="check", expanded=not check.ok):
@@ -309,4 +309,4 @@ def _check(check: ModelCheck | None) -> None:
 def _sources(row: Row) -> None:
     st.markdown("\n".join(f"- {md_text(source)}" for source in row.sources) or "unknown")
     if row.unsure:
-        st.caption("What is marked “not verified” stands in no source that could be read; it was reported by others.")
+        st.caption("What is marked “not verified” was found in no source that could be read; others have reported it.")

@@ -20,13 +20,13 @@ from ui.shared.frame import result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
 
 KINDS = {  # the chip, and how a sentence about such a model begins
-    "encoder": ("Encoder", "An encoder, which was made for this task and reads the whole text at once,"),
+    "encoder": ("Encoder", "An encoder, made for this task, which reads the whole text at once,"),
     "lora": ("LoRA", "A large language model, trained for this task through a small add-on (LoRA),"),
     "souping": ("Souping", "The average of several trained versions of one model (souping),"),
-    "slerp": ("SLERP", "Several trained versions of one model, joined along an arc (SLERP),"),
+    "slerp": ("SLERP", "Several trained versions of one model, interpolated along an arc (SLERP),"),
     "llm": ("Large language model", "A large language model, trained further for this task,"),
     "static": ("Static", "A table with one vector for each token, without attention (static),"),
-    "scratch": ("Made here", "A small model of this program's own, trained from nothing,"),
+    "scratch": ("Made here", "A small model of this program, trained from scratch,"),
 }
 assert tuple(KINDS) == FAMILIES_OF_MODELS
 
@@ -38,13 +38,15 @@ _CHOSEN, _TURN = "model_chosen", "catalogue_turn"
 _COLUMNS = (
     Column("Model"),
     Column("Kind", "How it was made: the paper's kinds, and static models.", "line"),
-    Column("Parameters", "How many numbers its weights are; M stands for million, B for billion.", "number"),
-    Column("Dimensions", "How many numbers one vector has.", "number"),
-    Column("Reads at most", "Tokens, the pieces in which a model reads; what is longer is cut off.", "number"),
-    Column("Download", "What has to be fetched before the first run.", "number"),
-    Column("Fits", "Whether this machine has the memory for it."),
+    Column("Parameters", "Number of parameters (weights); M stands for million, B for billion.", "number"),
+    Column("Dimensions", "Dimension: how many numbers one vector has.", "number"),
+    Column(
+        "Reads at most", "Longest input in tokens, the units that a model reads. Longer texts are truncated.", "number"
+    ),
+    Column("Download", "What must be downloaded before the first run.", "number"),
+    Column("Fits", "Whether this machine has enough memory for it."),
     Column("Licence"),
-    Column("Check", "Whether the model, when it was loaded here, did what its makers say.", "line"),
+    Column("Check", "Whether the model, when loaded on this machine, behaved as its makers state.", "line"),
     Column("Paper's silhouette", "By the true families, from its Table 2; higher is better.", "number"),
 )
 
@@ -82,9 +84,11 @@ def find_models() -> list[Row]:
             "find_kind",
             {name: KINDS[name][0] for name in FAMILIES_OF_MODELS},
             "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
-            "models are tables. Those made here are this program's own.",
+            "models are tables. Those made here belong to this program.",
         )
-        _chips("Parameters", "find_size", _SIZES, "The numbers of which a model is made, in millions and billions.")
+        _chips(
+            "Parameters", "find_size", _SIZES, "Number of weights of a model (parameters), in millions and billions."
+        )
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
     rows = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
     with st.container(horizontal=True, vertical_alignment="center", key="counted"):
@@ -98,7 +102,7 @@ def catalogue_table(rows: Sequence[Row]) -> None:
     """Draw the rows; a selected one shows its card."""
     if not rows:
         st.info(
-            "No model is like that. Take a chip away, search for less, or name a model of your own below.",
+            "No model matches. Remove a filter, use fewer search words, or enter your own model below.",
             icon=":material/search_off:",
         )
         return
@@ -222,7 +226,7 @@ def _cells(row: Row, known: Standing) -> list[Cell]:
 def _download_cell(cost: Cost) -> Cell:
     fetched = cost.download_bytes
     if cost.training_seconds:
-        return Cell("trained here", 0, note=f"At its first use, in {about(cost.training_seconds)}.")
+        return Cell("trained here", 0, note=f"At first use, in {about(cost.training_seconds)}.")
     return Cell("unknown" if fetched is None else size(fetched) if fetched else "is here", fetched)
 
 

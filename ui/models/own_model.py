@@ -36,10 +36,10 @@ def own_model() -> None:
         persist_state="session",
         placeholder="~/models/mine, or owner/name",
         icon=":material/deployed_code:",
-        help="A folder starts with / or ~. An id is owner/name, with @ and a commit where one is meant.",
+        help="A folder starts with / or ~. An id is owner/name, optionally followed by @ and a commit.",
     )
     if not name or not name.strip():
-        st.caption("Nothing is downloaded before you have seen what it is.")
+        st.caption("You see its facts before anything is downloaded.")
         return
     try:
         spec = model(name)
@@ -73,7 +73,7 @@ def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
     if isinstance(weights.adapter, LocalWeights):
         adapter_folder(weights.adapter, settings())
     fetched = weights.base.fetched or weights.adapter.fetched
-    where = "What is not on this machine yet is fetched from the model hub when it is run." if fetched else ""
+    where = "Missing files are downloaded from the model hub when it is run." if fetched else ""
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
@@ -121,10 +121,10 @@ def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
 def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
     seen: dict[tuple[str, str], HubCard] = st.session_state.setdefault("looked_up", {})
     if (repo, revision) not in seen:
-        st.caption(md_text(f"{repo} is looked up on the model hub; a few small files are read, no weights."))
+        st.caption(md_text(f"{repo} will be looked up on the model hub: a few small files are read, no weights."))
         if not st.button("Look it up", key="look_up", icon=":material/search:"):
             return
-        with st.spinner("Asking the model hub …"):
+        with st.spinner("Contacting the model hub …"):
             seen[repo, revision] = hub.card(repo, settings(), revision)
         st.rerun()
     card = seen[repo, revision]
@@ -144,11 +144,11 @@ def refusal_of(card: HubCard) -> str:
     if card.is_adapter:
         return (
             "it is a LoRA adapter, a small change to a model and not a model. Type the name of that model instead, and "
-            f"after it adapter={card.repo}."
+            f"then adapter={card.repo}."
         )
     if not card.has_safe_weights:
         return (
-            "it holds no weights in the safetensors format. Other formats can run programs while they load. "
+            "it holds no weights in the safetensors format. Other formats can run code while they load. "
             "Choose a copy that has been saved with safe serialization."
         )
     return ""
@@ -159,12 +159,12 @@ def warnings_of(card: HubCard) -> list[str]:
     texts = []
     if card.needs_code:
         texts.append(
-            "It asks to run program code of its own, which is not done here. Where the libraries know its design, it "
-            "is loaded without that code; otherwise it is refused."
+            "It requires its own program code, which numembed does not run. Where the libraries know its "
+            "architecture, it is loaded without that code; otherwise it is refused."
         )
     if card.gated:
         texts.append(
-            "Its owner decides who may download it. It can be fetched only where the operator's hub token was admitted."
+            "Its owner decides who may download it. It can be downloaded only if the operator's hub token has access."
         )
     return texts
 
@@ -197,7 +197,7 @@ def _prompted(spec: ModelSpec, prompts: Mapping[str, str]) -> ModelSpec:
         ["", *prompts],
         key=f"own_prompt-{spec.name}",
         format_func=lambda name: f"{name}: “{prompts[name]}”".replace("\n", "⏎") if name else "none, as in the paper",
-        help="Text that is put before every sequence. These stand in the model's own files.",
+        help="Text that is added before every sequence. These prompts come from the model's own files.",
     )
     return replace(spec, prompt=prompts.get(str(name or ""), ""))
 

@@ -44,8 +44,8 @@ _BADGES = {
 _VERSIONS = ("torch", "transformers", "sentence-transformers", "scikit-learn")
 _FAMILY, _KMEANS = "With the families", "With KMeans clusters"
 _TABLE_2 = (
-    Column("Model", "As the paper calls it."),
-    Column("Kind", "As far as the makers' reports say.", "line"),
+    Column("Model", "Name in the paper."),
+    Column("Kind", "According to the makers' reports.", "line"),
     Column("Million parameters", kind="number", digits=0),
     Column("Silhouette", "Higher is better.", "number", _FAMILY, 4, "high"),
     Column("Davies–Bouldin", "Lower is better.", "number", _FAMILY, 4, "low"),
@@ -57,9 +57,16 @@ _OURS = (
     Column("Model"),
     Column("Here", "Our run.", "number", "Silhouette with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Silhouette with the families", 3),
-    Column("Difference", "Ours less the paper's.", "number", "Silhouette with the families", 3),
-    Column("Our interval", "Where 95% of other choices of windows score.", "line", "Silhouette with the families"),
-    Column("p", "How often shuffled families score at least as high.", "number", "Silhouette with the families", 3),
+    Column("Difference", "Our value minus the paper's.", "number", "Silhouette with the families", 3),
+    Column(
+        "Our interval",
+        "95% prediction interval for other choices of windows (resampled).",
+        "line",
+        "Silhouette with the families",
+    ),
+    Column(
+        "p", "p value: how often shuffled families score at least as high.", "number", "Silhouette with the families", 3
+    ),
     Column("Here", "Our run.", "number", "Davies–Bouldin with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Davies–Bouldin with the families", 3),
 )
@@ -99,7 +106,7 @@ def findings() -> None:
             [Cell(line.model, line.model.casefold()), Cell(line.architecture), Cell(line.pooling)] for line in TABLE_1
         ]
         table(_TABLE_1, rows, key="architectures", label="Table 1 of the paper")
-        st.caption("Where a maker's own report says otherwise, the model's card on the Models page tells it.")
+        st.caption("Where a maker's own report differs, the model's card on the Models page says so.")
 
 
 def our_runs(own: Sequence[ModelResult]) -> None:
@@ -126,7 +133,7 @@ def our_runs(own: Sequence[ModelResult]) -> None:
         _links()
     with st.expander("The numbers, ours and the paper's", key="ours"):
         rows = [_our_row(result, line) for result, line in zip(own, lines, strict=True)]
-        table(_OURS, rows, key="agreement", label="Our scores beside the paper's")
+        table(_OURS, rows, key="agreement", label="Our scores and the paper's")
     with how_computed("ours"):
         _why_different(own, [line for _, line in shared])
 

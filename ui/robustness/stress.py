@@ -31,25 +31,29 @@ _COLUMNS = (
     Column("Change", kind="line"),
     Column("How", kind="line"),
     Column("Of"),
-    Column("Silhouette", "After the change; for the KMeans seed that of the clusters.", "number"),
-    Column("Difference", "To the plain score.", "number"),
-    Column("from", "The 95% interval of the difference begins here.", "number", group="95% interval"),
-    Column("to", "The 95% interval of the difference ends here.", "number", group="95% interval"),
-    Column("p (Holm)", "Of the difference, adjusted for all changes together.", "number", digits=3),
+    Column("Silhouette", "Silhouette after the change; for the KMeans seed, silhouette of the clusters.", "number"),
+    Column("Difference", "Compared with the plain score.", "number"),
+    Column("from", "Lower end of the 95% confidence interval of the difference.", "number", group="95% interval"),
+    Column("to", "Upper end of the 95% confidence interval of the difference.", "number", group="95% interval"),
+    Column("p (Holm)", "p value of the difference, adjusted for all changes together.", "number", digits=3),
     Column("p chance", "How often shuffled families score at least as well after the change.", "number", digits=3),
-    Column("p within", "The same, families shuffled inside each window only.", "number", digits=3),
-    Column("Moved", "Mean distance from the plain vector, in distances to the nearest relative.", "number"),
-    Column("What its result would mean", kind="wide"),
+    Column("p within", "The same, with families shuffled inside each window only.", "number", digits=3),
+    Column(
+        "Moved",
+        "Mean distance from the plain vector, divided by the mean distance to the nearest sequence of its family.",
+        "number",
+    ),
+    Column("How to interpret it", kind="wide"),
 )
 _HOW = """\
 **The change** of a variant is the silhouette of the families after it minus the plain one; for the KMeans seed,
 that of the clusters. **Its interval** comes from the paired jackknife (Tukey 1958): each sequence is left out of both
 sets at once, and the pseudo-values of the difference give a standard error and Student's t. **Judged together:** with
-so many variants some would stand out by luck, so the first sentence and the strong colours follow Holm's rule (1979):
+so many variants some would stand out by chance, so the first sentence and the strong colours follow Holm's rule (1979):
 the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above shuffled
 families. Where texts of a set become equal, every model gives them equal vectors: such variants are never claimed.
 
-The jackknife holds the windows as they are; how the changes come out with other windows is asked below. The tests use
+The jackknife holds the windows as they are; how the changes come out with other windows is tested below. The tests use
 the plain sequences, before anything is made equal between the families."""
 _HOW_REDRAWN = """\
 Every variant is made of each design anew. The interval is Student's t of the paired differences: what the designs have
@@ -61,8 +65,8 @@ The distance ({distance}) between the vector of a sequence and that of the same 
 divided by the mean distance from a sequence to the nearest one of its own family: at 1, a change carries a sequence as
 far as another window of its family lies. The dot is the mean over the sequences, the line holds the middle 80% of
 them, and of several variants the one that moves most is drawn. """
-_KEY = "Strong colours: beyond doubt, all changes judged together."
-_HATCHED = "Hatched: texts became equal, which moves the score of any model."
+_KEY = "Strong colours: statistically significant after correction for all changes (Holm, 5%)."
+_HATCHED = "Hatched: texts became equal, which changes the score of any model."
 
 
 def moved(stress: Stress, *, key: str = "") -> None:
@@ -140,7 +144,7 @@ def redrawn(study: Study, result: ModelResult, stress: Stress) -> None:
             designs=DESIGNS,
             texts=texts_of(study, designs=DESIGNS),
             button=f"Repeat on {DESIGNS} redrawn designs",
-            text="All families begin their windows at other random places, and every change is made of those.",
+            text="The windows of all families start at other random places, and every change is applied to those.",
         )
         if again is not None:
             moved(again, key=" redrawn")

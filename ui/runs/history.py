@@ -42,7 +42,7 @@ def run_list() -> None:
     with job_table() as jobs:
         listed = jobs.recent()
     if not listed:
-        st.info("Nothing was asked for yet. Press Run on the Compare page.", icon=":material/info:")
+        st.info("There are no runs yet. Press Run on the Compare page.", icon=":material/info:")
         return
     ids = [job.id for job in listed]
     chosen = st.session_state.get("run_chosen", "")
@@ -59,7 +59,7 @@ def run_list() -> None:
     if chosen in ids:
         _actions(listed[ids.index(chosen)])
     else:
-        st.caption("Click a run to open it, ask for it again, stop it or forget it.")
+        st.caption("Click a run to open it, request it again, stop it or remove it.")
 
 
 def live_run_list() -> None:
@@ -85,7 +85,7 @@ def stored_vectors() -> None:
     held = plural(sum(model.vectors for model in models), "vector")
     st.markdown(
         f"{held} of {plural(len(named), 'model')} take {size(total)} on this machine. "
-        "They save computing the same text twice; deleting them loses nothing but time."
+        "They avoid computing the same text twice; deleting them costs only time."
     )
     if not models:
         return
@@ -148,7 +148,7 @@ def _actions(job: Job) -> None:
                 on_click=_forget,
                 args=(job.id,),
                 icon=":material/delete:",
-                help="Takes it off this list. What it has computed or saved stays.",
+                help="Removes it from this list. Computed and saved results are kept.",
             )
 
 

@@ -19,8 +19,8 @@ from ui.shared.text import md_text
 _MOST_ROWS = 200
 _STRINGS = (
     Column("Family"),
-    Column("Window", "Which stretch of the family, from 1.", "number"),
-    Column("First term", "The place of its first term in the family, from 1.", "number"),
+    Column("Window", "Number of the window within the family, from 1.", "number"),
+    Column("First term", "Index of its first term in the family, from 1.", "number"),
     Column("Characters", kind="number"),
     Column("Tokens", "As all-MiniLM-L6-v2 reads it.", "number"),
     Column("What the models read", kind="line"),
@@ -87,7 +87,7 @@ def family_list() -> None:
     table(_LIST, [list(row) for row in _families()], key="families_list", label="All families", height=520)
 
 
-@st.cache_data(show_spinner="Writing down the first terms …")
+@st.cache_data(show_spinner="Computing the first terms …")
 def _families() -> tuple[tuple[Cell, ...], ...]:
     rows = []
     for entry in FAMILIES:

@@ -28,7 +28,7 @@ _METHOD = (
 
 def give_away(study: Study) -> None:
     """Draw what the sequences of ``study`` give away, and what each option that makes them fairer would mean."""
-    st.subheader("Do the sequences give the families away?", anchor=False)
+    st.subheader("Can the families be identified without a model?", anchor=False)
     if study.matched:
         st.caption(md_text(matching_sentence(study.matched)))
     if len(study.sequences) > MOST_ROWS:
@@ -41,7 +41,7 @@ def give_away(study: Study) -> None:
     with clues:
         _text(result)
     _strips(study, result)
-    with st.expander("How this is computed, and what can be made equal", key="leakage_more"):
+    with st.expander("How this is computed, and what can be made equal (confounds)", key="leakage_more"):
         st.markdown(_METHOD)
         st.download_button(
             "All numbers (CSV)",
@@ -70,7 +70,7 @@ def _text(result: Leakage) -> None:
         st.markdown(md_text(clue.sentence))
     if not any(clue.tried for clue in result.clues):
         st.markdown(
-            "What magnitude and length give away can be measured for two or more sequences of two or more families."
+            "What magnitude and length reveal can be measured for two or more sequences of two or more families."
         )
 
 

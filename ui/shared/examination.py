@@ -35,12 +35,14 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
     with result_store() as store:
         results = {values.model.name: values for values in stored_results(study, store) if values is not None}
     if not results:
-        st.info("Nothing of the present choice was run yet. Press Run on the Compare page.", icon=":material/info:")
+        st.info("The current choice has not been run yet. Press Run on the Compare page.", icon=":material/info:")
         st.page_link("pages/compare.py", label="To Compare", icon=":material/scatter_plot:")
         return None, None
     name = st.selectbox("Model", list(results), key="explained", persist_state="session")
     if len(study.sequences) > LARGEST:
-        st.info(f"Up to {LARGEST:,} sequences are looked at one by one here; Compare has {len(study.sequences):,}.")
+        st.info(
+            f"Up to {LARGEST:,} sequences are examined one by one on this page; Compare has {len(study.sequences):,}."
+        )
         return None, None
     tell_failed(results[str(name)])
     return study, results[str(name)]
@@ -50,7 +52,7 @@ def tell_failed(result: ModelResult) -> None:
     """Warn above everything that is drawn of a model which ran although its check had failed."""
     if result.check is not None and not result.check.ok:
         st.warning(
-            md_text(f"{result.model.name} did not pass its check, so nothing below may be what its makers mean. ")
+            md_text(f"{result.model.name} did not pass its check, so the results below may be wrong. ")
             + md_text(result.check.sentence),
             icon=":material/warning:",
         )

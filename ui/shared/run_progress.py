@@ -55,7 +55,9 @@ def watch(study: Study) -> Job | None:
                 help="Their results will say on every chart that the check failed.",
             )
     elif job is not None and job.state == "cancelled":
-        st.info("This run was stopped. What was computed is kept; press Run to go on.", icon=":material/stop_circle:")
+        st.info(
+            "This run was stopped. Computed results are kept; press Run to continue.", icon=":material/stop_circle:"
+        )
     return job
 
 
@@ -95,7 +97,7 @@ def _bars(job_id: str) -> None:
             args=(job_id,),
             disabled=requested,
             icon=":material/stop_circle:",
-            help="Stops after the present batch. What is done is kept.",
+            help="Stops after the current batch. Finished work is kept.",
         )
 
 

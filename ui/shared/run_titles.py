@@ -18,4 +18,4 @@ def waiting_text(job: Job, listed: Sequence[Job]) -> str:
         return "Starting. The first run after a start loads its libraries for some seconds."
     first = f"“{md_text(before[0].title, most=80)}”"
     more = f" and {plural(len(before) - 1, 'more run')}" if len(before) > 1 else ""
-    return f"Waiting for its turn. Before it: {first}{more}."
+    return f"In the queue. Before it: {first}{more}."

@@ -169,7 +169,7 @@ def sequence_details() -> None:
     """Draw how many sequences, how long, from where, how they become text, and what is made equal."""
     one, two, three, four, five = st.columns(5)
     _number(one, "Sequences per family", "per_family", 1, LIMITS.per_family, "Each is a window of the family.")
-    _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers stand in one text.")
+    _number(two, "Terms per sequence", "length", 1, LIMITS.length, "How many numbers one text contains.")
     _number(three, "First window", "first_window", 0, LIMITS.first_window, "0 starts at the family's first term.")
     four.selectbox(
         "Between two terms",
@@ -178,14 +178,16 @@ def sequence_details() -> None:
         accept_new_options=True,
         format_func=lambda text: _SEPARATORS.get(text, text),
     )
-    _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "Characters; whole terms are left out beyond.")
+    _number(
+        five, "Longest text", "max_chars", 1, LIMITS.text_chars, "In characters; terms beyond this limit are left out."
+    )
     st.pills(
         "Make equal between families",
         MATCHINGS.names,
         selection_mode="multi",
         key="matched",
         format_func=lambda name: MATCHINGS[name].title,
-        help="Families differ in more than their rule, and a model may read only that.\n\n"
+        help="Families differ in more than their rule, and a model may use only that difference (a confound).\n\n"
         + "\n\n".join(f"**{entry.title}.** {entry.summary}" for entry in MATCHINGS),
     )
 
@@ -197,14 +199,21 @@ def _scoring_details() -> None:
         DISTANCES,
         key="distance",
         format_func=str.capitalize,
-        help="Of the silhouette. KMeans and Davies–Bouldin are Euclidean always.",
+        help="Used by the silhouette. KMeans and Davies–Bouldin are always Euclidean.",
     )
-    _number(two, "Seed", "seed", 0, 2**31 - 1, "Of KMeans, maps and shuffles: equal seeds, equal results.")
+    _number(
+        two,
+        "Seed",
+        "seed",
+        0,
+        2**31 - 1,
+        "Random seed of KMeans, maps and shuffles: the same seed gives the same results.",
+    )
     st.checkbox(
         "Also run models that fail their check",
         key="despite_checks",
-        help="Every model is checked when it is loaded. One that does not do what its makers say is not run, unless "
-        "you ask for it here; its results then say so.",
+        help="Every model is checked when it is loaded. One that does not behave as its makers state is not run, "
+        "unless you ask for it here; its results then say so.",
     )
 
 

@@ -111,13 +111,13 @@ def _by_chance(result: Explanation, name: str) -> str:
 def matched_sentence(result: Explanation) -> str:
     """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
     if result.matched != result.matched or len(result.counts[0]) < 2:
-        return "Groups stand for families only where there are at least two of them."
+        return "Groups can be assigned to families only where there are at least two families."
     beside = f"by chance {percent(result.matched_chance)} would"
     if result.matched_p > LEVEL and result.matched_least_p > LEVEL:
         beside = f"{_FEW} ({percent(result.matched_chance)})"
     elif result.matched_p > LEVEL:
         beside = f"no more than by chance ({percent(result.matched_chance)}, {p_text(result.matched_p)})"
-    return f"{percent(result.matched)} of the sequences lie in the group that stands for their family; {beside}."
+    return f"{percent(result.matched)} of the sequences lie in the group assigned to their family; {beside}."
 
 
 def nearest_sentence(result: Explanation) -> str:

@@ -44,9 +44,9 @@ def verdict(name: str, generalisation: Generalisation) -> str:
     sure = [place for place, probes in answered.items() if any(probe.sure for probe in probes)]
     rest = [place for place in answered if place not in sure]
     beaten = all(probe.baseline_value > probe.value for probes in answered.values() for probe in probes)
-    tail = " A simple count names more of them everywhere." if beaten else ""
+    tail = " A simple count names more of them in every test." if beaten else ""
     if not sure:
-        return f"Nothing shows that {name} knows the families beyond the sequences it was shown.{tail}"
+        return f"There is no evidence that {name} knows the families beyond the sequences it was shown.{tail}"
     but = f", but not in {listed(rest, 'or')}" if rest else ""
     return f"{name} names the families better than chance in {listed(sure)}{but}.{tail}"
 
@@ -55,7 +55,7 @@ def near_sentence(generalisation: Generalisation) -> str:
     """Return how windows that were held out were named."""
     first, *rest = generalisation.near
     if math.isnan(first.p):
-        return f"This cannot be asked here: {first.note}."
+        return f"This cannot be tested here: {first.note}."
     w = generalisation.windows
     shown = f"From {_COUNTS[w - 1]} window{'s' * (w > 2)}" if w <= 12 else "From the other windows"
     held_out = f"the {_ORDINALS[w]}" if w <= 12 else "those held out"
@@ -67,7 +67,7 @@ def far_sentence(far: Far) -> str:
     """Return how windows far away were named."""
     where = f"from term {far.start:,} on"
     if not far.probes:
-        return f"Windows {where} cannot be asked about: {far.note}."
+        return f"Windows {where} cannot be tested: {far.note}."
     first, *rest = far.probes
     text = f"Of windows {where}, nearest centroid names {_result(first)} {simple(first)}"
     return text.strip() + _others(rest) + _left_out(far)
@@ -76,7 +76,7 @@ def far_sentence(far: Far) -> str:
 def unseen_sentence(probe: Probe) -> str:
     """Return how one attribute was named of families that were held out."""
     if math.isnan(probe.p):
-        return f"{probe.title}: cannot be asked here, for {_because(probe.note)}."
+        return f"{probe.title}: cannot be tested here, for {_because(probe.note)}."
     return f"{probe.title}: of families never seen, the probe names {_share(probe)} {simple(probe)}".strip()
 
 
@@ -84,18 +84,18 @@ def single_sentence(result: Sequence[Probe]) -> str:
     """Return which attributes can be read off held-out windows, which perhaps through the family only, which not."""
     known = [probe for probe in result if not math.isnan(probe.p)]
     if not known:
-        return "None of these can be asked here."
+        return "None of these can be tested here."
     places = {
-        "Read off better than chance": [one for one in known if one.sure and one.p_families <= LEVEL],
-        "Read off, but perhaps through the family alone": [
+        "Predicted better than chance": [one for one in known if one.sure and one.p_families <= LEVEL],
+        "Predicted, but perhaps through the family alone (confounded)": [
             one for one in known if one.sure and not one.p_families <= LEVEL
         ],
         "Not better than chance": [one for one in known if not one.sure and one.told],
-        "Too few sequences to tell": [one for one in known if not one.sure and not one.told],
+        "Too few sequences for a test": [one for one in known if not one.sure and not one.told],
     }
     named = {place: probes for place, probes in places.items() if probes}
     if list(named) == ["Not better than chance"]:
-        return f"None of these is read off better than chance: {_numbers(known)}."
+        return f"None of these is predicted better than chance: {_numbers(known)}."
     return " ".join(f"{place}: {_numbers(probes)}." for place, probes in named.items())
 
 

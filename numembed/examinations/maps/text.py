@@ -22,7 +22,7 @@ def maps_sentence(name: str, maps: Maps) -> str:
     if caught:
         return f"Not everywhere: the {listed(caught)} of {name} shows groups that its vectors do not have."
     if math.isnan(maps.space):
-        return f"The families of this choice have no score, so the maps of {name} cannot be held against it."
+        return f"The families of this choice have no score, so the maps of {name} cannot be compared with it."
     return f"None of the maps of {name} shows groups that its vectors do not have."
 
 
@@ -34,7 +34,7 @@ def kept_sentence(maps: Maps) -> str:
     text = listed([f"{percent(one.overlap)} in {PROJECTIONS[one.method].title}" for one in flat])
     count = flat[0].neighbours
     nearest = f"each sequence's {count} nearest neighbours" if count > 1 else "the nearest neighbours"
-    said = f"Of {nearest} in the vectors, so many are nearest in the map too: {text}."
+    said = f"Of {nearest} in the vectors, these shares are nearest in the map too: {text}."
     noise = [one.noise_overlap for one in flat if not math.isnan(one.noise_overlap)]
     if noise:
         low, high = percent(min(noise)), percent(max(noise))
@@ -66,14 +66,14 @@ def seeds_sentence(seeds: Seeds, n: int) -> str:
     noise = "" if math.isnan(seeds.noise) else f", six maps of one set of noise {decimal(seeds.noise)}"
     nearest = f"each sequence's {seeds.nearest} nearest" if seeds.nearest > 1 else "the nearest"
     said = (
-        f"Six maps of the very same vectors agree in their layout to {decimal(seeds.stability)}: 1 is the same map, "
+        f"Six maps of the same vectors agree in their layout to {decimal(seeds.stability)}: 1 is an identical map, "
         f"maps with nothing in common reach {decimal(seeds.chance)}{noise}. Of {nearest} neighbours, two maps share "
         f"{percent(seeds.kept)}; points in any order would share {percent(min(1.0, seeds.nearest / (n - 1)))}."
     )
     low, high = min(seeds.silhouettes), max(seeds.silhouettes)
     if math.isnan(low) or math.isnan(high):
         return said
-    return said + f" By the seed alone, the families' score in the map goes from {span(low, high)}."
+    return said + f" With different seeds, the families' score in the map ranges from {span(low, high)}."
 
 
 def noise_sentence(maps: Maps, method: str) -> str:
@@ -83,7 +83,7 @@ def noise_sentence(maps: Maps, method: str) -> str:
         return "The families of this choice have no score in the maps."
     scores = f"{decimal(one.silhouette)} against {decimal(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
-        luck = f"as one map of noise in {maps.twins + 1} would by luck"
+        luck = f"as one map of noise in {maps.twins + 1} would by chance"
         said = f"The families lie closer together in the model's map than in any of {maps.twins} maps of noise"
         return f"{said}, {luck}: {scores}."
     return f"The families lie no closer together in the model's map than in {maps.twins} maps of noise: {scores}."
@@ -94,7 +94,7 @@ def groups_sentence(maps: Maps, method: str) -> str:
     one = maps.of(method)
     if one is None or any(map(math.isnan, (one.groups, one.groups_space, one.groups_noise, one.groups_noise_space))):
         return ""
-    said = "Read without the families, the groups that the eye finds in it are"
+    said = "Without the family labels, the visible groups in it are"
     against = f"in {maps.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."

@@ -21,7 +21,7 @@ def _implementation() -> Implementation[Placement]:
 EXAMINATION = Examination(
     "landing",
     verb="land",
-    help="Say where a text of your own falls among the sequences.",
+    help="Show where your own text falls among the sequences.",
     title="Where a text lands in {}",
     page="pages/explain.py",
     implementation=_implementation,

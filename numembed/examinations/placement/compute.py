@@ -63,9 +63,9 @@ def read_query(typed: str, text_format: TextFormat) -> Query:
     if not plain:
         raise BadChoice("There is nothing to place yet. Type a sequence such as 2, 3, 5, 7, 11.")
     if len(plain) > QUERY_CHARS:
-        raise TooLarge(f"A text of your own has at most {QUERY_CHARS:,} characters, got {len(plain):,}; shorten it.")
+        raise TooLarge(f"Your own text has at most {QUERY_CHARS:,} characters, got {len(plain):,}; shorten it.")
     if any("\ud800" <= character <= "\udfff" for character in plain):
-        raise BadChoice("This text holds characters that are no text. Type it anew.")
+        raise BadChoice("This text contains invalid characters. Type it again.")
     if not _is_list(plain):
         return Query(plain)
     numbers = tuple(numbers_in(re.sub(r"(?<=[0-9])-", " ", plain.translate(_MINUS))))

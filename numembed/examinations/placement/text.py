@@ -30,7 +30,7 @@ def sentence_of(items: Sequence[tuple[str, bool, Placement]]) -> str:
 def read_sentence(query: Query, study: Study) -> str:
     """Return how the text is read, and what that means for its distances."""
     if not query.numbers:
-        return "This is no list of whole numbers, so the models read it as it stands, unlike the sequences around it."
+        return "This is not a list of whole numbers, so the models read it unchanged, unlike the other sequences."
     count = len(query.numbers)
     text = f"Read as {count:,} whole number{'s' * (count != 1)}, in the format of the sequences."
     if query.left_out:

@@ -100,13 +100,17 @@ def doing(one: TrialResult) -> str:
 def headline(stress: Stress) -> str:
     """Return in one or two short sentences what moves the score most."""
     if stress.plain.value is None:
-        return "Without a plain score there is nothing to compare with."
+        return "There is no plain score to compare with."
     first = leader(stress)
     if above_chance(stress.plain):
-        return _effect(stress, first) if first else "Nothing that was tried changes the score beyond doubt."
+        return (
+            _effect(stress, first)
+            if first
+            else "None of the changes has a statistically significant effect on the score."
+        )
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
-        return f"{start} Nothing that was tried raises it beyond doubt."
+        return f"{start} None of the changes raises it significantly."
     return f"{start} {doing(first)} raises it most, by {decimal(first.change)}, to {decimal(first.value)}."
 
 
@@ -139,7 +143,7 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
     if one.note:
         return one.note
     if one.same:
-        return "Nothing changes here: it is so already."
+        return "Nothing changes: the texts already have this form."
     if PERTURBATIONS[one.perturbation].facts.get("other_families"):
         return _control(one)
     if one.perturbation == "kmeans_seed":
@@ -147,7 +151,7 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
     if one.change is None or stress.plain.value is None:
         return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
-        return f"{doing(one)} changes nothing at all: every vector stays where it was."
+        return f"{doing(one)} changes nothing: every vector stays the same."
     parts = [f"{_alone(stress, one)} {_numbers_sentence(stress, one)}."]
     if one.repeated and sure(one):
         parts.append(
@@ -198,7 +202,7 @@ def _percent(share: float) -> str:
 
 def _alone(stress: Stress, one: TrialResult) -> str:
     if not sure(one):
-        return f"{doing(one)} does not change the score beyond doubt."
+        return f"{doing(one)} does not change the score significantly."
     if above_chance(stress.plain):
         return _effect(stress, one)
     if (one.change or 0) > 0:
@@ -233,7 +237,7 @@ def _inside(stress: Stress, one: TrialResult) -> list[str]:
     if one.z_within is None or one.p_within is None or stress.plain.z_within is None or stress.plain.p_within is None:
         return []
     before = f"before: z {decimal(stress.plain.z_within)}, {p_text(stress.plain.p_within)}"
-    how = "are distinguished" if one.p_within <= LEVEL else "are not distinguished beyond doubt"
+    how = "are distinguished" if one.p_within <= LEVEL else "are not distinguished significantly"
     return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_text(one.p_within)}; {before})."]
 
 

@@ -70,8 +70,8 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     for code in filter(None, named):
         if not isinstance(code, str) or not _OWN_CODE.fullmatch(code):
             raise BadChoice(
-                f"The adapter names program code to be imported ({str(code)[:60]!r}), which is not done here. Save it "
-                "anew with PEFT, or choose another one."
+                f"The adapter names program code to be imported ({str(code)[:60]!r}), which numembed does not do. "
+                "Save it anew with PEFT, or choose another one."
             )
     if unknown := [name for name, value in config.items() if name not in _KNOWN and value]:
         raise BadChoice(
@@ -100,7 +100,7 @@ def _check_pair(module: str, pair: Mapping[str, Stored], tensors: Mapping[str, S
     turned = fan_in or "Ae" in pair
     down, up = (pair.get("Ae"), pair.get("Be")) if "Ae" in pair else (pair.get("A"), pair.get("B"))
     if down is None or up is None or len(down.shape) != 2 or len(up.shape) != 2 or down.shape[0] != up.shape[1]:
-        raise BadChoice(f"The adapter's factors of {module[:120]!r} do not belong together. Save it anew with PEFT.")
+        raise BadChoice(f"The adapter's factors of {module[:120]!r} do not match. Save it again with PEFT.")
     if down.shape[0] > MOST_RANK:
         raise BadChoice(
             f"An adapter has a rank of at most {MOST_RANK}, got {down.shape[0]:,} for {module[:120]!r}. Choose another."

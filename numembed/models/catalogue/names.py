@@ -224,7 +224,7 @@ def _prompt(value: str, spec: ModelSpec) -> str:
         try:
             return str(json.loads(value))
         except ValueError:
-            sentence = 'a backslash stands before n, t, " or another backslash.'
+            sentence = 'a backslash must be followed by n, t, " or another backslash.'
             raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
     known = f"its own are {', '.join(own)}; any other" if own else "any"
     sentence = f'{known} text stands in quotes, prompt="text: ".'

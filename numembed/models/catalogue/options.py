@@ -17,9 +17,9 @@ OPTIONS = {  # in the order in which a reference lists them
     "adapter": "a LoRA adapter to put on the model: its folder (in quotes where it has blanks) or owner/name[@commit]",
     "scale": "how strongly the adapter acts, from 0 to 2",
     "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
-    "dim": "keep the first so many numbers of a vector (Matryoshka)",
+    "dim": "keep only the first dimensions of a vector, this many (Matryoshka)",
     "precision": f"round the vectors: {', '.join(PRECISIONS)}",
-    "max_tokens": "read at most so many tokens",
+    "max_tokens": "maximum number of tokens to read",
     "attention": "causal or bidirectional, whatever the folder says",
     "pooling": "mean, cls or lasttoken, whatever the folder says",
     "bos": "yes: put the begin-of-text token first",
@@ -50,7 +50,7 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     options: dict[str, str] = {}
     while result := _OPTION.search(reference):
         if result[1] in options:
-            raise BadChoice(f"The option {result[1]} stands twice in {reference[:80]!r}.")
+            raise BadChoice(f"The option {result[1]} is given twice in {reference[:80]!r}.")
         options = {result[1]: result[2]} | options
         reference = reference[: result.start()]
     return reference, options
@@ -79,7 +79,7 @@ def hint_for(name: str) -> str:
         return f"Write {address[1][:100]}, without the address."
     if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
         if option[1] in OPTIONS:
-            return f"Write {option[1]}= and its value without blanks around the =; a text with blanks stands in quotes."
+            return f"Write {option[1]}= and its value without blanks around the =; put a text with blanks in quotes."
         return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
     if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
         return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."

@@ -20,7 +20,7 @@ _LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ")
 TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
 """All that a model reads while it is checked."""
 _OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
-_AS_BEFORE = "How it reads was looked at when its base was loaded."
+_AS_BEFORE = "Its attention was checked when its base was loaded."
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 
@@ -68,7 +68,7 @@ def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) 
     """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
     width, findings = vectors.shape[1], []
     stated = "as stated" if dimension == width else f"but {dimension} are stated"
-    said = f"A vector has {width} numbers" + (f", {stated}." if dimension else ".")
+    said = f"A vector has {width} dimensions" + (f", {stated}." if dimension else ".")
     findings.append(Finding("dimension", None if dimension is None else dimension == width, said))
     lengths = np.linalg.norm(vectors, axis=1)
     is_unit = bool(np.abs(lengths - 1).max() < 0.02)
@@ -80,14 +80,16 @@ def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) 
 def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
     if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
-        said = f"All its weights were drawn at random with seed {seed}, as asked for."
-        other = f"{len(ignored)} weights in its files have no place in what was built, so it is another architecture"
+        said = f"All its weights were drawn at random with seed {seed}, as requested."
+        other = (
+            f"{len(ignored)} weights in its files do not fit the model that was built, so it has another architecture"
+        )
         return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
     if missing:
-        said = f"{len(missing)} of its weights were not in the files and were filled with random numbers"
+        said = f"{len(missing)} of its weights were not in the files and were initialised at random"
         return Finding("weights", False, f"{said} ({_some(missing)}).")
     if ignored:
-        said = f"{len(ignored)} weights in its files were left out, so the model is not whole"
+        said = f"{len(ignored)} weights in its files were not loaded, so the model is incomplete"
         return Finding("weights", False, f"{said} ({_some(ignored)}).")
     return Finding("weights", True, "All weights were loaded from the files.")
 
@@ -99,10 +101,10 @@ def _swapped(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if swapper is None or not what:
         return None
     if not swapper.changed:
-        return Finding(what, False, f"Its {what} changes nothing that a vector passes through.")
+        return Finding(what, False, f"Its {what} changes no weights that affect a vector.")
     said = f"Its {what} changes {swapper.changed} of {swapper.tensors} weight tensors."
     if swapper.lost:
-        said += f" {encoder.spec.dtype} rounds {swapper.lost:.0%} of that change away; dtype=float32 keeps it."
+        said += f" {encoder.spec.dtype} loses {swapper.lost:.0%} of that change by rounding; dtype=float32 keeps it."
     return Finding(what, True, said)
 
 
@@ -111,7 +113,7 @@ def _needed_part(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if not part:
         return None
     there = any(part in name for name, _ in encoder.model.named_parameters())
-    said = f"Its part {part!r} is there." if there else f"Its part {part!r} is missing, so its vectors are noise."
+    said = f"Its part {part!r} is present." if there else f"Its part {part!r} is missing, so its vectors are noise."
     return Finding("parts", there, said)
 
 
@@ -128,7 +130,7 @@ def _wanted_tokens(encoder: CheckedEncoder, facts: Row | None) -> Finding | None
     lost = [name for wish, name, token, there in wanted if wishes.get(wish) is True and token not in (None, there)]
     if not lost:
         return None
-    said = f"Its tokenizer is set to add the {' and the '.join(lost)} token, and today's libraries do not do so."
+    said = f"Its tokenizer is set to add the {' and the '.join(lost)} token, but the installed libraries do not add it."
     return Finding("tokens", False, said)
 
 
@@ -141,12 +143,12 @@ def _last_token(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     special = ends <= set(tokenizer.all_special_ids)
     if len(ends) == 1 and special:
         token = tokenizer.convert_ids_to_tokens(ends.pop())
-        return Finding("last token", True, f"Texts end with {token}, as they must.")
-    said = "Its makers end every text with an end-of-text token, and here texts end without one."
+        return Finding("last token", True, f"Texts end with {token}, as required.")
+    said = "Its makers end every text with an end-of-text token, but texts end without one here."
     if _pooling_mode(encoder) == "lasttoken":
         said = (
-            "Its vector is read from the last token, but its texts end without the end-of-text token: the last digit "
-            "alone would decide."
+            "Its vector is read from the last token, but its texts end without the end-of-text token: only the last "
+            "digit would decide."
         )
     return Finding("last token", False, said)
 
@@ -186,8 +188,8 @@ def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
         return Finding(
             "pooling",
             False,
-            f"Its folder does not say how one vector is made from many, so {mode or 'a guess'} was assumed. "
-            "Name it: pooling=mean, pooling=cls or pooling=lasttoken.",
+            f"Its folder does not say how token vectors become one vector, so {mode or 'a guess'} was assumed. "
+            "Choose the pooling: pooling=mean, pooling=cls or pooling=lasttoken.",
         )
     if facts and facts.pooling in ("mean", "cls", "lasttoken") and mode:
         said = f"One vector is made by {mode} pooling"
@@ -203,8 +205,8 @@ def _batches(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     cosine = float(((together * alone).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
     right = cosine > (1 - 1e-4 if encoder.spec.dtype == "float32" else 0.99)
     if right:
-        return Finding("batches", True, "A text has the same vector alone and beside others.")
-    return Finding("batches", False, f"A text has another vector beside others (cosine {cosine:.4f}).")
+        return Finding("batches", True, "A text has the same vector alone and in a batch.")
+    return Finding("batches", False, f"A text has a different vector in a batch (cosine {cosine:.4f}).")
 
 
 def _pooling_mode(encoder: CheckedEncoder) -> str:

@@ -129,14 +129,14 @@ class SentenceEncoder:
             return self._forward(cut)
         except Exception as error:
             if is_lost(error):
-                raise AcceleratorLost("The graphics card does not answer any more.") from error
+                raise AcceleratorLost("The graphics card no longer responds.") from error
             if not is_out_of_memory(error):
                 raise
         self._empty_cache()  # after the failed call's tensors have gone with its error
         lengths = self._lengths(cut)
         if len(texts) == 1:
             raise TooLarge(
-                f"One text of {lengths[0]:,} tokens does not fit into the memory of this machine beside "
+                f"One text of {lengths[0]:,} tokens does not fit into the memory of this machine together with "
                 f"{self.spec.name}. Choose fewer terms per sequence, a smaller model or a machine with more memory."
             )
         self.budget, self._halved = max(1, len(texts) * max(lengths) // 2), True

@@ -34,8 +34,8 @@ _MOST_BYTES = 64 * 2**20  # of one answer
 _PASSING = frozenset({429, 500, 502, 503, 504})  # asked again while the budget lasts
 _FIRST_WAIT, _MOST_WAIT = 0.25, 20.0  # seconds before the request is sent again
 _REFUSED = {
-    404: "knows no such url or model. Check both in operator.toml.",
-    413: "finds a request too large. Set batch_texts lower in operator.toml.",
+    404: "does not know this url or model. Check both in operator.toml.",
+    413: "rejected a request as too large. Set batch_texts lower in operator.toml.",
 }
 _ERROR_BYTES, _EXCERPT_CHARS, _PIECE_CHARS = 4_096, 160, 8
 _UNQUOTED = re.compile(r"<[^>]*>|[^\w .,:;'()=-]+")  # markup and the signs that make it
@@ -131,7 +131,7 @@ async def _vectors(shared: _Round, texts: list[str], dimension: int | None) -> M
         wait_seconds = max(min(growing + random.uniform(0, _FIRST_WAIT), _MOST_WAIT), trouble.wait_seconds)
         if monotonic() + wait_seconds >= shared.deadline:
             raise _gave_up(shared.endpoint, trouble, shared.deadline - monotonic())
-        _log.info("%s; asking again in %.1f s", trouble, wait_seconds)
+        _log.info("%s; trying again in %.1f s", trouble, wait_seconds)
         await asyncio.sleep(wait_seconds)
         growing = min(2 * growing, _MOST_WAIT)
 
@@ -153,7 +153,7 @@ async def _answer(shared: _Round, texts: list[str]) -> bytes:
             ):
                 content = await _read(endpoint, answer)
         except TimeoutError:
-            raise _Passing(endpoint, "gave no whole answer in time") from None
+            raise _Passing(endpoint, "did not answer completely in time") from None
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise _lost(endpoint, error) from None  # the library's message may quote what the server sent
     if not answer.is_success:
@@ -164,7 +164,7 @@ async def _answer(shared: _Round, texts: list[str]) -> bytes:
 def _headers(endpoint: Endpoint) -> dict[str, str]:
     headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
     if endpoint.key and not re.fullmatch(r"[\x21-\x7e]+", endpoint.key):  # h11 would quote it in its message
-        raise _failed(endpoint, "has a key with spaces or signs that a request cannot carry. Set the key again.")
+        raise _failed(endpoint, "has a key with spaces or characters that a request cannot contain. Set the key again.")
     return headers | ({"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {})
 
 
@@ -187,7 +187,7 @@ def _gave_up(endpoint: Endpoint, last: _Passing, left_seconds: float) -> RemoteF
     if last.wait_seconds >= left_seconds > 0:
         wait = f"asks to wait {last.wait_seconds:,.0f} s, but {left_seconds:,.0f} s are left of {budget}"
         return RemoteFailed(f"{last} and {wait}. Run again later, or raise budget_seconds in operator.toml.")
-    return RemoteFailed(f"{last}, again and again until {budget} were over. Check the server, then run again.")
+    return RemoteFailed(f"{last}, repeatedly until {budget} had passed. Check the server, then run again.")
 
 
 def _lost(endpoint: Endpoint, error: Exception) -> Exception:
@@ -198,8 +198,8 @@ def _lost(endpoint: Endpoint, error: Exception) -> Exception:
         return _failed(endpoint, "shows a certificate that cannot be verified. Check url in operator.toml.")
     if isinstance(error, httpx2.TransportError):
         met = not isinstance(error, httpx2.ConnectError)
-        return _Passing(endpoint, "broke the line off" if met else "cannot be reached")
-    return _failed(endpoint, "cannot be asked or read over HTTP. Check url in operator.toml.")
+        return _Passing(endpoint, "closed the connection" if met else "cannot be reached")
+    return _failed(endpoint, "does not speak HTTP as expected. Check url in operator.toml.")
 
 
 def _refused(endpoint: Endpoint, status: int, content: bytes, retry_after: str) -> Exception:
@@ -207,9 +207,13 @@ def _refused(endpoint: Endpoint, status: int, content: bytes, retry_after: str) 
     if status in _PASSING:
         return _Passing(endpoint, f"answered with status {status}", _wait_seconds(retry_after))
     if status in (401, 403):  # the server's words are left out: some quote a part of the key
-        sentence = f"{'refused the' if endpoint.key else 'wants a'} key. Check key_env and the variable that it names."
+        sentence = (
+            f"{'refused the' if endpoint.key else 'requires a'} key. Check key_env and the variable that it names."
+        )
     elif 300 <= status < 400:
-        sentence = "sends us elsewhere, which is not followed. Write the last address as its url in operator.toml."
+        sentence = (
+            "redirects to another address; redirects are not followed. Set url in operator.toml to the final address."
+        )
     else:
         sentence = _REFUSED.get(status, "refused the request. Check kind and model.") + _excerpt(endpoint, content)
     return _failed(endpoint, f"(status {status}) {sentence}")
@@ -253,7 +257,7 @@ def _matrix(endpoint: Endpoint, content: bytes, count: int, dimension: int | Non
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
-        what = "a web page" if content.lstrip()[:1] == b"<" else "something that is no JSON"
+        what = "a web page" if content.lstrip()[:1] == b"<" else "something that is not JSON"
         raise _failed(endpoint, f"answered with {what}. Check url in operator.toml.") from None
     rows = answer if endpoint.kind == "tei" else _rows_by_index(endpoint, answer, count)
     if not isinstance(rows, list):
@@ -262,7 +266,7 @@ def _matrix(endpoint: Endpoint, content: bytes, count: int, dimension: int | Non
         raise _failed(endpoint, f"answered with {len(rows):,} vectors for {count:,} texts.")
     matrix = _numbers(endpoint, rows)
     if dimension is not None and matrix.shape[1] != dimension:
-        raise _failed(endpoint, f"answered with vectors of {matrix.shape[1]} dimensions, expected are {dimension}.")
+        raise _failed(endpoint, f"answered with vectors of {matrix.shape[1]} dimensions; {dimension} were expected.")
     return matrix
 
 
@@ -281,7 +285,7 @@ def _rows_by_index(endpoint: Endpoint, answer: Any, count: int) -> list[Any] | N
 
 def _numbers(endpoint: Endpoint, rows: list[Any]) -> Matrix:
     if not all(isinstance(row, list) and row and set(map(type, row)) <= {int, float} for row in rows):
-        raise _failed(endpoint, "answered with a vector that is empty or holds something that is no number.")
+        raise _failed(endpoint, "answered with a vector that is empty or contains something that is not a number.")
     if len({len(row) for row in rows}) > 1:
         raise _failed(endpoint, "answered with vectors of different dimensions.")
     matrix = np.full((1, 1), np.inf, dtype=np.float32)  # stands for integers of hundreds of digits

@@ -89,8 +89,8 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
     else:
         return
     raise ModelUnavailable(
-        f"The tokenizer of {spec.name} {what}: its tokenizer.json holds a pattern that does not end on such texts. "
-        "Choose another model."
+        f"The tokenizer of {spec.name} {what}: its tokenizer.json contains a pattern that does not finish on such "
+        "texts. Choose another model."
     )
 
 

@@ -188,9 +188,8 @@ def _pause(seconds: float, meter: Meter) -> None:
 
 def _cut(repo: str, file: HubFile, size: int) -> str:
     share = f"{size / 1e6:,.1f} of {file.size / 1e6:,.1f} MB of {file.name[:80]}"
-    return (
-        f"The download of {repo} was cut after {share}. What has arrived is kept, and the next try goes on from there."
-    )
+    kept = "The part that arrived is kept, and the next try continues from there."
+    return f"The download of {repo} was cut after {share}. {kept}"
 
 
 def _check_space(repo: str, part: Path, file: HubFile) -> None:

@@ -136,7 +136,7 @@ def fetch_code(allowed: AllowedCode, settings: Settings) -> Path:
             if hashlib.sha256(content).hexdigest() != allowed.files[name]:
                 raise ModelUnavailable(
                     f"{name} of {allowed.repo} is not the program code that the operator has read and allowed, so it "
-                    "is not run. The operator can read it anew and change operator.toml."
+                    "is not run. The operator can read it again and change operator.toml."
                 )
         _publish(folder, contents)
     return folder

@@ -24,7 +24,7 @@ def folder(weights: ScratchWeights, spec: ModelSpec, settings: Settings, progres
     result = builtin_folder(weights.name, settings, progress=progress)
     if weights.digest and digest_of_folder(result) != weights.digest:
         raise ModelUnavailable(
-            f"{weights.name} was made anew since it was chosen, and its files are not the same. Run again."
+            f"{weights.name} was made again since it was chosen, and its files have changed. Run again."
         )
     return result
 

@@ -52,7 +52,7 @@ def train_adapters(
     if not isinstance(base.weights, FolderWeights):
         raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")
     if base.loading.random_seed is not None:
-        raise BadChoice(f"{base.name} has drawn weights, which hold nothing to adapt. Leave weights=random out.")
+        raise BadChoice(f"{base.name} has random weights, so there is nothing to adapt. Leave weights=random out.")
     spec = resolve(base, settings, progress=progress).stored
     folder = folder_of(spec, settings, progress=progress)
     device = device_of(settings.device)
@@ -112,7 +112,7 @@ def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: L
     if failed:
         first, *more = failed.items()
         others = f" The same happened to seed {', '.join(str(seed) for seed, _ in more)}." if more else ""
-        whole = " The other seeds were trained to their end." if len(failed) < len(seeds) else ""
+        whole = " The other seeds finished training." if len(failed) < len(seeds) else ""
         raise TrainingFailed(first[1] + others + whole)
 
 
@@ -160,8 +160,8 @@ def _finite(value: float, spec: ModelSpec, seed: int, step: int, saved: int) -> 
         return value
     kept = f"The stage after step {saved:,} is kept." if saved else "Nothing of this seed was saved."
     raise (TrainingFailed if step else _BaseNotFinite)(
-        f"Training {spec.name} was stopped: at step {step:,} of seed {seed} its numbers were not finite any more. "
-        f"{kept} Choose a lower learning rate; where it fails at once, the model itself may be damaged."
+        f"Training {spec.name} was stopped: at step {step:,} of seed {seed} the loss or the silhouette became NaN or "
+        f"infinite. {kept} Choose a lower learning rate; where it fails at once, the model itself may be damaged."
     )
 
 

@@ -76,7 +76,7 @@ class Family:
         if start + count - 1 > self.last_term:
             reason = FAMILIES[self.name].facts.get("beyond", SLOW)
             raise TooLarge(
-                f"{self.title}: terms up to {_shown(start + count - 1)} were asked for, and they are offered up to "
+                f"{self.title}: terms up to {_shown(start + count - 1)} were requested, but they are available up to "
                 f"term {self.last_term:,}, counted from 0: {reason}. Choose earlier windows or shorter sequences."
             )
 

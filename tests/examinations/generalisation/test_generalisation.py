@@ -153,7 +153,7 @@ def test_noise_is_seldom_claimed_to_generalise() -> None:
         claims["near"] += any(one.sure for one in near_windows(windows, sequences, {}, seed=seed))
         claims["unseen"] += any(one.sure for one in unseen_families(families, sequences, {}, seed=seed))
         told = single_sentence(single_attributes(windows, sequences, {}, seed=seed))
-        claims["single"] += told.startswith("Read off better than chance")
+        claims["single"] += told.startswith("Predicted better than chance")
     assert max(claims.values()) <= 5, f"one in twenty by chance, and room for the luck of the draws: {claims}"
 
 
@@ -168,8 +168,8 @@ def test_knowing_the_family_alone_is_not_told_as_knowing_its_properties(
         places = 3 * drawn.normal(size=(len(families), 32))[sequences.labels]
         vectors = (drawn.normal(size=places.shape) + places).astype(np.float32)
         told = single_sentence(single_attributes(vectors, sequences, {}, seed=seed))
-        claims += told.startswith("Read off better than chance")
-        seen += "Read off, but perhaps through the family alone: odd, even or mixed" in told
+        claims += told.startswith("Predicted better than chance")
+        seen += "Predicted, but perhaps through the family alone (confounded): odd, even or mixed" in told
     assert claims <= 2 and seen == 12, "one in twenty by chance, and room for the luck of 12 draws"
 
 
@@ -180,7 +180,7 @@ def test_a_property_that_unlike_families_share_is_read_off_whatever_the_family()
     odd = next(one for one in single_attributes(shares, sequences, {}) if one.name == "parity")
     assert odd.sure and odd.p_families <= 0.05, odd
     assert single_sentence(single_attributes(shares, sequences, {})).startswith(
-        "Read off better than chance: odd, even"
+        "Predicted better than chance: odd, even"
     )
     assert next(one for one in single_attributes(sizes, sequences, {}) if one.name == "magnitude").sure
 
@@ -211,7 +211,7 @@ def test_far_windows_that_the_study_holds_itself_are_not_asked_about(store: Resu
     study = replace(STUDY, first_window=101)
     found = far_windows(_bench(store, _by_family(), study), 1_000)
     assert not found.probes
-    assert "cannot be asked about: they share terms with the study's own windows" in far_sentence(found)
+    assert "cannot be tested: they share terms with the study's own windows" in far_sentence(found)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_what_cannot_be_asked_is_said_and_never_claimed(
     found = generalisation(_bench(store, _by_family(near=4), study))
     told = _words("It", found)
     assert words in told
-    for denied in ("no better than chance", "None of these is read off better than chance"):
+    for denied in ("no better than chance", "None of these is predicted better than chance"):
         told = told.replace(denied, "")
     assert "better than chance" not in told
     assert as_plain(from_plain(Generalisation, json.loads(json.dumps(as_plain(found), allow_nan=False)))) == as_plain(

@@ -66,7 +66,7 @@ def test_numbers_are_put_into_the_studys_format_and_other_texts_stay(typed: str,
         ("", BadChoice, "nothing to place yet. Type a sequence"),
         (" \n\t", BadChoice, "nothing to place yet"),
         ("7, " * 3_334, TooLarge, "at most 2,000 characters, got 10,001; shorten"),
-        ("\ud800", BadChoice, "no text"),
+        ("\ud800", BadChoice, "contains invalid characters"),
     ],
 )
 def test_what_cannot_be_placed_is_one_sentence(typed: str, error: type[NumembedError], words: str) -> None:
@@ -80,7 +80,7 @@ def test_it_is_said_how_a_text_is_read() -> None:
         "Read as 3 whole numbers, in the format of the sequences. The sequences here have 12: a part of every distance "
         "may be the length."
     )
-    assert "as it stands" in read_sentence(read_query("two, three", FORMAT), STUDY)
+    assert "unchanged" in read_sentence(read_query("two, three", FORMAT), STUDY)
     short = read_query("11 22 33 44", TextFormat(", ", 6))
     assert short.text == "11, 22" and "2 more did not fit" in read_sentence(short, STUDY)
     assert "may be the length" not in read_sentence(read_query(STUDY.sequences.texts[0], FORMAT), STUDY)

@@ -141,7 +141,7 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     assert "destroys 91% of the score (95% interval 2" in effect_of(found, unsure) and low < -0.7
     shuffled = _one(found, "order_shuffled")
     assert (shuffled.change, shuffled.drift) == (0.0, 0.0)
-    assert effect_of(found, shuffled) == "Shuffling the order changes nothing at all: every vector stays where it was."
+    assert effect_of(found, shuffled) == "Shuffling the order changes nothing: every vector stays the same."
     assert effect_of(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
 
 
@@ -162,7 +162,7 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
     found = from_plain(Stress, answers["random_vectors"])
     assert headline(found) == (
         "The score is no better than chance before anything is changed, so there is nothing to destroy. "
-        "Nothing that was tried raises it beyond doubt."
+        "None of the changes raises it significantly."
     )
     digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
     assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
@@ -194,7 +194,11 @@ def test_a_baseline_without_prompts_or_distances_says_so(answers: dict[str, dict
     assert displacement_sentence(found).startswith("No distance can be given")
     assert not displacement_figure(found).data
     same = _one(found, "distance", distance="euclidean")
-    assert same.same and same.change == 0 and effect_of(found, same) == "Nothing changes here: it is so already."
+    assert (
+        same.same
+        and same.change == 0
+        and effect_of(found, same) == "Nothing changes: the texts already have this form."
+    )
 
 
 def test_the_seed_of_kmeans_moves_the_score_of_the_clusters(answers: dict[str, dict[str, Any]]) -> None:
@@ -272,7 +276,7 @@ def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
     study = Study(("factorials", "random_uniform:high=90000"), (NOISE,), per_family=3, length=10)
     found = stress(_bench(study, _noise(1)))
     notes = {variant_of(one) or one.perturbation: one.note for one in found.tried if one.note}
-    assert "offered up to term" in notes["at term 2,000"]
+    assert "available up to term" in notes["at term 2,000"]
     assert len(found.tried) == len(EVERY) and found.plain.value is not None
 
 
@@ -281,7 +285,7 @@ def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
         study = Study(families, (NOISE,), per_family=per_family, length=10)
         found = stress(_bench(study, _noise(1)))
         assert found.plain.value is None and "needs 2 to n" in evidence(found)
-        assert headline(found) == "Without a plain score there is nothing to compare with."
+        assert headline(found) == "There is no plain score to compare with."
         assert leader(found) is None and all(effect_of(found, one) for one in found.tried)
         assert tornado_figure(found) and displacement_figure(found) and displacement_sentence(found)
 
@@ -303,7 +307,7 @@ def test_redrawn_designs_repeat_every_change(stores: tuple[VectorStore, ResultSt
         if one.perturbation == "magnitude_matched":
             assert one.p_within is not None and one.p_within > 0.4
             assert one.low is not None and one.high is not None and one.low < 0 < one.high - 0.01
-    assert "Nothing that was tried raises it" in headline(random)
+    assert "None of the changes raises it" in headline(random)
 
 
 @pytest.mark.slow

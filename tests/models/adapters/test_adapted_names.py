@@ -147,7 +147,7 @@ def test_a_reference_comes_back(reference: str, name: str, written: str) -> None
         ('all-MiniLM-L6-v2 adapter="/a\\u0000b"', "no control characters"),
         ('all-MiniLM-L6-v2 adapter="/a\\bc"', "no control characters"),
         ('all-MiniLM-L6-v2 adapter="/a\\x"', "cannot be read"),
-        ("all-MiniLM-L6-v2 adapter=/a adapter=/b", "stands twice"),
+        ("all-MiniLM-L6-v2 adapter=/a adapter=/b", "given twice"),
         ("all-MiniLM-L6-v2 adapter=/a weights=random", "leave the adapter or weights=random out"),
         ("last_digits adapter=/a", "is a baseline and takes no options such as adapter"),
         ("endpoint:lab adapter=/a", "adapter is decided by its server"),

@@ -124,7 +124,7 @@ def test_files_that_changed_are_made_anew_and_another_pin_is_refused(settings: S
     folder = folder_of(pinned, settings)
     (folder / "model.safetensors").write_bytes(b"torn")
     assert resolve(model("number-encoder"), settings) == pinned and is_whole(folder)
-    with pytest.raises(ModelUnavailable, match="was made anew since it was chosen"):
+    with pytest.raises(ModelUnavailable, match="was made again since it was chosen"):
         folder_of(replace(pinned, weights=ScratchWeights("number-encoder", "0" * 64)), settings)
     with pytest.raises(ModelUnavailable, match="no model of our own called 'another'"):
         resolve(replace(pinned, weights=ScratchWeights("another")), settings)

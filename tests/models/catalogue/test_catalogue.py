@@ -121,7 +121,7 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 weights=none", "weights is random or random: and a seed of at most 9 digits, got 'none'"),
         ("last_digits weights=random", "is a baseline and takes no options such as weights"),
         ("endpoint:cluster weights=random", "weights is decided by its server"),
-        ("all-MiniLM-L6-v2 dim=3 dim=4", "stands twice"),
+        ("all-MiniLM-L6-v2 dim=3 dim=4", "given twice"),
         ("all-MiniLM-L6-v2 prompt=query", "has no prompt called 'query': any text stands in quotes"),
         ("GritLM-7B prompt=query", "its own are embed"),
         ('all-MiniLM-L6-v2 prompt="\\x"', "cannot be read"),

@@ -76,7 +76,7 @@ def test_what_nobody_has_stated_is_told_and_not_judged(tiny_model: Path) -> None
 @pytest.mark.parametrize(
     ("facts", "name", "sentence"),
     [
-        ({"dimension": 384}, "dimension", "A vector has 32 numbers, but 384 are stated"),
+        ({"dimension": 384}, "dimension", "A vector has 32 dimensions, but 384 are stated"),
         ({"attention": "causal"}, "attention", "It reads in both directions, but it should be causal"),
         ({"pooling": "cls"}, "pooling", "by mean pooling, but cls is stated"),
         ({"ends_with_eos": True, "pooling": "lasttoken"}, "pooling", "lasttoken is stated"),
@@ -94,7 +94,7 @@ def test_a_text_that_must_end_and_is_not_read_there_is_told_in_other_words(tiny_
     assert _check(tiny_model, facts).ok
     check = _check(tiny.write_model(tmp_path / "endless", tokenizer=endless), facts)
     assert not check.ok and "end every text with an end-of-text token" in check.sentence
-    assert "last digit alone" not in check.sentence
+    assert "only the last digit" not in check.sentence
 
 
 def test_weights_that_are_missing_were_made_up(copy: Path) -> None:
@@ -102,7 +102,7 @@ def test_weights_that_are_missing_were_made_up(copy: Path) -> None:
     tensors.pop("encoder.layer.1.output.dense.weight")
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
     check = _check(copy)
-    assert _finding(check, "weights") is False and "filled with random numbers" in check.sentence
+    assert _finding(check, "weights") is False and "initialised at random" in check.sentence
     assert "encoder.layer.1.output.dense.weight" in check.sentence
 
 
@@ -110,7 +110,7 @@ def test_weights_that_are_left_out_are_found(copy: Path) -> None:
     tensors = load_file(copy / "model.safetensors")
     tensors["encoder.layer.2.output.dense.weight"] = tensors["encoder.layer.1.output.dense.weight"].copy()
     save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
-    assert "left out" in _check(copy).sentence
+    assert "not loaded" in _check(copy).sentence
 
 
 @pytest.mark.parametrize("unused", ["pooler.dense.weight", "cls.predictions.bias", "lm_head.weight"])
@@ -191,7 +191,7 @@ def test_a_batch_that_changes_its_rows_is_found(tiny_model: Path) -> None:
 
     encoder.encode = mixed  # type: ignore[method-assign,assignment]
     check = check_model(encoder, None)
-    assert _finding(check, "batches") is False and "another vector beside others" in check.sentence
+    assert _finding(check, "batches") is False and "different vector in a batch" in check.sentence
 
 
 def test_a_static_model_has_no_direction(tmp_path: Path) -> None:

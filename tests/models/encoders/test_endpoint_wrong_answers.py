@@ -39,11 +39,11 @@ WRONG: dict[str, tuple[Behaviour, str]] = {
     "object": (servers.changed(lambda rows: [{"0": 0.5}, *rows[1:]]), "no number"),
     "base64": (servers.changed(lambda rows: ["AACAPw==" for _ in rows]), "no number"),
     "web page": (servers.body(b"\n<!doctype html><p>login"), "a web page"),
-    "nothing": (servers.body(b""), "no JSON"),
-    "half": (servers.body(b'{"data": [{"index"'), "no JSON"),
-    "no text": (servers.body(b"\xff\xfe\x00\x80"), "no JSON"),
-    "deep": (servers.body(b"[" * 200_000), "no JSON"),
-    "many digits": (servers.body(b"1" * 10_000), "no JSON"),
+    "nothing": (servers.body(b""), "not JSON"),
+    "half": (servers.body(b'{"data": [{"index"'), "not JSON"),
+    "no text": (servers.body(b"\xff\xfe\x00\x80"), "not JSON"),
+    "deep": (servers.body(b"[" * 200_000), "not JSON"),
+    "many digits": (servers.body(b"1" * 10_000), "not JSON"),
     "number": (servers.body(b"7"), "list of vectors"),
     "error with 200": (servers.body(b'{"error": "no"}'), "list of vectors"),
 }
@@ -90,7 +90,7 @@ def test_the_other_kind_of_answer_is_refused() -> None:
 def test_the_operators_dimension_is_kept() -> None:
     with EmbeddingServer() as server:
         assert lab_encoder(server, dimension=8).encode(TEXTS).shape == (10, 8)
-        assert "8 dimensions, expected are 9" in failure(server, dimension=9)
+        assert "8 dimensions; 9 were expected" in failure(server, dimension=9)
 
 
 def test_the_dimension_never_changes_within_a_batch_or_after_it() -> None:
@@ -100,7 +100,7 @@ def test_the_dimension_never_changes_within_a_batch_or_after_it() -> None:
     with EmbeddingServer("tei", narrow, servers.right, narrow) as server:
         encoder = lab_encoder(server)
         assert encoder.encode(TEXTS[:4]).shape == (4, 7)
-        with pytest.raises(RemoteFailed, match="8 dimensions, expected are 7"):
+        with pytest.raises(RemoteFailed, match="8 dimensions; 7 were expected"):
             encoder.encode(TEXTS[:4])
         assert encoder.encode(TEXTS[:4]).shape == (4, 7)
 

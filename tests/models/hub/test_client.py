@@ -169,7 +169,7 @@ def test_a_slow_hub_is_a_sentence_within_ten_seconds_as_installed(hub: FakeHub, 
     hub.spoil(NAME, "hang", where="api")
     told_by(lambda: newest_commit(NAME, online))
     hub.spoil(NAME, "hang", where="files")
-    assert "What has arrived is kept" in told_by(lambda: fetch(NAME, commit, online))
+    assert "The part that arrived is kept" in told_by(lambda: fetch(NAME, commit, online))
 
 
 def test_a_hub_that_fails_while_a_model_arrives_is_a_sentence_within_ten_seconds_as_installed(

@@ -129,7 +129,7 @@ def test_a_download_that_is_always_cut_is_kept_and_gone_on_with(
     commit = hub.add(NAME, model)
     hub.spoil(NAME, "cut")
     told = told_by(lambda: fetch(NAME, commit, online))
-    assert "The download of owner/name was cut after" in told and "the next try goes on from there" in told
+    assert "The download of owner/name was cut after" in told and "the next try continues from there" in told
     assert not cached_folder(NAME, commit).exists() and not is_verified(NAME, commit, online)
     (part,) = (cache / "models--owner--name" / "blobs").glob("*.incomplete")
     arrived = part.stat().st_size

@@ -194,5 +194,5 @@ def test_a_snapshot_without_its_list_of_modules_does_not_pass_for_a_whole_one(
     snapshot = shutil.copytree(tiny_model, hub_cache / "snapshots" / commit)
     (snapshot / "modules.json").unlink()
     check = LoadedModel(replace(online, offline=True)).get(model(name)).check
-    assert not check.ok and "Its folder does not say how one vector is made from many" in check.sentence
+    assert not check.ok and "Its folder does not say how token vectors become one vector" in check.sentence
     assert LoadedModel(online).get(model(name)).check.ok

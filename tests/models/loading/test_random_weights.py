@@ -82,7 +82,7 @@ def fingerprints(folders: list[str]) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_architecture_has_a_twin_that_passes_its_check(folder: Folder, name: str) -> None:
     learnt, drawn = _encoder(folder(name)), _encoder(folder(name), SEED)
-    assert drawn.check.ok and "drawn at random with seed 0, as asked for" in drawn.check.sentence
+    assert drawn.check.ok and "drawn at random with seed 0, as requested" in drawn.check.sentence
     ours, theirs = drawn.encode(TEXTS), learnt.encode(TEXTS)
     assert ours.shape == theirs.shape and len(np.unique(ours, axis=0)) == len(TEXTS)
     assert np.abs(ours - theirs).max(axis=1).min() > 1e-2
@@ -301,7 +301,7 @@ def test_a_weight_that_is_missing_is_no_fault_of_random_ones(tiny_model: Path, t
 def test_files_of_another_architecture_have_no_honest_twin(tiny_model: Path, tmp_path: Path) -> None:
     extra = {"encoder.layer.2.output.dense.weight": np.zeros((tiny.HIDDEN, 2 * tiny.HIDDEN), dtype=np.float32)}
     check = _encoder(_changed(tiny_model, tmp_path / "m", lambda all_: all_.update(extra)), SEED).check
-    assert not check.ok and "so it is another architecture (encoder.layer.2.output.dense.weight)" in check.sentence
+    assert not check.ok and "so it has another architecture (encoder.layer.2.output.dense.weight)" in check.sentence
 
 
 def test_what_nobody_draws_is_refused_in_a_sentence(tiny_model: Path, tmp_path: Path) -> None:

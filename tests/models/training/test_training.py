@@ -143,7 +143,7 @@ def test_numbers_that_run_away_stop_it_and_the_last_good_stage_stays(train: Trai
 def test_a_seed_that_runs_away_keeps_no_other_from_its_end(train: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = train(place="plain")
     run_away(monkeypatch, seed=0, step=3)
-    with pytest.raises(TrainingFailed, match=r"at step 3 of seed 0.*The other seeds were trained to their end"):
+    with pytest.raises(TrainingFailed, match=r"at step 3 of seed 0.*The other seeds finished training"):
         train(place="run")
     monkeypatch.undo()
     heard: list[Reading] = []

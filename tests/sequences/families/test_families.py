@@ -87,7 +87,7 @@ def test_terms_take_whole_numbers_from_zero(start: int, count: int) -> None:
 
 
 def test_terms_beyond_any_limit_are_refused_whatever_their_size() -> None:
-    with pytest.raises(TooLarge, match="Squares: terms up to a number of more than 18 digits were asked for"):
+    with pytest.raises(TooLarge, match="Squares: terms up to a number of more than 18 digits were requested"):
         family("squares").terms(10**5000, 1)
     with pytest.raises(TooLarge, match="at most 4,000,000"):
         family("squares").terms(0, 10**9)
@@ -97,7 +97,7 @@ def test_the_refusal_names_the_limit_its_reason_and_a_way_out() -> None:
     with pytest.raises(TooLarge) as caught:
         family("factorials").terms(1_460, 50)
     assert str(caught.value) == (
-        "Factorials: terms up to 1,509 were asked for, and they are offered up to term 1,463, counted from 0: "
+        "Factorials: terms up to 1,509 were requested, but they are available up to term 1,463, counted from 0: "
         "later ones have more than 4,000 digits. Choose earlier windows or shorter sequences."
     )
 
