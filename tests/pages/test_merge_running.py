@@ -267,7 +267,7 @@ def test_a_folder_that_fails_in_the_worker_is_told_on_the_page(
     app.button(key="climb").click().run()
     assert work_off(settings) == ["failed"]
     app.run()
-    assert not app.exception and len(app.error) == 1 and "not finite" in app.error[0].value
+    assert not app.exception and len(app.error) == 1 and "became NaN or infinite" in app.error[0].value
 
 
 def test_every_row_of_paths_has_words_for_the_page() -> None:

@@ -61,7 +61,7 @@ def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
 
     job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
     assert job.kind == Study.kind and isinstance(job.request, Study)
-    with pytest.raises(BadChoice, match="no ladder"):
+    with pytest.raises(BadChoice, match="no merging experiment"):
         MergeExperiment.from_json(job.request_json)
 
 
@@ -71,7 +71,7 @@ def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
     jobs.submit(small_ladder(nan_model, paths=("lora",)), asked_by="visitor")
     job = jobs.claim()
     assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "failed"
-    assert "not finite" in jobs.get(job.id).error
+    assert "became NaN or infinite" in jobs.get(job.id).error
 
 
 # --- kills and the command line

@@ -74,7 +74,7 @@ def test_progress_counts_bytes_up_to_the_total(
     hub: FakeHub, online: Settings, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit, seen = hub.add(NAME, model), []
-    monkeypatch.setattr(hub_files, "_TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(hub_files, "_REPORT_SECONDS", 0.0)
     fetch(NAME, commit, online, lambda *report: seen.append(report))
     total = sum((model / name).stat().st_size for name in kept_files(model))
     assert seen[-1] == (total, total, "download") and len(seen) > 3
