@@ -47,7 +47,7 @@ def adapt(options: argparse.Namespace, settings: Settings) -> int:
     recipe = recipe_of(options)
     base = base_named(options.base or USUAL_BASE, settings)
     place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
-    result = train_adapters(base, recipe, place, settings=settings, progress=_text("Training"))
+    result = train_adapters(base, recipe, place, settings=settings, progress=_progress("Training"))
     return print_rows(
         [
             {
@@ -78,7 +78,7 @@ def merge(options: argparse.Namespace, settings: Settings) -> int:
             Path(options.out),
             base=base,
             settings=settings,
-            progress=_text("Merging"),
+            progress=_progress("Merging"),
         )
     row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
     return print_rows([row], options)
@@ -115,7 +115,7 @@ def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
         Path(options.out),
         settings=settings,
         scale=1.0 if options.scale is None else options.scale,
-        progress=_text("Folding"),
+        progress=_progress("Folding"),
     )
 
 
@@ -296,7 +296,7 @@ def _redrawn_row(one: Redrawn) -> dict[str, Any]:
     return {"path": one.name, "at": one.at, "split": one.split, "mean": one.mean, "low": one.low, "high": one.high}
 
 
-def _text(name: str) -> Progress:
+def _progress(name: str) -> Progress:
     """Return a progress that draws one bar on a terminal, and nothing elsewhere."""
     row = Row(progress_bar([name]), 0)
     return lambda done, total, note: row(done, total, DONE if done == total else note)

@@ -23,7 +23,6 @@ from numembed.studies.study import DISTANCES
 
 USUAL_BASE = "all-MiniLM-L6-v2"
 FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
-SENTENCES = "sentences"  # beside the split's evaluations
 REDRAWING = "Redrawn windows"  # the row of progress
 _VERSION = "3"  # grows when other numbers come out of the same vectors
 

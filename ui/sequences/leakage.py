@@ -39,7 +39,7 @@ def give_away(study: Study) -> None:
     with shared:
         _shared(result)
     with clues:
-        _text(result)
+        _sentences(result)
     _strips(study, result)
     with st.expander("How this is computed, and what can be made equal (confounds)", key="leakage_more"):
         st.markdown(_METHOD)
@@ -65,7 +65,7 @@ def _shared(result: Leakage) -> None:
         figure(lambda look: shared_figure(result, theme=look), "shared", alt)
 
 
-def _text(result: Leakage) -> None:
+def _sentences(result: Leakage) -> None:
     for clue in (clue for clue in result.clues if clue.tried):
         st.markdown(md_text(clue.sentence))
     if not any(clue.tried for clue in result.clues):

@@ -88,7 +88,7 @@ def save_stage(
     with published(folder, digests) as draft:
         digests[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
         _write_json(draft / CONFIG, _peft_config(base, recipe, targets))
-        _write_json(draft / RECIPE, _text(base, recipe, seed, readings))
+        _write_json(draft / RECIPE, _description(base, recipe, seed, readings))
     for older in _state_folder(place, seed, step).parent.glob("step-*"):
         if older.name != f"step-{step:05d}" or step == recipe.steps:
             shutil.rmtree(older, ignore_errors=True)
@@ -115,7 +115,7 @@ def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple
 
 
 def _check_same(place: Path, folder: Path, base: ModelSpec, recipe: Recipe, seed: int) -> None:
-    if _identity(read_json(folder / RECIPE)) != _identity(_text(base, recipe, seed, [])):
+    if _identity(read_json(folder / RECIPE)) != _identity(_description(base, recipe, seed, [])):
         raise BadChoice(
             f"The folder {place.name[:80]!r} holds another training: its base, recipe or libraries differ. "
             "Choose an empty folder, or the same recipe."
@@ -201,7 +201,7 @@ def name_of_base(base: ModelSpec) -> str:
     return base.weights.called
 
 
-def _text(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:
+def _description(base: ModelSpec, recipe: Recipe, seed: int, readings: list[Reading]) -> dict[str, Any]:
     plain = recipe.as_dict()
     plain.pop("seeds")  # one adapter is of one seed, whichever others were trained beside it
     weights = {name: value for name, value in base.as_dict()["weights"].items() if name != "path"}

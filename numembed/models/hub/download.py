@@ -59,7 +59,7 @@ class Meter:
     """Counts the bytes that are here and reports them now and then."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done, self._text = progress, total, 0, -_REPORT_SECONDS
+        self._progress, self._total, self._done, self._reported_at = progress, total, 0, -_REPORT_SECONDS
 
     def add(self, size: int) -> None:
         """Count ``size`` bytes more."""
@@ -68,12 +68,12 @@ class Meter:
 
     def tick(self) -> None:
         """Report where that is due; raises Cancelled where the person who asked has stopped it."""
-        if time.monotonic() - self._text >= _REPORT_SECONDS:
+        if time.monotonic() - self._reported_at >= _REPORT_SECONDS:
             self.tell()
 
     def tell(self) -> None:
         """Report now."""
-        self._text = time.monotonic()
+        self._reported_at = time.monotonic()
         self._progress(self._done, self._total, "download")
 
 

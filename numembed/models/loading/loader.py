@@ -53,7 +53,7 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         raise
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
-        raise _text(spec, error) from error
+        raise _explained(spec, error) from error
     _refuse_without(spec, model)
     if spec.loading.random_seed is not None:
         _randomise(spec, model, spec.loading.random_seed)
@@ -170,7 +170,7 @@ def _undrawable(spec: ModelSpec, why: str) -> ModelUnavailable:
     return ModelUnavailable(f"{spec.name} cannot be given random weights: {why}. Leave weights=random out.")
 
 
-def _text(spec: ModelSpec, error: Exception) -> Exception:
+def _explained(spec: ModelSpec, error: Exception) -> Exception:
     text = str(error)
     if "trust_remote_code" in text or "custom code" in text:
         return ModelUnavailable(

@@ -230,16 +230,16 @@ def _copy_settings(first: ModelFolder, draft: Path, saved_type: SavedType) -> No
 
 
 def _card(merge: Merge, parts: Sequence[ModelFolder], base: ModelFolder | None) -> str:
-    recipe = asdict(merge) | {"parts": [_text(part) for part in parts], "base": base and _text(base)}
+    recipe = asdict(merge) | {"parts": [_description(part) for part in parts], "base": base and _description(base)}
     return _with_recipe(f"# A merge: {MERGES[merge.method].title}", recipe)
 
 
 def fold_card(adapted: AdaptedFolder) -> str:
     """Return the README of a model with an adapter folded in."""
-    return _with_recipe("# A model with its LoRA adapter folded in", {"model": _text(adapted)})
+    return _with_recipe("# A model with its LoRA adapter folded in", {"model": _description(adapted)})
 
 
-def _text(model: ModelFolder) -> str | dict[str, Any]:
+def _description(model: ModelFolder) -> str | dict[str, Any]:
     if isinstance(model, AdaptedFolder):
         return {"base": model.folder.name, "adapter": model.adapter.name, "scale": model.scale}
     return model.folder.name
