@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 TIERS = {  # of each package: its parts from low to high; each imports its own and lower tiers' parts only
     "numembed": (
@@ -53,7 +51,6 @@ LONGEST = 320
 
 PRODUCT = ["app.py", *(f"{top}/**/*.py" for top in ("numembed", "ui", "pages"))]
 FILES = sorted(file.relative_to(ROOT).as_posix() for pattern in PRODUCT for file in ROOT.glob(pattern))
-EACH = pytest.mark.parametrize("file", FILES)
 
 
 @cache
@@ -102,9 +99,8 @@ def _may_import(file: str, module: str) -> bool:
     return True
 
 
-@EACH
-def test_each_imports_its_own_part_and_lower_ones_only(file: str) -> None:
-    assert [module for module, _ in _imports_of(file) if not _may_import(file, module)] == []
+def test_each_imports_its_own_part_and_lower_ones_only() -> None:
+    assert [(file, module) for file in FILES for module, _ in _imports_of(file) if not _may_import(file, module)] == []
 
 
 def test_every_part_has_its_tier() -> None:
@@ -132,30 +128,29 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert _circle(arrows) == []
 
 
-@EACH
-def test_every_package_says_what_belongs_there(file: str) -> None:
-    if file.endswith("/__init__.py"):
-        assert len(ast.get_docstring(_tree(file)) or "") > 20
+def test_every_package_says_what_belongs_there() -> None:
+    packages = [file for file in FILES if file.endswith("/__init__.py")]
+    assert [file for file in packages if len(ast.get_docstring(_tree(file)) or "") <= 20] == []
 
 
-@EACH
-def test_what_is_heavy_is_imported_late_and_only_where_it_belongs(file: str) -> None:
-    for module, late in _imports_of(file):
-        top = module.split(".")[0]
-        assert late or top not in LATE, f"{top} belongs inside a function"
-        assert file.startswith(ONLY_IN.get(top, ("",))), f"{top} belongs into {ONLY_IN[top]}"
+def test_what_is_heavy_is_imported_late_and_only_where_it_belongs() -> None:
+    for file in FILES:
+        for module, late in _imports_of(file):
+            top = module.split(".")[0]
+            assert late or top not in LATE, f"{file}: {top} belongs inside a function"
+            assert file.startswith(ONLY_IN.get(top, ("",))), f"{file}: {top} belongs into {ONLY_IN[top]}"
 
 
-@EACH
-def test_no_file_unpickles_or_runs_text(file: str) -> None:
-    assert NEVER_IMPORTED.isdisjoint(module.split(".")[0] for module, _ in _imports_of(file))
-    for call in (node for node in ast.walk(_tree(file)) if isinstance(node, ast.Call)):
-        assert ast.unparse(call.func) not in NEVER_CALLED
-        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
-        assert given.get("allow_pickle", "False") == "False"
-        trusts = "bool(recipe.remote_code)" if file == "numembed/models/loading/loader.py" else "False"
-        assert given.get("trust_remote_code", trusts) == trusts, "program code runs only where the recipe names it"
-        assert given.get("unsafe_allow_html", "False") == "False" and given.get("shell", "False") == "False"
+def test_no_file_unpickles_or_runs_text() -> None:
+    for file in FILES:
+        assert NEVER_IMPORTED.isdisjoint(module.split(".")[0] for module, _ in _imports_of(file)), file
+        for call in (node for node in ast.walk(_tree(file)) if isinstance(node, ast.Call)):
+            assert ast.unparse(call.func) not in NEVER_CALLED, file
+            given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            assert given.get("allow_pickle", "False") == "False", file
+            trusts = "bool(recipe.remote_code)" if file == "numembed/models/loading/loader.py" else "False"
+            assert given.get("trust_remote_code", trusts) == trusts, f"{file}: code runs only where the recipe names it"
+            assert given.get("unsafe_allow_html", "False") == "False" and given.get("shell", "False") == "False", file
 
 
 def _undocumented(body: list[ast.stmt]) -> Iterator[str]:
@@ -167,16 +162,15 @@ def _undocumented(body: list[ast.stmt]) -> Iterator[str]:
                 yield from _undocumented(node.body)
 
 
-@EACH
-def test_everything_public_says_what_it_is(file: str) -> None:
-    tree = _tree(file)
-    assert list(_undocumented(tree.body)) == []
-    assert ast.get_docstring(tree) or not tree.body, "the file says what it holds"
+def test_everything_public_says_what_it_is() -> None:
+    trees = {file: _tree(file) for file in FILES}
+    assert [(file, name) for file, tree in trees.items() for name in _undocumented(tree.body)] == []
+    assert [file for file, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 
-@EACH
-def test_no_file_is_long(file: str) -> None:
-    assert len((ROOT / file).read_text(encoding="utf-8").splitlines()) <= LONGEST
+def test_no_file_is_long() -> None:
+    lengths = {file: len((ROOT / file).read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert {file: length for file, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_the_rules_can_fail() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,8 @@ class Split:
             begin = max(begin, high)
         return tuple(bands)
 
-    @property
-    def evaluations(self) -> dict[str, SequenceSet]:
+    @functools.cached_property
+    def evaluations(self) -> Mapping[str, SequenceSet]:
         """What an adapted model is judged by, four windows of 50 terms of each family.
 
         ``reserved``: the training families where training does not read, for validation. ``paper``: the paper's 24;

@@ -205,9 +205,9 @@ def test_server_and_worker_killed_in_the_middle_of_a_run_lose_nothing(
     own_server: Server, new_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     page = new_page()
-    page.goto(f"{own_server.url}/?models=all-MiniLM-L6-v2&models=last_digits&per_family=40&length=30")
+    page.goto(f"{own_server.url}/?models=all-MiniLM-L6-v2&models=last_digits&per_family=20&length=30")
     run(page)
-    expect(page.get_by_text(re.compile(r"[1-9]\d* of 240"))).to_be_visible(timeout=MINUTES)
+    expect(page.get_by_text(re.compile(r"[1-9]\d* of 120"))).to_be_visible(timeout=MINUTES)
     worker = next(
         child for child in psutil.Process(own_server.process.pid).children() if "worker" in str(child.cmdline())
     )
@@ -216,9 +216,9 @@ def test_server_and_worker_killed_in_the_middle_of_a_run_lose_nothing(
     with VectorStore(own_server.home / "cache.db") as vectors:
         before = sum(model.vectors for model in vectors.models())
     own_server.start()
-    page.goto(f"{own_server.url}/?models=all-MiniLM-L6-v2&models=last_digits&per_family=40&length=30")
+    page.goto(f"{own_server.url}/?models=all-MiniLM-L6-v2&models=last_digits&per_family=20&length=30")
     finished(page)
     with JobTable(own_server.home / "app.db") as jobs, VectorStore(own_server.home / "cache.db") as vectors:
         assert [job.state for job in jobs.recent()] == ["done"]
         kept = {model.name: model.vectors for model in vectors.models()}
-        assert kept == {"all-MiniLM-L6-v2": 240, "all-MiniLM-L6-v2 weights=random": 240} and before <= 240
+        assert kept == {"all-MiniLM-L6-v2": 120, "all-MiniLM-L6-v2 weights=random": 120} and before <= 240

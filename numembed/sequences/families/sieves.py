@@ -6,6 +6,7 @@ A flags function maps ``low``, ``high`` to the (high - low,) booleans "low + i i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from math import isqrt
 
 import numpy as np
@@ -87,7 +88,12 @@ def happy_flags(low: int, high: int) -> Flags:
     while rest.any():
         rest, digit = np.divmod(rest, 10)
         total += digit * digit
-    return np.array([_is_happy(number) for number in range(int(total.max()) + 1)])[total]
+    return _happy_below(81 * len(str(high)) + 1)[total]
+
+
+@cache
+def _happy_below(end: int) -> Flags:
+    return np.array([_is_happy(number) for number in range(end)])
 
 
 def _is_happy(number: int) -> bool:

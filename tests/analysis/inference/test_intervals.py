@@ -356,7 +356,7 @@ def test_the_bundled_model_on_the_papers_sequences(bundled: tuple[VectorStore, L
 @pytest.mark.slow
 def test_the_bundled_models_score_moves_with_the_windows(bundled: tuple[VectorStore, LoadedModel]) -> None:
     sequences = make_sequences(PAPER_FAMILIES)
-    values = [silhouette(_vectors(bundled, one), one.labels) for one in redrawn(sequences)]
+    values = [silhouette(_vectors(bundled, one), one.labels) for one in redrawn(sequences, 15)]
     assert 0.010 <= np.std(values, ddof=1) <= 0.035
     found = redrawing_interval(values)
     assert found.low < silhouette(_vectors(bundled, sequences), sequences.labels) < found.high
