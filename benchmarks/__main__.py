@@ -29,6 +29,7 @@ TOPICS = {
     "adapters": "benchmarks.training",
     "merges": "benchmarks.merges",
     "sweep": "benchmarks.sweep",
+    "calibration": "benchmarks.calibration",
 }
 
 

@@ -32,8 +32,10 @@ hypothesis.settings.load_profile("numembed")
 LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "docs/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files come first: one that begins last would leave the other process without work."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Campaigns run by their name alone. Long files come first: the last one leaves the other process without work."""
+    if config.getoption("-m") != "campaign":
+        items[:] = [item for item in items if item.get_closest_marker("campaign") is None]
     here = Path(__file__).parent
     long = tuple(str(here / name) for name in LONG)
     items.sort(key=lambda item: not str(item.path).startswith(long))
