@@ -159,6 +159,11 @@ class ExperimentResult:
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
 
+    @property
+    def base_candidate(self) -> Candidate | None:
+        """The base as it was scored; None before that."""
+        return next((candidate for candidate in self.candidates if candidate.path == "base"), None)
+
     def path(self, path_id: str) -> tuple[Candidate, ...]:
         """Return the candidates of one path in the order of t or scale."""
         return tuple(

@@ -11,7 +11,7 @@ import streamlit as st
 
 from numembed.core.progress import DONE, WAITING
 from numembed.core.wording import about
-from numembed.figures.merge.training import training_figure
+from numembed.figures.merge.weights import training_figure
 from numembed.merge_experiment.experiment import REDRAWING, MergeExperiment
 from numembed.merge_experiment.redrawn import named_places
 from numembed.models.adapters.recipe import Reading

@@ -10,9 +10,8 @@ import streamlit as st
 
 from numembed.core.wording import decimal, plural, signed, span
 from numembed.figures.merge.common import measures, spots
-from numembed.figures.merge.comparisons import comparisons_figure
-from numembed.figures.merge.plane import MAIN, plane_figure, sweep_figure
-from numembed.figures.merge.training import training_figure
+from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure
+from numembed.figures.merge.weights import training_figure
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS

@@ -16,6 +16,7 @@ from numembed.figures.merge.weights import (
     layers_figure,
     scale_figure,
     shift_figure,
+    silhouettes_by_scale,
 )
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.measures import DIRECTIONS
@@ -156,14 +157,7 @@ def _best_text(result: ExperimentResult, titles: Mapping[str, str]) -> str:
     """Return at which scale the mean over seeds is highest, for each split."""
     texts = []
     for split in result.experiment.splits:
-        by: dict[float, list[float]] = {}
-        for candidate in (
-            candidate for candidates in result.of("lora") for candidate in candidates if split in candidate.splits
-        ):
-            if math.isfinite(candidate.splits[split].silhouette):
-                by.setdefault(candidate.at, []).append(candidate.splits[split].silhouette)
-        if by:
-            at, values = max(by.items(), key=lambda item: sum(item[1]) / len(item[1]))
-            mean = decimal(sum(values) / len(values))
-            texts.append(f"{titles.get(split, split)}: highest at {at:g} ({mean})")
+        if line := silhouettes_by_scale(result, split):
+            best = max(line, key=lambda spot: spot.y[0])
+            texts.append(f"{titles.get(split, split)}: highest at {best.at:g} ({decimal(best.y[0])})")
     return "; ".join(texts) + "." if texts else ""

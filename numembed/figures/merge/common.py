@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.figures.style import PALETTE, SYMBOLS
@@ -21,6 +22,8 @@ _COLORS = {  # of a row's kind: what is done, not between which models
     "multi_stage": PALETTE[5],
     "task_arithmetic": PALETTE[4],
 }
+
+Value = Callable[[Candidate], float]
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,7 @@ class Spot:
     count: int
 
 
-def spots(
-    result: ExperimentResult, name: str, x: Callable[[Candidate], float], y: Callable[[Candidate], float]
-) -> list[Spot]:
+def spots(result: ExperimentResult, name: str, x: Value, y: Value) -> list[Spot]:
     """Return the places of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
     drawn = result.of(name)
     planned = sum(path.name == name for path in result.experiment.drawn)
@@ -112,6 +113,27 @@ def pale(color: str, opacity: float = 0.15) -> str:
     """Return a colour of the palette that lets through what lies behind."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def scatter(x: Sequence[Any], y: Sequence[Any], mode: str, **more: Any) -> dict[str, Any]:
+    """Return a trace of points or lines as Plotly takes it."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y} | more
+
+
+def error_bars(
+    above: Sequence[float], below: Sequence[float], color: str, *, thickness: float, width: float = 0
+) -> dict[str, Any]:
+    """Return the error bars of points, each as far above and below it as given."""
+    ends = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    return ends | {"color": color, "thickness": thickness, "width": width}
+
+
+def range_of(places: Sequence[tuple[float, float, float]], color: str, **more: Any) -> dict[str, Any]:
+    """Return the pale band from the lowest to the highest value at each of ``places`` (x, lowest, highest)."""
+    there, back = [(x, high) for x, _, high in places], [(x, low) for x, low, _ in places][::-1]
+    xs, ys = [x for x, _ in there + back], [y for _, y in there + back]
+    look = {"fill": "toself", "fillcolor": pale(color), "line": {"width": 0}}
+    return scatter(xs, ys, "lines", showlegend=False, hoverinfo="skip", **look, **more)
 
 
 def placed(name: str, at: float) -> str:

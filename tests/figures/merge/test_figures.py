@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 from numembed.figures.merge.common import color_of, measures, spots, symbol_of
-from numembed.figures.merge.comparisons import comparisons_figure
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
-from numembed.figures.merge.plane import MAIN, plane_figure, sweep_figure
-from numembed.figures.merge.training import training_figure
+from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure
 from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     angles_figure,
@@ -23,6 +21,7 @@ from numembed.figures.merge.weights import (
     layers_figure,
     scale_figure,
     shift_figure,
+    training_figure,
 )
 from numembed.figures.style import THEMES
 from numembed.merge_experiment.experiment import ExperimentResult
@@ -141,10 +140,9 @@ def test_a_place_that_one_seed_lacks_is_left_out_of_a_finished_mean() -> None:
 
 
 def test_names_at_the_ends_do_not_lie_upon_each_other() -> None:
-    height = 560
-    figure = plane_figure(FOUND, "paper", names=tuple(KINDS), height=height)
+    figure = plane_figure(FOUND, "paper", names=tuple(KINDS))
     low, high = figure.layout.yaxis.range
-    scale = (height - 80) / (high - low)
+    scale = (figure.layout.height - 80) / (high - low)
     places = sorted((high - note.y) * scale + note.ay for note in figure.layout.annotations)
     assert all(below - above >= 16 for above, below in itertools.pairwise(places))
 
@@ -218,8 +216,6 @@ def test_the_plane_shows_how_sure_both_numbers_are_behind_each_main_path() -> No
     assert len(bars) == sum(name in MAIN for name in FOUND.experiment.paths)
     assert all(bar.error_x.array[0] > 0 and bar.error_x.arrayminus[0] > 0 for bar in bars), "sure the retention"
     assert all(bar.error_y.array[0] > 0 and bar.error_y.arrayminus[0] > 0 for bar in bars), "and the silhouette"
-    other = plane_figure(FOUND, "paper", measure="accuracy", sure=True)
-    assert not [trace for trace in other.data if trace.error_y.thickness and trace.error_y.thickness > 5]
     without = replace(
         FOUND,
         candidates=tuple(replace(candidate, retention=Retention(0.9, 0.9, 0.1)) for candidate in FOUND.candidates),
