@@ -1,4 +1,4 @@
-"""What a table of scores says of each of the paper's claims: one small function a claim.
+"""What a table of scores says about each of the paper's claims: one small function for each claim.
 
 A verdict is made from a table alone, so that the same functions judge Table 2, a visitor's own runs and shuffled
 numbers. A table has two lines or more. No sentence goes beyond its interval.
@@ -13,8 +13,18 @@ from dataclasses import dataclass
 
 from numembed.analysis.inference.estimates import Estimate, difference, rank_correlation
 from numembed.core.wording import decimal, span
-from numembed.paper.comparison import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
-from numembed.paper.pairs import against_others, counted, lost, moved
+from numembed.paper.comparison import (
+    CHANCE,
+    DIGITS_KMEANS,
+    against_others,
+    baseline_levels,
+    counted,
+    excess,
+    facts_of_line,
+    redrawing_margin,
+    size_of,
+    source_of_variation,
+)
 from numembed.paper.published import PublishedScore
 
 HOLDS, FAILS = "holds", "does not hold"
@@ -25,6 +35,7 @@ _LEAST_MODELS = 5  # for a rank correlation
 _SAME = 5e-5  # what four printed digits do not tell apart
 _LANGUAGE_MODELS = ("llm", "lora", "souping", "slerp")
 _BEST = "Qwen3 Embedding(8B)"
+_REVERSIBLE = "by gaps so small that redrawing the windows may reverse them: it cannot be determined."
 
 Table = Sequence[PublishedScore]
 
@@ -50,7 +61,7 @@ def size_trend(table: Table) -> Verdict:
     result, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
     if _LEAST_MODELS <= len(some) < len(lines):
         alone = _with_size(some)
-        detail = f"Among the {len(some)} models built on a language model alone, " + _pick(
+        detail = f"Among only the {len(some)} models built on a language model, " + _pick(
             alone,
             f"larger ones score higher too ({alone.told}).",
             f"larger ones score lower ({alone.told}).",
@@ -72,21 +83,16 @@ def monotonic(table: Table) -> Verdict:
     pairs = [(a, b) for a, b in itertools.combinations(lines, 2) if size_of(a) < size_of(b)]
     if not pairs:
         return _few("Two models of different size are needed")
-    small, large = max(pairs, key=lost)
+    small, large = max(pairs, key=excess)
     result = counted(pairs)
-    share, text = (
-        result.against / len(pairs),
-        f"In {result.against} of {len(pairs)} pairs the smaller model scores higher",
-    )
+    share = result.against / len(pairs)
+    text = f"In {result.against} of {len(pairs)} pairs the smaller model scores higher"
     if result.clear:
-        ends = (f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
-        return Verdict(
-            FAILS, f"{text}, in {result.clear} {result.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
-        )
+        ends = ", ".join(f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
+        sentence = f"{text}, in {result.clear} {result.beyond}."
+        return Verdict(FAILS, sentence, share, detail=f"The widest gap: {ends}.")
     if not result.ahead:
-        return Verdict(
-            OPEN, f"{text}, by gaps so small that redrawing may reverse them: it cannot be determined.", share
-        )
+        return Verdict(OPEN, f"{text}, {_REVERSIBLE}", share)
     return Verdict(HOLDS, f"{text}.", share)
 
 
@@ -121,14 +127,13 @@ def qwen(table: Table) -> Verdict:
     against, clear = result.against, result.clear
     second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
     ahead = result.ahead and not second
-    text = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
-    detail = (
-        f"With the Qwen3 models alone, {counted(third).against} of {len(third)} pairs go against it." if third else ""
-    )
+    text = f"{against} of {len(pairs)} pairs contradict it in the silhouette, and {second} in the Davies–Bouldin index"
+    only = f"With only the Qwen3 models, {counted(third).against} of {len(third)} pairs contradict it."
+    detail = only if third else ""
     if clear:
-        tail = f"; {clear} of the first {result.beyond}."
+        tail = f"; {clear} of the former {result.beyond}."
         return Verdict(FAILS, text + tail, against / len(pairs), detail=detail)
-    tail = "." if ahead else ", by gaps so small that redrawing may reverse them: it cannot be determined."
+    tail = "." if ahead else f", {_REVERSIBLE}"
     return Verdict(HOLDS if ahead else OPEN, text + tail, against / len(pairs), detail=detail)
 
 
@@ -138,7 +143,7 @@ def best_model(table: Table) -> Verdict:
     if not best or not rivals:
         return _few("Qwen3-Embedding-8B and another model are needed")
     rival = max(rivals, key=lambda line: line.silhouette_families)
-    lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
+    lead, margin = -excess((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
     word = _word(int(lead > margin) - int(lead < -margin))
     end = (
         "Redrawing the windows alone may reverse such a gap, so which is better cannot be determined."
@@ -149,13 +154,13 @@ def best_model(table: Table) -> Verdict:
         f"Its silhouette is {decimal(abs(lead), 3)} {'above' if lead > 0 else 'below'} that of {rival.model}, "
         f"95% interval {span(lead - margin, lead + margin, sign=True)}. {end}"
     )
-    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
+    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=source_of_variation((rival, best[0])))
 
 
 def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause: str, detail: str) -> Verdict:
-    """Hold one kind of language model against the others; what is the ``cause`` stays open whatever they score."""
+    """Compare one kind of language model with the others; the ``cause`` stays open whatever they score."""
     chosen = _of_kind(table, (kind,))
-    others = _of_kind(table, tuple(other for other in ("llm", "lora", "souping", "slerp") if other != kind))
+    others = _of_kind(table, tuple(other for other in _LANGUAGE_MODELS if other != kind))
     if not chosen or not others:
         return _few(f"A {name} model and another one built on a language model are needed")
     result, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
@@ -176,8 +181,8 @@ def slerp(table: Table) -> Verdict:
         "slerp",
         "SLERP",
         "higher",
-        "What SLERP itself does cannot be determined: all of them are Qwen3, no other is.",
-        "The table lists no model with and without its merge, or with the base that it came from.",
+        "The effect of SLERP itself cannot be determined: all of them are Qwen3 models, and no other model is.",
+        "The table lists no model both with and without its merge, or together with its base.",
     )
 
 
@@ -188,29 +193,29 @@ def souping(table: Table) -> Verdict:
         "souping",
         "souped",
         "lower",
-        "What souping does cannot be determined: no model is here with and without it.",
+        "The effect of souping cannot be determined: the table has no model both with and without it.",
         "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so LoRA "
         "could not dominate.",
     )
 
 
 def lora(table: Table) -> Verdict:
-    """Is a LoRA model here beside its base?"""
-    among = f"None of the {len(table)} models is listed with the base that it was made from"
-    return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be determined.")
+    """Is a LoRA model listed together with its base?"""
+    among = f"None of the {len(table)} models is listed together with its base"
+    return Verdict(OPEN, f"{among}, so the effect of LoRA cannot be determined.")
 
 
 def kmeans_other(table: Table) -> Verdict:
-    """Does KMeans score higher where nothing was learned, too?"""
+    """Does KMeans also score higher where nothing was learned?"""
     gaps = [_gap(line) for line in table]
     higher, equal = sum(gap > _SAME for gap in gaps), sum(abs(gap) <= _SAME for gap in gaps)
     digits = next(level for level in baseline_levels() if level.name == "Digits")
     sentence = (
-        f"KMeans scores higher in {higher} of {len(table)} models, but so it does with counts of the ten digits, which "
-        f"learned nothing ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether the "
-        "geometry was learned cannot be determined."
+        f"KMeans scores higher in {higher} of {len(table)} models, but also for counts of the ten digits, where "
+        f"nothing was learned ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether "
+        "the geometry was learned cannot be determined."
     )
-    text = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
+    text = f"In {equal} models both scores are equal: KMeans most likely found the families there."
     return Verdict(OPEN, sentence, higher / len(table), detail=text if equal else "")
 
 
@@ -220,30 +225,28 @@ def kmeans_small(table: Table) -> Verdict:
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
     gaps = [_gap(line) for line in lines]
-    result, same = (
-        rank_correlation([size_of(line) for line in lines], gaps),
-        rank_correlation(_silhouettes(lines), gaps),
-    )
+    result = rank_correlation([size_of(line) for line in lines], gaps)
+    same = rank_correlation(_silhouettes(lines), gaps)
     sentence = _pick(
         result,
         f"The gap is wider in larger models: rank correlation with size {result.told}.",
         f"The gap is wider in smaller models: rank correlation with size {result.told}.",
         f"Whether the gap changes with size cannot be determined: rank correlation {result.told}.",
     )
-    detail = "The gap is also wider where the silhouette by family is lower, so this may be the trend with size again."
+    detail = "The gap is also wider where the silhouette by family is lower, so this may repeat the trend with size."
     return _estimated(result, _word(-result.sign), sentence, detail if same.sign < 0 else "")
 
 
 def above_half(table: Table) -> Verdict:
     """Does every model stay below a silhouette of 0.5?"""
-    best, floor = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
+    best, baseline = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
     margins = [redrawing_margin(line, comparisons=len(table)) for line in table]
     top, margin = best.silhouette_families, margins[list(table).index(best)]
     below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
     word = _word(int(below) - int(top - margin > 0.5))
     ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be determined."}
     interval = f"95% interval {span(top - margin, top + margin, sign=True)}"
-    detail = f"The task allows more: {floor.name.lower()}, ten counts, score {decimal(floor.silhouette)}."
+    detail = f"Higher scores are possible: {baseline.name.lower()}, ten counts, score {decimal(baseline.silhouette)}."
     sentence = f"The highest is {best.model} with {decimal(top)}, {interval}. {ends[word]}"
     return Verdict(word, sentence, top, top - margin, top + margin, detail=detail)
 
@@ -253,15 +256,15 @@ def negative(table: Table) -> Verdict:
     below = [line for line in table if line.silhouette_families < 0]
     own = [line for line in below if line.chance_low is not None]
     inside = sum(low <= line.silhouette_families <= high for line in below for low, high in [_chance_band(line)])
-    text = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
-    open_ = "Chance is not 0, so what the models read cannot be determined."
+    text = f"{len(below)} of {len(table)} scores are negative, {inside} of them in the range of shuffled families"
+    open_ = "The chance level is not 0, so what the models encode cannot be determined."
     low, high = CHANCE.silhouette_band
     if below and len(own) == len(below):
-        detail = "Each is compared with its own vectors with the families shuffled."
+        detail = "Each is compared with the chance level of its own vectors (families shuffled)."
         return Verdict(OPEN, f"{text}. {open_}", inside / len(below), detail=detail)
-    detail = "Every model has a chance level of its own, which is known once the model was run here."
+    detail = "Every model has its own chance level, which is known once the model has been run here."
     if own:
-        detail = f"Those without a chance level of their own are compared with that of {CHANCE.name}."
+        detail = f"Those without their own chance level are compared with that of {CHANCE.name}."
     sentence = f"{text}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
 
@@ -273,14 +276,15 @@ def _chance_band(line: PublishedScore) -> tuple[float, float]:
 
 
 def surface(table: Table) -> Verdict:
-    """Does any model score higher than a count of last digits?"""
-    floor = baseline_levels()[0]
-    reached = sum(line.silhouette_families < floor.silhouette for line in table)
+    """Does any model score higher than counts of last digits?"""
+    baseline = baseline_levels()[0]
+    reached = sum(line.silhouette_families < baseline.silhouette for line in table)
     sentence = (
-        f"{floor.name}, ten counts and nothing but surface, score {decimal(floor.silhouette)}, above {reached} of "
-        f"{len(table)} models. More than surface cannot be determined from scores that surface alone can reach"
-    ) + ("." if reached == len(table) else ", nor from being above one such count.")
-    return Verdict(OPEN, sentence, floor.silhouette)
+        f"{baseline.name}, ten counts of surface features only, score {decimal(baseline.silhouette)}, above {reached} "
+        f"of {len(table)} models. Whether models encode more than the surface cannot be determined from scores that "
+        "surface features alone can reach"
+    ) + ("." if reached == len(table) else ", nor from exceeding one such count.")
+    return Verdict(OPEN, sentence, baseline.silhouette)
 
 
 def _few(needed: str) -> Verdict:

@@ -81,7 +81,7 @@ def test_the_numbers_of_table_2() -> None:
     assert (kinds.value, kinds.p) == pytest.approx((0.272, 2 / 1001), abs=0.001)
     best = JUDGE["best_model"](TABLE_2)
     assert best.value == pytest.approx(0.0066) and best.low is not None and best.low < 0
-    assert "In 4 both scores are equal" in JUDGE["kmeans_other"](TABLE_2).detail
+    assert "In 4 models both scores are equal" in JUDGE["kmeans_other"](TABLE_2).detail
     assert "above 14 of 14 models" in JUDGE["surface"](TABLE_2).sentence
     assert "4 of 14 scores are negative, 4 of them" in JUDGE["negative"](TABLE_2).sentence
     assert "without LoRA" in JUDGE["souping"](TABLE_2).detail

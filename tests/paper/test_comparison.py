@@ -104,7 +104,9 @@ def test_own_runs_are_found_under_the_papers_names(settings: Settings) -> None:
 def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() -> None:
     own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
     told = JUDGE["negative"](own)
-    assert told.sentence.startswith("3 of 3 scores are negative, 0 of them where shuffled families score, too. Chance")
+    assert told.sentence.startswith(
+        "3 of 3 scores are negative, 0 of them in the range of shuffled families. The chance"
+    )
     assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
     assert (
         "3 of 3 scores are negative, 1 of them"
