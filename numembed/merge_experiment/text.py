@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from numembed.core.wording import decimal, percent, span
-from numembed.merge_experiment.combined_estimate import estimated
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
-from numembed.merge_experiment.comparisons import half
+from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.results import Candidate
 from numembed.sequences.splits import PAPER

@@ -9,8 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.merge_experiment.combined_estimate import estimated
-from numembed.merge_experiment.comparisons import Arms, compare_at_equal_retention, comparisons_of
+from numembed.merge_experiment.comparisons import Candidates, compare_at_equal_retention, comparisons_of, estimated
 from numembed.merge_experiment.results import Candidate
 from tests.merge_experiment.bases import made_path, noisy_path
 from tests.merge_experiment.made import made_ladder, made_result
@@ -122,7 +121,7 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
 
 
 def _false_alarms(
-    sides: Callable[[np.random.Generator], tuple[list[Arms], list[Arms]]], names: tuple[str, str]
+    sides: Callable[[np.random.Generator], tuple[list[Candidates], list[Candidates]]], names: tuple[str, str]
 ) -> float:
     """Return how often a difference is seen between two sides that only chance tells apart."""
     rng, rounds = np.random.default_rng(5), 400
@@ -134,7 +133,7 @@ def _false_alarms(
 def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) -> None:
     """Each side has an effect of each seed (as large as the mean over sequences is unsure at 0.2) and sequence."""
 
-    def sides(rng: np.random.Generator) -> tuple[list[Arms], list[Arms]]:
+    def sides(rng: np.random.Generator) -> tuple[list[Candidates], list[Candidates]]:
         made = []
         for _ in range(2):
             own = rng.standard_normal(24)  # the same sequences for every seed
