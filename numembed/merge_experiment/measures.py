@@ -1,4 +1,4 @@
-"""How one candidate scores, how far an adapter moves vectors, and the maps from the base to the adapted model."""
+"""Scores of one candidate, the shift of vectors by an adapter, and the maps from the base to the adapted model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Texts:
 
     @cached_property
     def all(self) -> SequenceSet:
-        """All texts, one behind the other."""
+        """All texts, one after the other."""
         spoken = sentences().texts
         items = [item for split in self.splits.values() for item in split.items]
         written = [text for split in self.splits.values() for text in split.texts]
@@ -76,7 +76,7 @@ class Texts:
 
 
 def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: int) -> Separation:
-    """Return how well vectors (n, d) keep the families of ``sequences`` apart, with evidence."""
+    """Return how well vectors (n, d) separate the families of ``sequences``, with evidence."""
     labels, of = sequences.labels, cast(Distance, distance)
     scores, _ = score_all(
         matrix, labels, model="", distance=of, seed=seed, windows=sequences.windows, permutations=SHUFFLES
@@ -86,9 +86,8 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
     without = np.full(len(labels), math.nan)
     if not undefined_reason(matrix, labels, distance=of):
         without = leave_one_out(matrix, labels, distance=of)
-    low, high, p, within, z, chance = map(
-        _number, (first.low, first.high, first.p, first.p_within, first.z, first.chance_mean)
-    )
+    numbers = (first.low, first.high, first.p, first.p_within, first.z, first.chance_mean)
+    low, high, p, within, z, chance = (math.nan if one is None else one for one in numbers)
     return Separation(
         **{field: values[kind] for kind, field in FIELDS.items()},
         accuracy=_accuracy(matrix, labels, sequences.windows),
@@ -104,7 +103,7 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
 
 
 def retention(matrix: Matrix, base: Matrix, *, lm_loss: float | None = None) -> Retention:
-    """Return how much vectors of the ordinary sentences have kept of the base's."""
+    """Return the retention: how similar the vectors of ordinary sentences are to the base's."""
     margin, graded = paraphrase_margin(matrix, sentences().paraphrases), grades_agreement(matrix, sentences().graded)
     low, high = agreement_interval(base, matrix)
     return Retention(similarity_agreement(base, matrix), cka(base, matrix), margin, lm_loss, low, high, graded)
@@ -146,7 +145,3 @@ def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
     own: NDArray[np.int64] = labels[None]
     named = held_out_sorter("nearest_centroid", matrix, folds)(own, classes)
     return float(balanced(named == own, own, np.ones(own.shape, dtype=np.bool_), classes)[0])
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

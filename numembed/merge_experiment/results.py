@@ -28,7 +28,7 @@ def field_of(kind: ScoreKind) -> str:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well one candidate keeps families apart on one split; NaN where undefined."""
+    """How well one candidate separates families on one split; NaN where undefined."""
 
     silhouette: float  # of the families
     davies_bouldin: float
@@ -53,15 +53,15 @@ class Separation:
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the base's view of ordinary sentences a candidate has kept; NaN where undefined."""
+    """How similar a candidate's vectors of ordinary sentences are to the base's; NaN where undefined."""
 
     spearman: float  # of all sentence similarities with the base's
     cka: float  # debiased linear CKA with the base's vectors
-    margin: float  # how much more alike paraphrases are than other sentences
+    margin: float  # mean similarity of paraphrases minus that of other sentences
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
     low: float = math.nan  # 95% jackknife interval of ``spearman``, over the sentences
     high: float = math.nan
-    graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
+    graded: float = math.nan  # Spearman correlation of the similarity of graded pairs with their grades
 
 
 _KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too
@@ -115,7 +115,7 @@ class TensorAngle:
 
 @dataclass(frozen=True)
 class Straight:
-    """Was it really SLERP? How parallel two models are, and what the arc does beyond the straight line."""
+    """How parallel two models are, and how much SLERP between them differs from linear interpolation."""
 
     between: str  # "base and seed 0"
     space: str  # weights or task_vectors
@@ -152,7 +152,7 @@ class ShiftShare:
 
 @dataclass(frozen=True)
 class Dominance:
-    """How much one seed's adapter takes over."""
+    """How much one seed's adapter dominates: its update by layer, and the directions of its shift."""
 
     seed: int
     layers: tuple[LayerUpdate, ...]
@@ -173,7 +173,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two paths where they retain equally much of the base: how much better the first separates."""
+    """Two paths at equal retention: how much better the first separates."""
 
     a: str  # rows of KINDS
     b: str
@@ -195,7 +195,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Redrawn:
-    """How the named place of a row of KINDS scores on redrawn windows: how much of a score is their choice."""
+    """The scores of the named point of a row of KINDS on redrawn windows: how much depends on their choice."""
 
     name: str  # the row
     at: float  # t or the scale

@@ -1,4 +1,4 @@
-"""The adapters of an experiment: trained, or found where an earlier run has left them."""
+"""The adapters of an experiment: trained, or found where an earlier run saved them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numembed.core.progress import DONE, Report, stage_called
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key, stored_experiment
-from numembed.merge_experiment.results import TrainedAdapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.spec import ModelSpec
@@ -44,11 +43,6 @@ def still_there(known: ExperimentResult, place: Folder) -> bool:
     return digests == {(one.seed, one.step): one.digest for one in known.adapters}
 
 
-def described(one: SavedAdapter) -> TrainedAdapter:
-    """Return a saved adapter as results hold it."""
-    return TrainedAdapter(one.seed, one.step, one.weights.path, one.weights.digest, one.readings)
-
-
 def train(
     experiment: MergeExperiment,
     base: ModelSpec,
@@ -58,7 +52,7 @@ def train(
     settings: Settings,
     report: Report,
 ) -> tuple[SavedAdapter, ...]:
-    """Return the adapters of all stages, of every seed whose training ended; how it goes is stored while it goes on."""
+    """Return the adapters of all stages, of every seed whose training ended; its curves are stored while it runs."""
     recipe = experiment.recipe
     there = adapters_in(place, recipe)
     if _ended(recipe, there) != set(recipe.seeds):
@@ -83,7 +77,7 @@ def train(
 
 
 def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
-    """Return the seeds of which every stage is there."""
+    """Return the seeds whose stages are all saved."""
     saved = {(one.seed, one.step) for one in there}
     return {seed for seed in recipe.seeds if all((seed, step) in saved for step in recipe.saved_steps)}
 
@@ -91,7 +85,7 @@ def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
 def _listener(
     experiment: MergeExperiment, base: ModelSpec, there: Sequence[SavedAdapter], results: ResultStore
 ) -> Callable[[Reading], None]:
-    """Return what hears the readings of a training and stores them, behind those of saved stages, for who watches."""
+    """Return a callback that stores the readings of a training, after those of saved stages, for the page."""
     present = stored_experiment(experiment, results) or ExperimentResult(experiment, base)
     readings = {(one.seed, one.step): one for adapter in there for one in adapter.readings}
     reported = 0.0

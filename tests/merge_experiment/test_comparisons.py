@@ -27,8 +27,8 @@ def test_paths_that_have_little_retention_in_common_say_so() -> None:
         [_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
     )
     assert narrow.sentence.endswith(
-        " They retain equally much on a small part of their ways (0.80 to 0.82 and 0.80 to 0.95) only, on average from "
-        "0.800 to 0.820: it says little. They start and end at the same two models, near which that is."
+        " Their ranges of retention (0.80 to 0.82 and 0.80 to 0.95) overlap little, on average from 0.800 to 0.820: "
+        "the comparison says little. Both paths start and end at the same two models, and they overlap near these."
     )
     wide = compare_at_equal_retention(
         [_line(0.8, 0.9)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
@@ -36,16 +36,16 @@ def test_paths_that_have_little_retention_in_common_say_so() -> None:
     single = compare_at_equal_retention(
         [_line(0.9, 0.9)[:1]], [_line(0.8, 0.95)], split="paper", names=("karcher", "soup")
     )
-    assert all("small part" not in one.sentence for one in (wide, single))
+    assert all("overlap little" not in one.sentence for one in (wide, single))
     others = compare_at_equal_retention([_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("soup", "lora"))
-    assert "small part" in others.sentence and "same two models" not in others.sentence
+    assert "overlap little" in others.sentence and "same two models" not in others.sentence
 
 
 def test_two_single_models_are_compared_where_they_retain_equally_much() -> None:
     one, near, off = (noisy_path("a", (kept,), np.linspace(0, 0.1, 24)) for kept in (0.9, 0.9004, 0.902))
     found = compare_at_equal_retention([one], [near], split="paper", names=("karcher", "soup_norm_weights"))
     assert found.difference == pytest.approx(0.0004) and found.retention == pytest.approx((0.9002, 0.9002))
-    assert "never retain equally much" in compare_at_equal_retention([one], [off], split="paper").sentence
+    assert "never have the same retention" in compare_at_equal_retention([one], [off], split="paper").sentence
 
 
 def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes_its_place() -> None:
@@ -68,8 +68,8 @@ def test_a_path_held_against_itself_differs_by_nothing() -> None:
     found = compare_at_equal_retention([path] * 3, [path] * 3, split="paper", names=("slerp", "linear"))
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1) and not found.distinguishable
     assert found.sentence == (
-        "On the paper's 24 sequences, at equal retention, SLERP and Linear differ by less than 0.001: no difference "
-        "seen."
+        "On the paper's 24 sequences, at equal retention, SLERP and Linear differ by less than 0.001: no significant "
+        "difference."
     )
 
 

@@ -126,7 +126,7 @@ def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: Ex
     assert weights.cosine > 0.99 and abs(task.cosine) < 0.6 and task.parallel == 0
     assert weights.largest_vector < task.largest_vector and weights.of_step < task.of_step
     said = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
-    assert not said.distinguishable and "no difference seen" in said.sentence
+    assert not said.distinguishable and "no significant difference" in said.sentence
 
 
 def test_dominance_and_maps_are_there(found: ExperimentResult, experiment: MergeExperiment) -> None:
@@ -276,7 +276,7 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
         told: list[tuple[int, str]] = []
         left = place.run(asked, report=lambda row, stage, *_: told.append((row, stage)))
         assert left.complete and left.experiment.recipe.seeds == (0,) and left.experiment.paths == ("base", "lora")
-        assert left.sentences[0].startswith("Seed 1 is left out: the numbers of that training were not finite")
+        assert left.sentences[0].startswith("Seed 1 is left out: training diverged to numbers that are not finite")
         alone = [one for one in _numbers(found) if one[0] in ("base", "lora-0")]
         assert _numbers(left) == alone
         assert [row for row, stage in told if stage == "done"] == list(range(len(experiment_rows(asked))))
@@ -327,7 +327,8 @@ def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Setting
     assert swapper is not None
     swapper.show(adapted.weights)
     assert swapper.lost > 0.01
-    assert f"kept in bfloat16, which rounds {swapper.lost:.0%} of the adapters' update away" in found.sentences[-1]
+    lost = f"loaded in bfloat16, which loses {swapper.lost:.0%} of the adapters' update to rounding"
+    assert lost in found.sentences[-1]
 
 
 def _numbers(found: ExperimentResult) -> list[object]:

@@ -91,7 +91,7 @@ def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(p
     for wrong in ("{}", "[1]", "no", '{"saving": 1}', '{"saving": {"name": "a"}}', asked.to_json().replace("at", "@")):
         with pytest.raises(BadChoice):
             Saving.from_json(wrong)
-    with pytest.raises(BadChoice, match="has no place"):
+    with pytest.raises(BadChoice, match="has no point"):
         place.saving("mine", at=0.123)
     with pytest.raises(BadChoice):
         Study.from_json(asked.to_json())
@@ -139,7 +139,7 @@ def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(
         f"{candidate.retention.spearman:.3f} ({candidate.retention.low:.3f} to {candidate.retention.high:.3f})" in card
     )
     assert '"method": "slerp"' in card and '"t"' in card and str(tiny_model.parent) not in card
-    from numembed.merge_experiment.model_card import licence_of
+    from numembed.merge_experiment.save_model import licence_of
 
     assert licence_of(again, place.settings) == "cc-by-4.0", "what is made of a saved model forgets its licence"
     assert licence_of(model(str(tiny_model)), place.settings) == "unknown"
@@ -152,9 +152,9 @@ def test_a_name_that_is_taken_is_refused_and_the_same_model_is_not_written_twice
     assert place.save(place.saving("mine")) == folder and (folder / "model.safetensors").stat().st_mtime_ns == before
     place.jobs.submit(place.saving("mine", "lora-1", 1.0), asked_by="test")
     job = place.work()
-    assert (job.state, job.error) == ("failed", "A model 'mine' is saved already. Choose another name.")
+    assert (job.state, job.error) == ("failed", "A model 'mine' is already saved. Choose another name.")
     (folder / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(BadChoice, match="saved already"):
+    with pytest.raises(BadChoice, match="already saved"):
         place.save(place.saving("mine"))
 
 

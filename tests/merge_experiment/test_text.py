@@ -72,7 +72,7 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
     )
     assert "language model" not in " ".join(verdict(found))
     assert verdict(decoder)[1] == (
-        "As a language model the base is worse with these adapters: its loss on the next token of new families' texts "
+        "As a language model the base is worse with these adapters: its next-token loss on texts of new families "
         "went from 1.50 to 3.00 nats, 3.00 to 3.00 over the seeds; other seeds may differ."
     )
 
@@ -82,9 +82,9 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
     [
         ((3.0,), "is worse with this adapter: "),
         ((1.0, 1.2), "is better with these adapters: "),
-        ((1.0, 3.0), "is not surely changed by these adapters: "),
+        ((1.0, 3.0), "is not consistently changed by these adapters: "),
         ((2.9, 3.0, 3.1), "the adapted base is worse (by 1.50 ± 0.25 nats over 3 seeds, on these texts): "),
-        ((1.51, 1.6, 3.0), "is not surely changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
+        ((1.51, 1.6, 3.0), "is not significantly changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
     ],
 )
 def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:

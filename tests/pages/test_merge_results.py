@@ -72,7 +72,7 @@ def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settin
     keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     models = len(named_places(MergeExperiment()))
-    assert f"Paper’s 24, 10 times elsewhere: {models} models × 240 texts" in told(app)
+    assert f"Paper’s 24, 10 other choices of windows: {models} models × 240 texts" in told(app)
     app.button(key="merge_redraw").click().run()
     assert not app.exception and not app.error and app.button(key="cancel").label == "Cancel"
     with JobTable(settings.app_db) as jobs:
@@ -234,7 +234,7 @@ def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
     assert app.button(key="keep_save").disabled and "has up to 80 letters" in app.error[0].value
     _name(app).set_value("taken").run()
     assert app.button(key="keep_save").disabled
-    assert not app.error and "is saved already. Choose another name" in plain(app.warning[0].value)
+    assert not app.error and "is already saved. Choose another name" in plain(app.warning[0].value)
     _name(app).set_value("free").run()
     assert not app.button(key="keep_save").disabled and not app.error and not app.warning
 
@@ -271,3 +271,44 @@ app.button(key="climb").click().run()
 @pytest.mark.slow
 def test_the_answered_page_imports_nothing_heavy(home: Path) -> None:
     assert heavy_after(ANSWERED, more=("scipy", "peft")) == []
+
+
+def _others(result: ExperimentResult) -> list[ExperimentResult]:
+    """Return results of the same experiment that differ from ``result`` in one thing each."""
+    far = replace(result.maps[1], points=tuple((40 * x, 40 * y) for x, y in result.maps[1].points))
+    moved = replace(result.candidates[3], update_relative=0.5)
+    readings = tuple(replace(one, loss=7.0) for one in result.adapters[-1].readings)
+    return [
+        replace(result, maps=(result.maps[0], far, *result.maps[2:])),
+        replace(result, maps=tuple(replace(one, split="later") for one in result.maps if one.split == "paper")),
+        replace(result, candidates=(*result.candidates[:3], moved, *result.candidates[4:])),
+        replace(result, straight=result.straight[1:]),
+        replace(result, dominance=result.dominance[1:]),
+        replace(result, comparisons=result.comparisons[1:]),
+        replace(result, families={name: families[::-1] for name, families in result.families.items()}),
+        replace(result, adapters=(*result.adapters[:-1], replace(result.adapters[-1], readings=readings))),
+        with_redrawn(result),
+    ]
+
+
+def test_charts_that_share_a_cache_key_are_the_same_picture(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ui.merge.results import show_experiment
+
+    made: dict[tuple[object, ...], str] = {}
+    shown: set[str] = set()
+
+    def drawn(draw: Any, key: str, alt: str, *, by: tuple[object, ...], **_: object) -> None:
+        text = draw("light").to_json()
+        assert made.setdefault((key, *by), text) == text, key
+        shown.add(key.split()[0])
+
+    monkeypatch.setattr("ui.merge.charts.figure", drawn)
+    for name in ("charts", "results"):  # a table needs a browser
+        monkeypatch.setattr(f"ui.merge.{name}.table", lambda *_, **__: None)
+    result = made_result(MergeExperiment(paths=("lora", "linear", "slerp"), points=3))
+    for one in (result, result, *_others(result)):
+        show_experiment(one)
+    assert shown == {"plane", "compared", "sweep", "morph", "small", "angles", "layers", "shift", "scale", "training"}
+    assert len(made) == 10 * 13, "other results are other pictures"

@@ -10,8 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import MergeExperiment
-from numembed.merge_experiment.recipes import recipe_for
+from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
 from numembed.models.catalogue.names import model
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
