@@ -1,4 +1,4 @@
-"""The paper's Figures 1 and 2 redrawn from its Table 2, and the pictures beside its claims."""
+"""The paper's Figures 1 and 2 redrawn from its Table 2, and the charts of its claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numembed.paper.published import PublishedScore
 
 Metric = Literal["silhouette", "davies_bouldin"]  # what the paper draws
 
-# the shape says the same as the colour once more
+# the shape repeats what the colour shows
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
     "encoder": (PALETTE[0], "circle", "●"),
     "llm": (PALETTE[7], "square", "■"),
@@ -122,7 +122,7 @@ def _dots(x: Sequence[float], y: Sequence[Any], kind: str, filled: bool) -> dict
 def _levels(
     metric: Metric, baseline: Level, theme: str, axis: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return chance as a band and the best baseline as a line across, behind everything, with their names."""
+    """Return chance as a band and the best baseline as a line, behind the data, with their names."""
     other = "y" if axis == "x" else "x"
     low, high = getattr(CHANCE, f"{metric}_band")
     best = getattr(baseline, metric)
@@ -165,14 +165,14 @@ def _kind(line: PublishedScore) -> str:
 
 
 def _room(metric: Metric, values: Sequence[float], baseline: Level) -> dict[str, Any]:
-    """Return the range that holds all values and both levels, with a little room."""
+    """Return the range of an axis that contains all values and both levels, with a margin."""
     shown = [*values, *getattr(CHANCE, f"{metric}_band"), getattr(baseline, metric)]
     spare = 0.05 * (max(shown) - min(shown))
     return {"range": [min(shown) - spare, max(shown) + spare]}
 
 
 def _wrapped(name: str) -> str:
-    """Return a name on as many lines as it needs, broken where it has a joint."""
+    """Return a name on as many lines as it needs, broken at hyphens, spaces and brackets."""
     rows = [""]
     for part in re.findall(r"[^-\s(]*[-\s]?|\([^)]*\)?", plotly_text(name)):
         if len(rows[-1] + part) > _WRAP and rows[-1]:

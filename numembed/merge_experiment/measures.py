@@ -42,13 +42,13 @@ MAPPED = ("reserved", "paper")
 
 @dataclass(frozen=True)
 class Texts:
-    """Everything that a candidate reads, in one set: the windows of all splits, then the ordinary sentences."""
+    """All texts that a candidate encodes, in one set: the windows of all splits, then the ordinary sentences."""
 
     splits: Mapping[str, SequenceSet]
 
     @classmethod
     def of(cls, experiment: MergeExperiment) -> Texts:
-        """Return what the candidates of ``experiment`` read."""
+        """Return the texts of the candidates of ``experiment``."""
         return cls(experiment.recipe.split.evaluations)
 
     @cached_property
@@ -62,7 +62,7 @@ class Texts:
 
     @cached_property
     def places(self) -> dict[str, slice]:
-        """Where the rows of each split lie."""
+        """The rows of each split."""
         ends = np.cumsum([0, *map(len, self.splits.values())]).tolist()
         return {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(self.splits)}
 
@@ -125,7 +125,7 @@ def frames(
 ) -> tuple[Frame, ...]:
     """Return a map of each candidate of a path, (at, title, vectors), each aligned with the one before it.
 
-    Each is the flat view with the most spread (PCA), so turning from one to the next is the vectors' doing.
+    Each is the two-dimensional view with the most variance (PCA), so differences between maps come from the vectors.
     """
     made, before = [], project(base, "pca")[0]
     for at, title, matrix in vectors:
@@ -138,7 +138,7 @@ def frames(
 
 
 def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
-    """Return the share that the nearest centroid names rightly, each window held out in turn; NaN with one window."""
+    """Return the accuracy of the nearest centroid, each window held out in turn; NaN with one window."""
     folds, classes = folds_of(windows), int(labels.max(initial=-1)) + 1
     if len(folds) < 2 or classes < 2:
         return math.nan

@@ -12,7 +12,7 @@ from numembed.core.significance import LEVEL
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
-FIELDS = {  # of Separation, by score; all other scores stand in ``further``
+FIELDS = {  # of Separation, by score; all other scores are in ``further``
     ScoreKind("silhouette", "families"): "silhouette",
     ScoreKind("davies_bouldin", "families"): "davies_bouldin",
     ScoreKind("silhouette", "kmeans"): "silhouette_kmeans",
@@ -64,12 +64,12 @@ class Retention:
     graded: float = math.nan  # Spearman correlation of the similarity of graded pairs with their grades
 
 
-_KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too
+_KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, which has other intervals too
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of a merging experiment with everything that was measured of it."""
+    """One model of a merging experiment with all its measurements."""
 
     path: str  # id of its Path
     title: str
@@ -77,25 +77,25 @@ class Candidate:
     model: ModelSpec = field(metadata={"stored": "spec"})  # resolved: to compare it, to save it, to adapt it further
     splits: Mapping[str, Separation]
     retention: Retention
-    update: float  # length of all that was changed of the base's weights
-    update_relative: float  # as a share of the length of the base's weights
+    update: float  # norm of the change of the base's weights
+    update_relative: float  # relative to the norm of the base's weights
 
     def as_row(self) -> dict[str, Any]:
         """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds."""
         row: dict[str, Any] = {"path": self.path, "arm": self.title, "at": self.at}
         kept = vars(self.retention)
-        row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
+        row |= {_KEPT.get(name, name): _or_none(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
         for split, separation in self.splits.items():
             numbers = {name: value for name, value in vars(separation).items() if name not in ("without", "further")}
             numbers |= {field_of(ScoreKind.read(name)): value for name, value in separation.further.items()}
-            row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
+            row |= {f"{split} {name}": _or_none(value) for name, value in numbers.items()}
         return row
 
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """One saved adapter and how its training went."""
+    """One saved adapter with the readings of its training."""
 
     seed: int
     step: int
@@ -161,7 +161,7 @@ class Dominance:
 
 @dataclass(frozen=True)
 class Frame:
-    """The flat map of one candidate's vectors of one split, laid upon the base's."""
+    """The two-dimensional map of one candidate's vectors of one split, aligned with the base's."""
 
     path: str
     at: float
@@ -178,7 +178,7 @@ class Comparison:
     a: str  # rows of KINDS
     b: str
     split: str
-    retention: tuple[float, ...]  # the levels at which both were looked up
+    retention: tuple[float, ...]  # the levels at which both were compared
     difference: float  # mean over these levels; NaN where the two never retain equally much
     low: float  # 95% interval
     high: float
@@ -189,7 +189,7 @@ class Comparison:
 
     @property
     def distinguishable(self) -> bool:
-        """True where the interval leaves out 0, also after the adjustment."""
+        """True where the difference is significant: the interval excludes 0, also after the adjustment."""
         return self.p_holm <= LEVEL and not self.low <= 0 <= self.high
 
 
@@ -201,7 +201,7 @@ class Redrawn:
     at: float  # t or the scale
     split: str  # the evaluation whose families they are
     values: tuple[tuple[float, ...], ...]  # (paths, designs) silhouettes of the families
-    low: float  # where 95% of further designs score, the paths' mean; NaN for fewer than three designs
+    low: float  # 95% prediction interval of the paths' mean on one more design; NaN for fewer than three
     high: float
 
     @property
@@ -220,5 +220,5 @@ class Redrawn:
         return sum(self.means) / self.designs if self.designs else math.nan
 
 
-def _shown(value: float | None) -> float | None:
+def _or_none(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value

@@ -304,5 +304,5 @@ def _without_paths(plain: Any) -> Any:
 
 
 def _code(text: str) -> str:
-    """Return a name as Markdown shows it as it stands."""
+    """Return a name as Markdown code, so that it is shown unchanged."""
     return "`" + re.sub(r"[`\x00-\x1f\x7f]", "'", text)[:200] + "`"

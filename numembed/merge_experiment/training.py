@@ -30,7 +30,7 @@ _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 
 
 def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
-    """Return where the adapters of a recipe on the pinned ``base`` lie; those of other seeds lie beside them."""
+    """Return the folder of the adapters of a recipe on the pinned ``base``, of all seeds."""
     plain = {name: value for name, value in recipe.as_dict().items() if name != "seeds"}
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}  # others would not go on from there
     identity = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
@@ -38,7 +38,7 @@ def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Fold
 
 
 def still_there(known: ExperimentResult, place: Folder) -> bool:
-    """Return True where the adapters of a stored result lie in ``place``, with the same contents."""
+    """Return True where the adapters of a stored result are in ``place``, with the same contents."""
     digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
     return digests == {(one.seed, one.step): one.digest for one in known.adapters}
 

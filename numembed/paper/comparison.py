@@ -185,7 +185,7 @@ def redrawn_interval(result: ModelResult) -> tuple[float, float] | None:
 
 
 def agreement(lines: Sequence[PublishedScore], shared: Sequence[tuple[ModelResult, PublishedScore]]) -> str:
-    """Return in a sentence or two how far our runs are from the paper, or where other models stand among its own."""
+    """Return in a sentence or two how far our runs are from the paper, or how other models rank among its own."""
     if not shared:
         best = max(lines, key=lambda line: line.silhouette_families)
         above = sum(line.silhouette_families > best.silhouette_families for line in TABLE_2)
@@ -208,9 +208,9 @@ def agreement(lines: Sequence[PublishedScore], shared: Sequence[tuple[ModelResul
 
 
 def model_rows(own: Sequence[ModelResult]) -> list[dict[str, Any]]:
-    """Return the paper's Table 2 beside what was run here, one row a model; None where one side has nothing.
+    """Return the paper's Table 2 and our runs, one row for each model; None where one side has no value.
 
-    ``inside`` says whether the paper's silhouette lies where other windows of our run would score.
+    ``inside`` says whether the paper's silhouette lies in the interval of our run over other windows.
     """
     ours = {own_line(result).model: result for result in own}
     names = list(dict.fromkeys([line.model for line in TABLE_2] + list(ours)))

@@ -34,7 +34,7 @@ def test_the_figures_hold_every_number_and_only_explicit_colours(theme: str) -> 
         assert {note.text for note in figure.layout.annotations} & {"last digits", "last digits, no model"}
 
 
-def test_kinds_are_told_by_shape_as_well_as_by_colour() -> None:
+def test_kinds_differ_in_shape_as_well_as_in_colour() -> None:
     figure = score_figure(TABLE_2, "silhouette", baseline=baseline_levels()[0])
     looks = {(trace.marker.color, trace.marker.symbol.removesuffix("-open")) for trace in figure.data if len(trace.x)}
     assert len(looks) == len({color for color, _ in looks}) == len({symbol for _, symbol in looks}) == 5

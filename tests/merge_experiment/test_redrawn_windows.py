@@ -40,7 +40,7 @@ def with_redrawn(result: ExperimentResult, designs: int = USUAL_DESIGNS) -> Expe
     return replace(result, redrawn_sentences=redrawn_text(result))
 
 
-def test_designs_are_part_of_what_is_asked_and_not_of_where_the_plain_ladder_is_kept() -> None:
+def test_designs_are_part_of_the_job_key_and_not_of_the_result_key() -> None:
     asked = MergeExperiment(designs=7)
     assert MergeExperiment.from_json(asked.to_json()) == asked and asked.key != MergeExperiment().key
     assert experiment_key(asked) == experiment_key(MergeExperiment()) and asked.title.endswith(", 7 times redrawn")

@@ -1,4 +1,4 @@
-"""Ladders on a tiny model: every arm scored, stored, found again, cancelled and gone on with."""
+"""Merging experiments on a tiny model: every candidate scored, stored, found again, cancelled and continued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from numembed.models.spec import MergedWeights
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from tests.lora import run_away
-from tests.merge_experiment.bases import RECIPE, small_ladder
+from tests.merge_experiment.bases import RECIPE, small_experiment
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def experiment(tiny_model: Path) -> MergeExperiment:
-    return small_ladder(tiny_model)
+    return small_experiment(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def found(place: Place, experiment: MergeExperiment) -> ExperimentResult:
     return place.run(experiment)
 
 
-def test_a_ladder_scores_every_arm_on_every_split(found: ExperimentResult, experiment: MergeExperiment) -> None:
+def test_every_candidate_is_scored_on_every_split(found: ExperimentResult, experiment: MergeExperiment) -> None:
     assert found.complete and len(found.candidates) == experiment.candidates and found.sentences and found.comparisons
     for path in experiment.drawn:
         assert [candidate.at for candidate in found.path(path.id)] == list(path.values)
@@ -168,10 +168,10 @@ def test_a_second_run_computes_nothing(found: ExperimentResult, place: Place, ex
     assert told == [(row, "done") for row in range(len(experiment_rows(experiment)))]
 
 
-def test_arms_are_found_again_by_what_they_are(
+def test_candidates_are_found_again_by_their_content(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
-    """Another ladder with the same arms, and the same one after its result was lost, load no model."""
+    """Another experiment with the same candidates, and the same one after its result was lost, load no model."""
     place.results.put(experiment_key(experiment), replace(found, candidates=(), complete=False).as_json())
     assert place.run(experiment, loaded=Untouched(place.settings)).as_json() == found.as_json()
     fewer = place.run(replace(experiment, paths=("soup", "slerp")), loaded=Untouched(place.settings))
@@ -205,7 +205,7 @@ def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
     place.results.put(experiment_key(experiment), found.as_json())
 
 
-def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(
+def test_a_cancel_while_windows_are_redrawn_keeps_the_experiment(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
     def stop(row: int, stage: str, done: int, total: int, note: str) -> None:
@@ -257,7 +257,7 @@ def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
 def test_an_earlier_stage_that_was_damaged_comes_back(
     settings: Settings, tiny_model: Path, paths: tuple[str, ...]
 ) -> None:
-    asked = small_ladder(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
+    asked = small_experiment(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
         found = place.run(asked)
@@ -269,7 +269,7 @@ def test_an_earlier_stage_that_was_damaged_comes_back(
 def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
     settings: Settings, found: ExperimentResult, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
+    asked = small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
         run_away(monkeypatch, seed=1, step=3)
@@ -286,14 +286,14 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
         assert (save_candidate(saving, results=results, settings=settings) / "model.safetensors").is_file()
         run_away(monkeypatch, seed=0, step=1)
         with pytest.raises(TrainingFailed, match="step 1 of seed 0"):
-            place.run(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
+            place.run(small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
 
 
 def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("numembed.merge_experiment.training._REPORT_SECONDS", -1.0)
-    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
+    asked = small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         seen: list[list[int]] = []
 
@@ -316,9 +316,9 @@ def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
         assert seen[-1] == [0, 1, 2, 3, 4] and [0, 1, 2, 3] in seen
 
 
-def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Settings, tiny_model: Path) -> None:
+def test_rounding_by_the_number_format_of_the_base_is_reported(settings: Settings, tiny_model: Path) -> None:
     half = model(f"{tiny_model} dtype=bfloat16")
-    asked = replace(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",)), base=half)
+    asked = replace(small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",)), base=half)
     loaded = LoadedModel(settings)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         found = Place(settings, vectors, results).run(asked, loaded=loaded)
@@ -339,7 +339,7 @@ def _numbers(found: ExperimentResult) -> list[object]:
     ]
 
 
-def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place) -> None:
+def test_a_built_in_decoder_runs_too_and_its_loss_is_reported(place: Place) -> None:
     asked = MergeExperiment(model("number-lm"), replace(RECIPE, rank=8, learning_rate=2e-2), ("lora", "slerp"), 3)
     found = place.run(asked)
     losses = {candidate.title: candidate.retention.lm_loss for candidate in found.candidates}

@@ -1,4 +1,4 @@
-"""What is said of a ladder: with intervals, and as JSON and back."""
+"""The verdict on a merging experiment: with intervals, and as JSON and back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.results import TrainedAdapter
 from numembed.merge_experiment.text import verdict
 from numembed.models.adapters.recipe import Reading
-from tests.merge_experiment.bases import made_path, small_ladder
-from tests.merge_experiment.made import made_ladder, made_result
+from tests.merge_experiment.bases import made_path, small_experiment
+from tests.merge_experiment.made import made_experiment, made_result
 
 
 def _result(tiny_model: Path) -> ExperimentResult:
-    asked = small_ladder(tiny_model, paths=("lora", "soup"))
+    asked = small_experiment(tiny_model, paths=("lora", "soup"))
     kept, apart = (1.0, 0.9, 0.8, 0.7, 0.6), (0.2, 0.6, 1.0, 1.2, 1.3)
     rows = {
         path.id: made_path(path.id, kept[: len(path.values)], apart[: len(path.values)])
@@ -87,8 +87,8 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
         ((1.51, 1.6, 3.0), "is not significantly changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
     ],
 )
-def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
-    found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
+def test_a_decoders_loss_has_its_interval_or_is_for_its_adapters_only(losses: tuple[float, ...], told: str) -> None:
+    found = made_result(made_experiment(seeds=range(len(losses)), paths=("lora",)))
     at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
     candidates = (
         replace(candidate, retention=replace(candidate.retention, lm_loss=at[candidate.path]))

@@ -72,7 +72,7 @@ def test_table_2_is_there_number_by_number_and_can_be_sorted(page: AppTest) -> N
     assert len(tables(page)["Table 1 of the paper"]) == 12
 
 
-def test_the_bundled_model_stands_beside_the_papers(page: AppTest) -> None:
+def test_the_bundled_model_is_compared_with_the_papers(page: AppTest) -> None:
     store_as_run(read_settings(), MINILM)
     page.run()
     assert not page.exception and not page.error

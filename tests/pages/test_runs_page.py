@@ -17,7 +17,7 @@ from numembed.runs.jobs import JobTable
 from numembed.sequences.splits import split_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.examination import EXAMINATIONS
-from tests.merge_experiment.bases import small_ladder
+from tests.merge_experiment.bases import small_experiment
 from tests.pages.elements import opened, walk, work_off
 
 PAGE = "pages/runs.py"
@@ -57,7 +57,7 @@ def test_a_further_question_is_called_by_its_name_and_opens_on_its_page(
 
 
 def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
-    asked = small_ladder(tiny_model)
+    asked = small_experiment(tiny_model)
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(asked, asked_by="test")
     opened(app, PAGE)

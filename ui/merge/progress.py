@@ -150,7 +150,7 @@ def redrawn_windows(result: ExperimentResult) -> None:
     experiment = with_designs(result.experiment)
     with job_table() as jobs:
         job = jobs.latest(experiment)
-    if job is not None and job.active:  # its progress stands above
+    if job is not None and job.active:  # its progress is shown above
         return
     with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):
         st.button(

@@ -1,4 +1,4 @@
-"""The parts of the Paper page: each a question, a picture, an answer, and how it is computed."""
+"""The parts of the Paper page: each a question, a chart, an answer, and how it is computed."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
 
 
 def _interval(result: ModelResult, theirs: float | None) -> Cell:
-    """Return where other windows would score here, and whether the paper's value lies in it."""
+    """Return the interval over other windows, and whether the paper's value is inside."""
     interval = redrawn_interval(result)
     if interval is None:
         return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")

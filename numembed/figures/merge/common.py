@@ -1,4 +1,4 @@
-"""What the figures of merges share: the numbers of a candidate, means over seeds, colours and axes."""
+"""What the figures of merges share: the numbers of a candidate, means over seeds, colours and traces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Value = Callable[[Candidate], float]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a candidate: where it stands, and which way is better."""
+    """One number of a candidate: its title, its value, and which direction is better."""
 
     title: str
     value: Callable[[Candidate, str], float]  # of a candidate on a split
@@ -55,13 +55,13 @@ def _kept(field: str) -> Callable[[Candidate, str], float]:
 
 _ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda result: result.accuracy), "high")
 _OTHERS: Mapping[str, Measure] = {
-    "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
+    "spearman": Measure("Retention (rank correlation of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
-    "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
-    "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
+    "graded": Measure("Graded pairs (rank correlation with their grades)", _kept("graded"), "high", False),
+    "lm_loss": Measure("Language-model loss (nats per token)", _kept("lm_loss"), "low", False),
     "update": Measure(
-        "Length of the update, share of the base", lambda candidate, split: candidate.update_relative, "", False
+        "Norm of the update, relative to the base", lambda candidate, split: candidate.update_relative, "", False
     ),
 }
 
@@ -74,7 +74,7 @@ def measures() -> dict[str, Measure]:
 
 @dataclass(frozen=True)
 class Spot:
-    """One place of a row of KINDS: the mean over its seeds, and the lowest and highest of them."""
+    """One point of a row of KINDS: the mean over its seeds, and the lowest and highest of them."""
 
     at: float
     x: tuple[float, float, float]  # mean, lowest, highest
@@ -83,7 +83,7 @@ class Spot:
 
 
 def spots(result: ExperimentResult, name: str, x: Value, y: Value) -> list[Spot]:
-    """Return the places of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
+    """Return the points of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
     drawn = result.of(name)
     planned = sum(path.name == name for path in result.experiment.drawn)
     by: dict[float, list[tuple[float, float]]] = {}
@@ -110,7 +110,7 @@ def symbol_of(name: str) -> str:
 
 
 def pale(color: str, opacity: float = 0.15) -> str:
-    """Return a colour of the palette that lets through what lies behind."""
+    """Return a transparent version of a colour of the palette."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
 
@@ -137,12 +137,12 @@ def range_of(places: Sequence[tuple[float, float, float]], color: str, **more: A
 
 
 def placed(name: str, at: float) -> str:
-    """Return where on a row of KINDS something stands, to follow its title."""
+    """Return the point on a row of KINDS in words, to follow its title."""
     return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
 
 
 def or_none(value: float) -> float | None:
-    """Return a number as Plotly takes it: None where there is none."""
+    """Return a number for Plotly: None for NaN."""
     return value if math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Maps that morph from a base to what was made of it, as Plotly figures with a slider; all frames are in the figure."""
+"""Maps along a path from a base, as Plotly figures with a slider; all frames are in the figure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SECONDS = 0.25  # of one step of the slider
 def morph_figure(
     result: Sequence[Frame], families: Sequence[str], *, sweeps: str = "t", theme: str = "light"
 ) -> go.Figure:
-    """Return one map with a slider through the places of a path; nothing moves until the slider does."""
+    """Return one map with a slider through the points of a path; it moves only with the slider."""
     listed = sorted(result, key=lambda one: one.at)
     names = tuple(dict.fromkeys(families))
     places, reach = list(range(len(names))), reach_of(listed)
@@ -40,7 +40,7 @@ def morph_figure(
 
 
 def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str = "light") -> go.Figure:
-    """Return one map to stand among others on the same scale: small, framed, without a legend."""
+    """Return one small map without a legend, on the same scale as others."""
     names = tuple(dict.fromkeys(families))
     layout = figure_layout(theme, 210) | {
         "margin": {"l": 4, "r": 4, "t": 4, "b": 4},
@@ -52,7 +52,7 @@ def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str =
 
 
 def reach_of(result: Sequence[Frame]) -> float:
-    """Return how far the points of maps go, with a margin: they share one scale."""
+    """Return the largest coordinate of several maps, with a margin: their common scale."""
     return 1.08 * max((float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in result), default=1.0)
 
 

@@ -29,7 +29,7 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Candidate, Comparison
 
 MAIN = ("lora", "soup", "slerp_base", "linear", "slerp", "slerp_task", "norm_matched")
-_DASHES = {"slerp": "7px,7px", "multi_stage": "7px,7px", "karcher": "3px,3px"}  # what lies beneath shows through
+_DASHES = {"slerp": "7px,7px", "multi_stage": "7px,7px", "karcher": "3px,3px"}  # lines below stay visible
 _VEIL = {"light": "rgba(255,255,255,0.75)", "dark": "rgba(20,20,24,0.75)"}  # behind names, over lines
 _LABEL_PIXELS = 17
 _HEIGHT = 520  # of the plane, in pixels
@@ -47,7 +47,7 @@ def plane_figure(
 ) -> go.Figure:
     """Return the silhouette on ``split`` against retention, a line for each row of ``names``; the base is a star.
 
-    A line is the mean over seeds, its cross at the named place spans them; with ``each`` every seed has a thin line
+    A line is the mean over seeds, its cross at the named point spans them; with ``each`` every seed has a thin line
     too, with ``sure`` the main rows have pale bars: intervals over sentences and over sequences, and thin ones over
     redrawn windows.
     """
@@ -60,7 +60,7 @@ def plane_figure(
         )
         if line:
             middle = line[len(line) // 2] if KINDS[name].sweeps == "t" and KINDS[name].of != "seed" else line[-1]
-            traces.append(_line(line, name, "kept %{x:.2f} · silhouette %{y:.2f}"))
+            traces.append(_line(line, name, "retention %{x:.2f} · silhouette %{y:.2f}"))
             if sure and name in MAIN:
                 traces += [*_intervals(result, name, middle, split), *_redrawn(result, name, line, split)]
             traces.append(_cross(middle, name))
@@ -71,8 +71,10 @@ def plane_figure(
             alone = spots(result, "base", lambda candidate: 1.0, lambda candidate: value(candidate, split))
             traces += _redrawn(result, "base", alone, split)
     layout = figure_layout(theme, _HEIGHT) | {
-        "showlegend": False,  # every line has its name beside it; how high a legend is nobody knows before it is drawn
-        "xaxis": value_axis(theme, "kept of the base: order of sentence similarities (1 = all)", zeroline=False),
+        "showlegend": False,  # every line has its name next to it, and the height of a legend is unknown
+        "xaxis": value_axis(
+            theme, "retention: rank correlation of sentence similarities with the base", zeroline=False
+        ),
         "yaxis": value_axis(theme, measures()["silhouette"].title.lower()),
     }
     _with_room(layout, traces)
@@ -92,7 +94,7 @@ def sweep_figure(
             traces.append(range_of(places, color_of(name), legendgroup=name))
         if line:
             traces.append(_line(line, name, "at %{x:.2f}: %{y:.3f}"))
-    words = {"scale": "how many times the adapter is taken", "t": "t, from the first model to the second"}
+    words = {"scale": "scale of the update", "t": "t, from the first model to the second"}
     layout = figure_layout(theme, 430) | {
         "xaxis": value_axis(theme, words[sweeps], zeroline=False),
         "yaxis": value_axis(theme, shown.title.lower(), zeroline=False),
@@ -159,12 +161,12 @@ def _thin(candidates: Sequence[Candidate], name: str, split: str) -> dict[str, A
         opacity=0.45,
         line={"color": color_of(name), "width": 1},
         customdata=[candidate.title for candidate in candidates],
-        hovertemplate="%{customdata}<br>kept %{x:.2f} · %{y:.2f}<extra></extra>",
+        hovertemplate="%{customdata}<br>retention %{x:.2f} · %{y:.2f}<extra></extra>",
     )
 
 
 def _cross(spot: Spot, name: str) -> dict[str, Any]:
-    """Return the mark at the named place of a line, with bars from the lowest to the highest seed."""
+    """Return the mark at the named point of a line, with bars from the lowest to the highest seed."""
     bars = [
         error_bars([highest - mean], [mean - lowest], color_of(name), thickness=1.5, width=4)
         for mean, lowest, highest in (spot.x, spot.y)
@@ -174,7 +176,7 @@ def _cross(spot: Spot, name: str) -> dict[str, Any]:
 
 
 def _silent(spot: Spot, name: str) -> dict[str, Any]:
-    """Return a mark that belongs to a row's line and says nothing when pointed at."""
+    """Return a mark of a row's line without a tooltip."""
     return scatter([spot.x[0]], [spot.y[0]], "markers", legendgroup=name, showlegend=False, hoverinfo="skip")
 
 
@@ -214,7 +216,7 @@ def _intervals(result: ExperimentResult, name: str, spot: Spot, split: str) -> l
 
 
 def _redrawn(result: ExperimentResult, name: str, line: Sequence[Spot], split: str) -> list[dict[str, Any]]:
-    """Return the bar of a row's named place over redrawn windows: their mean, and where 95% of further ones score."""
+    """Return the bar of a row's named point over redrawn windows: their mean and 95% prediction interval."""
     known = next((one for one in result.redrawn if (one.name, one.split) == (name, split)), None)
     spot = next((one for one in line if known and one.at == known.at), None)
     if known is None or spot is None or not math.isfinite(known.low):
@@ -252,7 +254,7 @@ def _reached(trace: dict[str, Any], letter: str) -> list[float | None]:
 
 
 def _labels(ends: Sequence[tuple[str, Spot]], layout: dict[str, Any], theme: str) -> list[dict[str, Any]]:
-    """Return the names at the ends of the lines, on their left and below, held apart where ends lie close together."""
+    """Return the names of the lines, on the left below their ends, spaced apart where ends are close together."""
     low, high = layout["yaxis"]["range"]
     scale = (_HEIGHT - _SLOPE) / (high - low)  # pixels for one unit of the score
     labels: list[dict[str, Any]] = []

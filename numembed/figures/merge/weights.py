@@ -1,4 +1,4 @@
-"""How training goes, what it and merging do to weights, and what an adapter does to vectors, as Plotly figures."""
+"""Curves of training, changes of weights by training and merging, and the shift of vectors, as Plotly figures."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def training_figure(readings: Sequence[Reading], *, theme: str = "light") -> go.
 
 
 def angles_figure(straights: Sequence[Straight], *, theme: str = "light") -> go.Figure:
-    """Return how many tensors lie at which angle, the weights' above and the updates' below, with mergekit's line.
+    """Return histograms of the angles of tensors, of weights above and of updates below, with mergekit's threshold.
 
-    Left of the line mergekit's SLERP is the straight line. Tensors that are zero in one model have no angle.
+    Left of the line mergekit's SLERP is linear interpolation. Tensors that are zero in one model have no angle.
     """
     spaces = [space for space in SPACES if any(one.space == space for one in straights)]
     traces: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def shift_figure(dominances: Sequence[Dominance], directions: Sequence[int], *, 
             )
         )
     layout = figure_layout(theme, 360) | {
-        "xaxis": value_axis(theme, "how many times the adapter is taken", zeroline=False, range=[0, 1.55]),
+        "xaxis": value_axis(theme, "scale of the adapter", zeroline=False, range=[0, 1.55]),
         "yaxis": value_axis(theme, "share of the shift", tickformat=".0%", range=[0, 1.03], zeroline=False),
     }
     layout["legend"] |= {"y": -0.22}
@@ -153,7 +153,7 @@ def scale_figure(result: ExperimentResult, *, titles: Mapping[str, str], theme: 
             )
         )
     layout = figure_layout(theme, 380) | {
-        "xaxis": value_axis(theme, "how many times the adapter is taken", zeroline=False),
+        "xaxis": value_axis(theme, "scale of the adapter", zeroline=False),
         "yaxis": value_axis(theme, "silhouette of the families"),
     }
     layout["legend"] |= {"y": -0.2}
@@ -173,7 +173,7 @@ def _look(place: int) -> dict[str, Any]:
 
 
 def _bars(angles: Sequence[float], widest: float, name: str, color: str, suffix: str) -> dict[str, Any]:
-    """Return how many of ``angles`` lie in each of equal steps from 0 to ``widest``."""
+    """Return the histogram of ``angles`` from 0 to ``widest``, as bars."""
     step, counts = widest / _BINS, [0] * _BINS
     for angle in angles:
         counts[min(_BINS - 1, int(angle / step))] += 1
@@ -199,6 +199,6 @@ def _mark(suffix: str, theme: str) -> dict[str, Any]:
 
 def _name(suffix: str, theme: str, widest: float) -> dict[str, Any]:
     near_left = widest / 2 > MERGEKIT_DEGREES
-    words = "mergekit’s line (cosine 0.9995)" if near_left else "← straight line in mergekit (cosine 0.9995)"
+    words = "mergekit’s threshold (cosine 0.9995)" if near_left else "← linear in mergekit (cosine 0.9995)"
     place = {"xref": f"x{suffix}", "x": MERGEKIT_DEGREES, "xanchor": "left" if near_left else "right"}
     return note(words, theme, yref=f"y{suffix} domain", y=1, yanchor="bottom", **place)
