@@ -118,11 +118,11 @@ def compare_at_equal_retention(
 
 def comparisons_of(result: ExperimentResult) -> tuple[Comparison, ...]:
     """Return every path against its control on every split, p values adjusted for their number on that split."""
-    wanted = [(row.name, row.control) for row in KINDS.values() if row.control]
-    there = {(a, b): sides for a, b in (*wanted, *MORE) if all(sides := _sides(result, a, b))}
+    controls = [(row.name, row.control) for row in KINDS.values() if row.control]
+    sides_of = {(a, b): sides for a, b in (*controls, *MORE) if all(sides := _sides(result, a, b))}
     comparisons: list[Comparison] = []
     for split in result.experiment.splits:
-        plain = [_compared(*sides, split, names) for names, sides in there.items()]
+        plain = [_compared(*sides, split, names) for names, sides in sides_of.items()]
         adjusted = holm([None if math.isnan(one.p) else one.p for one, _ in plain])
         for (one, curves), p in zip(plain, adjusted, strict=True):
             one = replace(one, p_holm=math.nan if p is None else p)

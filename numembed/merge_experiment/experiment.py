@@ -48,14 +48,14 @@ class MergeExperiment:
         if not isinstance(plain.weights, FolderWeights) or plain.loading.random_seed is not None:
             raise BadChoice(f"{self.base.name[:80]} cannot be adapted. Choose a model of the catalogue or a folder.")
         object.__setattr__(self, "base", plain.stored)
-        can = possible(self.recipe)
+        allowed = possible(self.recipe)
         for name in self.paths:
             if name not in KINDS:
                 raise BadChoice(f"There is no path {str(name)[:40]!r}. Known: {', '.join(KINDS)}.")
-            if name not in can:
+            if name not in allowed:
                 raise BadChoice(f"{KINDS[name].title} needs more seeds or stages than are trained. Train more of them.")
-        wanted = {"base", *(self.paths or USUAL)}
-        object.__setattr__(self, "paths", tuple(name for name in can if name in wanted))
+        chosen = {"base", *(self.paths or USUAL)}
+        object.__setattr__(self, "paths", tuple(name for name in allowed if name in chosen))
         if type(self.points) is not int or not FEWEST_POINTS <= self.points <= MOST_POINTS:
             raise BadChoice(f"A path has {FEWEST_POINTS} to {MOST_POINTS} points, got {str(self.points)[:40]}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:

@@ -72,20 +72,20 @@ def run_experiment(
     """
     plain = replace(experiment, designs=0)
     base = pin(experiment.base, results, settings, progress=Row(report, 0))
-    place, known = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
-    there = known is not None and known.complete and known.base == base and still_there(known, place)
-    if known is not None and there:
-        trained = adapters_in(place, known.experiment.recipe)
+    folder, earlier = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
+    reusable = earlier is not None and earlier.complete and earlier.base == base and still_there(earlier, folder)
+    if earlier is not None and reusable:
+        trained = adapters_in(folder, earlier.experiment.recipe)
     else:
-        trained = train(plain, base, place, results, loaded, settings, report)
+        trained = train(plain, base, folder, results, loaded, settings, report)
     position = _Position(report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
     runnable = _of_seeds(plain, {seed for seed, _ in adapters})
     scorer = CandidateScorer(runnable, base, adapters, vectors, results, loaded, settings, position.report_again)
-    if known is not None and there:
+    if earlier is not None and reusable:
         for row in range(len(experiment_rows(plain))):
             report(row, DONE, 1, 1, "")
-        result = known
+        result = earlier
     else:
         result = _run_paths(plain, scorer, trained, position)
     return _with_redrawn(experiment, result, scorer, position) if experiment.designs else result

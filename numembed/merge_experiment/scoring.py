@@ -154,8 +154,8 @@ class CandidateScorer:
         drawn = self.experiment.drawn
         whole = [next((path.id for path in drawn if path.name == name), "") for name in ("lora", "soup")]
         for path in drawn:
-            there = [candidate.at for candidate in result.path(path.id)]
-            steps = there if path.id in whole else [at for at in there if at == (0.5 if path.sweeps == "t" else 1.0)]
+            points = [candidate.at for candidate in result.path(path.id)]
+            steps = points if path.id in whole else [at for at in points if at == (0.5 if path.sweeps == "t" else 1.0)]
             candidates = [(at, candidate_title(path, at), self.matrix(self.spec(path, at))) for at in steps]
             for split in (name for name in MAPPED if name in self.texts.splits):
                 place = self.texts.places[split]

@@ -37,16 +37,16 @@ def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Fold
     return settings.home / "adapters" / hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-def still_there(known: ExperimentResult, place: Folder) -> bool:
-    """Return True where the adapters of a stored result are in ``place``, with the same contents."""
-    digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
+def still_there(known: ExperimentResult, folder: Folder) -> bool:
+    """Return True where the adapters of a stored result are in ``folder``, with the same contents."""
+    digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(folder, known.experiment.recipe)}
     return digests == {(one.seed, one.step): one.digest for one in known.adapters}
 
 
 def train(
     experiment: MergeExperiment,
     base: ModelSpec,
-    place: Folder,
+    folder: Folder,
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
@@ -54,40 +54,40 @@ def train(
 ) -> tuple[SavedAdapter, ...]:
     """Return the adapters of all stages, of every seed whose training ended; its curves are stored while it runs."""
     recipe = experiment.recipe
-    there = adapters_in(place, recipe)
-    if _ended(recipe, there) != set(recipe.seeds):
+    saved = adapters_in(folder, recipe)
+    if _ended(recipe, saved) != set(recipe.seeds):
         from numembed.models.training.train import train_adapters
 
         loaded.free()  # one model in memory
         try:
-            there = train_adapters(
+            saved = train_adapters(
                 base,
                 recipe,
-                place,
+                folder,
                 settings=settings,
-                listen=_listener(experiment, base, there, results),
+                listen=_listener(experiment, base, saved, results),
                 progress=lambda done, total, stage: report(0, stage_called(stage), done, total, _NOTES.get(stage, "")),
             )
         except TrainingFailed:
-            there = adapters_in(place, recipe)
-            if not _ended(recipe, there):
+            saved = adapters_in(folder, recipe)
+            if not _ended(recipe, saved):
                 raise
     report(0, DONE, 1, 1, "")
-    return tuple(one for one in there if one.seed in _ended(recipe, there))
+    return tuple(one for one in saved if one.seed in _ended(recipe, saved))
 
 
-def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
+def _ended(recipe: Recipe, saved: Sequence[SavedAdapter]) -> set[int]:
     """Return the seeds whose stages are all saved."""
-    saved = {(one.seed, one.step) for one in there}
-    return {seed for seed in recipe.seeds if all((seed, step) in saved for step in recipe.saved_steps)}
+    stages = {(one.seed, one.step) for one in saved}
+    return {seed for seed in recipe.seeds if all((seed, step) in stages for step in recipe.saved_steps)}
 
 
 def _listener(
-    experiment: MergeExperiment, base: ModelSpec, there: Sequence[SavedAdapter], results: ResultStore
+    experiment: MergeExperiment, base: ModelSpec, saved: Sequence[SavedAdapter], results: ResultStore
 ) -> Callable[[Reading], None]:
     """Return a callback that stores the readings of a training, after those of saved stages, for the page."""
     present = stored_experiment(experiment, results) or ExperimentResult(experiment, base)
-    readings = {(one.seed, one.step): one for adapter in there for one in adapter.readings}
+    readings = {(one.seed, one.step): one for adapter in saved for one in adapter.readings}
     reported = 0.0
 
     def listen(reading: Reading) -> None:

@@ -157,12 +157,12 @@ def figure_number(line: PublishedScore) -> int:
 
 
 def own_results(results: ResultStore) -> tuple[ModelResult, ...]:
-    """Return what was run here on the paper's sequences: every catalogue model with a stored result."""
+    """Return what was run here on the paper's sequences: every catalogue model with a runs result."""
     study = _paper_sequences()
-    stored = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
+    runs = (stored_result(study, model(row.name), results) for row in CATALOGUE.values() if not row.refused)
     return tuple(
         result
-        for result in stored
+        for result in runs
         if result is not None and not any(math.isnan(result.score(*kind).value) for kind in PRINTED)
     )
 

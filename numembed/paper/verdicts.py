@@ -58,23 +58,23 @@ def size_trend(table: Table) -> Verdict:
     lines = [line for line in table if size_of(line)]
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
-    result, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
-    if _LEAST_MODELS <= len(some) < len(lines):
-        alone = _with_size(some)
-        detail = f"Among only the {len(some)} models built on a language model, " + _pick(
-            alone,
-            f"larger ones score higher too ({alone.told}).",
-            f"larger ones score lower ({alone.told}).",
-            f"no link can be shown ({alone.told}). Size and kind go together here, so their effects cannot be "
+    trend, built, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
+    if _LEAST_MODELS <= len(built) < len(lines):
+        among_built = _with_size(built)
+        detail = f"Among only the {len(built)} models built on a language model, " + _pick(
+            among_built,
+            f"larger ones score higher too ({among_built.told}).",
+            f"larger ones score lower ({among_built.told}).",
+            f"no link can be shown ({among_built.told}). Size and kind go together here, so their effects cannot be "
             "separated (confounded).",
         )
     sentence = _pick(
-        result,
-        f"Larger models score higher: rank correlation {result.told}. The strength of the relation remains unknown.",
-        f"Larger models score lower: rank correlation {result.told}.",
-        f"Whether larger models score higher cannot be determined: rank correlation {result.told}.",
+        trend,
+        f"Larger models score higher: rank correlation {trend.told}. The strength of the relation remains unknown.",
+        f"Larger models score lower: rank correlation {trend.told}.",
+        f"Whether larger models score higher cannot be determined: rank correlation {trend.told}.",
     )
-    return _estimated(result, _word(result.sign), sentence, detail)
+    return _estimated(trend, _word(trend.sign), sentence, detail)
 
 
 def monotonic(table: Table) -> Verdict:
@@ -84,14 +84,14 @@ def monotonic(table: Table) -> Verdict:
     if not pairs:
         return _few("Two models of different size are needed")
     small, large = max(pairs, key=excess)
-    result = counted(pairs)
-    share = result.against / len(pairs)
-    text = f"In {result.against} of {len(pairs)} pairs the smaller model scores higher"
-    if result.clear:
+    count = counted(pairs)
+    share = count.against / len(pairs)
+    text = f"In {count.against} of {len(pairs)} pairs the smaller model scores higher"
+    if count.clear:
         ends = ", ".join(f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
-        sentence = f"{text}, in {result.clear} {result.beyond}."
+        sentence = f"{text}, in {count.clear} {count.beyond}."
         return Verdict(FAILS, sentence, share, detail=f"The widest gap: {ends}.")
-    if not result.ahead:
+    if not count.ahead:
         return Verdict(OPEN, f"{text}, {_REVERSIBLE}", share)
     return Verdict(HOLDS, f"{text}.", share)
 
@@ -101,12 +101,12 @@ def backbone(table: Table) -> Verdict:
     built, encoders = _of_kind(table, _LANGUAGE_MODELS), _of_kind(table, ("encoder",))
     if len(built) < 2 or len(encoders) < 2:
         return _few("Two models of each kind are needed")
-    result = difference(_silhouettes(built), _silhouettes(encoders))
+    gap = difference(_silhouettes(built), _silhouettes(encoders))
     sentence = _pick(
-        result,
-        f"Models built on a language model score higher on average ({result.told}).",
-        f"Encoders score higher on average ({result.told}).",
-        f"Whether either kind scores higher cannot be determined ({result.told}).",
+        gap,
+        f"Models built on a language model score higher on average ({gap.told}).",
+        f"Encoders score higher on average ({gap.told}).",
+        f"Whether either kind scores higher cannot be determined ({gap.told}).",
     )
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
@@ -115,7 +115,7 @@ def backbone(table: Table) -> Verdict:
         f"{len(built)} others are as small: kind and size go together, so their effects cannot be separated "
         "(confounded)."
     )
-    return _estimated(result, _word(result.sign), sentence, detail)
+    return _estimated(gap, _word(gap.sign), sentence, detail)
 
 
 def qwen(table: Table) -> Verdict:
@@ -123,15 +123,15 @@ def qwen(table: Table) -> Verdict:
     pairs, third = against_others(table, "qwen"), against_others(table, "qwen3")
     if not pairs:
         return _few("A Qwen-based model and another one are needed")
-    result = counted(pairs)
-    against, clear = result.against, result.clear
+    count = counted(pairs)
+    against, clear = count.against, count.clear
     second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
-    ahead = result.ahead and not second
+    ahead = count.ahead and not second
     text = f"{against} of {len(pairs)} pairs contradict it in the silhouette, and {second} in the Davies–Bouldin index"
     only = f"With only the Qwen3 models, {counted(third).against} of {len(third)} pairs contradict it."
     detail = only if third else ""
     if clear:
-        tail = f"; {clear} of the former {result.beyond}."
+        tail = f"; {clear} of the former {count.beyond}."
         return Verdict(FAILS, text + tail, against / len(pairs), detail=detail)
     tail = "." if ahead else f", {_REVERSIBLE}"
     return Verdict(HOLDS if ahead else OPEN, text + tail, against / len(pairs), detail=detail)
@@ -163,15 +163,15 @@ def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause:
     others = _of_kind(table, tuple(other for other in _LANGUAGE_MODELS if other != kind))
     if not chosen or not others:
         return _few(f"A {name} model and another one built on a language model are needed")
-    result, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
+    gap, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
     models = f"{name[0].upper()}{name[1:]} models"
     what = _pick(
-        result,
+        gap,
         f"{models} score higher {than}",
         f"{models} score lower {than}",
         f"Whether {name} models score {claimed} {than} cannot be determined",
     )
-    return _estimated(result, OPEN, f"{what} ({result.told}). {cause}", detail)
+    return _estimated(gap, OPEN, f"{what} ({gap.told}). {cause}", detail)
 
 
 def slerp(table: Table) -> Verdict:
@@ -225,16 +225,16 @@ def kmeans_small(table: Table) -> Verdict:
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
     gaps = [_gap(line) for line in lines]
-    result = rank_correlation([size_of(line) for line in lines], gaps)
-    same = rank_correlation(_silhouettes(lines), gaps)
+    trend = rank_correlation([size_of(line) for line in lines], gaps)
+    by_silhouette = rank_correlation(_silhouettes(lines), gaps)
     sentence = _pick(
-        result,
-        f"The gap is wider in larger models: rank correlation with size {result.told}.",
-        f"The gap is wider in smaller models: rank correlation with size {result.told}.",
-        f"Whether the gap changes with size cannot be determined: rank correlation {result.told}.",
+        trend,
+        f"The gap is wider in larger models: rank correlation with size {trend.told}.",
+        f"The gap is wider in smaller models: rank correlation with size {trend.told}.",
+        f"Whether the gap changes with size cannot be determined: rank correlation {trend.told}.",
     )
     detail = "The gap is also wider where the silhouette by family is lower, so this may repeat the trend with size."
-    return _estimated(result, _word(-result.sign), sentence, detail if same.sign < 0 else "")
+    return _estimated(trend, _word(-trend.sign), sentence, detail if by_silhouette.sign < 0 else "")
 
 
 def above_half(table: Table) -> Verdict:

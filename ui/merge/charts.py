@@ -26,7 +26,7 @@ from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.measures import DIRECTIONS
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Frame, Straight
-from ui.merge.splits import SPLIT_TITLES
+from ui.merge.splits import SPLIT_TITLES, in_order
 from ui.shared.figure import figure, how_computed
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -72,8 +72,7 @@ def one_of(
 def morph(result: ExperimentResult) -> None:
     """Draw how the map changes along a path, with a slider, and one map of every path."""
     st.subheader("How does the map change along a path?", anchor=False)
-    there = dict.fromkeys(one.split for one in result.maps)
-    splits = [*(name for name in SPLIT_TITLES if name in there), *(name for name in there if name not in SPLIT_TITLES)]
+    splits = in_order(dict.fromkeys(one.split for one in result.maps))
     by = {path.id: path for path in result.experiment.drawn}
     with st.container(horizontal=True, vertical_alignment="bottom", key="morph_controls"):
         key = f"merge_map_split_{'-'.join(splits)}"

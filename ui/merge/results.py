@@ -20,7 +20,7 @@ from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import Recipe
 from ui.merge.charts import chart, dominance, morph, one_of, straight
 from ui.merge.progress import redrawn_windows
-from ui.merge.splits import SPLIT_TITLES
+from ui.merge.splits import SPLIT_TITLES, in_order
 from ui.shared.figure import how_computed
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
 from ui.shared.text import md_text
@@ -85,8 +85,7 @@ def _verdict(result: ExperimentResult) -> None:
 
 
 def _split_control(result: ExperimentResult) -> str:
-    order = [name for name in SPLIT_TITLES if name in result.experiment.splits]
-    order += [name for name in result.experiment.splits if name not in order]
+    order = in_order(result.experiment.splits)
     return one_of(
         "Scored on",
         order,

@@ -89,8 +89,8 @@ def _place(path: Path, places: list[float]) -> float:
 
 
 def _scores(candidate: Candidate) -> str:
-    there = {title: candidate.splits[name] for name, title in SPLIT_TITLES.items() if name in candidate.splits}
-    texts = [f"{title} **{decimal(own.silhouette)}**" for title, own in there.items()]
+    splits = {title: candidate.splits[name] for name, title in SPLIT_TITLES.items() if name in candidate.splits}
+    texts = [f"{title} **{decimal(own.silhouette)}**" for title, own in splits.items()]
     kept, update = decimal(candidate.retention.spearman), percent(candidate.update_relative, 2)
     scores = f"{md_text(candidate.title)}. Silhouette: {' · '.join(texts)}."
     return f"{scores} Retention **{kept}**. Norm of the update: {update} of the base’s weights."

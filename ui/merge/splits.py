@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -35,12 +36,22 @@ _COLUMNS = (
 )
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of evaluations in the order of TITLES, unknown ones last."""
+    order = list(TITLES)
+    return sorted(names, key=lambda name: order.index(name) if name in TITLES else len(order))
+
+
 def splits_shown(split: Split) -> None:
     """Draw what is trained on, and the numbers that each evaluation shares with training."""
     st.caption(f"Trained on: {_titles(split.training)}. Never trained on, and scored: {_titles(split.new)}.")
     shown = {one.evaluation: one for one in _overlaps(split)}
-    order = [name for name in TITLES if name in shown] + [name for name in shown if name not in TITLES]
-    table(_COLUMNS, [_row(shown[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
+    table(
+        _COLUMNS,
+        [_row(shown[name]) for name in in_order(shown)],
+        key="table splits",
+        label="Evaluations and their overlaps",
+    )
     st.caption(
         "A number can belong to several families (9 is odd and a square), so training contains single numbers of most "
         f"evaluations. It also contains up to {LONGEST_RUNS[split.training]} of them in a row, where another family "

@@ -47,8 +47,8 @@ def _of_score(kind: ScoreKind) -> Measure:
 
 def _kept(field: str) -> Callable[[Candidate, str], float]:
     def value(candidate: Candidate, split: str) -> float:
-        result = getattr(candidate.retention, field)
-        return math.nan if result is None else float(result)
+        kept = getattr(candidate.retention, field)
+        return math.nan if kept is None else float(kept)
 
     return value
 
