@@ -72,9 +72,7 @@ def plane_figure(
             traces += _redrawn(result, "base", alone, split)
     layout = figure_layout(theme, _HEIGHT) | {
         "showlegend": False,  # every line has its name next to it, and the height of a legend is unknown
-        "xaxis": value_axis(
-            theme, "retention: rank correlation of sentence similarities with the base", zeroline=False
-        ),
+        "xaxis": value_axis(theme, "retention (rank correlation with the base)", zeroline=False),
         "yaxis": value_axis(theme, measures()["silhouette"].title.lower()),
     }
     _with_room(layout, traces)
