@@ -105,7 +105,7 @@ def test_a_single_candidate_is_compared_with_a_path_at_its_own_retention() -> No
 @pytest.mark.slow
 def test_noise_is_seldom_taken_for_a_difference() -> None:
     """Two paths of the same models but for noise of their own, three seeds each, many times over."""
-    said = 0
+    seen = 0
     for number in range(60):
         sides = [
             [
@@ -116,8 +116,8 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
             ]
             for side in (0, 1)
         ]
-        said += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
-    assert said <= 4
+        seen += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
+    assert seen <= 4
 
 
 def _false_alarms(

@@ -47,7 +47,7 @@ def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"points": 2}, "3 to 41 points"),
         ({"points": 11.0}, "points"),
@@ -58,8 +58,8 @@ def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
         ({"base": model("all-MiniLM-L6-v2 weights=random")}, "cannot be adapted"),
     ],
 )
-def test_invalid_experiments_are_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(BadChoice, match=told):
+def test_invalid_experiments_are_refused(changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(BadChoice, match=expected):
         MergeExperiment(**changes)  # type: ignore[arg-type]
 
 

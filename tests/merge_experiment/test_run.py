@@ -125,8 +125,8 @@ def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: Ex
     weights, task = straight["seeds 0 and 1", "weights"], straight["seeds 0 and 1", "task_vectors"]
     assert weights.cosine > 0.99 and abs(task.cosine) < 0.6 and task.parallel == 0
     assert weights.largest_vector < task.largest_vector and weights.of_step < task.of_step
-    said = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
-    assert not said.distinguishable and "no significant difference" in said.sentence
+    comparison = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
+    assert not comparison.distinguishable and "no significant difference" in comparison.sentence
 
 
 def test_dominance_and_maps_are_there(found: ExperimentResult, experiment: MergeExperiment) -> None:
@@ -160,12 +160,12 @@ def test_all_vectors_are_in_the_store_and_no_merged_weights_on_the_disk(
 
 
 def test_a_second_run_computes_nothing(found: ExperimentResult, place: Place, experiment: MergeExperiment) -> None:
-    told: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     again = place.run(
-        experiment, loaded=Untouched(place.settings), report=lambda row, stage, *_: told.append((row, stage))
+        experiment, loaded=Untouched(place.settings), report=lambda row, stage, *_: reported.append((row, stage))
     )
     assert again.as_json() == found.as_json()
-    assert told == [(row, "done") for row in range(len(experiment_rows(experiment)))]
+    assert reported == [(row, "done") for row in range(len(experiment_rows(experiment)))]
 
 
 def test_candidates_are_found_again_by_their_content(
@@ -183,10 +183,14 @@ def test_candidates_are_found_again_by_their_content(
 def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
-    told: list[tuple[int, str]] = []
-    again = place.run(replace(experiment, designs=4), report=lambda row, stage, *_: told.append((row, stage)))
+    reported: list[tuple[int, str]] = []
+    again = place.run(replace(experiment, designs=4), report=lambda row, stage, *_: reported.append((row, stage)))
     last = len(experiment_rows(experiment))
-    assert (last, "redraw") in told and told[-1] == (last, "done") and {row for row, _ in told} == {*range(last + 1)}
+    assert (
+        (last, "redraw") in reported
+        and reported[-1] == (last, "done")
+        and {row for row, _ in reported} == {*range(last + 1)}
+    )
     assert replace(again, redrawn=(), redrawn_sentences=()).as_json() == found.as_json()
     assert [one.name for one in again.redrawn] == list(experiment.paths) and len(again.redrawn_sentences) == 3
     for one in again.redrawn:
@@ -273,13 +277,13 @@ def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
         run_away(monkeypatch, seed=1, step=3)
-        told: list[tuple[int, str]] = []
-        left = place.run(asked, report=lambda row, stage, *_: told.append((row, stage)))
+        reported: list[tuple[int, str]] = []
+        left = place.run(asked, report=lambda row, stage, *_: reported.append((row, stage)))
         assert left.complete and left.experiment.recipe.seeds == (0,) and left.experiment.paths == ("base", "lora")
         assert left.sentences[0].startswith("Seed 1 is left out: training diverged to numbers that are not finite")
         alone = [one for one in _numbers(found) if one[0] in ("base", "lora-0")]
         assert _numbers(left) == alone
-        assert [row for row, stage in told if stage == "done"] == list(range(len(experiment_rows(asked))))
+        assert [row for row, stage in reported if stage == "done"] == list(range(len(experiment_rows(asked))))
         again = place.run(asked, loaded=Untouched(settings))
         assert again.as_json() == left.as_json(), "it was trained again"
         saving = Saving("kept", left.experiment, "lora-0", 1.0)
@@ -347,6 +351,6 @@ def test_a_built_in_decoder_runs_too_and_its_loss_is_reported(place: Place) -> N
     base, adapted = losses["Base"], [losses[f"LoRA, seed {seed}, × 1"] for seed in (0, 1)]
     assert base is not None and base < 4, "it was pretrained on such texts; who knows nothing has 7.7"
     assert len(set(losses.values())) > 3
-    (told,) = (one for one in found.sentences if one.startswith("As a language model"))
-    assert f"from {base:.2f} to {np.mean(np.array(adapted, dtype=float)):.2f} nats" in told
+    (reported,) = (one for one in found.sentences if one.startswith("As a language model"))
+    assert f"from {base:.2f} to {np.mean(np.array(adapted, dtype=float)):.2f} nats" in reported
     assert any(one.parallel < 1 for one in found.straight), "its angles are no longer small"

@@ -241,11 +241,11 @@ assert job.request == paper_study() and job.kind == "study"
 print([name for name in sys.modules if name.startswith("numembed.merge_experiment")])
 """
     with tempfile.TemporaryDirectory() as folder:
-        told = subprocess.run(
+        answer = subprocess.run(
             [sys.executable, "-c", script, f"{folder}/app.db"],
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,
         )
-    assert told.stdout.strip() == "[]"
+    assert answer.stdout.strip() == "[]"

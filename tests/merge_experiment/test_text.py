@@ -78,7 +78,7 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("losses", "told"),
+    ("losses", "expected"),
     [
         ((3.0,), "is worse with this adapter: "),
         ((1.0, 1.2), "is better with these adapters: "),
@@ -87,14 +87,14 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
         ((1.51, 1.6, 3.0), "is not significantly changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
     ],
 )
-def test_a_decoders_loss_has_its_interval_or_is_for_its_adapters_only(losses: tuple[float, ...], told: str) -> None:
+def test_a_decoders_loss_has_its_interval_or_is_for_its_adapters_only(losses: tuple[float, ...], expected: str) -> None:
     found = made_result(made_experiment(seeds=range(len(losses)), paths=("lora",)))
     at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
     candidates = (
         replace(candidate, retention=replace(candidate.retention, lm_loss=at[candidate.path]))
         for candidate in found.candidates
     )
-    (said,) = (
+    (sentence,) = (
         one for one in verdict(replace(found, candidates=tuple(candidates))) if one.startswith("As a language model")
     )
-    assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)
+    assert expected in sentence and sentence.endswith("; other seeds may differ.") == (len(losses) < 3)

@@ -103,11 +103,11 @@ def test_own_runs_are_found_under_the_papers_names(settings: Settings) -> None:
 
 def test_negative_scores_are_compared_with_the_chance_level_of_their_own_run() -> None:
     own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
-    told = JUDGE["negative"](own)
-    assert told.sentence.startswith(
+    verdict = JUDGE["negative"](own)
+    assert verdict.sentence.startswith(
         "3 of 3 scores are negative, 0 of them in the range of shuffled families. The chance"
     )
-    assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
+    assert CHANCE.name not in verdict.sentence and "its own vectors" in verdict.detail and verdict.low is None
     assert (
         "3 of 3 scores are negative, 1 of them"
         in JUDGE["negative"]([*own[:2], replace(own[2], chance_low=-0.2)]).sentence
@@ -140,8 +140,8 @@ def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: py
     assert [row["table_2"]["word"] for row in rows] == [verdict.word for verdict in judged(TABLE_2)]
     assert {row["here"]["word"] for row in rows} == {FEW}
     assert main(["paper"]) == 0
-    told = capsys.readouterr().out
-    assert all(claim.question in told and claim.quotation in told for claim in CLAIMS)
+    printed = capsys.readouterr().out
+    assert all(claim.question in printed and claim.quotation in printed for claim in CLAIMS)
 
 
 @pytest.mark.parametrize(("away", "inside"), [(0.0, True), (0.5, False)])
