@@ -16,9 +16,8 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment
+from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.recipes import recipe_for
 from numembed.merge_experiment.results import Redrawn
 from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import LOSSES, Recipe

@@ -1,4 +1,4 @@
-"""The paper's Figures 1 and 2 redrawn from its Table 2, and the pictures beside its claims."""
+"""The paper's Figures 1 and 2 redrawn from its Table 2, and the charts of its claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numembed.paper.published import PublishedScore
 
 Metric = Literal["silhouette", "davies_bouldin"]  # what the paper draws
 
-# the shape says the same as the colour once more
+# the shape repeats what the colour shows
 STYLES = {  # of a kind of model: its colour, its shape, and that shape as a character
     "encoder": (PALETTE[0], "circle", "●"),
     "llm": (PALETTE[7], "square", "■"),
@@ -32,7 +32,9 @@ _WRAP = 19  # characters of a name on one line: room for the dots on a phone
 _ROW = 34
 
 
-def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Level, theme: str = "light") -> go.Figure:
+def score_figure(
+    table: Sequence[PublishedScore], metric: Metric, *, baseline: Level, theme: str = "light"
+) -> go.Figure:
     """Return one score of every model, by the true families (filled) and by KMeans' groups (open), as rows in order."""
     names, traces = [_wrapped(line.model) for line in table], []
     pairs = [(getattr(line, f"{metric}_families"), getattr(line, f"{metric}_kmeans")) for line in table]
@@ -40,21 +42,11 @@ def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Leve
         rows = [i for i, line in enumerate(table) if _kind(line) == kind]
         for place, filled in enumerate((True, False)):
             traces.append(_dots([pairs[i][place] for i in rows], [names[i] for i in rows], kind, filled))
-    joined = [
-        {
-            "type": "line",
-            "x0": a,
-            "x1": b,
-            "y0": name,
-            "y1": name,
-            "layer": "below",
-            "line": {"color": "rgba(127,127,127,0.5)", "width": 2},
-        }
-        for name, (a, b) in zip(names, pairs, strict=True)
-    ]
-    behind, notes = _levels(metric, floor, theme, "x")
+    look = {"type": "line", "layer": "below", "line": {"color": "rgba(127,127,127,0.5)", "width": 2}}
+    joined = [look | {"x0": a, "x1": b, "y0": name, "y1": name} for name, (a, b) in zip(names, pairs, strict=True)]
+    behind, notes = _levels(metric, baseline, theme, "x")
     layout = _layout(theme, 90 + _ROW * len(table)) | {
-        "xaxis": value_axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], floor),
+        "xaxis": value_axis(theme, _titled(metric)) | _room(metric, [v for pair in pairs for v in pair], baseline),
         "yaxis": _names(names, theme),
         "shapes": [*behind, *joined],
         "annotations": notes,
@@ -62,21 +54,16 @@ def score_figure(table: Sequence[PublishedScore], metric: Metric, *, floor: Leve
     return go.Figure({"data": traces, "layout": layout})
 
 
-def size_figure(table: Sequence[PublishedScore], *, floor: Level, theme: str = "light") -> go.Figure:
+def size_figure(table: Sequence[PublishedScore], *, baseline: Level, theme: str = "light") -> go.Figure:
     """Return the silhouette by family against the number of parameters, on a logarithmic axis."""
     traces = []
     for kind in KINDS:
-        lines = [line for line in table if _kind(line) == kind and size_of(line)]
-        if lines:
-            dots = _dots(
-                [size_of(line) / 1000 for line in lines], [line.silhouette_families for line in lines], kind, True
-            )
-            texts = {
-                "customdata": [plotly_text(line.model) for line in lines],
-                "hovertemplate": "%{customdata}<br>%{x:.1f} billion parameters, silhouette %{y:.3f}<extra></extra>",
-            }
-            traces.append(dots | texts)
-    behind, notes = _levels("silhouette", floor, theme, "y")
+        if lines := [line for line in table if _kind(line) == kind and size_of(line)]:
+            sizes, scores = [size_of(line) / 1000 for line in lines], [line.silhouette_families for line in lines]
+            hover = "%{customdata}<br>%{x:.1f} billion parameters, silhouette %{y:.3f}<extra></extra>"
+            texts = {"customdata": [plotly_text(line.model) for line in lines], "hovertemplate": hover}
+            traces.append(_dots(sizes, scores, kind, True) | texts)
+    behind, notes = _levels("silhouette", baseline, theme, "y")
     ticks = {"type": "log", "tickvals": [0.1, 0.3, 1, 3, 10], "ticktext": ["0.1", "0.3", "1", "3", "10"]}
     layout = _layout(theme, 400) | {
         "xaxis": value_axis(theme, "Billion parameters", **ticks),
@@ -88,7 +75,7 @@ def size_figure(table: Sequence[PublishedScore], *, floor: Level, theme: str = "
 
 
 def standing_figure(
-    table: Sequence[PublishedScore], own: Sequence[PublishedScore], *, floor: Level, theme: str = "light"
+    table: Sequence[PublishedScore], own: Sequence[PublishedScore], *, baseline: Level, theme: str = "light"
 ) -> go.Figure:
     """Return the paper's silhouettes by family in one row, and below it a row for each model that was run here."""
     printed = {line.model: line.silhouette_families for line in table}
@@ -112,8 +99,8 @@ def standing_figure(
             ("run here", stars, "star", _OWN[theme], 15),
         )
     ]
-    behind, notes = _levels("silhouette", floor, theme, "x")
-    room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], floor)
+    behind, notes = _levels("silhouette", baseline, theme, "x")
+    room = _room("silhouette", [*printed.values(), *(x for x, _, _ in stars)], baseline)
     layout = _layout(theme, 110 + _ROW * (1 + len(rows))) | {
         "xaxis": value_axis(theme, _titled("silhouette")) | room,
         "yaxis": _names([everything, *rows.values()], theme) | {"showgrid": True, "gridcolor": THEMES[theme]["line"]},
@@ -125,46 +112,34 @@ def standing_figure(
 
 def _dots(x: Sequence[float], y: Sequence[Any], kind: str, filled: bool) -> dict[str, Any]:
     color, symbol, _ = STYLES[kind]
-    how = "by family" if filled else "by KMeans"
-    return {
-        "x": list(x),
-        "y": list(y),
-        "mode": "markers",
-        "name": KINDS[kind],
-        "marker": {
-            "color": color,
-            "symbol": symbol if filled else f"{symbol}-open",
-            "size": 11,
-            "line": {"width": 0 if filled else 2},
-        },
-        "hovertemplate": f"%{{y}}<br>{how}: %{{x:.3f}}<br>{KINDS[kind]}<extra></extra>",
-    }
+    marker = {"color": color, "size": 11, "line": {"width": 0 if filled else 2}}
+    marker["symbol"] = symbol if filled else f"{symbol}-open"
+    hover = f"%{{y}}<br>{'by family' if filled else 'by KMeans'}: %{{x:.3f}}<br>{KINDS[kind]}<extra></extra>"
+    dots = {"x": list(x), "y": list(y), "mode": "markers", "name": KINDS[kind]}
+    return dots | {"marker": marker, "hovertemplate": hover}
 
 
-def _levels(metric: Metric, floor: Level, theme: str, axis: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return chance as a band and the best baseline as a line across, behind everything, with their names."""
+def _levels(
+    metric: Metric, baseline: Level, theme: str, axis: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return chance as a band and the best baseline as a line, behind the data, with their names."""
     other = "y" if axis == "x" else "x"
     low, high = getattr(CHANCE, f"{metric}_band")
-    best = getattr(floor, metric)
+    best = getattr(baseline, metric)
     across = {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1, "layer": "below"}
+    dotted = {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"}
     shapes = [
         {"type": "rect", f"{axis}0": low, f"{axis}1": high, "fillcolor": _BAND[theme], "line": {"width": 0}, **across},
-        {
-            "type": "line",
-            f"{axis}0": best,
-            f"{axis}1": best,
-            **across,
-            "line": {"color": THEMES[theme]["text"], "width": 1.5, "dash": "dot"},
-        },
+        {"type": "line", f"{axis}0": best, f"{axis}1": best, "line": dotted, **across},
     ]
     if axis == "x":
         at = {"yref": "paper", "y": 1, "yanchor": "bottom"}
-        notes = [note("chance", theme, x=(low + high) / 2, **at), note(floor.name.lower(), theme, x=best, **at)]
+        notes = [note("chance", theme, x=(low + high) / 2, **at), note(baseline.name.lower(), theme, x=best, **at)]
     else:
         at = {"xref": "paper", "x": 1, "xanchor": "right"}
         notes = [
             note("chance, for one model", theme, y=low, yanchor="top", **at),
-            note(f"{floor.name.lower()}, no model", theme, y=best, yanchor="bottom", **at),
+            note(f"{baseline.name.lower()}, no model", theme, y=best, yanchor="bottom", **at),
         ]
     return shapes, notes
 
@@ -189,15 +164,15 @@ def _kind(line: PublishedScore) -> str:
     return facts.family if facts else ""
 
 
-def _room(metric: Metric, values: Sequence[float], floor: Level) -> dict[str, Any]:
-    """Return the range that holds all values and both levels, with a little room."""
-    shown = [*values, *getattr(CHANCE, f"{metric}_band"), getattr(floor, metric)]
+def _room(metric: Metric, values: Sequence[float], baseline: Level) -> dict[str, Any]:
+    """Return the range of an axis that contains all values and both levels, with a margin."""
+    shown = [*values, *getattr(CHANCE, f"{metric}_band"), getattr(baseline, metric)]
     spare = 0.05 * (max(shown) - min(shown))
     return {"range": [min(shown) - spare, max(shown) + spare]}
 
 
 def _wrapped(name: str) -> str:
-    """Return a name on as many lines as it needs, broken where it has a joint."""
+    """Return a name on as many lines as it needs, broken at hyphens, spaces and brackets."""
     rows = [""]
     for part in re.findall(r"[^-\s(]*[-\s]?|\([^)]*\)?", plotly_text(name)):
         if len(rows[-1] + part) > _WRAP and rows[-1]:

@@ -1,10 +1,10 @@
-"""The merging experiment as one value: a base, adapters trained from it, the paths between them, and what was found."""
+"""The merging experiment as one value: a base, adapters trained from it, the paths between them, and its results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,45 +14,48 @@ from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.core.settings import LIMITS
 from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
 from numembed.merge_experiment.results import Candidate, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
-from numembed.models.adapters.recipe import Reading, Recipe
+from numembed.models.adapters.recipe import Loss, Reading, Recipe
+from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import FolderWeights, ModelSpec
-from numembed.studies.keys import FORMULAS, added_scores
+from numembed.sequences.splits import Split
+from numembed.studies.keys import merge_experiment_key
 from numembed.studies.results import ResultStore
 from numembed.studies.study import DISTANCES
 
 USUAL_BASE = "all-MiniLM-L6-v2"
 FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
 REDRAWING = "Redrawn windows"  # the row of progress
-_VERSION = "3"  # grows when other numbers come out of the same vectors
+_ALPHA_PER_RANK = 2.0
+_PLAIN = ("points", "seed", "distance", "designs")  # entries that are JSON values as they are
 
 
 @dataclass(frozen=True)
 class MergeExperiment:
-    """What is asked: a base, how adapters are trained from it, and the paths to score. Always valid once made."""
+    """What to run: a base, how adapters are trained from it, and the paths to score. Always valid once made."""
 
     kind: ClassVar[str] = "ladder"  # of job
     base: ModelSpec = field(default_factory=lambda: model(USUAL_BASE))
     recipe: Recipe = field(default_factory=Recipe)
     paths: tuple[str, ...] = ()  # rows of KINDS; (): the usual ones for which the recipe has seeds and stages
     points: int = USUAL_POINTS  # the fewest values of a swept path
-    seed: int = 0  # of KMeans and shuffled families; the adapters' own stand in the recipe
+    seed: int = 0  # of KMeans and shuffled families; the seeds of training are in the recipe
     distance: str = "euclidean"
-    designs: int = 0  # how often the windows are redrawn, for the named places of its paths
+    designs: int = 0  # how often the windows are redrawn, for the named points of its paths
 
     def __post_init__(self) -> None:
         plain = replace(self.base, dimensions=None, precision="float32")
         if not isinstance(plain.weights, FolderWeights) or plain.loading.random_seed is not None:
             raise BadChoice(f"{self.base.name[:80]} cannot be adapted. Choose a model of the catalogue or a folder.")
         object.__setattr__(self, "base", plain.stored)
-        can = possible(self.recipe)
+        allowed = possible(self.recipe)
         for name in self.paths:
             if name not in KINDS:
                 raise BadChoice(f"There is no path {str(name)[:40]!r}. Known: {', '.join(KINDS)}.")
-            if name not in can:
+            if name not in allowed:
                 raise BadChoice(f"{KINDS[name].title} needs more seeds or stages than are trained. Train more of them.")
-        wanted = {"base", *(self.paths or USUAL)}
-        object.__setattr__(self, "paths", tuple(name for name in can if name in wanted))
+        chosen = {"base", *(self.paths or USUAL)}
+        object.__setattr__(self, "paths", tuple(name for name in allowed if name in chosen))
         if type(self.points) is not int or not FEWEST_POINTS <= self.points <= MOST_POINTS:
             raise BadChoice(f"A path has {FEWEST_POINTS} to {MOST_POINTS} points, got {str(self.points)[:40]}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
@@ -93,10 +96,7 @@ class MergeExperiment:
             "base": reference_of(self.base),
             "recipe": self.recipe.as_dict(),
             "paths": list(self.paths),
-            "points": self.points,
-            "seed": self.seed,
-            "distance": self.distance,
-            "designs": self.designs,
+            **{name: getattr(self, name) for name in _PLAIN},
         }
 
     def to_json(self) -> str:
@@ -106,10 +106,10 @@ class MergeExperiment:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MergeExperiment:
         """Return the experiment that :meth:`as_dict` described; what is left out takes its default."""
-        known = ("base", "recipe", "paths", "points", "seed", "distance", "designs")
+        known = ("base", "recipe", "paths", *_PLAIN)
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A merging experiment has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
-        given = {name: plain[name] for name in ("points", "seed", "distance", "designs") if name in plain}
+        given = {name: plain[name] for name in _PLAIN if name in plain}
         try:
             if "base" in plain:
                 given["base"] = model(plain["base"])
@@ -119,20 +119,20 @@ class MergeExperiment:
                 given["paths"] = tuple(plain["paths"])
             return cls(**given)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise BadChoice("This experiment cannot be read: one of its entries is of the wrong kind.") from None
+            raise BadChoice("This experiment cannot be read: one of its entries has the wrong type.") from None
 
     @classmethod
     def from_json(cls, text: str) -> MergeExperiment:
-        """Return the experiment in ``text``; raise BadChoice or TooLarge where it is none."""
+        """Return the experiment in ``text``; raises BadChoice or TooLarge where it is not valid."""
         if len(text) > LIMITS.study_chars:
             raise TooLarge(f"A merging experiment has at most {LIMITS.study_chars:,} characters, got {len(text):,}.")
         if not is_experiment(text):
-            raise BadChoice('This is no merging experiment: it is no JSON object with an entry "ladder".')
+            raise BadChoice('This is no merging experiment: it needs a JSON object with the entry "ladder".')
         return cls.from_dict(json.loads(text)["ladder"])
 
 
 def is_experiment(text: str) -> bool:
-    """Return True where ``text`` is JSON that describes a merging experiment and no study."""
+    """Return True where ``text`` is JSON that describes a merging experiment, not a study."""
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError):
@@ -142,7 +142,7 @@ def is_experiment(text: str) -> bool:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """What was found so far; ``complete`` once every path is there. What windows redrawn later add is with it."""
+    """The results so far; ``complete`` once every path is scored. Redrawn windows may be added later."""
 
     experiment: MergeExperiment = field(metadata={"stored": "ladder"})
     base: ModelSpec  # resolved
@@ -159,17 +159,23 @@ class ExperimentResult:
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
 
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all of it: results with equal digests give equal pictures."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    @property
+    def base_candidate(self) -> Candidate | None:
+        """The base as it was scored; None before that."""
+        return next((candidate for candidate in self.candidates if candidate.path == "base"), None)
+
     def path(self, path_id: str) -> tuple[Candidate, ...]:
         """Return the candidates of one path in the order of t or scale."""
-        return tuple(
-            sorted(
-                (candidate for candidate in self.candidates if candidate.path == path_id),
-                key=lambda candidate: candidate.at,
-            )
-        )
+        own = (candidate for candidate in self.candidates if candidate.path == path_id)
+        return tuple(sorted(own, key=lambda candidate: candidate.at))
 
     def of(self, name: str) -> tuple[tuple[Candidate, ...], ...]:
-        """Return the candidates of every path of a row of KINDS, one tuple for each seed or pair that is there."""
+        """Return the candidates of every path of a row of KINDS, one tuple for each seed or pair scored."""
         paths = (self.path(path.id) for path in self.experiment.drawn if path.name == name)
         return tuple(candidates for candidates in paths if candidates)
 
@@ -184,14 +190,48 @@ class ExperimentResult:
         return from_plain(cls, plain)
 
 
+def recipe_for(
+    base: ModelSpec,
+    split: Split,
+    *,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    stages: int | None = None,
+    rank: int | None = None,
+    alpha: float | None = None,
+    targets: Sequence[str] | None = None,
+    loss: Loss | None = None,
+    learning_rate: float | None = None,
+) -> Recipe:
+    """Return the usual recipe of ``base`` on ``split`` with the given values, and the rest adjusted to these.
+
+    Training sequences are as long as is usual for the base. Raises BadChoice as Recipe does.
+    """
+    usual = usual_recipe(base)
+    steps = usual.steps if steps is None else steps
+    rank = usual.rank if rank is None else rank
+    return replace(
+        usual,
+        split=replace(split, shortest=usual.split.shortest, longest=usual.split.longest),
+        steps=steps,
+        rank=rank,
+        alpha=_ALPHA_PER_RANK * rank if alpha is None else alpha,
+        targets=usual.targets if targets is None else tuple(targets),
+        loss=usual.loss if loss is None else loss,
+        learning_rate=usual.learning_rate if learning_rate is None else learning_rate,
+        seeds=usual.seeds if seeds is None else tuple(seeds),
+        stages=max(1, min(usual.stages, steps)) if stages is None else stages,
+        looks=max(1, min(usual.looks, steps)),
+        warmup=min(usual.warmup, max(0, steps // 10)),
+    )
+
+
 def experiment_key(experiment: MergeExperiment) -> str:
-    """Return the key under which what was found of a merging experiment is kept, redrawn windows or not."""
-    plain = replace(experiment, designs=0).as_dict()
-    decides = {"kind": "ladder", "ladder": plain, "formulas": FORMULAS, "version": _VERSION} | added_scores()
-    return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+    """Return the key under which the results of a merging experiment are stored, with redrawn windows or without."""
+    return merge_experiment_key(replace(experiment, designs=0).as_dict())
 
 
 def stored_experiment(experiment: MergeExperiment, results: ResultStore) -> ExperimentResult | None:
-    """Return what runs have found of ``experiment`` so far, or None; grows while one runs."""
-    stored = results.get(experiment_key(experiment))
-    return ExperimentResult.from_json(stored) if stored else None
+    """Return the results of ``experiment`` so far, or None; they grow while it runs."""
+    plain = results.get(experiment_key(experiment))
+    return ExperimentResult.from_json(plain) if plain else None

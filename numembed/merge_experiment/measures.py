@@ -1,4 +1,4 @@
-"""How one candidate scores, how far an adapter moves vectors, and the maps from the base to the adapted model."""
+"""Scores of one candidate, the shift of vectors by an adapter, and the maps from the base to the adapted model."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ MAPPED = ("reserved", "paper")
 
 @dataclass(frozen=True)
 class Texts:
-    """Everything that a candidate reads, in one set: the windows of all splits, then the ordinary sentences."""
+    """All texts that a candidate encodes, in one set: the windows of all splits, then the ordinary sentences."""
 
     splits: Mapping[str, SequenceSet]
 
     @classmethod
     def of(cls, experiment: MergeExperiment) -> Texts:
-        """Return what the candidates of ``experiment`` read."""
+        """Return the texts of the candidates of ``experiment``."""
         return cls(experiment.recipe.split.evaluations)
 
     @cached_property
     def all(self) -> SequenceSet:
-        """All texts, one behind the other."""
+        """All texts, one after the other."""
         spoken = sentences().texts
         items = [item for split in self.splits.values() for item in split.items]
         written = [text for split in self.splits.values() for text in split.texts]
@@ -62,7 +62,7 @@ class Texts:
 
     @cached_property
     def places(self) -> dict[str, slice]:
-        """Where the rows of each split lie."""
+        """The rows of each split."""
         ends = np.cumsum([0, *map(len, self.splits.values())]).tolist()
         return {name: slice(ends[i], ends[i + 1]) for i, name in enumerate(self.splits)}
 
@@ -76,7 +76,7 @@ class Texts:
 
 
 def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: int) -> Separation:
-    """Return how well vectors (n, d) keep the families of ``sequences`` apart, with evidence."""
+    """Return how well vectors (n, d) separate the families of ``sequences``, with evidence."""
     labels, of = sequences.labels, cast(Distance, distance)
     scores, _ = score_all(
         matrix, labels, model="", distance=of, seed=seed, windows=sequences.windows, permutations=SHUFFLES
@@ -86,9 +86,8 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
     without = np.full(len(labels), math.nan)
     if not undefined_reason(matrix, labels, distance=of):
         without = leave_one_out(matrix, labels, distance=of)
-    low, high, p, within, z, chance = map(
-        _number, (first.low, first.high, first.p, first.p_within, first.z, first.chance_mean)
-    )
+    numbers = (first.low, first.high, first.p, first.p_within, first.z, first.chance_mean)
+    low, high, p, within, z, chance = (math.nan if one is None else one for one in numbers)
     return Separation(
         **{field: values[kind] for kind, field in FIELDS.items()},
         accuracy=_accuracy(matrix, labels, sequences.windows),
@@ -104,7 +103,7 @@ def separation(matrix: Matrix, sequences: SequenceSet, *, distance: str, seed: i
 
 
 def retention(matrix: Matrix, base: Matrix, *, lm_loss: float | None = None) -> Retention:
-    """Return how much vectors of the ordinary sentences have kept of the base's."""
+    """Return the retention: how similar the vectors of ordinary sentences are to the base's."""
     margin, graded = paraphrase_margin(matrix, sentences().paraphrases), grades_agreement(matrix, sentences().graded)
     low, high = agreement_interval(base, matrix)
     return Retention(similarity_agreement(base, matrix), cka(base, matrix), margin, lm_loss, low, high, graded)
@@ -126,7 +125,7 @@ def frames(
 ) -> tuple[Frame, ...]:
     """Return a map of each candidate of a path, (at, title, vectors), each aligned with the one before it.
 
-    Each is the flat view with the most spread (PCA), so turning from one to the next is the vectors' doing.
+    Each is the two-dimensional view with the most variance (PCA), so differences between maps come from the vectors.
     """
     made, before = [], project(base, "pca")[0]
     for at, title, matrix in vectors:
@@ -139,14 +138,10 @@ def frames(
 
 
 def _accuracy(matrix: Matrix, labels: Labels, windows: Labels) -> float:
-    """Return the share that the nearest centroid names rightly, each window held out in turn; NaN with one window."""
+    """Return the accuracy of the nearest centroid, each window held out in turn; NaN with one window."""
     folds, classes = folds_of(windows), int(labels.max(initial=-1)) + 1
     if len(folds) < 2 or classes < 2:
         return math.nan
     own: NDArray[np.int64] = labels[None]
     named = held_out_sorter("nearest_centroid", matrix, folds)(own, classes)
     return float(balanced(named == own, own, np.ones(own.shape, dtype=np.bool_), classes)[0])
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

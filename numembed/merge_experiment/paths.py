@@ -1,4 +1,4 @@
-"""The ways from a base over its adapters to merged models: what each path sweeps, and of which parts it is made.
+"""The paths from a base and its adapters to merged models: what each path sweeps, and of which parts it is made.
 
 To add one, add a row to ``KINDS``; with ``of`` it is drawn once for each seed, pair of seeds, seed's stages, or for all
 seeds together. Nothing here reads weights.
@@ -35,7 +35,7 @@ class PathKind:
     method: str = ""  # of MERGES; "" where an adapter is only scaled
     space: Space | Literal[""] = ""
     scope: Scope = "tensor"
-    control: str = ""  # the path that it is held against
+    control: str = ""  # the path that it is compared with
     end: float = 1.5  # of the scale
 
 
@@ -44,41 +44,41 @@ KINDS: Mapping[str, PathKind] = {
     for row in (
         PathKind("base", "Base", "The model before it was adapted.", "base", "base"),
         PathKind(
-            "lora", "LoRA", "The base with one seed's adapter, taken 0 to 1.5 times; up to 1 this is WiSE-FT.",
+            "lora", "LoRA", "The base with one seed's adapter, scaled from 0 to 1.5; up to 1 this is WiSE-FT.",
             "lora", "seed", "scale",
         ),
         PathKind(
-            "soup", "Soup", "The base with the mean of all seeds' updates, taken 0 to 2 times; 1 is the soup itself.",
+            "soup", "Soup", "The base with the mean of all seeds' updates, scaled from 0 to 2; 1 is the soup itself.",
             "soup", "seeds", "scale", "task_arithmetic", "task_vectors", control="lora", end=2.0,
         ),
         PathKind(
-            "slerp_base", "SLERP to the base", "The arc from the base to one seed's adapted model, in the weights.",
+            "slerp_base", "SLERP to the base", "SLERP of the weights, from the base to one seed's adapted model.",
             "slerp", "seed", "t", "slerp", "weights", control="lora",
         ),
         PathKind(
-            "linear", "Linear", "The straight line between the models of two seeds.",
+            "linear", "Linear", "Linear interpolation between the models of two seeds.",
             "soup", "pair", "t", "linear", "weights",
         ),
         PathKind(
-            "slerp", "SLERP", "The arc between the models of two seeds, in the weights.",
+            "slerp", "SLERP", "SLERP of the weights, between the models of two seeds.",
             "slerp", "pair", "t", "slerp", "weights", control="linear",
         ),
         PathKind(
-            "slerp_task", "SLERP of updates", "The arc between what two seeds changed of the base.",
+            "slerp_task", "SLERP of updates", "SLERP of the updates (task vectors) of two seeds.",
             "slerp", "pair", "t", "slerp", "task_vectors", control="norm_matched",
         ),
         PathKind(
-            "norm_matched", "Linear, length kept", "The straight line between two updates, stretched to their length.",
+            "norm_matched", "Linear, length kept", "Linear interpolation of two updates, rescaled to their length.",
             "norm_matched", "pair", "t", "norm_matched", "task_vectors", control="linear",
         ),
         PathKind(
             "norm_matched_weights", "Linear in the weights, length kept",
-            "The straight line between the models of two seeds, each tensor stretched to the length between theirs.",
+            "Linear interpolation between the models of two seeds, each tensor rescaled to a length between theirs.",
             "norm_matched", "pair", "t", "norm_matched", "weights", control="linear",
         ),
         PathKind(
             "norm_matched_base", "Linear to the base, length kept",
-            "The straight line from the base to one seed's model, each tensor stretched to the length between theirs.",
+            "Linear interpolation from the base to one seed's model, each tensor rescaled to a length between theirs.",
             "norm_matched", "seed", "t", "norm_matched", "weights", control="lora",
         ),
         PathKind(
@@ -86,7 +86,7 @@ KINDS: Mapping[str, PathKind] = {
             "slerp", "pair", "t", "slerp", "task_vectors", "flat", control="norm_matched",
         ),
         PathKind(
-            "karcher", "Karcher mean", "SLERP of all seeds at once, in the weights.",
+            "karcher", "Karcher mean", "SLERP of the weights of all seeds at once.",
             "karcher", "seeds", "", "karcher", "weights", control="soup",
         ),
         PathKind(
@@ -94,36 +94,36 @@ KINDS: Mapping[str, PathKind] = {
             "karcher", "seeds", "", "karcher", "task_vectors", control="soup",
         ),
         PathKind(
-            "soup_norm", "Soup, length kept", "The mean of all updates, stretched to their mean length.",
+            "soup_norm", "Soup, length kept", "The mean of all updates, rescaled to their mean length.",
             "norm_matched", "seeds", "", "norm_matched_soup", "task_vectors", control="soup",
         ),
         PathKind(
             "soup_norm_weights", "Soup in the weights, length kept",
-            "The mean of all seeds' models, each tensor stretched to the mean of their lengths.",
+            "The mean of all seeds' models, each tensor rescaled to the mean of their lengths.",
             "norm_matched", "seeds", "", "norm_matched_soup", "weights", control="soup",
         ),
         PathKind(
-            "multi_stage", "SLERP across stages", "The arc through one seed's saved stages, in the weights.",
+            "multi_stage", "SLERP across stages", "SLERP of the weights, through the saved stages of one seed.",
             "multi_stage", "stages", "t", "multi_stage", "weights", control="stages_linear",
         ),
         PathKind(
-            "multi_stage_task", "SLERP across stages' updates", "The arc through the updates of one seed's stages.",
+            "multi_stage_task", "SLERP across stages' updates", "SLERP of the updates of one seed's stages.",
             "multi_stage", "stages", "t", "multi_stage", "task_vectors", control="stages_linear",
         ),
         PathKind(
-            "stages_linear", "Linear across stages", "The straight line from one seed's first stage to its last.",
+            "stages_linear", "Linear across stages", "Linear interpolation from one seed's first stage to its last.",
             "soup", "stages", "t", "linear", "weights",
         ),
         PathKind(
-            "task_arithmetic", "Task arithmetic", "The base with the sum of all seeds' updates, taken 0 to 1.5 times.",
+            "task_arithmetic", "Task arithmetic", "The base with the sum of all seeds' updates, scaled from 0 to 1.5.",
             "task_arithmetic", "seeds", "scale", "task_arithmetic", "task_vectors", control="soup",
         ),
         PathKind(
-            "ties", "TIES", "The largest values of all updates, after a vote on their signs, 0 to 1.5 times.",
+            "ties", "TIES", "The largest values of all updates, after a vote on their signs, scaled from 0 to 1.5.",
             "ties", "seeds", "scale", "ties", "task_vectors", control="soup",
         ),
         PathKind(
-            "dare", "DARE", "The mean of all updates, half of their values dropped by chance, 0 to 1.5 times.",
+            "dare", "DARE", "The mean of all updates, half of their values dropped at random, scaled from 0 to 1.5.",
             "dare", "seeds", "scale", "dare", "task_vectors", control="soup",
         ),
         PathKind(
@@ -134,7 +134,7 @@ KINDS: Mapping[str, PathKind] = {
 }  # fmt: skip
 USUAL = (
     *("base", "lora", "soup", "slerp_base", "linear", "slerp", "slerp_task", "norm_matched"),
-    *("norm_matched_weights", "norm_matched_base"),  # lengths of whole tensors, not of what changed of them
+    *("norm_matched_weights", "norm_matched_base"),  # lengths of whole tensors, not of their updates
     *("karcher", "karcher_task", "soup_norm", "soup_norm_weights", "multi_stage", "stages_linear", "model_stock"),
 )
 
@@ -159,7 +159,7 @@ class Path:
 
 
 def possible(recipe: Recipe) -> tuple[str, ...]:
-    """Return the names of the paths for which a recipe has seeds and stages enough.
+    """Return the names of the paths for which a recipe has enough seeds and stages.
 
     >>> "slerp" in possible(Recipe(seeds=(0,), steps=4, stages=1, looks=1))
     False
@@ -177,7 +177,7 @@ def paths_of(names: Sequence[str], recipe: Recipe, points: int) -> tuple[Path, .
 
 
 def values_of(sweeps: Sweep, points: int, *, end: float = 1.5) -> tuple[float, ...]:
-    """Return the swept values: with one half and 1 among them, so that paths can be laid side by side.
+    """Return the swept values, with one half and 1 among them, so that paths can be compared.
 
     >>> values_of("t", 3), values_of("scale", 4), values_of("", 11)
     ((0.0, 0.5, 1.0), (0.0, 0.5, 1.0, 1.5), (1.0,))
@@ -191,7 +191,7 @@ def values_of(sweeps: Sweep, points: int, *, end: float = 1.5) -> tuple[float, .
 
 
 def weights_at(path: Path, at: float, base: Weights, adapters: Mapping[Trained, LocalWeights]) -> Weights:
-    """Return the model at one place of a path; at its ends stands the part itself, so that nothing is encoded twice."""
+    """Return the model at one point of a path; at its ends the part itself, so that nothing is encoded twice."""
     origin, row = cast(FolderWeights, base), KINDS[path.name]
     parts = tuple(LoraWeights(origin, adapters[one]) for one in path.ingredients)
     options: tuple[tuple[str, float], ...] = ()
@@ -217,7 +217,7 @@ def weights_at(path: Path, at: float, base: Weights, adapters: Mapping[Trained, 
 
 
 def _arc(row: PathKind, at: float) -> tuple[tuple[str, float], ...]:
-    """Return the options of a merge at t; SLERP keeps to the arc, also where mergekit's takes the straight line."""
+    """Return the options of a merge at t; SLERP is always exact, also where mergekit's interpolates linearly."""
     exact = (("fallback", 1.0),) if row.method in ("slerp", "multi_stage") else ()
     return (("t", at), *exact)
 
@@ -233,7 +233,7 @@ def _merged(
 
 
 def _drawn_for(row: PathKind, recipe: Recipe) -> list[tuple[tuple[Trained, ...], str]]:
-    """Return the ingredients of each path of a row, and what tells it from the row's others."""
+    """Return the ingredients of each path of a row, and what distinguishes it from the row's others."""
     seeds, steps = recipe.seeds, recipe.saved_steps
     last = {seed: (seed, recipe.steps) for seed in seeds}
     match row.of:

@@ -1,4 +1,4 @@
-"""How much of an experiment's scores depends on the windows: its named places scored on redrawn ones."""
+"""How much the scores of an experiment depend on the choice of windows: its named points on redrawn windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numembed.sequences.sets import IntegerSequence, SequenceSet
 from numembed.sequences.splits import PAPER, Split
 
 USUAL_DESIGNS = 10
-PAIRS = (("lora", "base"), ("slerp", "linear"), ("slerp_task", "norm_matched"))  # what is said of them
+PAIRS = (("lora", "base"), ("slerp", "linear"), ("slerp_task", "norm_matched"))  # compared in a sentence
 _SHORT = {"lora": "the adapters", "base": "the base", "linear": "the soup of two seeds"}
 
 
@@ -33,12 +33,12 @@ def redrawn_split(split: Split) -> str:
 
 
 def named_places(experiment: MergeExperiment) -> tuple[tuple[Path, float], ...]:
-    """Return each path with the place by which it is named: half-way, or the adapters taken once."""
+    """Return each path with its named point: the midpoint, or scale 1."""
     return tuple((path, 0.5 if path.sweeps == "t" else 1.0) for path in experiment.drawn)
 
 
 def redrawn_texts(experiment: MergeExperiment) -> SequenceSet:
-    """Return the sequences of all redrawn designs, one design behind the other; raises BadChoice where one leaks."""
+    """Return the sequences of all redrawn designs, one design after the other; raises BadChoice where one leaks."""
     split = experiment.recipe.split
     plain = split.evaluations[redrawn_split(split)]
     items = [item for one in redrawn(plain, experiment.designs, seed=experiment.seed) for item in one.items]
@@ -53,12 +53,12 @@ def summed_up(name: str, at: float, split: str, values: Sequence[Sequence[float]
 
 
 def first_designs(redrawns: Sequence[Redrawn], count: int) -> tuple[Redrawn, ...]:
-    """Return what was found on the first ``count`` designs alone."""
+    """Return the scores on only the first ``count`` designs."""
     return tuple(summed_up(one.name, one.at, one.split, [row[:count] for row in one.values]) for one in redrawns)
 
 
 def redrawn_text(result: ExperimentResult) -> tuple[str, ...]:
-    """Return what may be said of two models on the same redrawn windows, in one sentence for each pair."""
+    """Return one sentence for each pair of models on the same redrawn windows."""
     by_name = {one.name: one for one in result.redrawn}
     pairs = [(by_name[a], by_name[b]) for a, b in PAIRS if a in by_name and b in by_name]
     return tuple(_sentence(a, b, result, first=not at) for at, (a, b) in enumerate(pairs))
@@ -67,39 +67,36 @@ def redrawn_text(result: ExperimentResult) -> tuple[str, ...]:
 def _sentence(a: Redrawn, b: Redrawn, result: ExperimentResult, *, first: bool) -> str:
     names = [_named(one) for one in (a, b)]
     where = (
-        f"Over {a.designs} redrawn choices of windows ({SPLITS[a.split]}, elsewhere)" if first else "On the same ones"
+        f"Over {a.designs} redrawn choices of windows (instead of {SPLITS[a.split]})"
+        if first
+        else "On the same windows"
     )
     if a.designs < FEWEST:
         means = listed([decimal(one.mean, 3) for one in (a, b)])
-        return f"{where}, {listed(names)} score {means}; too few to say more."
+        return f"{where}, {listed(names)} score {means}; an interval needs more choices."
     gap = paired_difference(a.means, b.means)
     kept = [_kept(result, one) for one in (a, b)]
-    keeping = f" They keep {listed(list(map(decimal, kept)))} of the base." if all(map(math.isfinite, kept)) else ""
+    keeping = f" Their retention is {listed(list(map(decimal, kept)))}." if all(map(math.isfinite, kept)) else ""
     margin = f"{decimal(abs(gap.mean), 3)} ± {half(gap.low, gap.high)}"
     if max(abs(gap.mean), (gap.high - gap.low) / 2) < 5e-4:  # 0.000 ± 0.000 would read like an error
-        said = f"{names[0]} and {names[1]} differ by less than 0.001"
+        shown = f"{names[0]} and {names[1]} differ by less than 0.001"
     elif not gap.distinguishable:
-        said = f"{names[0]} and {names[1]} differ by {margin}: no difference seen"
+        shown = f"{names[0]} and {names[1]} differ by {margin}: no significant difference"
     else:
         better, other = names if gap.mean > 0 else names[::-1]
-        said = f"{better} separate better than {other} by {margin} on average"
-        said = said if better == _SHORT["lora"] else said.replace(" separate better", " separates better")
-    return f"{where}, {said}, for these adapters.{keeping}"
+        verb = "separate" if better == _SHORT["lora"] else "separates"
+        shown = f"{better} {verb} better than {other} by {margin} on average"
+    return f"{where}, {shown}, for these adapters.{keeping}"
 
 
 def _named(one: Redrawn) -> str:
-    if one.name in _SHORT:
-        return _SHORT[one.name]
-    return f"{KINDS[one.name].title} half-way" if KINDS[one.name].sweeps == "t" else KINDS[one.name].title
+    row = KINDS[one.name]
+    return _SHORT.get(one.name) or (f"{row.title} at t = 0.5" if row.sweeps == "t" else row.title)
 
 
 def _kept(result: ExperimentResult, one: Redrawn) -> float:
-    kept = [
-        candidate.retention.spearman
-        for candidates in result.of(one.name)
-        for candidate in candidates
-        if candidate.at == one.at
-    ]
+    drawn = (candidate for candidates in result.of(one.name) for candidate in candidates)
+    kept = [candidate.retention.spearman for candidate in drawn if candidate.at == one.at]
     return float(np.mean(kept)) if kept else math.nan
 
 
@@ -111,8 +108,8 @@ def _refuse_leaking(items: Sequence[IntegerSequence], split: Split) -> None:
         text = _joined(item.terms)
         if through := next((name for name, terms in shown.items() if text in terms), ""):
             raise BadChoice(
-                f"Windows cannot be redrawn here: training reads the terms of {family(item.family).title} from "
-                f"{item.offset:,} on as {family(through).title}. Train on other families."
+                f"Windows cannot be redrawn here: training reads the terms of {family(item.family).title} from term "
+                f"{item.offset:,} on, because {family(through).title} contains them. Train on other families."
             )
 
 

@@ -12,7 +12,7 @@ from numembed.core.significance import LEVEL
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
-FIELDS = {  # of Separation, by score; all other scores stand in ``further``
+FIELDS = {  # of Separation, by score; all other scores are in ``further``
     ScoreKind("silhouette", "families"): "silhouette",
     ScoreKind("davies_bouldin", "families"): "davies_bouldin",
     ScoreKind("silhouette", "kmeans"): "silhouette_kmeans",
@@ -28,7 +28,7 @@ def field_of(kind: ScoreKind) -> str:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well one candidate keeps families apart on one split; NaN where undefined."""
+    """How well one candidate separates families on one split; NaN where undefined."""
 
     silhouette: float  # of the families
     davies_bouldin: float
@@ -53,23 +53,23 @@ class Separation:
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the base's view of ordinary sentences a candidate has kept; NaN where undefined."""
+    """How similar a candidate's vectors of ordinary sentences are to the base's; NaN where undefined."""
 
     spearman: float  # of all sentence similarities with the base's
     cka: float  # debiased linear CKA with the base's vectors
-    margin: float  # how much more alike paraphrases are than other sentences
+    margin: float  # mean similarity of paraphrases minus that of other sentences
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
     low: float = math.nan  # 95% jackknife interval of ``spearman``, over the sentences
     high: float = math.nan
-    graded: float = math.nan  # Spearman of the likeness of graded pairs with their grades
+    graded: float = math.nan  # Spearman correlation of the similarity of graded pairs with their grades
 
 
-_KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, where other intervals stand too
+_KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, which has other intervals too
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of a merging experiment with everything that was measured of it."""
+    """One model of a merging experiment with all its measurements."""
 
     path: str  # id of its Path
     title: str
@@ -77,25 +77,25 @@ class Candidate:
     model: ModelSpec = field(metadata={"stored": "spec"})  # resolved: to compare it, to save it, to adapt it further
     splits: Mapping[str, Separation]
     retention: Retention
-    update: float  # length of all that was changed of the base's weights
-    update_relative: float  # as a share of the length of the base's weights
+    update: float  # norm of the change of the base's weights
+    update_relative: float  # relative to the norm of the base's weights
 
     def as_row(self) -> dict[str, Any]:
         """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds."""
         row: dict[str, Any] = {"path": self.path, "arm": self.title, "at": self.at}
         kept = vars(self.retention)
-        row |= {_KEPT.get(name, name): _shown(kept[name]) for name in ("spearman", "low", "high", *kept)}
+        row |= {_KEPT.get(name, name): _or_none(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
         for split, separation in self.splits.items():
             numbers = {name: value for name, value in vars(separation).items() if name not in ("without", "further")}
             numbers |= {field_of(ScoreKind.read(name)): value for name, value in separation.further.items()}
-            row |= {f"{split} {name}": _shown(value) for name, value in numbers.items()}
+            row |= {f"{split} {name}": _or_none(value) for name, value in numbers.items()}
         return row
 
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """One saved adapter and how its training went."""
+    """One saved adapter with the readings of its training."""
 
     seed: int
     step: int
@@ -115,7 +115,7 @@ class TensorAngle:
 
 @dataclass(frozen=True)
 class Straight:
-    """Was it really SLERP? How parallel two models are, and what the arc does beyond the straight line."""
+    """How parallel two models are, and how much SLERP between them differs from linear interpolation."""
 
     between: str  # "base and seed 0"
     space: str  # weights or task_vectors
@@ -152,7 +152,7 @@ class ShiftShare:
 
 @dataclass(frozen=True)
 class Dominance:
-    """How much one seed's adapter takes over."""
+    """How much one seed's adapter dominates: its update by layer, and the directions of its shift."""
 
     seed: int
     layers: tuple[LayerUpdate, ...]
@@ -161,7 +161,7 @@ class Dominance:
 
 @dataclass(frozen=True)
 class Frame:
-    """The flat map of one candidate's vectors of one split, laid upon the base's."""
+    """The two-dimensional map of one candidate's vectors of one split, aligned with the base's."""
 
     path: str
     at: float
@@ -173,12 +173,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two paths where they retain equally much of the base: how much better the first separates."""
+    """Two paths at equal retention: how much better the first separates."""
 
     a: str  # rows of KINDS
     b: str
     split: str
-    retention: tuple[float, ...]  # the levels at which both were looked up
+    retention: tuple[float, ...]  # the levels at which both were compared
     difference: float  # mean over these levels; NaN where the two never retain equally much
     low: float  # 95% interval
     high: float
@@ -189,19 +189,19 @@ class Comparison:
 
     @property
     def distinguishable(self) -> bool:
-        """True where the interval leaves out 0, also after the adjustment."""
+        """True where the difference is significant: the interval excludes 0, also after the adjustment."""
         return self.p_holm <= LEVEL and not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Redrawn:
-    """How the named place of a row of KINDS scores on redrawn windows: how much of a score is their choice."""
+    """The scores of the named point of a row of KINDS on redrawn windows: how much depends on their choice."""
 
     name: str  # the row
     at: float  # t or the scale
     split: str  # the evaluation whose families they are
     values: tuple[tuple[float, ...], ...]  # (paths, designs) silhouettes of the families
-    low: float  # where 95% of further designs score, the paths' mean; NaN for fewer than three designs
+    low: float  # 95% prediction interval of the paths' mean on one more design; NaN for fewer than three
     high: float
 
     @property
@@ -220,5 +220,5 @@ class Redrawn:
         return sum(self.means) / self.designs if self.designs else math.nan
 
 
-def _shown(value: float | None) -> float | None:
+def _or_none(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""The candidates of an experiment, one after the other: embedded through the store, scored and measured further."""
+"""The candidates of an experiment: embedded through the store, scored, and measured further."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
 
 _VERSION = "3"  # grows when other numbers come out of the same vectors
-Tell = Callable[[], None]  # that work goes on; may raise Cancelled
+Alive = Callable[[], None]  # reports that work goes on; may raise Cancelled
 
 
 @dataclass(frozen=True)
 class CandidateScorer:
-    """What it takes to score any candidate of a merging experiment whose adapters are there."""
+    """Scores any candidate of a merging experiment whose adapters are trained."""
 
     experiment: MergeExperiment
     base: ModelSpec  # resolved
@@ -50,7 +50,7 @@ class CandidateScorer:
     results: ResultStore
     loaded: LoadedModel
     settings: Settings
-    tell: Tell
+    alive: Alive
 
     @cached_property
     def texts(self) -> Texts:
@@ -85,13 +85,13 @@ class CandidateScorer:
             splits={name: one.digest for name, one in self.texts.splits.items()},
             **added_scores(),
         )
-        stored = self.results.get(key)
-        if stored is None:
-            stored = self._scored(spec)
-            self.results.put(key, stored)
-        splits = {name: from_plain(Separation, one) for name, one in stored["splits"].items()}
+        scores = self.results.get(key)
+        if scores is None:
+            scores = self._scored(spec)
+            self.results.put(key, scores)
+        splits = {name: from_plain(Separation, one) for name, one in scores["splits"].items()}
         named = replace(spec, name=self.base.name if path.name == "base" else f"{self.base.name}, {title}")
-        kept, update, length = from_plain(Retention, stored["retention"]), stored["update"], stored["length"]
+        kept, update, length = from_plain(Retention, scores["retention"]), scores["update"], scores["length"]
         return Candidate(path.id, title, at, named, splits, kept, update, update / length if length else 0.0)
 
     def on_designs(self, path: Path, at: float, designs: SequenceSet) -> tuple[float, ...]:
@@ -100,13 +100,13 @@ class CandidateScorer:
         key = examination_key(
             "ladder designs", spec, designs, version=_VERSION, distance=self.experiment.distance, rows=len(split)
         )
-        stored = self.results.get(key)
-        if stored is None:
+        scores = self.results.get(key)
+        if scores is None:
             matrix, distance = self.matrix(spec, designs), cast(Distance, self.experiment.distance)
             each = [matrix[begin : begin + len(split)] for begin in range(0, len(designs), len(split))]
-            stored = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
-            self.results.put(key, stored)
-        return from_plain(tuple[float, ...], stored["values"])
+            scores = {"values": as_plain([silhouette(one, split.labels, distance=distance) for one in each])}
+            self.results.put(key, scores)
+        return from_plain(tuple[float, ...], scores["values"])
 
     def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
         """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
@@ -118,7 +118,7 @@ class CandidateScorer:
             store=cast(VectorStore, store),
             loaded=self.loaded,
             judge=refuse_failed if spec == self.base else _let_pass,
-            progress=lambda done, total, stage: self.tell(),
+            progress=lambda done, total, stage: self.alive(),
         )
         store.write()
         if values.work is not None and spec == self.base:
@@ -129,13 +129,13 @@ class CandidateScorer:
         """Return how straight the arcs from the base to each seed and between the seeds are."""
         last, values = self.experiment.recipe.steps, []
         for seed in self.experiment.recipe.seeds:
-            self.tell()
+            self.alive()
             gap = self._gap("slerp_base", "lora", (seed,))
             values.append(self.weights.to_base((seed, last), largest_vector=gap))
         pairs = dict.fromkeys(path.ingredients for path in self.experiment.drawn if KINDS[path.name].of == "pair")
         for one, other in pairs:
             for space, name in (("weights", "slerp"), ("task_vectors", "slerp_task")):
-                self.tell()
+                self.alive()
                 gap = self._gap(name, "linear", (one[0], other[0]))
                 values.append(self.weights.between(one, other, space, largest_vector=gap))
         return tuple(values)
@@ -150,24 +150,23 @@ class CandidateScorer:
         return tuple(values)
 
     def maps(self, result: ExperimentResult) -> Iterator[Frame]:
-        """Yield the maps: every step of the first seed and of the soup, half-way or all of every other path."""
-        whole = [
-            next((path.id for path in self.experiment.drawn if path.name == name), "") for name in ("lora", "soup")
-        ]
-        for path in self.experiment.drawn:
-            there = [candidate.at for candidate in result.path(path.id)]
-            steps = there if path.id in whole else [at for at in there if at == (0.5 if path.sweeps == "t" else 1.0)]
+        """Yield the maps: every point of the first seed and of the soup, and the named point of every other path."""
+        drawn = self.experiment.drawn
+        whole = [next((path.id for path in drawn if path.name == name), "") for name in ("lora", "soup")]
+        for path in drawn:
+            points = [candidate.at for candidate in result.path(path.id)]
+            steps = points if path.id in whole else [at for at in points if at == (0.5 if path.sweeps == "t" else 1.0)]
             candidates = [(at, candidate_title(path, at), self.matrix(self.spec(path, at))) for at in steps]
             for split in (name for name in MAPPED if name in self.texts.splits):
                 place = self.texts.places[split]
-                drawn = [(at, title, matrix[place]) for at, title, matrix in candidates]
-                yield from frames(path, drawn, self.base_matrix[place], self.texts.splits[split], split)
+                own = [(at, title, matrix[place]) for at, title, matrix in candidates]
+                yield from frames(path, own, self.base_matrix[place], self.texts.splits[split], split)
 
     def _scored(self, spec: ModelSpec) -> dict[str, Any]:
         """Return the scores of one candidate as JSON values."""
         matrix, experiment, splits = self.matrix(spec), self.experiment, {}
         for name, place in self.texts.places.items():
-            self.tell()
+            self.alive()
             own = self.texts.splits[name]
             splits[name] = as_plain(separation(matrix[place], own, distance=experiment.distance, seed=experiment.seed))
         loss = language_loss(self.loaded.get(spec), self.texts.splits["new"].texts) if self._is_decoder else None
@@ -183,7 +182,7 @@ class CandidateScorer:
         return self.texts.numbers(self.matrix(self.spec(path, at)))
 
     def _gap(self, name: str, other: str, seeds: Sequence[int]) -> float:
-        """Return how far apart two paths' vectors are half-way; NaN where one of them is not drawn."""
+        """Return how far apart two paths' vectors are at the midpoint; NaN where one of them is not scored."""
         paths = {path.id: path for path in self.experiment.drawn}
         one, two = (paths.get("-".join([each, *map(str, seeds)])) for each in (name, other))
         return math.nan if one is None or two is None else largest_gap(self._numbers(one, 0.5), self._numbers(two, 0.5))
@@ -223,4 +222,4 @@ def candidate_title(path: Path, at: float) -> str:
 
 
 def _let_pass(check: ModelCheck) -> None:
-    """Accept what the check of an adapted model finds: how it differs from its base is what is looked at here."""
+    """Accept any check of an adapted model: its differences from the base are what is measured here."""

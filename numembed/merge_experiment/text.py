@@ -1,4 +1,4 @@
-"""What a merging experiment says, in sentences made from its numbers; none claims more than its interval allows."""
+"""The verdict on a merging experiment, in sentences made from its numbers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ import math
 import numpy as np
 
 from numembed.core.wording import decimal, percent, span
-from numembed.merge_experiment.combined_estimate import estimated
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
-from numembed.merge_experiment.comparisons import half
+from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.results import Candidate
 from numembed.sequences.splits import PAPER
 
 
 def main_split(result: ExperimentResult) -> str:
-    """Return the split of which the verdict speaks: the paper's 24 where training saw none of their families."""
+    """Return the split of the verdict: the paper's 24 sequences where training saw none of their families."""
     return "reserved" if set(result.experiment.recipe.split.training) & set(PAPER) else "paper"
 
 
 def gain(result: ExperimentResult, split: str) -> tuple[float, float, float, float]:
     """Return how much adapting raised the silhouette of ``split``: mean over the seeds, 95% interval, p."""
-    base, adapted = result.of("base"), _full(result)
-    if not base or not adapted:
+    base, adapted = result.base_candidate, _full(result)
+    if base is None or not adapted:
         return estimated([], [])
-    before = base[0][0].splits[split]
+    before = base.splits[split]
     after = [candidate.splits[split] for candidate in adapted]
     gaps = [one.silhouette - before.silhouette for one in after]
     return estimated(gaps, [np.subtract(one.without, before.without, dtype=np.float64) for one in after])
 
 
 def verdict(result: ExperimentResult) -> tuple[str, ...]:
-    """Return the sentences that sum a merging experiment up; none claims more than its interval allows."""
+    """Return the sentences that summarise a merging experiment; none claims more than its interval allows."""
     split = main_split(result)
     texts = [one.sentence for one in result.comparisons if one.split == split]
     parts = (_trade_off(result, split), _language(result), _straight(result), _dominance(result))
@@ -40,43 +39,43 @@ def verdict(result: ExperimentResult) -> tuple[str, ...]:
 
 
 def _trade_off(result: ExperimentResult, split: str) -> str:
-    base, adapted = result.of("base"), _full(result)
-    if not base or not adapted:
+    base, adapted = result.base_candidate, _full(result)
+    if base is None or not adapted:
         return ""
     mean, low, high, _ = gain(result, split)
-    before = base[0][0].splits[split].silhouette
+    before = base.splits[split].silhouette
     after = float(np.mean([candidate.splits[split].silhouette for candidate in adapted]))
     kept = [candidate.retention.spearman for candidate in adapted]
+    mean_kept = decimal(float(np.mean(kept)))
     many = f"mean of {len(adapted)} seeds" if len(adapted) > 1 else "one seed"
     how = "raised" if low > 0 else "lowered" if high < 0 else "did not surely change"
     by = "" if math.isnan(low) else f" (by {decimal(mean, 3)} ± {half(low, high)})"
     between = f", {span(min(kept), max(kept))} over the seeds" if len(kept) > 1 else ""
     return (
         f"Adapting {how} the silhouette of {SPLITS[split]}{by}: from {decimal(before)} to {decimal(after)} "
-        f"({many}). How alike ordinary sentences are still agrees with the base at {decimal(float(np.mean(kept)))} "
-        f"(Spearman{between})."
+        f"({many}). The similarities of ordinary sentences correlate with the base's at {mean_kept} (retention, "
+        f"Spearman{between})."
     )
 
 
 def _language(result: ExperimentResult) -> str:
-    """Return what adapting did to a decoder's own craft; "" for models that predict no tokens."""
-    base, adapted = result.of("base"), _full(result)
-    before = base[0][0].retention.lm_loss if base else None
-    after = [candidate.retention.lm_loss for candidate in adapted if candidate.retention.lm_loss is not None]
+    """Return how adapting changed a decoder's next-token loss; "" for models that predict no tokens."""
+    before = result.base_candidate.retention.lm_loss if result.base_candidate else None
+    after = [loss for candidate in _full(result) if (loss := candidate.retention.lm_loss) is not None]
     if before is None or not after:
         return ""
     gaps = [loss - before for loss in after]
     mean, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
     between = f", {span(min(after), max(after))} over the seeds" if len(after) > 1 else ""
     went = (
-        f"its loss on the next token of new families' texts went from {decimal(before)} to "
+        f"its next-token loss on texts of new families went from {decimal(before)} to "
         f"{decimal(float(np.mean(after)))} nats{between}"
     )
     if math.isnan(low):
         these = "this adapter" if len(after) == 1 else "these adapters"
-        how = "worse with" if min(gaps) > 0 else "better with" if max(gaps) < 0 else "not surely changed by"
+        how = "worse with" if min(gaps) > 0 else "better with" if max(gaps) < 0 else "not consistently changed by"
         return f"As a language model the base is {how} {these}: {went}; other seeds may differ."
-    how = "worse" if low > 0 else "better" if high < 0 else "not surely changed"
+    how = "worse" if low > 0 else "better" if high < 0 else "not significantly changed"
     by = f"by {decimal(abs(mean))} ± {decimal((high - low) / 2)} nats over {len(after)} seeds, on these texts"
     return f"As a language model the adapted base is {how} ({by}): {went}."
 
@@ -87,12 +86,12 @@ def _straight(result: ExperimentResult) -> str:
         return ""
     share = float(np.mean([one.parallel for one in to_base]))
     vectors = [one.largest_vector for one in to_base if not math.isnan(one.largest_vector)]
-    of_vectors = f", and no vector moves by more than {max(vectors):.2g}" if vectors else ""
+    of_vectors = f", and the vector of a text by at most {max(vectors):.2g}" if vectors else ""
     step = max(one.of_step for one in to_base)
     return (
-        f"From the base to the adapters, {percent(share)} of the adapted parameters lie in tensors so parallel (cosine "
-        f"above 0.9995) that mergekit's SLERP takes the straight line. Half-way, the arc itself leaves it by "
-        f"{percent(step, 2)} of the distance at most{of_vectors}."
+        f"Between the base and the adapted models, {percent(share)} of the adapted parameters are in tensors so "
+        "parallel (cosine above 0.9995) that mergekit's SLERP uses linear interpolation. At the midpoint, SLERP "
+        f"differs from it by at most {percent(step, 2)} of the distance between the models{of_vectors}."
     )
 
 
@@ -104,11 +103,11 @@ def _dominance(result: ExperimentResult) -> str:
         return ""
     update = float(np.mean([candidate.update_relative for candidate in adapted]))
     return (
-        f"The adapters change the weights by {percent(update, 1)} of their length, and "
-        f"{percent(float(np.mean(first)))} of what they do to the vectors of number texts lies in a single direction."
+        f"The adapters change the weights by {percent(update, 1)} of their norm, and "
+        f"{percent(float(np.mean(first)))} of the (squared) shift of the vectors of number texts is in one direction."
     )
 
 
 def _full(result: ExperimentResult) -> list[Candidate]:
-    """Return each seed's adapter as it was trained."""
+    """Return each seed's adapter at scale 1."""
     return [candidate for candidates in result.of("lora") for candidate in candidates if candidate.at == 1]

@@ -1,4 +1,4 @@
-"""The adapters of an experiment: trained, or found where an earlier run has left them."""
+"""The adapters of an experiment: trained, or found where an earlier run saved them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numembed.core.progress import DONE, Report, stage_called
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key, stored_experiment
-from numembed.merge_experiment.results import TrainedAdapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.spec import ModelSpec
@@ -31,69 +30,64 @@ _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 
 
 def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
-    """Return where the adapters of a recipe on the pinned ``base`` lie; those of other seeds lie beside them."""
+    """Return the folder of the adapters of a recipe on the pinned ``base``, of all seeds."""
     plain = {name: value for name, value in recipe.as_dict().items() if name != "seeds"}
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}  # others would not go on from there
     identity = canonical_json({"base": base.stored.key, "recipe": plain, "versions": versions})
     return settings.home / "adapters" / hashlib.sha256(identity.encode()).hexdigest()[:20]
 
 
-def still_there(known: ExperimentResult, place: Folder) -> bool:
-    """Return True where the adapters of a stored result lie in ``place``, with the same contents."""
-    digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(place, known.experiment.recipe)}
+def still_there(known: ExperimentResult, folder: Folder) -> bool:
+    """Return True where the adapters of a stored result are in ``folder``, with the same contents."""
+    digests = {(one.seed, one.step): one.weights.digest for one in adapters_in(folder, known.experiment.recipe)}
     return digests == {(one.seed, one.step): one.digest for one in known.adapters}
-
-
-def described(one: SavedAdapter) -> TrainedAdapter:
-    """Return a saved adapter as results hold it."""
-    return TrainedAdapter(one.seed, one.step, one.weights.path, one.weights.digest, one.readings)
 
 
 def train(
     experiment: MergeExperiment,
     base: ModelSpec,
-    place: Folder,
+    folder: Folder,
     results: ResultStore,
     loaded: LoadedModel,
     settings: Settings,
     report: Report,
 ) -> tuple[SavedAdapter, ...]:
-    """Return the adapters of all stages, of every seed whose training ended; how it goes is stored while it goes on."""
+    """Return the adapters of all stages, of every seed whose training ended; its curves are stored while it runs."""
     recipe = experiment.recipe
-    there = adapters_in(place, recipe)
-    if _ended(recipe, there) != set(recipe.seeds):
+    saved = adapters_in(folder, recipe)
+    if _ended(recipe, saved) != set(recipe.seeds):
         from numembed.models.training.train import train_adapters
 
         loaded.free()  # one model in memory
         try:
-            there = train_adapters(
+            saved = train_adapters(
                 base,
                 recipe,
-                place,
+                folder,
                 settings=settings,
-                listen=_listener(experiment, base, there, results),
+                listen=_listener(experiment, base, saved, results),
                 progress=lambda done, total, stage: report(0, stage_called(stage), done, total, _NOTES.get(stage, "")),
             )
         except TrainingFailed:
-            there = adapters_in(place, recipe)
-            if not _ended(recipe, there):
+            saved = adapters_in(folder, recipe)
+            if not _ended(recipe, saved):
                 raise
     report(0, DONE, 1, 1, "")
-    return tuple(one for one in there if one.seed in _ended(recipe, there))
+    return tuple(one for one in saved if one.seed in _ended(recipe, saved))
 
 
-def _ended(recipe: Recipe, there: Sequence[SavedAdapter]) -> set[int]:
-    """Return the seeds of which every stage is there."""
-    saved = {(one.seed, one.step) for one in there}
-    return {seed for seed in recipe.seeds if all((seed, step) in saved for step in recipe.saved_steps)}
+def _ended(recipe: Recipe, saved: Sequence[SavedAdapter]) -> set[int]:
+    """Return the seeds whose stages are all saved."""
+    stages = {(one.seed, one.step) for one in saved}
+    return {seed for seed in recipe.seeds if all((seed, step) in stages for step in recipe.saved_steps)}
 
 
 def _listener(
-    experiment: MergeExperiment, base: ModelSpec, there: Sequence[SavedAdapter], results: ResultStore
+    experiment: MergeExperiment, base: ModelSpec, saved: Sequence[SavedAdapter], results: ResultStore
 ) -> Callable[[Reading], None]:
-    """Return what hears the readings of a training and stores them, behind those of saved stages, for who watches."""
+    """Return a callback that stores the readings of a training, after those of saved stages, for the page."""
     present = stored_experiment(experiment, results) or ExperimentResult(experiment, base)
-    readings = {(one.seed, one.step): one for adapter in there for one in adapter.readings}
+    readings = {(one.seed, one.step): one for adapter in saved for one in adapter.readings}
     reported = 0.0
 
     def listen(reading: Reading) -> None:

@@ -1,7 +1,7 @@
-"""What the paths of an experiment do to weights: lengths of updates, angles, distances from a straight line.
+"""The geometry of the weights of an experiment: norms of updates, angles, distances from linear interpolation.
 
-The inner products of the base and of all adapters' updates are computed once, tensor by tensor; what most merges change
-follows from them without making the merge.
+The inner products of the base and of all adapters' updates are computed once, tensor by tensor. The norm of the update
+of most merges follows from them, without making the merge.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class WeightsAtHand:
         return math.sqrt(sum(float(gram_of([self.base[name]])[0, 0]) for name in floats))
 
     def update(self, weights: Weights) -> float:
-        """Return the length of what ``weights`` changes of the base."""
+        """Return the norm of the update of ``weights`` relative to the base."""
         match weights:
             case LoraWeights(_, LocalWeights(path), scale):
                 row = self._row[path]
@@ -82,7 +82,7 @@ class WeightsAtHand:
         return tuple(LayerUpdate(one.name, one.base, one.change) for one in sorted(by_layer(each), key=_place))
 
     def to_base(self, trained: Trained, *, largest_vector: float = math.nan) -> Straight:
-        """Return how straight the arc from the base to an adapted model is."""
+        """Return how much SLERP from the base to an adapted model differs from linear interpolation."""
         row = self._trained[trained]
         angles = []
         for name, gram in self.grams.items():
@@ -93,7 +93,7 @@ class WeightsAtHand:
         return self._straight(f"base and seed {trained[0]}", "weights", angles, beyond, largest_vector)
 
     def between(self, one: Trained, other: Trained, space: str, *, largest_vector: float = math.nan) -> Straight:
-        """Return how straight the arc between two adapted models is, or between what they changed of the base."""
+        """Return how much SLERP between two adapted models or their updates differs from linear interpolation."""
         rows = [self._trained[one], self._trained[other]]
         angles = []
         for name, gram in self.grams.items():
@@ -116,7 +116,7 @@ class WeightsAtHand:
         )
 
     def _squares(self, weights: MergedWeights) -> Iterator[float]:
-        """Yield the squared length of what a merge by shares changes of each tensor."""
+        """Yield the squared norm of the update of each tensor, of a merge that is a weighted sum."""
         entry, count = MERGES[weights.method], 1 + len(self._row)
         more = self._options(weights)
         if entry.facts.get("weighted"):
@@ -132,7 +132,7 @@ class WeightsAtHand:
             yield max(0.0, float(change @ gram @ change))
 
     def _as_shares(self, part: Weights, count: int) -> Doubles:
-        """Return a part as shares of the base and of the adapters' updates."""
+        """Return a part as coefficients of the base and of the adapters' updates."""
         shares: Doubles = np.eye(count)[0]
         if isinstance(part, LoraWeights):
             assert isinstance(part.adapter, LocalWeights)
@@ -140,7 +140,7 @@ class WeightsAtHand:
         return shares
 
     def _of_values(self, weights: MergedWeights) -> float:
-        """Return the length of a merge that looks at single values; it grows with its scale, so one is enough."""
+        """Return the norm of a merge of single values; it is proportional to the scale, so one merge is enough."""
         options = self._options(weights)
         scale = float(options.pop("scale", 1.0))
         key = (weights.method, weights.parts, tuple(sorted(options.items())))
@@ -156,7 +156,7 @@ class WeightsAtHand:
         return scale * self._by_values[key]
 
     def _options(self, weights: MergedWeights) -> dict[str, Any]:
-        """Return a merge's options as its function takes them: a seed is a whole number again."""
+        """Return a merge's options for its function: a seed is an integer again."""
         requests: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
         full = checked(Merge(*requests), parts=len(weights.parts), has_base=True)
         return dict(full.options)
@@ -173,6 +173,6 @@ def _cosine(gram: Doubles) -> float:
 
 
 def _place(layer: Update) -> tuple[int, str]:
-    """Return where a layer stands: those with a number in their order, the rest behind them."""
+    """Return the sort key of a layer: numbered layers in order, then all others."""
     number = layer.name.removeprefix("layer ")
     return (int(number), "") if number.isdigit() else (1 << 30, layer.name)

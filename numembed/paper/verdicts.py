@@ -1,4 +1,4 @@
-"""What a table of scores says of each of the paper's claims: one small function a claim.
+"""What a table of scores says about each of the paper's claims: one small function for each claim.
 
 A verdict is made from a table alone, so that the same functions judge Table 2, a visitor's own runs and shuffled
 numbers. A table has two lines or more. No sentence goes beyond its interval.
@@ -13,8 +13,18 @@ from dataclasses import dataclass
 
 from numembed.analysis.inference.estimates import Estimate, difference, rank_correlation
 from numembed.core.wording import decimal, span
-from numembed.paper.comparison import CHANCE, DIGITS_KMEANS, baseline_levels, facts_of_line, redrawing_margin, size_of
-from numembed.paper.pairs import against_others, counted, lost, moved
+from numembed.paper.comparison import (
+    CHANCE,
+    DIGITS_KMEANS,
+    against_others,
+    baseline_levels,
+    counted,
+    excess,
+    facts_of_line,
+    redrawing_margin,
+    size_of,
+    source_of_variation,
+)
 from numembed.paper.published import PublishedScore
 
 HOLDS, FAILS = "holds", "does not hold"
@@ -25,6 +35,7 @@ _LEAST_MODELS = 5  # for a rank correlation
 _SAME = 5e-5  # what four printed digits do not tell apart
 _LANGUAGE_MODELS = ("llm", "lora", "souping", "slerp")
 _BEST = "Qwen3 Embedding(8B)"
+_REVERSIBLE = "by gaps so small that redrawing the windows may reverse them: it cannot be determined."
 
 Table = Sequence[PublishedScore]
 
@@ -47,23 +58,23 @@ def size_trend(table: Table) -> Verdict:
     lines = [line for line in table if size_of(line)]
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
-    result, some, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
-    if _LEAST_MODELS <= len(some) < len(lines):
-        alone = _with_size(some)
-        detail = f"Among the {len(some)} models built on a language model alone, " + _pick(
-            alone,
-            f"larger ones score higher too ({alone.told}).",
-            f"larger ones score lower ({alone.told}).",
-            f"no link can be shown ({alone.told}). Size and kind go together here, so their effects cannot be "
+    trend, built, detail = _with_size(lines), _of_kind(lines, _LANGUAGE_MODELS), ""
+    if _LEAST_MODELS <= len(built) < len(lines):
+        among_built = _with_size(built)
+        detail = f"Among only the {len(built)} models built on a language model, " + _pick(
+            among_built,
+            f"larger ones score higher too ({among_built.told}).",
+            f"larger ones score lower ({among_built.told}).",
+            f"no link can be shown ({among_built.told}). Size and kind go together here, so their effects cannot be "
             "separated (confounded).",
         )
     sentence = _pick(
-        result,
-        f"Larger models score higher: rank correlation {result.told}. The strength of the relation remains unknown.",
-        f"Larger models score lower: rank correlation {result.told}.",
-        f"Whether larger models score higher cannot be determined: rank correlation {result.told}.",
+        trend,
+        f"Larger models score higher: rank correlation {trend.told}. The strength of the relation remains unknown.",
+        f"Larger models score lower: rank correlation {trend.told}.",
+        f"Whether larger models score higher cannot be determined: rank correlation {trend.told}.",
     )
-    return _estimated(result, _word(result.sign), sentence, detail)
+    return _estimated(trend, _word(trend.sign), sentence, detail)
 
 
 def monotonic(table: Table) -> Verdict:
@@ -72,21 +83,16 @@ def monotonic(table: Table) -> Verdict:
     pairs = [(a, b) for a, b in itertools.combinations(lines, 2) if size_of(a) < size_of(b)]
     if not pairs:
         return _few("Two models of different size are needed")
-    small, large = max(pairs, key=lost)
-    result = counted(pairs)
-    share, text = (
-        result.against / len(pairs),
-        f"In {result.against} of {len(pairs)} pairs the smaller model scores higher",
-    )
-    if result.clear:
-        ends = (f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
-        return Verdict(
-            FAILS, f"{text}, in {result.clear} {result.beyond}.", share, detail=f"The widest gap: {', '.join(ends)}."
-        )
-    if not result.ahead:
-        return Verdict(
-            OPEN, f"{text}, by gaps so small that redrawing may reverse them: it cannot be determined.", share
-        )
+    small, large = max(pairs, key=excess)
+    count = counted(pairs)
+    share = count.against / len(pairs)
+    text = f"In {count.against} of {len(pairs)} pairs the smaller model scores higher"
+    if count.clear:
+        ends = ", ".join(f"{line.model} with {decimal(line.silhouette_families)}" for line in (small, large))
+        sentence = f"{text}, in {count.clear} {count.beyond}."
+        return Verdict(FAILS, sentence, share, detail=f"The widest gap: {ends}.")
+    if not count.ahead:
+        return Verdict(OPEN, f"{text}, {_REVERSIBLE}", share)
     return Verdict(HOLDS, f"{text}.", share)
 
 
@@ -95,12 +101,12 @@ def backbone(table: Table) -> Verdict:
     built, encoders = _of_kind(table, _LANGUAGE_MODELS), _of_kind(table, ("encoder",))
     if len(built) < 2 or len(encoders) < 2:
         return _few("Two models of each kind are needed")
-    result = difference(_silhouettes(built), _silhouettes(encoders))
+    gap = difference(_silhouettes(built), _silhouettes(encoders))
     sentence = _pick(
-        result,
-        f"Models built on a language model score higher on average ({result.told}).",
-        f"Encoders score higher on average ({result.told}).",
-        f"Whether either kind scores higher cannot be determined ({result.told}).",
+        gap,
+        f"Models built on a language model score higher on average ({gap.told}).",
+        f"Encoders score higher on average ({gap.told}).",
+        f"Whether either kind scores higher cannot be determined ({gap.told}).",
     )
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
@@ -109,7 +115,7 @@ def backbone(table: Table) -> Verdict:
         f"{len(built)} others are as small: kind and size go together, so their effects cannot be separated "
         "(confounded)."
     )
-    return _estimated(result, _word(result.sign), sentence, detail)
+    return _estimated(gap, _word(gap.sign), sentence, detail)
 
 
 def qwen(table: Table) -> Verdict:
@@ -117,18 +123,17 @@ def qwen(table: Table) -> Verdict:
     pairs, third = against_others(table, "qwen"), against_others(table, "qwen3")
     if not pairs:
         return _few("A Qwen-based model and another one are needed")
-    result = counted(pairs)
-    against, clear = result.against, result.clear
+    count = counted(pairs)
+    against, clear = count.against, count.clear
     second = sum(rival.davies_bouldin_families < one.davies_bouldin_families for rival, one in pairs)
-    ahead = result.ahead and not second
-    text = f"Against it go {against} of {len(pairs)} pairs in the silhouette and {second} in Davies–Bouldin"
-    detail = (
-        f"With the Qwen3 models alone, {counted(third).against} of {len(third)} pairs go against it." if third else ""
-    )
+    ahead = count.ahead and not second
+    text = f"{against} of {len(pairs)} pairs contradict it in the silhouette, and {second} in the Davies–Bouldin index"
+    only = f"With only the Qwen3 models, {counted(third).against} of {len(third)} pairs contradict it."
+    detail = only if third else ""
     if clear:
-        tail = f"; {clear} of the first {result.beyond}."
+        tail = f"; {clear} of the former {count.beyond}."
         return Verdict(FAILS, text + tail, against / len(pairs), detail=detail)
-    tail = "." if ahead else ", by gaps so small that redrawing may reverse them: it cannot be determined."
+    tail = "." if ahead else f", {_REVERSIBLE}"
     return Verdict(HOLDS if ahead else OPEN, text + tail, against / len(pairs), detail=detail)
 
 
@@ -138,7 +143,7 @@ def best_model(table: Table) -> Verdict:
     if not best or not rivals:
         return _few("Qwen3-Embedding-8B and another model are needed")
     rival = max(rivals, key=lambda line: line.silhouette_families)
-    lead, margin = -lost((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
+    lead, margin = -excess((rival, best[0])), redrawing_margin(rival, best[0], comparisons=len(rivals))
     word = _word(int(lead > margin) - int(lead < -margin))
     end = (
         "Redrawing the windows alone may reverse such a gap, so which is better cannot be determined."
@@ -149,24 +154,24 @@ def best_model(table: Table) -> Verdict:
         f"Its silhouette is {decimal(abs(lead), 3)} {'above' if lead > 0 else 'below'} that of {rival.model}, "
         f"95% interval {span(lead - margin, lead + margin, sign=True)}. {end}"
     )
-    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=moved((rival, best[0])))
+    return Verdict(word, sentence, lead, lead - margin, lead + margin, detail=source_of_variation((rival, best[0])))
 
 
 def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause: str, detail: str) -> Verdict:
-    """Hold one kind of language model against the others; what is the ``cause`` stays open whatever they score."""
+    """Compare one kind of language model with the others; the ``cause`` stays open whatever they score."""
     chosen = _of_kind(table, (kind,))
-    others = _of_kind(table, tuple(other for other in ("llm", "lora", "souping", "slerp") if other != kind))
+    others = _of_kind(table, tuple(other for other in _LANGUAGE_MODELS if other != kind))
     if not chosen or not others:
         return _few(f"A {name} model and another one built on a language model are needed")
-    result, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
+    gap, than = difference(_silhouettes(chosen), _silhouettes(others)), "than the other language models"
     models = f"{name[0].upper()}{name[1:]} models"
     what = _pick(
-        result,
+        gap,
         f"{models} score higher {than}",
         f"{models} score lower {than}",
         f"Whether {name} models score {claimed} {than} cannot be determined",
     )
-    return _estimated(result, OPEN, f"{what} ({result.told}). {cause}", detail)
+    return _estimated(gap, OPEN, f"{what} ({gap.told}). {cause}", detail)
 
 
 def slerp(table: Table) -> Verdict:
@@ -176,8 +181,8 @@ def slerp(table: Table) -> Verdict:
         "slerp",
         "SLERP",
         "higher",
-        "What SLERP itself does cannot be determined: all of them are Qwen3, no other is.",
-        "The table lists no model with and without its merge, or with the base that it came from.",
+        "The effect of SLERP itself cannot be determined: all of them are Qwen3 models, and no other model is.",
+        "The table lists no model both with and without its merge, or together with its base.",
     )
 
 
@@ -188,29 +193,29 @@ def souping(table: Table) -> Verdict:
         "souping",
         "souped",
         "lower",
-        "What souping does cannot be determined: no model is here with and without it.",
+        "The effect of souping cannot be determined: the table has no model both with and without it.",
         "As far as any source shows, EmbeddingGemma and Llama-Embed-Nemotron were trained without LoRA, so LoRA "
         "could not dominate.",
     )
 
 
 def lora(table: Table) -> Verdict:
-    """Is a LoRA model here beside its base?"""
-    among = f"None of the {len(table)} models is listed with the base that it was made from"
-    return Verdict(OPEN, f"{among}, so what LoRA did to it cannot be determined.")
+    """Is a LoRA model listed together with its base?"""
+    among = f"None of the {len(table)} models is listed together with its base"
+    return Verdict(OPEN, f"{among}, so the effect of LoRA cannot be determined.")
 
 
 def kmeans_other(table: Table) -> Verdict:
-    """Does KMeans score higher where nothing was learned, too?"""
+    """Does KMeans also score higher where nothing was learned?"""
     gaps = [_gap(line) for line in table]
     higher, equal = sum(gap > _SAME for gap in gaps), sum(abs(gap) <= _SAME for gap in gaps)
     digits = next(level for level in baseline_levels() if level.name == "Digits")
     sentence = (
-        f"KMeans scores higher in {higher} of {len(table)} models, but so it does with counts of the ten digits, which "
-        f"learned nothing ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether the "
-        "geometry was learned cannot be determined."
+        f"KMeans scores higher in {higher} of {len(table)} models, but also for counts of the ten digits, where "
+        f"nothing was learned ({decimal(digits.silhouette)} by family, {decimal(DIGITS_KMEANS)} by KMeans). Whether "
+        "the geometry was learned cannot be determined."
     )
-    text = f"In {equal} both scores are equal: there KMeans most likely found the families themselves."
+    text = f"In {equal} models both scores are equal: KMeans most likely found the families there."
     return Verdict(OPEN, sentence, higher / len(table), detail=text if equal else "")
 
 
@@ -220,30 +225,28 @@ def kmeans_small(table: Table) -> Verdict:
     if len(lines) < _LEAST_MODELS:
         return _few(f"At least {_LEAST_MODELS} models are needed")
     gaps = [_gap(line) for line in lines]
-    result, same = (
-        rank_correlation([size_of(line) for line in lines], gaps),
-        rank_correlation(_silhouettes(lines), gaps),
-    )
+    trend = rank_correlation([size_of(line) for line in lines], gaps)
+    by_silhouette = rank_correlation(_silhouettes(lines), gaps)
     sentence = _pick(
-        result,
-        f"The gap is wider in larger models: rank correlation with size {result.told}.",
-        f"The gap is wider in smaller models: rank correlation with size {result.told}.",
-        f"Whether the gap changes with size cannot be determined: rank correlation {result.told}.",
+        trend,
+        f"The gap is wider in larger models: rank correlation with size {trend.told}.",
+        f"The gap is wider in smaller models: rank correlation with size {trend.told}.",
+        f"Whether the gap changes with size cannot be determined: rank correlation {trend.told}.",
     )
-    detail = "The gap is also wider where the silhouette by family is lower, so this may be the trend with size again."
-    return _estimated(result, _word(-result.sign), sentence, detail if same.sign < 0 else "")
+    detail = "The gap is also wider where the silhouette by family is lower, so this may repeat the trend with size."
+    return _estimated(trend, _word(-trend.sign), sentence, detail if by_silhouette.sign < 0 else "")
 
 
 def above_half(table: Table) -> Verdict:
     """Does every model stay below a silhouette of 0.5?"""
-    best, floor = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
+    best, baseline = max(table, key=lambda line: line.silhouette_families), baseline_levels()[0]
     margins = [redrawing_margin(line, comparisons=len(table)) for line in table]
     top, margin = best.silhouette_families, margins[list(table).index(best)]
     below = all(line.silhouette_families + own < 0.5 for line, own in zip(table, margins, strict=True))
     word = _word(int(below) - int(top - margin > 0.5))
     ends = {HOLDS: "It stays below 0.5.", FAILS: "It is above 0.5.", OPEN: "On which side of 0.5 cannot be determined."}
     interval = f"95% interval {span(top - margin, top + margin, sign=True)}"
-    detail = f"The task allows more: {floor.name.lower()}, ten counts, score {decimal(floor.silhouette)}."
+    detail = f"Higher scores are possible: {baseline.name.lower()}, ten counts, score {decimal(baseline.silhouette)}."
     sentence = f"The highest is {best.model} with {decimal(top)}, {interval}. {ends[word]}"
     return Verdict(word, sentence, top, top - margin, top + margin, detail=detail)
 
@@ -253,15 +256,15 @@ def negative(table: Table) -> Verdict:
     below = [line for line in table if line.silhouette_families < 0]
     own = [line for line in below if line.chance_low is not None]
     inside = sum(low <= line.silhouette_families <= high for line in below for low, high in [_chance_band(line)])
-    text = f"{len(below)} of {len(table)} scores are negative, {inside} of them where shuffled families score, too"
-    open_ = "Chance is not 0, so what the models read cannot be determined."
+    text = f"{len(below)} of {len(table)} scores are negative, {inside} of them in the range of shuffled families"
+    open_ = "The chance level is not 0, so what the models encode cannot be determined."
     low, high = CHANCE.silhouette_band
     if below and len(own) == len(below):
-        detail = "Each is compared with its own vectors with the families shuffled."
+        detail = "Each is compared with the chance level of its own vectors (families shuffled)."
         return Verdict(OPEN, f"{text}. {open_}", inside / len(below), detail=detail)
-    detail = "Every model has a chance level of its own, which is known once the model was run here."
+    detail = "Every model has its own chance level, which is known once the model has been run here."
     if own:
-        detail = f"Those without a chance level of their own are compared with that of {CHANCE.name}."
+        detail = f"Those without their own chance level are compared with that of {CHANCE.name}."
     sentence = f"{text}: {decimal(low)} to {decimal(high)} for {CHANCE.name}. {open_}"
     return Verdict(OPEN, sentence, CHANCE.silhouette, low, high, detail=detail)
 
@@ -273,14 +276,15 @@ def _chance_band(line: PublishedScore) -> tuple[float, float]:
 
 
 def surface(table: Table) -> Verdict:
-    """Does any model score higher than a count of last digits?"""
-    floor = baseline_levels()[0]
-    reached = sum(line.silhouette_families < floor.silhouette for line in table)
+    """Does any model score higher than counts of last digits?"""
+    baseline = baseline_levels()[0]
+    reached = sum(line.silhouette_families < baseline.silhouette for line in table)
     sentence = (
-        f"{floor.name}, ten counts and nothing but surface, score {decimal(floor.silhouette)}, above {reached} of "
-        f"{len(table)} models. More than surface cannot be determined from scores that surface alone can reach"
-    ) + ("." if reached == len(table) else ", nor from being above one such count.")
-    return Verdict(OPEN, sentence, floor.silhouette)
+        f"{baseline.name}, ten counts of surface features only, score {decimal(baseline.silhouette)}, above {reached} "
+        f"of {len(table)} models. Whether models encode more than the surface cannot be determined from scores that "
+        "surface features alone can reach"
+    ) + ("." if reached == len(table) else ", nor from exceeding one such count.")
+    return Verdict(OPEN, sentence, baseline.silhouette)
 
 
 def _few(needed: str) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from numembed.analysis.score_kinds import score_kinds
@@ -96,6 +97,12 @@ def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choic
     """Return the key of what an examination found; ``choices`` are the rest of what decides it."""
     labels = sequences.labels.tolist()
     return _key("examination " + name, model, sequences, labels=labels, **choices)
+
+
+def merge_experiment_key(experiment: Mapping[str, Any]) -> str:
+    """Return the key of the results of a merging experiment, given as JSON values without redrawn windows."""
+    version = "3"  # grows when other numbers come out of the same vectors
+    return _digest({"kind": "ladder", "ladder": experiment, "formulas": FORMULAS, "version": version} | added_scores())
 
 
 def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:

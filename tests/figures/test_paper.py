@@ -15,11 +15,14 @@ from numembed.paper.published import TABLE_2, PublishedScore
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_figures_hold_every_number_and_only_explicit_colours(theme: str) -> None:
-    floor = baseline_levels()[0]
-    first = score_figure(TABLE_2, "silhouette", floor=floor, theme=theme)
-    second = score_figure(TABLE_2, "davies_bouldin", floor=floor, theme=theme)
+    baseline = baseline_levels()[0]
+    first = score_figure(TABLE_2, "silhouette", baseline=baseline, theme=theme)
+    second = score_figure(TABLE_2, "davies_bouldin", baseline=baseline, theme=theme)
     own = [replace(TABLE_2[5], silhouette_families=0.2), PublishedScore("all-MiniLM-L6-v2", -0.09, 3.1, 0.23, 1.2)]
-    sizes, standing = size_figure(TABLE_2, floor=floor, theme=theme), standing_figure(TABLE_2, own, floor=floor)
+    sizes, standing = (
+        size_figure(TABLE_2, baseline=baseline, theme=theme),
+        standing_figure(TABLE_2, own, baseline=baseline),
+    )
     drawn = sorted(x for trace in first.data for x in trace.x)
     assert drawn == sorted(value for line in TABLE_2 for value in (line.silhouette_families, line.silhouette_kmeans))
     assert len([x for trace in second.data for x in trace.x]) == 28
@@ -31,7 +34,7 @@ def test_the_figures_hold_every_number_and_only_explicit_colours(theme: str) -> 
         assert {note.text for note in figure.layout.annotations} & {"last digits", "last digits, no model"}
 
 
-def test_kinds_are_told_by_shape_as_well_as_by_colour() -> None:
-    figure = score_figure(TABLE_2, "silhouette", floor=baseline_levels()[0])
+def test_kinds_differ_in_shape_as_well_as_in_colour() -> None:
+    figure = score_figure(TABLE_2, "silhouette", baseline=baseline_levels()[0])
     looks = {(trace.marker.color, trace.marker.symbol.removesuffix("-open")) for trace in figure.data if len(trace.x)}
     assert len(looks) == len({color for color, _ in looks}) == len({symbol for _, symbol in looks}) == 5

@@ -1,4 +1,4 @@
-"""Small ladders for tests: a tiny base, few steps, few families, few points."""
+"""Small merging experiments for tests: a tiny base, few steps, few families, few points."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ MODEL = model("last_digits")
 LABELS = np.repeat(np.arange(6), 4)
 
 
-def small_ladder(base: Path, **changes: object) -> MergeExperiment:
-    """Return a ladder on the folder ``base`` that takes seconds."""
+def small_experiment(base: Path, **changes: object) -> MergeExperiment:
+    """Return an experiment on the folder ``base`` that takes seconds."""
     return replace(MergeExperiment(model(str(base)), RECIPE, PATHS, 3), **changes)  # type: ignore[arg-type]
 
 
 def stored_on(base: Path, settings: Settings, place: Path) -> ExperimentResult:
-    """Store and return a finished ladder on the folder ``base`` with random adapters below ``place``.
+    """Store and return a finished experiment on the folder ``base`` with random adapters below ``place``.
 
     Its numbers are made up.
     """
-    experiment, adapters = small_ladder(base), {}
+    experiment, adapters = small_experiment(base), {}
     for seed in experiment.recipe.seeds:
         for step in experiment.recipe.saved_steps:
             folder = write_adapter(place / f"{seed}-{step}", base, seed=10 * seed + step)
@@ -61,7 +61,7 @@ def made_path(
     noise: float = 0.0,
     shared: int = 0,
 ) -> tuple[Candidate, ...]:
-    """Return arms whose silhouettes are those of 24 real vectors: families ``spread`` apart, ``noise`` of its own.
+    """Return candidates with the silhouettes of 24 real vectors: families ``spread`` apart, ``noise`` of its own.
 
     Paths with the same ``shared`` see the same sequences.
     """
@@ -79,8 +79,8 @@ def made_path(
 
 
 def noisy_path(path: str, retentions: Sequence[float], own: np.ndarray, *, seed: float = 0.0) -> tuple[Candidate, ...]:
-    """Return arms whose score is a mean over sequences: one and the same line of retention, what ``seed`` adds to all
-    of them, and ``own`` (n,) or (m, n), what each sequence adds."""
+    """Return candidates whose score is a mean over sequences: 1 - retention, plus ``seed`` for all, plus ``own``
+    (n,) or (m, n), what each sequence adds."""
     candidates = []
     for kept, one in zip(retentions, np.broadcast_to(own, (len(retentions), own.shape[-1])), strict=True):
         values = 1 - kept + seed + one

@@ -1,4 +1,4 @@
-"""A ladder whose numbers are made up: what pages and figures are shown before anything was trained. A fixture only."""
+"""A merging experiment with made-up numbers, for tests of pages and figures."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ STRETCH = {"slerp_task": 1.35, "norm_matched": 1.34, "soup_norm": 1.3, "karcher_
 SENTENCE = "At equal retention, SLERP and linear differ by +0.003 (−0.017 to +0.023): no difference is seen."
 
 
-def made_ladder(*, seeds: Sequence[int] = (0, 1, 2), points: int = 7, **choices: object) -> MergeExperiment:
-    """Return the ladder whose result :func:`made_result` makes up."""
+def made_experiment(*, seeds: Sequence[int] = (0, 1, 2), points: int = 7, **choices: object) -> MergeExperiment:
+    """Return the experiment whose result :func:`made_result` makes up."""
     return MergeExperiment(recipe=Recipe(seeds=tuple(seeds)), points=points, **choices)  # type: ignore[arg-type]
 
 
@@ -44,8 +44,8 @@ def made_result(
     base: ModelSpec | None = None,
     adapters: Mapping[Trained, LocalWeights] | None = None,
 ) -> ExperimentResult:
-    """Return made-up results of the first ``paths`` paths of a ladder; ``base`` and ``adapters`` may be real ones."""
-    asked = experiment or made_ladder()
+    """Return made-up results of the first ``paths`` paths; ``base`` and ``adapters`` may be real ones."""
+    asked = experiment or made_experiment()
     origin, there = base or asked.base, adapters or _nowhere(asked)
     random = np.random.default_rng(1)
     drawn = asked.drawn[:paths]
@@ -57,7 +57,7 @@ def made_result(
         experiment=asked,
         base=origin,
         adapters=tuple(_adapter(asked, *trained, there[trained]) for trained in there),
-        candidates=tuple(_arm(asked, path, at, random, origin, there) for path in drawn for at in path.values),
+        candidates=tuple(_candidate(asked, path, at, random, origin, there) for path in drawn for at in path.values),
         straight=_straight(seeds, random) if complete else (),
         dominance=tuple(_dominance(seed, random) for seed in seeds) if complete else (),
         maps=tuple(_frames(asked, drawn, families)) if complete else (),
@@ -76,7 +76,7 @@ def _nowhere(experiment: MergeExperiment) -> dict[Trained, LocalWeights]:
     }
 
 
-def _arm(
+def _candidate(
     experiment: MergeExperiment,
     path: Path,
     at: float,

@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numembed.merge_experiment.combined_estimate import estimated
-from numembed.merge_experiment.comparisons import Arms, compare_at_equal_retention, comparisons_of
+from numembed.merge_experiment.comparisons import Candidates, compare_at_equal_retention, comparisons_of, estimated
 from numembed.merge_experiment.results import Candidate
 from tests.merge_experiment.bases import made_path, noisy_path
-from tests.merge_experiment.made import made_ladder, made_result
+from tests.merge_experiment.made import made_experiment, made_result
 
 LONG = (0.95, 0.9, 0.8, 0.7)
 
@@ -28,8 +27,8 @@ def test_paths_that_have_little_retention_in_common_say_so() -> None:
         [_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
     )
     assert narrow.sentence.endswith(
-        " They retain equally much on a small part of their ways (0.80 to 0.82 and 0.80 to 0.95) only, on average from "
-        "0.800 to 0.820: it says little. They start and end at the same two models, near which that is."
+        " Their ranges of retention (0.80 to 0.82 and 0.80 to 0.95) overlap little, on average from 0.800 to 0.820: "
+        "the comparison says little. Both paths start and end at the same two models, and they overlap near these."
     )
     wide = compare_at_equal_retention(
         [_line(0.8, 0.9)], [_line(0.8, 0.95)], split="paper", names=("slerp_task", "linear")
@@ -37,20 +36,20 @@ def test_paths_that_have_little_retention_in_common_say_so() -> None:
     single = compare_at_equal_retention(
         [_line(0.9, 0.9)[:1]], [_line(0.8, 0.95)], split="paper", names=("karcher", "soup")
     )
-    assert all("small part" not in one.sentence for one in (wide, single))
+    assert all("overlap little" not in one.sentence for one in (wide, single))
     others = compare_at_equal_retention([_line(0.8, 0.82)], [_line(0.8, 0.95)], split="paper", names=("soup", "lora"))
-    assert "small part" in others.sentence and "same two models" not in others.sentence
+    assert "overlap little" in others.sentence and "same two models" not in others.sentence
 
 
 def test_two_single_models_are_compared_where_they_retain_equally_much() -> None:
     one, near, off = (noisy_path("a", (kept,), np.linspace(0, 0.1, 24)) for kept in (0.9, 0.9004, 0.902))
     found = compare_at_equal_retention([one], [near], split="paper", names=("karcher", "soup_norm_weights"))
     assert found.difference == pytest.approx(0.0004) and found.retention == pytest.approx((0.9002, 0.9002))
-    assert "never retain equally much" in compare_at_equal_retention([one], [off], split="paper").sentence
+    assert "never have the same retention" in compare_at_equal_retention([one], [off], split="paper").sentence
 
 
 def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes_its_place() -> None:
-    found = made_result(made_ladder(paths=("linear", "slerp")))
+    found = made_result(made_experiment(paths=("linear", "slerp")))
     whole = next(one for one in comparisons_of(found) if one.split == "paper" and one.a == "slerp")
     lacking = replace(
         found, candidates=tuple(candidate for candidate in found.candidates if candidate.path != "linear-0-1")
@@ -64,13 +63,13 @@ def test_paths_whose_partner_could_not_be_scored_are_left_out_and_no_other_takes
     assert whole.over.startswith("3 pairs of seeds") and kept.over == "24 sequences"
 
 
-def test_a_path_held_against_itself_differs_by_nothing() -> None:
+def test_a_path_compared_with_itself_has_no_difference() -> None:
     path = made_path("slerp", LONG, (0.2, 0.5, 1, 1.5))
     found = compare_at_equal_retention([path] * 3, [path] * 3, split="paper", names=("slerp", "linear"))
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1) and not found.distinguishable
     assert found.sentence == (
-        "On the paper's 24 sequences, at equal retention, SLERP and Linear differ by less than 0.001: no difference "
-        "seen."
+        "On the paper's 24 sequences, at equal retention, SLERP and Linear differ by less than 0.001: no significant "
+        "difference."
     )
 
 
@@ -82,7 +81,7 @@ def test_paths_are_compared_at_equal_retention_and_not_at_equal_t() -> None:
     assert 0.8 < found.retention[0] < found.retention[1] < 1.0
 
 
-def test_a_better_path_is_told_and_which_one_it_is() -> None:
+def test_the_better_path_is_named() -> None:
     better, worse = made_path("a", LONG, (1, 2, 3, 4)), made_path("b", LONG, (0.1, 0.2, 0.3, 0.4))
     for names, paths in ((("slerp", "linear"), (better, worse)), (("linear", "slerp"), (worse, better))):
         found = compare_at_equal_retention([paths[0]], [paths[1]], split="paper", names=names)
@@ -97,7 +96,7 @@ def test_paths_that_never_retain_equally_much_are_not_compared() -> None:
     assert "cannot be compared" in found.sentence and "0.95 to 0.99 and 0.50 to 0.60" in found.sentence
 
 
-def test_a_single_arm_is_held_against_a_path_at_its_own_retention() -> None:
+def test_a_single_candidate_is_compared_with_a_path_at_its_own_retention() -> None:
     path, candidate = made_path("a", LONG, (0.5, 1, 1.5, 2)), made_path("b", (0.85,), (1.25,))
     found = compare_at_equal_retention([candidate], [path], split="paper")
     assert found.retention == (0.85, 0.85) and abs(found.difference) < 0.02
@@ -106,7 +105,7 @@ def test_a_single_arm_is_held_against_a_path_at_its_own_retention() -> None:
 @pytest.mark.slow
 def test_noise_is_seldom_taken_for_a_difference() -> None:
     """Two paths of the same models but for noise of their own, three seeds each, many times over."""
-    said = 0
+    seen = 0
     for number in range(60):
         sides = [
             [
@@ -117,12 +116,12 @@ def test_noise_is_seldom_taken_for_a_difference() -> None:
             ]
             for side in (0, 1)
         ]
-        said += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
-    assert said <= 4
+        seen += compare_at_equal_retention(*sides, split="paper", names=("slerp", "linear")).distinguishable
+    assert seen <= 4
 
 
 def _false_alarms(
-    sides: Callable[[np.random.Generator], tuple[list[Arms], list[Arms]]], names: tuple[str, str]
+    sides: Callable[[np.random.Generator], tuple[list[Candidates], list[Candidates]]], names: tuple[str, str]
 ) -> float:
     """Return how often a difference is seen between two sides that only chance tells apart."""
     rng, rounds = np.random.default_rng(5), 400
@@ -134,7 +133,7 @@ def _false_alarms(
 def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) -> None:
     """Each side has an effect of each seed (as large as the mean over sequences is unsure at 0.2) and sequence."""
 
-    def sides(rng: np.random.Generator) -> tuple[list[Arms], list[Arms]]:
+    def sides(rng: np.random.Generator) -> tuple[list[Candidates], list[Candidates]]:
         made = []
         for _ in range(2):
             own = rng.standard_normal(24)  # the same sequences for every seed
@@ -145,7 +144,7 @@ def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) ->
 
 
 def test_a_path_that_turns_back_is_not_favoured() -> None:
-    """It comes by every level twice, and each of its arms has noise of its own: the better one would win by chance."""
+    """It reaches every level twice, and each of its candidates has its own noise: the better would win by chance."""
 
     rng, apart = np.random.default_rng(6), []
     for _ in range(200):
@@ -155,7 +154,7 @@ def test_a_path_that_turns_back_is_not_favoured() -> None:
     assert abs(np.mean(apart)) < 3 * np.std(apart) / math.sqrt(len(apart))
 
 
-def test_one_partner_for_all_seeds_says_nothing_of_other_seeds() -> None:
+def test_with_one_partner_for_all_seeds_the_interval_is_not_over_seeds() -> None:
     own = np.linspace(0, 0.3, 24)
     seeds = [noisy_path("lora", LONG, own, seed=one) for one in (0.0, 0.2, 0.4)]
     alike = [noisy_path("lora", LONG, own, seed=0.2)] * 3

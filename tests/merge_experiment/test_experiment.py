@@ -1,4 +1,4 @@
-"""What a ladder is: its JSON, its key, and what is refused."""
+"""What a merging experiment is: its JSON, its key, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numembed.merge_experiment.experiment import MergeExperiment, is_experiment
 from numembed.merge_experiment.paths import possible
 from numembed.models.catalogue.names import model
 from numembed.studies.study import Study
-from tests.merge_experiment.bases import RECIPE, small_ladder
+from tests.merge_experiment.bases import RECIPE, small_experiment
 
 
-def test_a_ladder_comes_back_from_its_json(tiny_model: Path) -> None:
+def test_an_experiment_is_restored_from_its_json(tiny_model: Path) -> None:
     for asked in (
         MergeExperiment(),
-        small_ladder(tiny_model),
-        small_ladder(tiny_model, seed=7, distance="cosine", points=5),
+        small_experiment(tiny_model),
+        small_experiment(tiny_model, seed=7, distance="cosine", points=5),
     ):
         again = MergeExperiment.from_json(asked.to_json())
         assert again == asked and again.key == asked.key and is_experiment(asked.to_json())
 
 
 def test_what_matters_changes_the_key(tiny_model: Path) -> None:
-    asked = small_ladder(tiny_model)
+    asked = small_experiment(tiny_model)
     others = [
         replace(asked, points=5),
         replace(asked, seed=1),
@@ -47,7 +47,7 @@ def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"points": 2}, "3 to 41 points"),
         ({"points": 11.0}, "points"),
@@ -58,8 +58,8 @@ def test_paths_that_need_more_seeds_or_stages_are_left_out_or_refused() -> None:
         ({"base": model("all-MiniLM-L6-v2 weights=random")}, "cannot be adapted"),
     ],
 )
-def test_what_cannot_be_climbed_is_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(BadChoice, match=told):
+def test_invalid_experiments_are_refused(changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(BadChoice, match=expected):
         MergeExperiment(**changes)  # type: ignore[arg-type]
 
 
@@ -70,12 +70,12 @@ def test_what_cannot_be_climbed_is_refused(changes: dict[str, object], told: str
         *('{"ladder": {"base": 3}}', '{"ladder": {"recipe": {}}}', '{"ladder": {"paths": 1}}'),
     ],
 )
-def test_what_is_no_ladder_is_a_sentence(text: str) -> None:
+def test_text_that_is_no_experiment_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(BadChoice):
         MergeExperiment.from_json(text)
 
 
-def test_a_ladder_and_a_study_are_told_apart() -> None:
+def test_experiments_and_studies_are_not_confused() -> None:
     with pytest.raises(BadChoice, match="no entry 'ladder'"):
         Study.from_json(MergeExperiment().to_json())
     with pytest.raises(TooLarge):

@@ -1,4 +1,4 @@
-"""Paths of a ladder: their controls, their weights, and the geometry of these."""
+"""Paths of a merging experiment: their controls, their weights, and the geometry of these."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.lora import write_adapter
 from tests.merge_experiment.bases import RECIPE
 from tests.offline import OFFLINE
 
-LINES = ("linear", "stages_linear")  # what arcs are held against
+LINES = ("linear", "stages_linear")  # controls of arcs
 
 
-def test_the_usual_ladder_sweeps_every_ingredient_in_eleven_steps_or_more() -> None:
+def test_the_usual_experiment_sweeps_every_ingredient_in_eleven_steps_or_more() -> None:
     asked = MergeExperiment()
     assert set(asked.paths) == set(USUAL)
     swept = [path for path in asked.drawn if path.sweeps]
@@ -51,9 +51,9 @@ def test_every_row_has_its_control_and_its_merge() -> None:
     norm = {row.name for row in KINDS.values() if row.kind == "norm_matched"}
     held = {(row.name, row.control) for row in KINDS.values()} | set(MORE)
     merges = [row for row in KINDS.values() if row.method and row.name not in norm and row.name not in LINES]
-    assert all(row.control for row in merges), "each merge is held against a control"
+    assert all(row.control for row in merges), "each merge is compared with a control"
     for row in merges:
-        if row.kind in ("slerp", "karcher"):  # what keeps the length is held against a line that keeps it too
+        if row.kind in ("slerp", "karcher"):  # what keeps the length is compared with a line that keeps it too
             (stretched,) = {b for a, b in held if a == row.name and b in norm}
             control = KINDS[stretched]
             assert (control.of, control.sweeps, control.space) == (row.of, row.sweeps, row.space)
@@ -101,7 +101,7 @@ def test_values_are_rounded_and_hold_their_middle() -> None:
     assert len(values_of("scale", 11)) == 13 and values_of("scale", 11, end=2.0)[-1] == 2.0
 
 
-def test_at_the_ends_of_a_path_stands_the_part_itself(adapters: dict[tuple[int, int], LocalWeights]) -> None:
+def test_the_ends_of_a_path_are_the_parts_themselves(adapters: dict[tuple[int, int], LocalWeights]) -> None:
     base = LocalWeights("/base", "b")
     for path in paths_of(tuple(KINDS), RECIPE, 3):
         first, last = path.values[0], path.values[-1]

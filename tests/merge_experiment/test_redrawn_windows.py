@@ -40,7 +40,7 @@ def with_redrawn(result: ExperimentResult, designs: int = USUAL_DESIGNS) -> Expe
     return replace(result, redrawn_sentences=redrawn_text(result))
 
 
-def test_designs_are_part_of_what_is_asked_and_not_of_where_the_plain_ladder_is_kept() -> None:
+def test_designs_are_part_of_the_job_key_and_not_of_the_result_key() -> None:
     asked = MergeExperiment(designs=7)
     assert MergeExperiment.from_json(asked.to_json()) == asked and asked.key != MergeExperiment().key
     assert experiment_key(asked) == experiment_key(MergeExperiment()) and asked.title.endswith(", 7 times redrawn")
@@ -86,16 +86,16 @@ def test_what_windows_have_in_common_cancels_in_the_sentences() -> None:
     found = with_redrawn(made_result())
     gain, arc = found.redrawn_sentences
     assert gain.startswith(
-        "Over 10 redrawn choices of windows (the paper's 24 sequences, elsewhere), the adapters separate better than "
+        "Over 10 redrawn choices of windows (instead of the paper's 24 sequences), the adapters separate better than "
         "the base by 0.2"
     )
-    assert "SLERP half-way and the soup of two seeds differ by 0.0" in arc and "no difference seen" in arc
-    assert all("for these adapters. They keep " in one for one in (gain, arc))
+    assert "SLERP at t = 0.5 and the soup of two seeds differ by 0.0" in arc and "no significant difference" in arc
+    assert all("for these adapters. Their retention is " in one for one in (gain, arc))
     base = next(one for one in found.redrawn if one.name == "base")
     margin = float(gain.split(" ± ")[1].split(" ")[0])
     assert base.high - base.low > 10 * margin, "one score moves with the windows far more than the difference"
     few = with_redrawn(made_result(), 2)
-    assert math.isnan(few.redrawn[0].low) and "too few to say more" in few.redrawn_sentences[0]
+    assert math.isnan(few.redrawn[0].low) and "an interval needs more choices" in few.redrawn_sentences[0]
 
 
 def test_fewer_designs_are_the_first_ones() -> None:
@@ -126,10 +126,6 @@ def test_a_difference_too_small_to_write_down_is_no_finding() -> None:
     found = with_redrawn(made_result())
     known = {one.name: one for one in found.redrawn}
     nearly = tuple(tuple(value + 2e-4 + at * 1e-6 for at, value in enumerate(row)) for row in known["linear"].values)
-    told = redrawn_text(replace(found, redrawn=(known["linear"], replace(known["slerp"], values=nearly))))
-    assert (
-        told[0]
-        .split("elsewhere), ")[1]
-        .startswith("SLERP half-way and the soup of two seeds differ by less than 0.001")
-    )
-    assert found.redrawn_sentences[1].startswith("On the same ones, ")
+    (sentence,) = redrawn_text(replace(found, redrawn=(known["linear"], replace(known["slerp"], values=nearly))))
+    assert "), SLERP at t = 0.5 and the soup of two seeds differ by less than 0.001" in sentence
+    assert found.redrawn_sentences[1].startswith("On the same windows, ")

@@ -1,4 +1,4 @@
-"""Ladders on a tiny model: every arm scored, stored, found again, cancelled and gone on with."""
+"""Merging experiments on a tiny model: every candidate scored, stored, found again, cancelled and continued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from numembed.models.spec import MergedWeights
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from tests.lora import run_away
-from tests.merge_experiment.bases import RECIPE, small_ladder
+from tests.merge_experiment.bases import RECIPE, small_experiment
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def experiment(tiny_model: Path) -> MergeExperiment:
-    return small_ladder(tiny_model)
+    return small_experiment(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def found(place: Place, experiment: MergeExperiment) -> ExperimentResult:
     return place.run(experiment)
 
 
-def test_a_ladder_scores_every_arm_on_every_split(found: ExperimentResult, experiment: MergeExperiment) -> None:
+def test_every_candidate_is_scored_on_every_split(found: ExperimentResult, experiment: MergeExperiment) -> None:
     assert found.complete and len(found.candidates) == experiment.candidates and found.sentences and found.comparisons
     for path in experiment.drawn:
         assert [candidate.at for candidate in found.path(path.id)] == list(path.values)
@@ -125,8 +125,8 @@ def test_what_the_figures_of_the_science_say_of_small_updates_is_found(found: Ex
     weights, task = straight["seeds 0 and 1", "weights"], straight["seeds 0 and 1", "task_vectors"]
     assert weights.cosine > 0.99 and abs(task.cosine) < 0.6 and task.parallel == 0
     assert weights.largest_vector < task.largest_vector and weights.of_step < task.of_step
-    said = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
-    assert not said.distinguishable and "no difference seen" in said.sentence
+    comparison = next(one for one in found.comparisons if (one.a, one.b, one.split) == ("slerp", "linear", "paper"))
+    assert not comparison.distinguishable and "no significant difference" in comparison.sentence
 
 
 def test_dominance_and_maps_are_there(found: ExperimentResult, experiment: MergeExperiment) -> None:
@@ -160,18 +160,18 @@ def test_all_vectors_are_in_the_store_and_no_merged_weights_on_the_disk(
 
 
 def test_a_second_run_computes_nothing(found: ExperimentResult, place: Place, experiment: MergeExperiment) -> None:
-    told: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     again = place.run(
-        experiment, loaded=Untouched(place.settings), report=lambda row, stage, *_: told.append((row, stage))
+        experiment, loaded=Untouched(place.settings), report=lambda row, stage, *_: reported.append((row, stage))
     )
     assert again.as_json() == found.as_json()
-    assert told == [(row, "done") for row in range(len(experiment_rows(experiment)))]
+    assert reported == [(row, "done") for row in range(len(experiment_rows(experiment)))]
 
 
-def test_arms_are_found_again_by_what_they_are(
+def test_candidates_are_found_again_by_their_content(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
-    """Another ladder with the same arms, and the same one after its result was lost, load no model."""
+    """Another experiment with the same candidates, and the same one after its result was lost, load no model."""
     place.results.put(experiment_key(experiment), replace(found, candidates=(), complete=False).as_json())
     assert place.run(experiment, loaded=Untouched(place.settings)).as_json() == found.as_json()
     fewer = place.run(replace(experiment, paths=("soup", "slerp")), loaded=Untouched(place.settings))
@@ -183,10 +183,14 @@ def test_arms_are_found_again_by_what_they_are(
 def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
-    told: list[tuple[int, str]] = []
-    again = place.run(replace(experiment, designs=4), report=lambda row, stage, *_: told.append((row, stage)))
+    reported: list[tuple[int, str]] = []
+    again = place.run(replace(experiment, designs=4), report=lambda row, stage, *_: reported.append((row, stage)))
     last = len(experiment_rows(experiment))
-    assert (last, "redraw") in told and told[-1] == (last, "done") and {row for row, _ in told} == {*range(last + 1)}
+    assert (
+        (last, "redraw") in reported
+        and reported[-1] == (last, "done")
+        and {row for row, _ in reported} == {*range(last + 1)}
+    )
     assert replace(again, redrawn=(), redrawn_sentences=()).as_json() == found.as_json()
     assert [one.name for one in again.redrawn] == list(experiment.paths) and len(again.redrawn_sentences) == 3
     for one in again.redrawn:
@@ -205,7 +209,7 @@ def test_redrawn_windows_are_scored_at_the_named_places_and_kept(
     place.results.put(experiment_key(experiment), found.as_json())
 
 
-def test_a_cancel_while_windows_are_redrawn_keeps_the_ladder(
+def test_a_cancel_while_windows_are_redrawn_keeps_the_experiment(
     found: ExperimentResult, place: Place, experiment: MergeExperiment
 ) -> None:
     def stop(row: int, stage: str, done: int, total: int, note: str) -> None:
@@ -257,7 +261,7 @@ def test_what_is_there_so_far_can_be_looked_at_and_a_cancel_keeps_it(
 def test_an_earlier_stage_that_was_damaged_comes_back(
     settings: Settings, tiny_model: Path, paths: tuple[str, ...]
 ) -> None:
-    asked = small_ladder(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
+    asked = small_experiment(tiny_model, paths=paths, recipe=replace(RECIPE, seeds=(0,)))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
         found = place.run(asked)
@@ -269,31 +273,31 @@ def test_an_earlier_stage_that_was_damaged_comes_back(
 def test_a_seed_that_runs_away_is_left_out_and_the_others_are_scored(
     settings: Settings, found: ExperimentResult, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
+    asked = small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0, 1)))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         place = Place(settings, vectors, results)
         run_away(monkeypatch, seed=1, step=3)
-        told: list[tuple[int, str]] = []
-        left = place.run(asked, report=lambda row, stage, *_: told.append((row, stage)))
+        reported: list[tuple[int, str]] = []
+        left = place.run(asked, report=lambda row, stage, *_: reported.append((row, stage)))
         assert left.complete and left.experiment.recipe.seeds == (0,) and left.experiment.paths == ("base", "lora")
-        assert left.sentences[0].startswith("Seed 1 is left out: the numbers of that training were not finite")
+        assert left.sentences[0].startswith("Seed 1 is left out: training diverged to numbers that are not finite")
         alone = [one for one in _numbers(found) if one[0] in ("base", "lora-0")]
         assert _numbers(left) == alone
-        assert [row for row, stage in told if stage == "done"] == list(range(len(experiment_rows(asked))))
+        assert [row for row, stage in reported if stage == "done"] == list(range(len(experiment_rows(asked))))
         again = place.run(asked, loaded=Untouched(settings))
         assert again.as_json() == left.as_json(), "it was trained again"
         saving = Saving("kept", left.experiment, "lora-0", 1.0)
         assert (save_candidate(saving, results=results, settings=settings) / "model.safetensors").is_file()
         run_away(monkeypatch, seed=0, step=1)
         with pytest.raises(TrainingFailed, match="step 1 of seed 0"):
-            place.run(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
+            place.run(small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,), rank=3), paths=("lora",)))
 
 
 def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("numembed.merge_experiment.training._REPORT_SECONDS", -1.0)
-    asked = small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
+    asked = small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         seen: list[list[int]] = []
 
@@ -316,9 +320,9 @@ def test_the_curves_of_a_training_that_goes_on_begin_where_it_began(
         assert seen[-1] == [0, 1, 2, 3, 4] and [0, 1, 2, 3] in seen
 
 
-def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Settings, tiny_model: Path) -> None:
+def test_rounding_by_the_number_format_of_the_base_is_reported(settings: Settings, tiny_model: Path) -> None:
     half = model(f"{tiny_model} dtype=bfloat16")
-    asked = replace(small_ladder(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",)), base=half)
+    asked = replace(small_experiment(tiny_model, recipe=replace(RECIPE, seeds=(0,)), paths=("lora",)), base=half)
     loaded = LoadedModel(settings)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         found = Place(settings, vectors, results).run(asked, loaded=loaded)
@@ -327,7 +331,8 @@ def test_what_the_number_format_of_the_base_takes_away_is_said(settings: Setting
     assert swapper is not None
     swapper.show(adapted.weights)
     assert swapper.lost > 0.01
-    assert f"kept in bfloat16, which rounds {swapper.lost:.0%} of the adapters' update away" in found.sentences[-1]
+    lost = f"loaded in bfloat16, which loses {swapper.lost:.0%} of the adapters' update to rounding"
+    assert lost in found.sentences[-1]
 
 
 def _numbers(found: ExperimentResult) -> list[object]:
@@ -338,7 +343,7 @@ def _numbers(found: ExperimentResult) -> list[object]:
     ]
 
 
-def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place) -> None:
+def test_a_built_in_decoder_runs_too_and_its_loss_is_reported(place: Place) -> None:
     asked = MergeExperiment(model("number-lm"), replace(RECIPE, rank=8, learning_rate=2e-2), ("lora", "slerp"), 3)
     found = place.run(asked)
     losses = {candidate.title: candidate.retention.lm_loss for candidate in found.candidates}
@@ -346,6 +351,6 @@ def test_a_decoder_of_our_own_climbs_too_and_tells_what_it_forgets(place: Place)
     base, adapted = losses["Base"], [losses[f"LoRA, seed {seed}, × 1"] for seed in (0, 1)]
     assert base is not None and base < 4, "it was pretrained on such texts; who knows nothing has 7.7"
     assert len(set(losses.values())) > 3
-    (told,) = (one for one in found.sentences if one.startswith("As a language model"))
-    assert f"from {base:.2f} to {np.mean(np.array(adapted, dtype=float)):.2f} nats" in told
+    (reported,) = (one for one in found.sentences if one.startswith("As a language model"))
+    assert f"from {base:.2f} to {np.mean(np.array(adapted, dtype=float)):.2f} nats" in reported
     assert any(one.parallel < 1 for one in found.straight), "its angles are no longer small"

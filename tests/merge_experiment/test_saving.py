@@ -36,7 +36,7 @@ TEXTS = ("2, 4, 6, 8", "1, 4, 9, 16", "two cats", "a dog")
 
 @dataclass
 class Place:
-    """A home with a ladder on a tiny base, whose adapters are there and whose numbers are made up."""
+    """A home with an experiment on a tiny base, whose adapters are there and whose numbers are made up."""
 
     settings: Settings
     results: ResultStore
@@ -79,7 +79,7 @@ def test_a_name_is_never_a_path(name: str) -> None:
         Saving(name, MergeExperiment(), "base", 1.0)
 
 
-def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(place: Place) -> None:
+def test_a_request_is_restored_from_its_json_and_equal_requests_share_a_job(place: Place) -> None:
     asked = place.saving("mine")
     assert Saving.from_json(asked.to_json()) == asked and Saving.from_json(asked.to_json()).key == asked.key
     others = [place.saving("other"), place.saving("mine", at=1.0), place.saving("mine", path="lora-0")]
@@ -91,13 +91,13 @@ def test_what_is_asked_for_comes_back_from_its_json_and_equal_ones_share_a_job(p
     for wrong in ("{}", "[1]", "no", '{"saving": 1}', '{"saving": {"name": "a"}}', asked.to_json().replace("at", "@")):
         with pytest.raises(BadChoice):
             Saving.from_json(wrong)
-    with pytest.raises(BadChoice, match="has no place"):
+    with pytest.raises(BadChoice, match="has no point"):
         place.saving("mine", at=0.123)
     with pytest.raises(BadChoice):
         Study.from_json(asked.to_json())
 
 
-def test_every_arm_has_a_name_to_propose(place: Place) -> None:
+def test_every_candidate_has_a_proposed_name(place: Place) -> None:
     names = [proposed_name(place.found.experiment, candidate) for candidate in place.found.candidates]
     assert len(set(names)) == len(names) and "tiny-slerp-0-1-t0.5" in names
     assert all(Saving(name, place.found.experiment, "base", 1.0).name == name for name in names)
@@ -123,7 +123,7 @@ def test_the_worker_saves_what_was_scored_and_it_is_loaded_by_its_reference(plac
     assert MergeExperiment(model(saved_reference(asked, candidate, place.settings))), "it can be a base"
 
 
-def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(place: Place, tiny_model: Path) -> None:
+def test_the_card_has_recipe_licences_and_scores_and_no_path_of_this_machine(place: Place, tiny_model: Path) -> None:
     (tiny_model / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n", encoding="utf-8")
     try:
         card = (place.save(place.saving("first")) / "README.md").read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def test_the_card_tells_recipe_licences_and_scores_and_no_place_on_this_machine(
         f"{candidate.retention.spearman:.3f} ({candidate.retention.low:.3f} to {candidate.retention.high:.3f})" in card
     )
     assert '"method": "slerp"' in card and '"t"' in card and str(tiny_model.parent) not in card
-    from numembed.merge_experiment.model_card import licence_of
+    from numembed.merge_experiment.save_model import licence_of
 
     assert licence_of(again, place.settings) == "cc-by-4.0", "what is made of a saved model forgets its licence"
     assert licence_of(model(str(tiny_model)), place.settings) == "unknown"
@@ -152,9 +152,9 @@ def test_a_name_that_is_taken_is_refused_and_the_same_model_is_not_written_twice
     assert place.save(place.saving("mine")) == folder and (folder / "model.safetensors").stat().st_mtime_ns == before
     place.jobs.submit(place.saving("mine", "lora-1", 1.0), asked_by="test")
     job = place.work()
-    assert (job.state, job.error) == ("failed", "A model 'mine' is saved already. Choose another name.")
+    assert (job.state, job.error) == ("failed", "A model 'mine' is already saved. Choose another name.")
     (folder / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(BadChoice, match="saved already"):
+    with pytest.raises(BadChoice, match="already saved"):
         place.save(place.saving("mine"))
 
 
@@ -166,7 +166,7 @@ def test_a_saved_model_is_allowed_where_folders_are_restricted(place: Place, tmp
         folder_of(place.found.experiment.base, read_settings(narrow))
 
 
-def test_an_adapter_that_is_gone_and_a_ladder_that_is_forgotten_are_told_in_a_sentence(place: Place) -> None:
+def test_a_missing_adapter_and_a_missing_experiment_are_reported_in_a_sentence(place: Place) -> None:
     seed = next(one for one in place.found.adapters if (one.seed, one.step) == (1, 4))
     os.rename(seed.path, seed.path + "-gone")
     place.jobs.submit(place.saving("mine"), asked_by="test")
@@ -178,7 +178,7 @@ def test_an_adapter_that_is_gone_and_a_ladder_that_is_forgotten_are_told_in_a_se
         place.save(Saving("mine", other, "slerp-0-1", 0.5))
 
 
-def test_a_full_disk_leaves_nothing_and_is_told(place: Place) -> None:
+def test_a_full_disk_leaves_nothing_and_is_reported(place: Place) -> None:
     if (child := os.fork()) == 0:
         code = 1
         try:
@@ -229,7 +229,7 @@ def _work(settings: Settings) -> None:
         run_job(job, jobs, settings=settings, loaded=LoadedModel(settings))
 
 
-def test_reading_a_study_from_the_table_imports_nothing_of_ladders() -> None:
+def test_reading_a_study_from_the_table_imports_no_merging_experiment() -> None:
     script = """
 import sys
 from pathlib import Path
@@ -241,11 +241,11 @@ assert job.request == paper_study() and job.kind == "study"
 print([name for name in sys.modules if name.startswith("numembed.merge_experiment")])
 """
     with tempfile.TemporaryDirectory() as folder:
-        told = subprocess.run(
+        answer = subprocess.run(
             [sys.executable, "-c", script, f"{folder}/app.db"],
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,
         )
-    assert told.stdout.strip() == "[]"
+    assert answer.stdout.strip() == "[]"

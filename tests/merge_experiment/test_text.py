@@ -1,4 +1,4 @@
-"""What is said of a ladder: with intervals, and as JSON and back."""
+"""The verdict on a merging experiment: with intervals, and as JSON and back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.results import TrainedAdapter
 from numembed.merge_experiment.text import verdict
 from numembed.models.adapters.recipe import Reading
-from tests.merge_experiment.bases import made_path, small_ladder
-from tests.merge_experiment.made import made_ladder, made_result
+from tests.merge_experiment.bases import made_path, small_experiment
+from tests.merge_experiment.made import made_experiment, made_result
 
 
 def _result(tiny_model: Path) -> ExperimentResult:
-    asked = small_ladder(tiny_model, paths=("lora", "soup"))
+    asked = small_experiment(tiny_model, paths=("lora", "soup"))
     kept, apart = (1.0, 0.9, 0.8, 0.7, 0.6), (0.2, 0.6, 1.0, 1.2, 1.3)
     rows = {
         path.id: made_path(path.id, kept[: len(path.values)], apart[: len(path.values)])
@@ -72,29 +72,29 @@ def test_the_verdict_speaks_of_the_gain_with_its_interval(tiny_model: Path) -> N
     )
     assert "language model" not in " ".join(verdict(found))
     assert verdict(decoder)[1] == (
-        "As a language model the base is worse with these adapters: its loss on the next token of new families' texts "
+        "As a language model the base is worse with these adapters: its next-token loss on texts of new families "
         "went from 1.50 to 3.00 nats, 3.00 to 3.00 over the seeds; other seeds may differ."
     )
 
 
 @pytest.mark.parametrize(
-    ("losses", "told"),
+    ("losses", "expected"),
     [
         ((3.0,), "is worse with this adapter: "),
         ((1.0, 1.2), "is better with these adapters: "),
-        ((1.0, 3.0), "is not surely changed by these adapters: "),
+        ((1.0, 3.0), "is not consistently changed by these adapters: "),
         ((2.9, 3.0, 3.1), "the adapted base is worse (by 1.50 ± 0.25 nats over 3 seeds, on these texts): "),
-        ((1.51, 1.6, 3.0), "is not surely changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
+        ((1.51, 1.6, 3.0), "is not significantly changed (by 0.54 ± 2.08 nats over 3 seeds, on these texts): "),
     ],
 )
-def test_a_decoders_loss_is_told_with_its_interval_or_for_its_adapters(losses: tuple[float, ...], told: str) -> None:
-    found = made_result(made_ladder(seeds=range(len(losses)), paths=("lora",)))
+def test_a_decoders_loss_has_its_interval_or_is_for_its_adapters_only(losses: tuple[float, ...], expected: str) -> None:
+    found = made_result(made_experiment(seeds=range(len(losses)), paths=("lora",)))
     at = {f"lora-{seed}": loss for seed, loss in enumerate(losses)} | {"base": 1.5}
     candidates = (
         replace(candidate, retention=replace(candidate.retention, lm_loss=at[candidate.path]))
         for candidate in found.candidates
     )
-    (said,) = (
+    (sentence,) = (
         one for one in verdict(replace(found, candidates=tuple(candidates))) if one.startswith("As a language model")
     )
-    assert told in said and said.endswith("; other seeds may differ.") == (len(losses) < 3)
+    assert expected in sentence and sentence.endswith("; other seeds may differ.") == (len(losses) < 3)

@@ -1,4 +1,4 @@
-"""The Merge page through app.py: what a ladder has found, all of it or a part, and which of its models is kept."""
+"""The Merge page through app.py: the results of an experiment, all or a part, and which of its models is kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def keep(settings: Settings, found: ExperimentResult) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: AppTest, settings: Settings) -> None:
+def test_a_finished_experiment_is_shown_from_the_verdict_to_the_model_to_keep(app: AppTest, settings: Settings) -> None:
     keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     assert not app.error
@@ -68,11 +68,11 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
 
 
 @pytest.mark.slow
-def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settings: Settings) -> None:
+def test_windows_are_redrawn_by_a_click_whose_cost_is_shown(app: AppTest, settings: Settings) -> None:
     keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     models = len(named_places(MergeExperiment()))
-    assert f"Paper’s 24, 10 times elsewhere: {models} models × 240 texts" in told(app)
+    assert f"Paper’s 24, 10 other choices of windows: {models} models × 240 texts" in told(app)
     app.button(key="merge_redraw").click().run()
     assert not app.exception and not app.error and app.button(key="cancel").label == "Cancel"
     with JobTable(settings.app_db) as jobs:
@@ -90,9 +90,7 @@ def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settin
 
 
 @pytest.mark.slow
-def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict(
-    app: AppTest, settings: Settings
-) -> None:
+def test_an_unfinished_experiment_shows_its_results_and_no_verdict(app: AppTest, settings: Settings) -> None:
     for paths in (1, 3, 6):
         keep(settings, made_result(MergeExperiment(), complete=False, paths=paths))
         opened(app, PAGE)
@@ -106,7 +104,7 @@ def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict
 
 
 @pytest.mark.slow
-def test_a_result_that_grows_is_read_anew(app: AppTest, settings: Settings) -> None:
+def test_a_result_that_grows_is_read_again(app: AppTest, settings: Settings) -> None:
     keep(settings, made_result(MergeExperiment(), complete=False, paths=2))
     opened(app, PAGE)
     keep(settings, made_result(MergeExperiment()))
@@ -125,7 +123,7 @@ def test_words_of_a_stored_result_never_become_markup(app: AppTest, settings: Se
 
 
 @pytest.mark.slow
-def test_an_adapter_goes_to_compare_and_every_model_is_told_as_a_command(app: AppTest, settings: Settings) -> None:
+def test_an_adapter_goes_to_compare_and_every_model_has_its_command(app: AppTest, settings: Settings) -> None:
     found = made_result(MergeExperiment())
     keep(settings, found)
     opened(app, PAGE)
@@ -180,12 +178,12 @@ def test_every_place_of_every_path_can_be_saved_by_a_command_that_exists(home: P
 
 @pytest.fixture
 def real(settings: Settings, tiny_model: Path, tmp_path: Path) -> ExperimentResult:
-    """A finished ladder on a tiny base whose adapters are there; its numbers are made up."""
+    """A finished experiment on a tiny base whose adapters are there; its numbers are made up."""
     return stored_on(tiny_model, settings, tmp_path / "adapters")
 
 
 def on_its_page(app: AppTest, found: ExperimentResult, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    """Open the page with this ladder as the visitor's choice."""
+    """Open the page with this experiment as the visitor's choice."""
     monkeypatch.setattr("ui.merge.choice.choose", lambda: found.experiment)
     return opened(app, PAGE)
 
@@ -225,7 +223,7 @@ def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
 
 
 @pytest.mark.slow
-def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
+def test_a_wrong_or_taken_name_is_reported_and_disables_the_button(
     app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (settings.home / "models" / "taken").mkdir(parents=True)
@@ -234,13 +232,13 @@ def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
     assert app.button(key="keep_save").disabled and "has up to 80 letters" in app.error[0].value
     _name(app).set_value("taken").run()
     assert app.button(key="keep_save").disabled
-    assert not app.error and "is saved already. Choose another name" in plain(app.warning[0].value)
+    assert not app.error and "is already saved. Choose another name" in plain(app.warning[0].value)
     _name(app).set_value("free").run()
     assert not app.button(key="keep_save").disabled and not app.error and not app.warning
 
 
 @pytest.mark.slow
-def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
+def test_a_failed_or_stopped_saving_is_reported_and_can_be_repeated(
     app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_its_page(app, real, monkeypatch)
@@ -271,3 +269,44 @@ app.button(key="climb").click().run()
 @pytest.mark.slow
 def test_the_answered_page_imports_nothing_heavy(home: Path) -> None:
     assert heavy_after(ANSWERED, more=("scipy", "peft")) == []
+
+
+def _others(result: ExperimentResult) -> list[ExperimentResult]:
+    """Return results of the same experiment that differ from ``result`` in one thing each."""
+    far = replace(result.maps[1], points=tuple((40 * x, 40 * y) for x, y in result.maps[1].points))
+    moved = replace(result.candidates[3], update_relative=0.5)
+    readings = tuple(replace(one, loss=7.0) for one in result.adapters[-1].readings)
+    return [
+        replace(result, maps=(result.maps[0], far, *result.maps[2:])),
+        replace(result, maps=tuple(replace(one, split="later") for one in result.maps if one.split == "paper")),
+        replace(result, candidates=(*result.candidates[:3], moved, *result.candidates[4:])),
+        replace(result, straight=result.straight[1:]),
+        replace(result, dominance=result.dominance[1:]),
+        replace(result, comparisons=result.comparisons[1:]),
+        replace(result, families={name: families[::-1] for name, families in result.families.items()}),
+        replace(result, adapters=(*result.adapters[:-1], replace(result.adapters[-1], readings=readings))),
+        with_redrawn(result),
+    ]
+
+
+def test_charts_that_share_a_cache_key_are_the_same_picture(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ui.merge.results import show_experiment
+
+    made: dict[tuple[object, ...], str] = {}
+    shown: set[str] = set()
+
+    def drawn(draw: Any, key: str, alt: str, *, by: tuple[object, ...], **_: object) -> None:
+        text = draw("light").to_json()
+        assert made.setdefault((key, *by), text) == text, key
+        shown.add(key.split()[0])
+
+    monkeypatch.setattr("ui.merge.charts.figure", drawn)
+    for name in ("charts", "results"):  # a table needs a browser
+        monkeypatch.setattr(f"ui.merge.{name}.table", lambda *_, **__: None)
+    result = made_result(MergeExperiment(paths=("lora", "linear", "slerp"), points=3))
+    for one in (result, result, *_others(result)):
+        show_experiment(one)
+    assert shown == {"plane", "compared", "sweep", "morph", "small", "angles", "layers", "shift", "scale", "training"}
+    assert len(made) == 10 * 13, "other results are other pictures"

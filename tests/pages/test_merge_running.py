@@ -1,4 +1,4 @@
-"""The Merge page through app.py: a ladder is chosen, asked for with one click, and runs."""
+"""The Merge page through app.py: an experiment is chosen, started with one click, and runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def jobs_of(settings: Settings) -> list[MergeExperiment]:
         return [job.request for job in jobs.recent()]
 
 
-def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: AppTest) -> None:
+def test_before_a_run_the_page_shows_the_choice_and_its_cost_only(app: AppTest) -> None:
     opened(app, PAGE)
     assert app.title[0].value == "Does merging restore what training loses?"
     assert not app.error and not charts(app) and not app.subheader
@@ -52,16 +52,16 @@ def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: 
     assert "nomic-embed-text-v2-moe" not in app.selectbox(key="merge_base").options, "its code cannot be adapted here"
 
 
-def test_what_is_judged_by_stands_beside_the_choice_with_what_it_shares_with_training(app: AppTest) -> None:
+def test_evaluations_are_listed_with_what_they_share_with_training(app: AppTest) -> None:
     shown = next(str(element.proto) for element in walk(opened(app, PAGE).main) if "overlaps" in str(element.proto))
     assert all(words in shown for words in ("New families", "Ordinary sentences", "541", "100%"))
-    assert "a few in a row, 6 at most, where another family has the same run" in told(app)
-    assert "No evaluation text is ever shown whole" in told(app)
+    assert "up to 6 of them in a row, where another family has the same terms" in told(app)
+    assert "Training never contains a whole evaluation text" in told(app)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["others", "paper"])
-def test_the_longest_runs_that_training_shows_are_as_the_page_says(name: str) -> None:
+def test_the_longest_runs_in_training_are_as_the_page_says(name: str) -> None:
     split, longest = split_called(name), 0
     for training in split.training:
         terms = family(training).terms(split.first, split.furthest + split.longest)
@@ -80,17 +80,17 @@ def _joined(terms: Sequence[int]) -> str:
     return f",{','.join(map(str, terms))},"
 
 
-def test_a_click_asks_for_one_ladder_and_a_second_one_joins_it(app: AppTest, settings: Settings) -> None:
+def test_a_click_starts_one_experiment_and_a_second_click_joins_it(app: AppTest, settings: Settings) -> None:
     opened(app, PAGE).button(key="climb").click().run()
     app.button(key="climb").click().run()
     assert not app.exception and not app.error
-    assert jobs_of(settings) == [MergeExperiment()], "the page's usual ladder is not the command line's"
+    assert jobs_of(settings) == [MergeExperiment()], "the page's usual experiment is not the command line's"
     assert app.button(key="cancel").label == "Cancel"
     app.button(key="cancel").click().run()
     assert "This merging experiment was stopped" in app.info[0].value
 
 
-def test_what_is_chosen_is_what_is_asked_for(
+def test_the_choice_is_what_is_submitted(
     app: AppTest, settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = offered(monkeypatch, tiny_model)
@@ -108,7 +108,7 @@ def test_what_is_chosen_is_what_is_asked_for(
     assert "primes" in recipe.split.training
 
 
-def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_need_more_seeds(
+def test_further_paths_are_submitted_kept_in_the_address_and_refused_without_enough_seeds(
     app: AppTest, settings: Settings
 ) -> None:
     app.session_state["wanted"] = (PAGE, {"further": ["ties,nowhere,lora,dare"]})
@@ -134,7 +134,7 @@ def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_nee
     with JobTable(settings.app_db) as jobs:
         assert jobs.latest(MergeExperiment()) is None
     app.button(key="climb").click().run()
-    assert MergeExperiment() in jobs_of(settings), "none beside the usual ones is the usual ladder"
+    assert MergeExperiment() in jobs_of(settings), "none beside the usual ones is the usual experiment"
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_a_base_of_our_own_brings_what_is_usual_for_it(app: AppTest, settings: S
     assert app.number_input(key="merge_rank").value == MergeExperiment().recipe.rank
 
 
-def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> None:
+def test_too_many_stages_for_the_steps_are_refused_with_a_sentence(app: AppTest) -> None:
     opened(app, PAGE)
     app.number_input(key="merge_steps").set_value(1)
     app.number_input(key="merge_stages").set_value(3).run()
@@ -168,7 +168,7 @@ def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> N
         ("all-MiniLM-L6-v2 weights=random", "cannot be adapted"),
     ],
 )
-def test_a_base_that_cannot_be_trained_is_told_in_a_sentence(
+def test_a_base_that_cannot_be_trained_is_refused_with_a_sentence(
     app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, sentence: str
 ) -> None:
     named = offered(monkeypatch, base.format(tmp=tmp_path))
@@ -214,7 +214,7 @@ def test_while_training_runs_its_curves_are_there_and_one_bar(app: AppTest, sett
     assert "step 3 of seed 0" in chart.alt
 
 
-def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
+def test_one_bar_and_one_time_are_over_all_parts_of_an_experiment() -> None:
     rows = ("Training", "Base", "LoRA", "Angles and maps")
     parts = (300, 100, 500, 100)
 
@@ -239,7 +239,7 @@ def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
     assert len(parts_of(usual)) == len(experiment_rows(usual)) and all(part > 0 for part in parts_of(usual))
 
 
-def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Settings) -> None:
+def test_a_waiting_experiment_shows_what_runs_before_it(app: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs.submit(MergeExperiment(points=3), asked_by="test")
         assert jobs.claim() is not None
@@ -256,7 +256,7 @@ def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Se
 
 
 @pytest.mark.slow
-def test_a_folder_that_fails_in_the_worker_is_told_on_the_page(
+def test_a_folder_that_fails_in_the_worker_is_reported_on_the_page(
     app: AppTest, settings: Settings, nan_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = offered(monkeypatch, nan_model)

@@ -55,7 +55,7 @@ def test_the_page_is_complete_on_an_empty_store(page: AppTest) -> None:
         assert claim.computed in words
     assert "None of the paper's 14 models has been run here on its sequences so far." in words
     assert "4 hold, 2 do not, and 7 cannot be determined" in words
-    assert all(line.model in words.split("Still to be run:")[1] for line in TABLE_2)
+    assert all(line.model in words.split("Not run yet:")[1] for line in TABLE_2)
     assert not page.button
 
 
@@ -72,12 +72,12 @@ def test_table_2_is_there_number_by_number_and_can_be_sorted(page: AppTest) -> N
     assert len(tables(page)["Table 1 of the paper"]) == 12
 
 
-def test_the_bundled_model_stands_beside_the_papers(page: AppTest) -> None:
+def test_the_bundled_model_is_compared_with_the_papers(page: AppTest) -> None:
     store_as_run(read_settings(), MINILM)
     page.run()
     assert not page.exception and not page.error
     words = told(page)
-    assert "all-MiniLM-L6-v2, which was, scores −0.09, below 12 of them" in words
+    assert "all-MiniLM-L6-v2, which was run, scores −0.09, below 12 of them" in words
     assert "On the runs here" not in words.replace("On the runs here: not enough", "")
     (row,) = tables(page)["Our scores and the paper's"]
     assert [cell["text"] for cell in row][:5] == ["all-MiniLM-L6-v2", "−0.092", "–", "–", "no interval yet"]

@@ -10,15 +10,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import MergeExperiment
-from numembed.merge_experiment.recipes import recipe_for
+from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
 from numembed.models.catalogue.names import model
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.sequences.splits import split_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.examination import EXAMINATIONS
-from tests.merge_experiment.bases import small_ladder
+from tests.merge_experiment.bases import small_experiment
 from tests.pages.elements import opened, walk, work_off
 
 PAGE = "pages/runs.py"
@@ -58,7 +57,7 @@ def test_a_further_question_is_called_by_its_name_and_opens_on_its_page(
 
 
 def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
-    asked = small_ladder(tiny_model)
+    asked = small_experiment(tiny_model)
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(asked, asked_by="test")
     opened(app, PAGE)

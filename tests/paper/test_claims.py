@@ -32,7 +32,7 @@ Lines = list[PublishedScore]
 # words
 
 
-def test_every_quotation_stands_in_the_paper_in_that_section() -> None:
+def test_every_quotation_is_in_the_paper_in_that_section() -> None:
     golden = tomllib.loads((GOLDEN / "quotations.toml").read_text(encoding="utf-8"))
     assert list(golden) == [claim.name for claim in CLAIMS] and len(CLAIMS) >= 8
     for claim in CLAIMS:
@@ -40,7 +40,7 @@ def test_every_quotation_stands_in_the_paper_in_that_section() -> None:
         assert claim.section == golden[claim.name]["section"]
 
 
-def test_every_claim_asks_says_its_test_and_how_it_is_computed() -> None:
+def test_every_claim_has_its_question_its_test_and_its_computation() -> None:
     for claim in CLAIMS:
         assert claim.question.endswith("?") and claim.test.endswith(".") and claim.computed.endswith(".")
     assert len({claim.quotation for claim in CLAIMS}) == len(CLAIMS)
@@ -55,7 +55,7 @@ def test_table_1_is_transcribed_word_for_word() -> None:
 # Table 2
 
 
-def test_what_table_2_says_of_each_claim() -> None:
+def test_the_verdict_of_table_2_on_each_claim() -> None:
     assert {claim.name: verdict.word for claim, verdict in zip(CLAIMS, judged(TABLE_2), strict=True)} == {
         "size_trend": HOLDS,
         "monotonic": FAILS,
@@ -81,7 +81,7 @@ def test_the_numbers_of_table_2() -> None:
     assert (kinds.value, kinds.p) == pytest.approx((0.272, 2 / 1001), abs=0.001)
     best = JUDGE["best_model"](TABLE_2)
     assert best.value == pytest.approx(0.0066) and best.low is not None and best.low < 0
-    assert "In 4 both scores are equal" in JUDGE["kmeans_other"](TABLE_2).detail
+    assert "In 4 models both scores are equal" in JUDGE["kmeans_other"](TABLE_2).detail
     assert "above 14 of 14 models" in JUDGE["surface"](TABLE_2).sentence
     assert "4 of 14 scores are negative, 4 of them" in JUDGE["negative"](TABLE_2).sentence
     assert "without LoRA" in JUDGE["souping"](TABLE_2).detail

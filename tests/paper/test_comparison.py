@@ -52,7 +52,7 @@ def test_the_baselines_are_those_of_scikit_learn() -> None:
         assert level.davies_bouldin == pytest.approx(davies_bouldin(matrix, sequences.labels), rel=1e-3)
 
 
-def test_what_kmeans_makes_of_digits_is_as_told() -> None:
+def test_the_stated_score_of_kmeans_on_digits_is_right() -> None:
     sequences = paper_study("digit_counts").sequences
     scores, _ = score_all(
         BASELINES["digit_counts"].function(sequences.texts), sequences.labels, model="", permutations=9
@@ -61,7 +61,7 @@ def test_what_kmeans_makes_of_digits_is_as_told() -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_models_chance_level_is_as_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_stated_chance_level_of_the_bundled_model_is_right(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--models", "all-MiniLM-L6-v2", "--json"]) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     low, high = CHANCE.silhouette_band
@@ -101,11 +101,13 @@ def test_own_runs_are_found_under_the_papers_names(settings: Settings) -> None:
     assert all(line.chance_low is not None and line.redrawn_sd is None for line in own)
 
 
-def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() -> None:
+def test_negative_scores_are_compared_with_the_chance_level_of_their_own_run() -> None:
     own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
-    told = JUDGE["negative"](own)
-    assert told.sentence.startswith("3 of 3 scores are negative, 0 of them where shuffled families score, too. Chance")
-    assert CHANCE.name not in told.sentence and "its own vectors" in told.detail and told.low is None
+    verdict = JUDGE["negative"](own)
+    assert verdict.sentence.startswith(
+        "3 of 3 scores are negative, 0 of them in the range of shuffled families. The chance"
+    )
+    assert CHANCE.name not in verdict.sentence and "its own vectors" in verdict.detail and verdict.low is None
     assert (
         "3 of 3 scores are negative, 1 of them"
         in JUDGE["negative"]([*own[:2], replace(own[2], chance_low=-0.2)]).sentence
@@ -114,7 +116,7 @@ def test_negative_scores_are_held_against_the_chance_level_of_their_own_run() ->
     assert "3 of 3 scores are negative, 1 of them" in mixed.sentence and "Those without" in mixed.detail
 
 
-def test_gaps_of_own_runs_are_held_against_their_own_redrawn_windows() -> None:
+def test_gaps_of_own_runs_are_compared_with_their_own_redrawn_windows() -> None:
     lines = sorted(TABLE_2, key=size_of)
     wide = [replace(line, silhouette_families=0.3 - 0.1 * (i == 0), redrawn_sd=0.5) for i, line in enumerate(lines)]
     narrow = [replace(line, silhouette_families=0.03 * (i == 0), redrawn_sd=0.0005) for i, line in enumerate(lines)]
@@ -138,12 +140,12 @@ def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: py
     assert [row["table_2"]["word"] for row in rows] == [verdict.word for verdict in judged(TABLE_2)]
     assert {row["here"]["word"] for row in rows} == {FEW}
     assert main(["paper"]) == 0
-    told = capsys.readouterr().out
-    assert all(claim.question in told and claim.quotation in told for claim in CLAIMS)
+    printed = capsys.readouterr().out
+    assert all(claim.question in printed and claim.quotation in printed for claim in CLAIMS)
 
 
 @pytest.mark.parametrize(("away", "inside"), [(0.0, True), (0.5, False)])
-def test_our_value_stands_beside_the_papers(settings: Settings, away: float, inside: bool) -> None:
+def test_our_value_is_compared_with_the_papers(settings: Settings, away: float, inside: bool) -> None:
     line = next(one for one in TABLE_2 if (row := facts_of_line(one)) is not None and model(row.name).resolved)
     store_as_run(settings, line)
     with ResultStore(settings.app_db) as results:

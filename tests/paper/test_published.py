@@ -22,13 +22,13 @@ def _lines() -> list[list[str]]:
 
 
 def test_the_copy_has_the_columns_that_the_fields_stand_for() -> None:
-    told = [name.replace("_families", "_true") for name in PublishedScore.__dataclass_fields__]
-    assert told[:5] == _lines()[0] and all(astuple(line)[5:] == (None, None, None) for line in TABLE_2)
+    printed = [name.replace("_families", "_true") for name in PublishedScore.__dataclass_fields__]
+    assert printed[:5] == _lines()[0] and all(astuple(line)[5:] == (None, None, None) for line in TABLE_2)
 
 
 def test_the_table_is_transcribed_number_by_number_and_in_order() -> None:
-    told = [[line.model, *(f"{value:.4f}" for value in astuple(line)[1:5])] for line in TABLE_2]
-    assert told == _lines()[1:] and len(told) == 14
+    printed = [[line.model, *(f"{value:.4f}" for value in astuple(line)[1:5])] for line in TABLE_2]
+    assert printed == _lines()[1:] and len(printed) == 14
 
 
 @pytest.mark.parametrize("line", TABLE_2, ids=[line.model for line in TABLE_2])
@@ -47,6 +47,6 @@ def test_the_best_line_is_the_one_that_the_paper_names() -> None:
 
 
 def test_reading_the_table_imports_nothing_heavy() -> None:
-    told = "import sys, numembed.paper; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=240)
+    printed = "import sys, numembed.paper; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", printed], capture_output=True, text=True, check=True, timeout=240)
     assert not HEAVY & set(done.stdout.split())

@@ -24,7 +24,7 @@ from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.merge_experiment.bases import small_ladder
+from tests.merge_experiment.bases import small_experiment
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTab
 
 
 def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
-    asked = small_ladder(tiny_model, paths=("lora",))
+    asked = small_experiment(tiny_model, paths=("lora",))
     job_id = jobs.submit(asked, asked_by="visitor")
     assert jobs.submit(MergeExperiment.from_json(asked.to_json()), asked_by="another") == job_id
     waiting = jobs.get(job_id)
@@ -68,7 +68,7 @@ def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
 def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
     jobs: JobTable, settings: Settings, nan_model: Path
 ) -> None:
-    jobs.submit(small_ladder(nan_model, paths=("lora",)), asked_by="visitor")
+    jobs.submit(small_experiment(nan_model, paths=("lora",)), asked_by="visitor")
     job = jobs.claim()
     assert job is not None and run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) == "failed"
     assert "became NaN or infinite" in jobs.get(job.id).error

@@ -1,4 +1,4 @@
-"""The experiment that a visitor chooses on the Merge page, what it costs, and what was found of it so far."""
+"""The experiment that a visitor chooses on the Merge page, its cost, and its results so far."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from numembed.merge_experiment.experiment import (
     ExperimentResult,
     MergeExperiment,
     experiment_key,
+    recipe_for,
 )
 from numembed.merge_experiment.paths import KINDS, USUAL, possible
-from numembed.merge_experiment.recipes import recipe_for
 from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import CATALOGUE, model, reference_of
@@ -31,7 +31,7 @@ from numembed.models.files.folders import allowed_folder, checked_folder
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of
-from ui.merge.splits import TITLES, splits_shown
+from ui.merge.splits import splits_shown
 from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
 
@@ -40,13 +40,12 @@ _BASES = [
     for row in sorted(CATALOGUE.values(), key=lambda row: row.parameters_millions)
     if not row.refused and not row.loading.remote_code and row.family != "static"
 ]
-SPLIT_TITLES = {name: title for name, title in TITLES.items() if name != "sentences"}
 _TRAININGS = {"others": "Twelve other families", "paper": "The paper’s six"}
 _ABOUT = {
     "others": "The paper’s six families stay unseen, so that its 24 sequences are a held-out test.",
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
-_TRAINING_COSTS = 3  # a step goes through the model forwards, and twice that backwards
+_TRAINING_COSTS = 3  # a step is one forward pass, and a backward pass that costs twice as much
 Field = str | int | list[str]  # what a widget holds
 _SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
 _NUMBERS = {  # of the address and the widgets: fewest and most
@@ -56,28 +55,26 @@ _NUMBERS = {  # of the address and the widgets: fewest and most
     "rank": (1, MOST_RANK),
     "points": (FEWEST_POINTS, MOST_POINTS),
 }
-_REPORTED = {
+_LABELS = {
     "seeds": (
         "Seeds",
-        "Number of adapters, each trained from a different random start. Merges need two; statements about "
-        "other seeds need three.",
+        "Number of adapters, each trained from a different random start. Merges need two; intervals over seeds "
+        "need three.",
     ),
     "steps": ("Training steps", "For each seed."),
     "stages": (
         "Saved stages",
-        "How often each adapter is saved during training (checkpoints); two allow merges across stages.",
+        "How often each adapter is saved during training (checkpoints). Merges across stages need two.",
     ),
     "rank": ("Rank", "Rank of LoRA: how many directions the update may use."),
-    "points": ("Points on a path", "Minimum number of values of t, or of the scale, that are scored."),
+    "points": ("Points on a path", "Minimum number of scored values of t or of the scale."),
 }
-
-
-FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored where they are asked for
+FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored on request
 _OF_BASE = ("steps", "rank")  # what is usual depends on the base
 
 
 def choose() -> MergeExperiment | None:
-    """Draw the choice and return it as a merging experiment, or None after saying what is wrong with it."""
+    """Draw the choice and return it as a merging experiment, or None after showing what is wrong with it."""
     _seed_widgets()
     with st.container(border=True, key="choice"):
         left, right = st.columns(2)
@@ -102,7 +99,7 @@ def choose() -> MergeExperiment | None:
         right.caption(_ABOUT[str(training)])
         with st.expander("Details: training and evaluation", key="merge_more"):
             for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
-                (low, high), (label, help_text) = _NUMBERS[name], _REPORTED[name]
+                (low, high), (label, help_text) = _NUMBERS[name], _LABELS[name]
                 place.number_input(
                     label,
                     low,
@@ -119,7 +116,7 @@ def choose() -> MergeExperiment | None:
                 key="merge_further",
                 persist_state="session",
                 format_func=lambda name: KINDS[name].title,
-                placeholder="None except the usual ones",
+                placeholder="Only the usual ones",
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
             )
             splits_shown(split_called(str(training)))
@@ -149,21 +146,15 @@ def open_experiment(experiment: MergeExperiment) -> str:
     further = [name for name in experiment.paths if name in FURTHER]
     recipe = experiment.recipe
     training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
-    numbers = {"seeds": len(recipe.seeds), "points": experiment.points}
-    numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
-    same = recipe_for(
-        experiment.base,
-        split_called(training),
-        seeds=range(len(recipe.seeds)),
-        steps=recipe.steps,
-        stages=recipe.stages,
-        rank=recipe.rank,
-    )
+    numbers = _numbers_of(recipe, experiment.points)
+    steps, stages, rank = recipe.steps, recipe.stages, recipe.rank
+    seeds, split = range(len(recipe.seeds)), split_called(training)
+    same = recipe_for(experiment.base, split, seeds=seeds, steps=steps, stages=stages, rank=rank)
     outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
     if outside or experiment != _experiment(experiment.base, same, experiment.points, further):
         return (
-            "This experiment was requested on the command line, with choices that the Merge page does not have, such "
-            "as fewer paths. What it found is in the files that the command wrote."
+            "This experiment was requested on the command line with choices that the Merge page does not have, such "
+            "as fewer paths. Its results are in the files that the command wrote."
         )
     chosen = {"base": reference_of(experiment.base), "training": training, "further": further, **numbers}
     for name, value in chosen.items():
@@ -172,7 +163,7 @@ def open_experiment(experiment: MergeExperiment) -> str:
 
 
 def _take_what_is_usual() -> None:
-    """Follow a new base with what its adapters usually take; what the visitor has changed stays."""
+    """Set the values that are usual for a new base; values that the visitor has changed stay."""
     before, usual = (_usual(str(st.session_state[key] or "")) for key in ("merge_base_before", "merge_base"))
     for name in _OF_BASE:
         if st.session_state[f"merge_{name}"] == before[name]:
@@ -184,14 +175,17 @@ def _usual(base: str) -> dict[str, Field]:
         recipe = usual_recipe(model(base))
     except NumembedError:  # the page says so when it makes the experiment
         recipe = Recipe()
-    numbers = {"seeds": len(recipe.seeds), "points": USUAL_POINTS}
-    numbers |= {name: getattr(recipe, name) for name in ("steps", "stages", "rank")}
-    usual: dict[str, Field] = {"base": USUAL_BASE, "training": "others", "further": []}
-    return usual | {name: numbers[name] for name in _NUMBERS}
+    return {"base": USUAL_BASE, "training": "others", "further": [], **_numbers_of(recipe, USUAL_POINTS)}
+
+
+def _numbers_of(recipe: Recipe, points: int) -> dict[str, int]:
+    """Return what the number fields show for a recipe."""
+    steps, stages, rank = recipe.steps, recipe.stages, recipe.rank
+    return {"seeds": len(recipe.seeds), "steps": steps, "stages": stages, "rank": rank, "points": points}
 
 
 def _seed_widgets() -> None:
-    """Set the widgets where the page is new to the visit: from the address, else to what is usual.
+    """Set the widgets on the first visit of the page: from the address, else to the usual values.
 
     Streamlit's own binding to the address forbids going to another page by a button.
     """
@@ -203,7 +197,7 @@ def _seed_widgets() -> None:
 
 
 def _of_address(name: str, text: str, usual: Field) -> Field:
-    """Return what the address says of a widget where it may be that, else what is usual."""
+    """Return a widget's value from the address where it is allowed, else the usual one."""
     if name in _NUMBERS:
         low, high = _NUMBERS[name]
         known = text.isascii() and text.isdigit() and len(text) < 6
@@ -216,18 +210,15 @@ def _of_address(name: str, text: str, usual: Field) -> Field:
 
 
 def _write_address() -> None:
-    """Put what is not usual into the address bar, so that a link or a refresh brings it back."""
+    """Write values that are not usual into the address, so that a link or a refresh restores them."""
     fields_drawn("merge")
     st.session_state["merge_base_before"] = base = str(st.session_state["merge_base"] or "")
     every = _usual(base)
     chosen = {name: st.session_state[f"merge_{name}"] for name in every}
-    wanted = {name: _in_address(chosen[name]) for name, usual in every.items() if chosen[name] != usual}
+    changed = {name: value for name, value in chosen.items() if value != every[name]}
+    wanted = {name: ",".join(one) if isinstance(one, list) else str(one) for name, one in changed.items()}
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
-
-
-def _in_address(value: Field) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _checked(base: ModelSpec) -> ModelSpec:
@@ -238,7 +229,7 @@ def _checked(base: ModelSpec) -> ModelSpec:
 
 
 def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
-    """Draw what a click costs: models, texts, steps, and the minutes as far as this machine has learnt them."""
+    """Draw the cost of a run: models, texts, steps, and the time where this machine has measured it."""
     if result is not None and result.complete:
         st.caption(f"All {len(result.candidates):,} models of it are shown below.")
         return
@@ -254,16 +245,16 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     sentence = "" if seconds is None else f" · {about(seconds)} on this machine"
     st.caption(
         f"{plural(steps, 'training step')} · up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"
-        ". What is stored is not computed again."
+        ". Stored results are not computed again."
     )
     if not isinstance(experiment.base.weights, ScratchWeights):
-        st.caption("For a first look choose the base number-lm: its whole experiment takes minutes, with no download.")
+        st.caption("For a first look, choose the base number-lm: the experiment takes minutes and needs no download.")
     if cost.fits is False:
         st.caption(":red[This base needs more memory than this machine has.]")
 
 
 def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:
-    """Return what runs have found of ``experiment``; grows while one runs. It is read anew only where it has grown."""
+    """Return the results of ``experiment`` so far; they grow while it runs, and are parsed again only then."""
     with result_store() as results:
         plain = results.get(experiment_key(experiment))
     return _read(experiment.key, _size(plain), plain) if plain else None
@@ -281,7 +272,7 @@ def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
 
 
 def training_characters(recipe: Recipe) -> int:
-    """Return about as many characters as take as long to encode as all training takes."""
+    """Return about how many characters could be encoded in the time of all training."""
     per_step = recipe.batch * (recipe.split.shortest + recipe.split.longest) / 2 * 6  # characters, about
     return round(_TRAINING_COSTS * per_step * recipe.steps * len(recipe.seeds))
 

@@ -1,30 +1,33 @@
-"""A merging experiment while it runs: one bar over everything, the curves of training, and a way to stop it."""
+"""A merging experiment while it runs, and the run that scores its named points on redrawn windows."""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from numembed.core.progress import DONE, WAITING
-from numembed.core.wording import about
-from numembed.figures.merge.training import training_figure
-from numembed.merge_experiment.experiment import REDRAWING, MergeExperiment
-from numembed.merge_experiment.redrawn import named_places
+from numembed.core.wording import about, plural
+from numembed.figures.merge.weights import training_figure
+from numembed.merge_experiment.experiment import REDRAWING, ExperimentResult, MergeExperiment
+from numembed.merge_experiment.redrawn import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
 from numembed.models.adapters.recipe import Reading
 from numembed.runs.jobs import Job, ModelProgress
+from numembed.studies.cost import cost_of
 from ui.merge.choice import reading, results_so_far, training_characters
-from ui.merge.redrawn import redrawn_reading, with_designs
+from ui.merge.splits import TITLES
 from ui.shared.figure import figure
-from ui.shared.frame import job_table
-from ui.shared.run_progress import poll_seconds, stop
+from ui.shared.frame import job_table, result_store, settings
+from ui.shared.run_progress import poll_seconds, start, stop
 from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
 
-_MEASURES_AS_CANDIDATES = 4  # models that take as long to score as angles and maps take
+_MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
 
 
 def watch_experiment(experiment: MergeExperiment) -> Job | None:
@@ -50,27 +53,32 @@ def _live(job_id: str, experiment: MergeExperiment) -> None:
     with job_table() as jobs:
         job, listed = jobs.get(job_id), jobs.recent()
     done = sum(step.stage == DONE for step in job.progress)
-    before = st.session_state.get("climbed", (job_id, done))
-    st.session_state["climbed"] = (job_id, done)
+    before = st.session_state.get("merge_rows_done", (job_id, done))
+    st.session_state["merge_rows_done"] = (job_id, done)
     if not job.active or before != (job_id, done):
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
         share, left = share_and_left(job.progress, parts_of(job.request))
-        st.progress(share, text=_text(job, left, listed))
+        st.progress(share, text=_bar_text(job, left, listed))
         result = results_so_far(experiment) if not done else None
         if result is not None and result.training:
             last = result.training[-1]
             alt = f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}."
             figure(partial(_training, result.training), "training live", alt)
-        st.button(
-            "Stopping …" if job.cancel else "Cancel",
-            key="cancel",
-            on_click=stop,
-            args=(job_id,),
-            disabled=job.cancel,
-            icon=":material/stop_circle:",
-            help="Stops after the current step. Finished work is kept.",
-        )
+        cancel_button(job, "cancel", help_text="Stops after the current step. Finished work is kept.")
+
+
+def cancel_button(job: Job, key: str, *, help_text: str | None = None) -> None:
+    """Draw the button that stops a run."""
+    st.button(
+        "Stopping …" if job.cancel else "Cancel",
+        key=key,
+        on_click=stop,
+        args=(job.id,),
+        disabled=job.cancel,
+        icon=":material/stop_circle:",
+        help=help_text,
+    )
 
 
 def _training(readings: Sequence[Reading], look: str) -> Any:
@@ -78,7 +86,7 @@ def _training(readings: Sequence[Reading], look: str) -> Any:
 
 
 def parts_of(experiment: MergeExperiment) -> tuple[int, ...]:
-    """Return how much work each row of an experiment's progress is: characters that take as long to encode, about."""
+    """Return about how much work each row of an experiment's progress is, in characters to encode."""
     _, characters = reading(experiment.recipe.split)
     candidates = Counter[str]()
     for path in experiment.drawn:
@@ -93,7 +101,7 @@ def parts_of(experiment: MergeExperiment) -> tuple[int, ...]:
 def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> tuple[float, float | None]:
     """Return how far an experiment is, from 0 to 1, and the seconds that remain at the present pace.
 
-    What was there before, as of a merging experiment whose windows alone are redrawn, is not counted.
+    Rows that were finished before, as where only windows are redrawn, are not counted.
     """
     if len(progress) != len(parts):
         return 0.0, None
@@ -113,7 +121,7 @@ def _done(one: ModelProgress) -> float:
     return 1.0 if one.stage == DONE else min(1.0, one.done / one.total) if one.total else 0.0
 
 
-def _text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
+def _bar_text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
     working = [one for one in job.progress if one.stage not in (WAITING, DONE)]
     if job.state == "queued" or not working:
         return waiting_text(job, listed)
@@ -124,3 +132,50 @@ def _text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
     if left is not None and left >= 1:
         parts.append(f"{about(left)} left in all")
     return " · ".join(parts)
+
+
+def with_designs(experiment: MergeExperiment) -> MergeExperiment:
+    """Return the same experiment with redrawn windows, as many as the page offers."""
+    return replace(experiment, designs=USUAL_DESIGNS)
+
+
+def redrawn_windows(result: ExperimentResult) -> None:
+    """Draw what redrawn windows show of a finished experiment, or the button that redraws them, with its cost."""
+    if not result.complete:
+        return
+    if result.redrawn:
+        for sentence in result.redrawn_sentences:
+            st.markdown(md_text(sentence))
+        return
+    experiment = with_designs(result.experiment)
+    with job_table() as jobs:
+        job = jobs.latest(experiment)
+    if job is not None and job.active:  # its progress is shown above
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):
+        st.button(
+            "How sure: redraw the windows",
+            key="merge_redraw",
+            on_click=start,
+            args=(experiment,),
+            icon=":material/shuffle:",
+            help="One choice of windows is one sample. The named points are scored on others: their variation is the "
+            "error bar of a score.",
+        )
+        texts, characters = redrawn_reading(experiment)
+        models = len(named_places(experiment))
+        with result_store() as results:
+            cost = cost_of(experiment.base, characters=characters * models, settings=settings(), results=results)
+        takes = "" if cost.seconds is None else f" · {about(cost.seconds)} on this machine"
+        where = TITLES[redrawn_split(experiment.recipe.split)]
+        st.caption(
+            f"{where}, {plural(USUAL_DESIGNS, 'other choice')} of windows: {plural(models, 'model')} × "
+            f"{plural(texts, 'text')}{takes}. Stored results are not computed again."
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def redrawn_reading(experiment: MergeExperiment) -> tuple[int, int]:
+    """Return how many texts every named point encodes for redrawn windows, and their characters."""
+    texts = redrawn_texts(experiment).texts
+    return len(texts), sum(map(len, texts))

@@ -1,4 +1,4 @@
-"""One place of a merging experiment to go on with: saved as a model of its own, compared, or taken as the next base."""
+"""One model of a merging experiment to keep: saved, compared, or used as the next base."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ from numembed.merge_experiment.results import Candidate
 from numembed.merge_experiment.save_model import MOST_NAME, Saving, proposed_name, saved_reference
 from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
-from numembed.models.spec import (
-    LoraWeights,
-    MergedWeights,
-    ModelSpec,
-    Weights,
-    origin_of,
-)
+from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import Job
-from ui.merge.choice import SPLIT_TITLES
+from ui.merge.progress import cancel_button
+from ui.merge.splits import SPLIT_TITLES
 from ui.shared.frame import job_table, settings
-from ui.shared.run_progress import poll_seconds, start, stop
+from ui.shared.run_progress import poll_seconds, start
 from ui.shared.study_choice import put_choice, take_to_compare
 from ui.shared.text import md_text
 
@@ -38,7 +33,7 @@ _MOST_TRIES = 50  # for a name that is free
 
 
 def keep_one(result: ExperimentResult) -> None:
-    """Draw the choice of one model of the experiment, its scores, and what can be done with it."""
+    """Draw the choice of one model of the experiment, its scores, and what one can do with it."""
     st.subheader("Which one do you want to keep?", anchor=False)
     paths = {path.id: path for path in result.experiment.drawn if path.name != "base" and result.path(path.id)}
     if not paths:
@@ -58,7 +53,7 @@ def keep_one(result: ExperimentResult) -> None:
         candidates = {candidate.at: candidate for candidate in result.path(chosen)}
         with right:
             candidate = candidates[_place(paths[chosen], list(candidates))]
-        st.markdown(_scores(result, candidate))
+        st.markdown(_scores(candidate))
         if candidate.model.weights == result.base.weights:
             st.caption("This is the base itself.")
         else:
@@ -93,19 +88,16 @@ def _place(path: Path, places: list[float]) -> float:
     )
 
 
-def _scores(result: ExperimentResult, candidate: Candidate) -> str:
-    texts = [
-        f"{SPLIT_TITLES.get(name, name)} **{decimal(candidate.splits[name].silhouette)}**"
-        for name in SPLIT_TITLES
-        if name in candidate.splits
-    ]
-    kept, moved = decimal(candidate.retention.spearman), percent(candidate.update_relative, 2)
+def _scores(candidate: Candidate) -> str:
+    splits = {title: candidate.splits[name] for name, title in SPLIT_TITLES.items() if name in candidate.splits}
+    texts = [f"{title} **{decimal(own.silhouette)}**" for title, own in splits.items()]
+    kept, update = decimal(candidate.retention.spearman), percent(candidate.update_relative, 2)
     scores = f"{md_text(candidate.title)}. Silhouette: {' · '.join(texts)}."
-    return f"{scores} Kept of the base **{kept}**. Its weights moved by {moved}."
+    return f"{scores} Retention **{kept}**. Norm of the update: {update} of the base’s weights."
 
 
 def _saving(result: ExperimentResult, candidate: Candidate) -> None:
-    """Draw the name and the button that saves a model, how far that is, and what can be done once it is there."""
+    """Draw the name and the button that saves a model, its progress, and what one can do once it is saved."""
     key = f"keep_name_{result.experiment.key[:12]}_{candidate.path}_{candidate.at:g}"
     if key not in st.session_state:
         st.session_state[key] = _free_name(result, candidate)
@@ -116,10 +108,10 @@ def _saving(result: ExperimentResult, candidate: Candidate) -> None:
             max_chars=MOST_NAME,
             width=420,
             persist_state="session",
-            help="Letters, digits and - _ . only. The folder holds the model, and a card that states its parts, their "
+            help="Letters, digits and - _ . only. The folder contains the model and a card with its parts, their "
             "licences and its scores.",
         )
-        pressed = st.empty()  # the button stands beside the name and knows what comes of it
+        pressed = st.empty()  # the button: next to the name, drawn once the name is checked
         scaled = isinstance(candidate.model.weights, LoraWeights)  # a merge has no name before it is saved
         if scaled and st.button("Compare without saving", key="keep_compare", icon=":material/scatter_plot:"):
             _compare(reference_of(candidate.model))
@@ -138,7 +130,7 @@ def _saving(result: ExperimentResult, candidate: Candidate) -> None:
     elif job is not None and there and job.state == "done":
         _saved(saving, candidate)
     elif there:
-        text = f"A model {saving.name!r} is saved already. Choose another name."
+        text = f"A model {saving.name!r} is already saved. Choose another name."
         st.warning(md_text(text), icon=":material/folder:")
     elif job is not None:
         _ended(job)
@@ -157,13 +149,12 @@ def _save_button(place: st.delta_generator.DeltaGenerator, saving: Saving | None
 
 
 def _free_name(result: ExperimentResult, candidate: Candidate) -> str:
-    """Return the name under which this model is saved already, else a proposed one that no model has."""
+    """Return the name under which this model is already saved, else a proposed one that no model has."""
     first = proposed_name(result.experiment, candidate)
     with job_table() as jobs:
         for number in range(1, _MOST_TRIES):
-            saving = Saving(
-                first if number == 1 else f"{first}-{number}", result.experiment, candidate.path, candidate.at
-            )
+            name = first if number == 1 else f"{first}-{number}"
+            saving = Saving(name, result.experiment, candidate.path, candidate.at)
             job = jobs.latest(saving)
             if not os.path.lexists(saving.folder(settings())) or (job is not None and job.state == "done"):
                 return saving.name
@@ -180,18 +171,11 @@ def _live(job_id: str) -> None:
     waits = step is None or step.stage == WAITING
     with st.container(horizontal=True, vertical_alignment="center", key="keep_running"):
         st.progress(share, text="Waiting for its turn." if waits else f"Writing the model: {percent(share)}")
-        st.button(
-            "Stopping …" if job.cancel else "Cancel",
-            key="keep_cancel",
-            on_click=stop,
-            args=(job_id,),
-            disabled=job.cancel,
-            icon=":material/stop_circle:",
-        )
+        cancel_button(job, "keep_cancel")
 
 
 def _saved(saving: Saving, candidate: Candidate) -> None:
-    """Draw where a saved model lies, and the ways to go on with it."""
+    """Draw the folder of a saved model, and buttons that use it."""
     st.success(
         f"**{md_text(saving.name)}** is saved, with a card (README.md) that states its recipe, licences and scores.",
         icon=":material/check:",
@@ -230,7 +214,7 @@ def _as_base(reference: str, name: str) -> None:
 
 
 def _command(candidate: Candidate) -> None:
-    """Draw the command that writes the same model to a folder of the visitor's own choosing."""
+    """Draw the command that writes the same model to another folder."""
     if command := save_command(candidate.model):
         with st.expander("As a command", key="keep_command"):
             st.code(command, language="bash", wrap_lines=True)
@@ -256,7 +240,7 @@ def save_command(spec: ModelSpec) -> str:
 
 
 def _folder(weights: Weights) -> str:
-    """Return where a part lies on this machine: of an adapted model its adapter, whose base is named beside it."""
+    """Return the folder of a part on this machine; of an adapted model that of its adapter."""
     part = weights.adapter if isinstance(weights, LoraWeights) else weights
     known = known_folder(part, settings())
     return str(known) if known is not None else str(getattr(part, part.named_by, ""))

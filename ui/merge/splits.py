@@ -1,8 +1,9 @@
-"""What an experiment is judged by and what of it training may show: the table beside the choice on the Merge page."""
+"""What an experiment is evaluated on, and what training may contain of it: the table on the Merge page."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -20,28 +21,42 @@ TITLES = {
     "new": "New families",
     "sentences": "Ordinary sentences",
 }
-LONGEST_RUNS = {OTHERS: 6, PAPER: 16}  # numbers of an evaluation text that training on other families shows in a row
+SPLIT_TITLES = {name: title for name, title in TITLES.items() if name != "sentences"}
+LONGEST_RUNS = {
+    OTHERS: 6,
+    PAPER: 16,
+}  # most numbers of an evaluation text in a row that training contains
 _WHAT = SPLITS | {"sentences": "no numbers: they measure how much of the base is retained"}
 _COLUMNS = (
-    Column("Judged by", kind="line"),
+    Column("Evaluated on", kind="line"),
     Column("What it is", kind="wide"),
     Column("Texts", kind="number"),
-    Column("Numbers", "Different ones.", "number"),
-    Column("Training may show", "How many of these numbers training sequences may contain, among others.", "number"),
+    Column("Numbers", "Number of different numbers.", "number"),
+    Column("In training", "How many of these numbers training sequences may contain.", "number"),
 )
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of evaluations in the order of TITLES, unknown ones last."""
+    order = list(TITLES)
+    return sorted(names, key=lambda name: order.index(name) if name in TITLES else len(order))
+
+
 def splits_shown(split: Split) -> None:
-    """Draw what is trained on, and every evaluation with the numbers that it shares with training."""
+    """Draw what is trained on, and the numbers that each evaluation shares with training."""
     st.caption(f"Trained on: {_titles(split.training)}. Never trained on, and scored: {_titles(split.new)}.")
     shown = {one.evaluation: one for one in _overlaps(split)}
-    order = [name for name in TITLES if name in shown] + [name for name in shown if name not in TITLES]
-    table(_COLUMNS, [_row(shown[name]) for name in order], key="table splits", label="Evaluations and their overlaps")
+    table(
+        _COLUMNS,
+        [_row(shown[name]) for name in in_order(shown)],
+        key="table splits",
+        label="Evaluations and their overlaps",
+    )
     st.caption(
-        "One number belongs to many families (9 is odd and a square), so training meets single numbers of most "
-        f"evaluations, and a few in a row, {LONGEST_RUNS[split.training]} at most, where another family has the same "
-        "run. No evaluation text is ever shown whole, and none of its terms in the order of its own family: a choice "
-        "that would show one is refused."
+        "A number can belong to several families (9 is odd and a square), so training contains single numbers of most "
+        f"evaluations. It also contains up to {LONGEST_RUNS[split.training]} of them in a row, where another family "
+        "has the same terms. Training never contains a whole evaluation text, nor any of its terms in the order of its "
+        "own family: a choice that would allow this is refused."
     )
 
 

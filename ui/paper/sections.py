@@ -1,9 +1,10 @@
-"""The parts of the Paper page: each a question, a picture, an answer, and how it is computed."""
+"""The parts of the Paper page: each a question, a chart, an answer, and how it is computed."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,13 @@ from numembed.paper.claims import CLAIMS, Claim, judged
 from numembed.paper.comparison import (
     CHANCE,
     KINDS,
+    agreement,
     baseline_levels,
     facts_of_line,
     figure_number,
     own_line,
     own_results,
+    redrawn_interval,
     size_of,
 )
 from numembed.paper.protocol import paper_study
@@ -28,7 +31,6 @@ from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore, published
 from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of
-from ui.paper.text import agreement, how_judged, redrawn_here
 from ui.shared.figure import figure, how_computed
 from ui.shared.frame import result_store
 from ui.shared.study_choice import put_choice
@@ -42,7 +44,7 @@ _BADGES = {
     FEW: ("gray", ":material/hourglass_empty:"),
 }
 _VERSIONS = ("torch", "transformers", "sentence-transformers", "scikit-learn")
-_FAMILY, _KMEANS = "With the families", "With KMeans clusters"
+_FAMILY, _KMEANS, _SILHOUETTE = "With the families", "With KMeans clusters", "Silhouette with the families"
 _TABLE_2 = (
     Column("Model", "Name in the paper."),
     Column("Kind", "According to the makers' reports.", "line"),
@@ -55,18 +57,11 @@ _TABLE_2 = (
 _TABLE_1 = (Column("Model"), Column("Architecture", kind="wide"), Column("How a text becomes one vector", kind="wide"))
 _OURS = (
     Column("Model"),
-    Column("Here", "Our run.", "number", "Silhouette with the families", 3),
-    Column("Paper", "Its Table 2.", "number", "Silhouette with the families", 3),
-    Column("Difference", "Our value minus the paper's.", "number", "Silhouette with the families", 3),
-    Column(
-        "Our interval",
-        "95% prediction interval for other choices of windows (resampled).",
-        "line",
-        "Silhouette with the families",
-    ),
-    Column(
-        "p", "p value: how often shuffled families score at least as high.", "number", "Silhouette with the families", 3
-    ),
+    Column("Here", "Our run.", "number", _SILHOUETTE, 3),
+    Column("Paper", "Its Table 2.", "number", _SILHOUETTE, 3),
+    Column("Difference", "Our value minus the paper's.", "number", _SILHOUETTE, 3),
+    Column("Our interval", "95% prediction interval for other choices of windows (resampled).", "line", _SILHOUETTE),
+    Column("p", "p value: how often shuffled families score at least as high.", "number", _SILHOUETTE, 3),
     Column("Here", "Our run.", "number", "Davies–Bouldin with the families", 3),
     Column("Paper", "Its Table 2.", "number", "Davies–Bouldin with the families", 3),
 )
@@ -81,7 +76,7 @@ def stored_runs() -> tuple[ModelResult, ...]:
 def findings() -> None:
     """Draw what the paper found: its two figures, redrawn, and its tables."""
     st.subheader("What did the paper find?", anchor=False)
-    floor = baseline_levels()[0]
+    baseline = baseline_levels()[0]
     figures: tuple[tuple[Metric, str], ...] = (
         ("silhouette", "Figure 1: silhouette"),
         ("davies_bouldin", "Figure 2: Davies–Bouldin"),
@@ -90,12 +85,12 @@ def findings() -> None:
     for place, (metric, title) in zip(st.columns(2, gap="medium"), figures, strict=True):
         with place:
             st.markdown(f"**{title} of all models**")
-            figure(partial(_scores, metric), f"figure {metric}", _figure_alt(title, metric), by=(), file="paper")
+            figure(partial(_score_chart, metric), f"figure {metric}", _figure_alt(title, metric), by=(), file="paper")
     best = max(TABLE_2, key=lambda line: line.silhouette_families)
     st.markdown(
         f"**{md_text(best.model)} keeps the families apart best, with a silhouette of "
-        f"{decimal(best.silhouette_families)}; a mere count of last digits reaches {decimal(floor.silhouette)}, and "
-        f"chance is not 0 but {decimal(CHANCE.silhouette)} where it was measured.**"
+        f"{decimal(best.silhouette_families)}. Counts of last digits alone reach {decimal(baseline.silhouette)}. The "
+        f"chance level is not 0: it is {decimal(CHANCE.silhouette)} for the model where it was measured.**"
     )
     with how_computed("found"):
         _how_found()
@@ -106,11 +101,11 @@ def findings() -> None:
             [Cell(line.model, line.model.casefold()), Cell(line.architecture), Cell(line.pooling)] for line in TABLE_1
         ]
         table(_TABLE_1, rows, key="architectures", label="Table 1 of the paper")
-        st.caption("Where a maker's own report differs, the model's card on the Models page says so.")
+        st.caption("Where the report of a model's makers differs, its card on the Models page says so.")
 
 
 def our_runs(own: Sequence[ModelResult]) -> None:
-    """Draw what was run here beside the paper's numbers, or where to run it."""
+    """Draw what was run here together with the paper's numbers, or links to where it can be run."""
     st.subheader("Do our runs agree?", anchor=False)
     lines = [own_line(result) for result in own]
     shared = [(result, line) for result, line in zip(own, lines, strict=True) if published(line.model) is not None]
@@ -118,11 +113,11 @@ def our_runs(own: Sequence[ModelResult]) -> None:
         st.markdown(f"None of the paper's {len(TABLE_2)} models has been run here on its sequences so far.")
         _links()
         return
-    floor = baseline_levels()[0]
+    baseline = baseline_levels()[0]
     text = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in lines)
     st.html('<div style="font-size:.875rem">● in the paper &emsp; ★ run here</div>')
     figure(
-        lambda look: standing_figure(TABLE_2, lines, floor=floor, theme=look),
+        lambda look: standing_figure(TABLE_2, lines, baseline=baseline, theme=look),
         "standing",
         f"Silhouettes of the paper's 14 models, and those that were run here: {text}.",
         by=tuple(lines),
@@ -141,20 +136,18 @@ def our_runs(own: Sequence[ModelResult]) -> None:
 def claim_cards(own: Sequence[ModelResult]) -> None:
     """Draw the claims, each with its verdict on Table 2 and on what was run here."""
     st.subheader("Do its claims hold?", anchor=False)
-    floor = baseline_levels()[0]
+    baseline = baseline_levels()[0]
     text = ", ".join(f"{line.model} {decimal(line.silhouette_families)}" for line in sorted(TABLE_2, key=size_of))
     alt = f"Silhouette by family against parameters, from the smallest model to the largest: {text}."
     _legend()
-    figure(lambda look: size_figure(TABLE_2, floor=floor, theme=look), "sizes", alt, by=(), file="paper")
+    figure(lambda look: size_figure(TABLE_2, baseline=baseline, theme=look), "sizes", alt, by=(), file="paper")
     outcome, ours = judged(TABLE_2), judged([own_line(result) for result in own])
     words = [verdict.word for verdict in outcome]
     tested = sum(verdict.word != FEW for verdict in ours)
-    here = (
-        f"With the {plural(len(own), 'model')} run here, {plural(tested, 'claim')} can be tested too." if tested else ""
-    )
+    here = f"With the {plural(len(own), 'model')} run here, {plural(tested, 'claim')} can be tested too."
     st.markdown(
         f"**Of {len(CLAIMS)} claims, {words.count(HOLDS)} hold, {words.count(FAILS)} do not, and {words.count(OPEN)} "
-        f"cannot be determined from the paper's own numbers.** {here}"
+        f"cannot be determined from the paper's own numbers.** {here if tested else ''}"
     )
     cards = list(zip(CLAIMS, outcome, ours, strict=True))
     for first in range(0, len(cards), 2):
@@ -164,7 +157,7 @@ def claim_cards(own: Sequence[ModelResult]) -> None:
 
 
 def maps(own: Sequence[ModelResult]) -> None:
-    """Draw the way to the maps of the paper's models that were run here."""
+    """Draw buttons that open the maps of the paper's models that were run here."""
     st.subheader("Where are its maps?", anchor=False)
     names = {own_line(result).model: result.model.name for result in own}
     missing = [line for line in TABLE_2 if line.model not in names]
@@ -179,13 +172,13 @@ def maps(own: Sequence[ModelResult]) -> None:
                 put_choice(paper_study(names[line.model]))
                 st.switch_page("pages/compare.py")
     drawn = len(TABLE_2) - len(missing)
-    text = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be seen here so far."
-    rest = f" Still to be run: {md_text(', '.join(line.model for line in missing))}." if missing else ""
+    text = f"Figures 3 to 16 are maps of the {len(TABLE_2)} models; {drawn or 'none'} of them can be shown here so far."
+    rest = f" Not run yet: {md_text(', '.join(line.model for line in missing))}." if missing else ""
     st.markdown(f"**{text}**{rest}")
     with how_computed("maps"):
         st.markdown(
-            "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4); Compare draws the same, "
-            "beside PCA and UMAP. A map bends distances: the scores are computed from the vectors, never from the map."
+            "The paper draws t-SNE maps with perplexity 10 and 1,000 iterations (section 4.4). Compare draws the same, "
+            "and PCA and UMAP. A map distorts distances: the scores are computed from the vectors, never from the map."
         )
 
 
@@ -221,45 +214,37 @@ def _how_found() -> None:
     levels = ", ".join(f"{level.name.lower()} {decimal(level.silhouette)}" for level in baseline_levels())
     low, high = CHANCE.silhouette_band
     st.markdown(
-        "Drawn from the paper's Table 2: the **silhouette** says how much closer a sequence lies to its own group than "
-        "to the nearest other (Rousseeuw 1987), the **Davies–Bouldin index** how wide groups are beside the gaps "
-        "between them (Davies and Bouldin 1979). Filled marks are by family, open ones by the groups of KMeans."
+        "Drawn from the paper's Table 2. The **silhouette** measures how much closer a sequence lies to its own group "
+        "than to the nearest other group (Rousseeuw 1987). The **Davies–Bouldin index** compares the width of groups "
+        "with the gaps between them (Davies and Bouldin 1979). Filled marks are by family, open marks by KMeans "
+        "clusters."
     )
     st.markdown(
-        "The dotted line is the best trivial baseline, computed here on the paper's 24 sequences; silhouettes of all: "
-        f"{levels}. The grey band is where shuffled families fall in 95 of 100 cases: {span(low, high)}, "
-        f"measured with {CHANCE.name}. Every model has a band of its own."
+        "The dotted line is the best trivial baseline, computed here on the paper's 24 sequences. Silhouettes of all "
+        f"baselines: {levels}. The grey band holds 95% of the scores of shuffled families: {span(low, high)}, "
+        f"measured with {CHANCE.name}. Every model has its own band."
     )
 
 
 def _table_2_row(line: PublishedScore) -> list[Cell]:
     facts = facts_of_line(line)
-    values = (
-        line.silhouette_families,
-        line.davies_bouldin_families,
-        line.silhouette_kmeans,
-        line.davies_bouldin_kmeans,
-    )
     return [
         Cell(line.model, line.model.casefold()),
         Cell(KINDS[facts.family] if facts else "unknown"),
         Cell(f"{size_of(line):,.0f}", size_of(line)),
-        *(number(value, 4) for value in values),
+        *(number(value, 4) for value in astuple(line)[1:5]),
     ]
 
 
 def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
     printed, score = published(line.model), result.score("silhouette", "families")
     theirs = printed.silhouette_families if printed else None
-    none = "The paper does not have this model."
-    away = number(None, note=none)
-    if theirs is not None:
-        away = Cell(signed(score.value - theirs, 3), score.value - theirs)
+    none, away = "The paper does not have this model.", None if theirs is None else score.value - theirs
     return [
         Cell(line.model, line.model.casefold()),
         number(score.value, 3),
         number(theirs, 3, note=none),
-        away,
+        number(None, note=none) if away is None else Cell(signed(away, 3), away),
         _interval(result, theirs),
         p_cell(score.p),
         number(line.davies_bouldin_families, 3),
@@ -268,11 +253,11 @@ def _our_row(result: ModelResult, line: PublishedScore) -> list[Cell]:
 
 
 def _interval(result: ModelResult, theirs: float | None) -> Cell:
-    """Return where other windows would score here, and whether the paper's value lies in it."""
-    redrawn = redrawn_here(result)
-    if redrawn is None:
+    """Return the interval over other windows, and whether the paper's value is inside."""
+    interval = redrawn_interval(result)
+    if interval is None:
         return Cell("no interval yet", None, "Redraw the windows on Compare, under: How sure are these numbers?")
-    low, high = redrawn
+    low, high = interval
     where = "" if theirs is None else f", the paper's is {'inside' if low <= theirs <= high else 'outside'}"
     return Cell(span(low, high) + where, (low + high) / 2)
 
@@ -285,19 +270,29 @@ def _links() -> None:
 
 def _why_different(own: Sequence[ModelResult], shared: Sequence[PublishedScore]) -> None:
     st.markdown(
-        "Our numbers come from the store: the same 24 sequences, six families with four windows of 50 terms, Euclidean "
-        "distance, KMeans with 10 restarts. An interval says where 95% of other choices of windows score. "
-        f"{how_judged(own)} The paper does not say which terms its windows hold, nor name a prompt or a version."
+        "Our numbers are stored results for the same 24 sequences: six families with four windows of 50 terms, "
+        "Euclidean distance, KMeans with 10 restarts. The interval holds 95% of the scores of other windows. "
+        f"{_how_compared(own)} The paper does not state the terms of its windows, a prompt or a version."
     )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)
-    st.markdown(f"Libraries here now: {md_text(versions)}. The paper names Google Colab and no versions.")
+    st.markdown(f"Libraries installed here: {md_text(versions)}. The paper names Google Colab, but no versions.")
     for line in shared:
         if (row := facts_of_line(line)) is not None:
             st.markdown(f"**{md_text(row.name)}.** {md_text(' '.join(recipe_of(CATALOGUE[row.name])))}")
 
 
+def _how_compared(own: Sequence[ModelResult]) -> str:
+    """Return how the differences are judged: of how many runs the windows were redrawn."""
+    known = sum(redrawn_interval(result) is not None for result in own)
+    if not known:
+        return "No windows have been redrawn yet, so a difference is reported, not tested."
+    if known < len(own):
+        return f"The windows of {known} of {len(own)} runs were redrawn; other differences are reported, not tested."
+    return "A difference counts where the paper's value lies outside the interval."
+
+
 def _legend(*, kmeans: bool = False) -> None:
-    """Draw what the marks of the charts below mean, once for all of them and on as many lines as they need."""
+    """Draw one legend for the charts below."""
     known = {facts.family for line in TABLE_2 if (facts := facts_of_line(line)) is not None}
     shown = [(STYLES[kind], title) for kind, title in KINDS.items() if kind in known]
     marks = [f'<span style="color:{color}">{glyph}</span> {title}' for (color, _, glyph), title in shown]
@@ -306,5 +301,5 @@ def _legend(*, kmeans: bool = False) -> None:
     st.html(f'<div style="font-size:.875rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem">{text}</div>')
 
 
-def _scores(metric: Metric, look: str) -> Any:
-    return score_figure(TABLE_2, metric, floor=baseline_levels()[0], theme=look)
+def _score_chart(metric: Metric, look: str) -> Any:
+    return score_figure(TABLE_2, metric, baseline=baseline_levels()[0], theme=look)

@@ -1,10 +1,11 @@
-"""What the figures of merges share: the numbers of a candidate, means over seeds, colours and axes."""
+"""What the figures of merges share: the numbers of a candidate, means over seeds, colours and traces."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from numembed.analysis.score_kinds import ScoreKind, score_kinds
 from numembed.figures.style import PALETTE, SYMBOLS
@@ -22,10 +23,12 @@ _COLORS = {  # of a row's kind: what is done, not between which models
     "task_arithmetic": PALETTE[4],
 }
 
+Value = Callable[[Candidate], float]
+
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a candidate: where it stands, and which way is better."""
+    """One number of a candidate: its title, its value, and which direction is better."""
 
     title: str
     value: Callable[[Candidate, str], float]  # of a candidate on a split
@@ -44,21 +47,21 @@ def _of_score(kind: ScoreKind) -> Measure:
 
 def _kept(field: str) -> Callable[[Candidate, str], float]:
     def value(candidate: Candidate, split: str) -> float:
-        result = getattr(candidate.retention, field)
-        return math.nan if result is None else float(result)
+        kept = getattr(candidate.retention, field)
+        return math.nan if kept is None else float(kept)
 
     return value
 
 
 _ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda result: result.accuracy), "high")
 _OTHERS: Mapping[str, Measure] = {
-    "spearman": Measure("Retention (order of sentence similarities)", _kept("spearman"), "high", False),
+    "spearman": Measure("Retention (rank correlation of sentence similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
-    "graded": Measure("Graded pairs (order of likeness with their grades)", _kept("graded"), "high", False),
-    "lm_loss": Measure("Language-model loss (nats a token)", _kept("lm_loss"), "low", False),
+    "graded": Measure("Graded pairs (rank correlation with their grades)", _kept("graded"), "high", False),
+    "lm_loss": Measure("Language-model loss (nats per token)", _kept("lm_loss"), "low", False),
     "update": Measure(
-        "Length of the update, share of the base", lambda candidate, split: candidate.update_relative, "", False
+        "Norm of the update, relative to the base", lambda candidate, split: candidate.update_relative, "", False
     ),
 }
 
@@ -71,7 +74,7 @@ def measures() -> dict[str, Measure]:
 
 @dataclass(frozen=True)
 class Spot:
-    """One place of a row of KINDS: the mean over its seeds, and the lowest and highest of them."""
+    """One point of a row of KINDS: the mean over its seeds, and the lowest and highest of them."""
 
     at: float
     x: tuple[float, float, float]  # mean, lowest, highest
@@ -79,10 +82,8 @@ class Spot:
     count: int
 
 
-def spots(
-    result: ExperimentResult, name: str, x: Callable[[Candidate], float], y: Callable[[Candidate], float]
-) -> list[Spot]:
-    """Return the places of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
+def spots(result: ExperimentResult, name: str, x: Value, y: Value) -> list[Spot]:
+    """Return the points of a row where all of its seeds, or pairs of seeds, were scored; NaN is left out."""
     drawn = result.of(name)
     planned = sum(path.name == name for path in result.experiment.drawn)
     by: dict[float, list[tuple[float, float]]] = {}
@@ -109,18 +110,39 @@ def symbol_of(name: str) -> str:
 
 
 def pale(color: str, opacity: float = 0.15) -> str:
-    """Return a colour of the palette that lets through what lies behind."""
+    """Return a transparent version of a colour of the palette."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
+def scatter(x: Sequence[Any], y: Sequence[Any], mode: str, **more: Any) -> dict[str, Any]:
+    """Return a trace of points or lines as Plotly takes it."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y} | more
+
+
+def error_bars(
+    above: Sequence[float], below: Sequence[float], color: str, *, thickness: float, width: float = 0
+) -> dict[str, Any]:
+    """Return the error bars of points, each as far above and below it as given."""
+    ends = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    return ends | {"color": color, "thickness": thickness, "width": width}
+
+
+def range_of(places: Sequence[tuple[float, float, float]], color: str, **more: Any) -> dict[str, Any]:
+    """Return the pale band from the lowest to the highest value at each of ``places`` (x, lowest, highest)."""
+    there, back = [(x, high) for x, _, high in places], [(x, low) for x, low, _ in places][::-1]
+    xs, ys = [x for x, _ in there + back], [y for _, y in there + back]
+    look = {"fill": "toself", "fillcolor": pale(color), "line": {"width": 0}}
+    return scatter(xs, ys, "lines", showlegend=False, hoverinfo="skip", **look, **more)
+
+
 def placed(name: str, at: float) -> str:
-    """Return where on a row of KINDS something stands, to follow its title."""
+    """Return the point on a row of KINDS in words, to follow its title."""
     return f", {KINDS[name].sweeps} {at:g}" if KINDS[name].sweeps else ""
 
 
 def or_none(value: float) -> float | None:
-    """Return a number as Plotly takes it: None where there is none."""
+    """Return a number for Plotly: None for NaN."""
     return value if math.isfinite(value) else None
 
 

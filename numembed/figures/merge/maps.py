@@ -1,4 +1,4 @@
-"""Maps that morph from a base to what was made of it, as Plotly figures with a slider; all frames are in the figure."""
+"""Maps along a path from a base, as Plotly figures with a slider; all frames are in the figure."""
 
 from __future__ import annotations
 
@@ -18,21 +18,17 @@ _SECONDS = 0.25  # of one step of the slider
 
 
 def morph_figure(
-    result: Sequence[Frame], families: Sequence[str], *, sweeps: str = "t", theme: str = "light", height: int = 520
+    result: Sequence[Frame], families: Sequence[str], *, sweeps: str = "t", theme: str = "light"
 ) -> go.Figure:
-    """Return one map with a slider through the places of a path; nothing moves until the slider does."""
+    """Return one map with a slider through the points of a path; it moves only with the slider."""
     listed = sorted(result, key=lambda one: one.at)
     names = tuple(dict.fromkeys(families))
-    reach = 1.08 * max(float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in listed)
+    places, reach = list(range(len(names))), reach_of(listed)
     frames = [
-        {
-            "name": _named(one),
-            "data": [{"x": _of(one, families, name)[0], "y": _of(one, families, name)[1]} for name in names],
-            "traces": list(range(len(names))),
-        }
+        {"name": f"{one.at:g}", "data": [_points(one, families, name) for name in names], "traces": places}
         for one in listed
     ]
-    layout = figure_layout(theme, height) | {
+    layout = figure_layout(theme, 520) | {
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "xaxis": _box(theme, reach),
         "yaxis": _box(theme, reach) | {"scaleanchor": "x"},
@@ -44,7 +40,7 @@ def morph_figure(
 
 
 def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str = "light") -> go.Figure:
-    """Return one map to stand among others on the same scale: small, framed, without a legend."""
+    """Return one small map without a legend, on the same scale as others."""
     names = tuple(dict.fromkeys(families))
     layout = figure_layout(theme, 210) | {
         "margin": {"l": 4, "r": 4, "t": 4, "b": 4},
@@ -56,28 +52,26 @@ def small_map(one: Frame, families: Sequence[str], *, reach: float, theme: str =
 
 
 def reach_of(result: Sequence[Frame]) -> float:
-    """Return how far the points of maps go, with a margin: they share one scale."""
+    """Return the largest coordinate of several maps, with a margin: their common scale."""
     return 1.08 * max((float(np.abs(np.asarray(one.points)).max(initial=0.1)) for one in result), default=1.0)
 
 
 def _trace(one: Frame, families: Sequence[str], name: str, *, size: int) -> dict[str, Any]:
-    (xs, ys), (color, symbol) = _of(one, families, name), family_style(name)
+    color, symbol = family_style(name)
     title = plotly_text(family(name).title, most=40)
-    return {
+    return _points(one, families, name) | {
         "type": "scatter",
         "mode": "markers",
-        "x": xs,
-        "y": ys,
         "name": title,
         "marker": {"color": color, "symbol": SYMBOLS[symbol], "size": size},
         "hovertemplate": f"{title}<extra></extra>",
     }
 
 
-def _of(one: Frame, families: Sequence[str], name: str) -> tuple[list[float], list[float]]:
+def _points(one: Frame, families: Sequence[str], name: str) -> dict[str, Any]:
     points: NDArray[np.float64] = np.asarray(one.points, dtype=np.float64).reshape(-1, 2)
     rows = [row for row, own in enumerate(families) if own == name and row < len(points)]
-    return points[rows, 0].round(4).tolist(), points[rows, 1].round(4).tolist()
+    return {"x": points[rows, 0].round(4).tolist(), "y": points[rows, 1].round(4).tolist()}
 
 
 def _slider(listed: Sequence[Frame], sweeps: str, theme: str) -> dict[str, Any]:
@@ -87,7 +81,7 @@ def _slider(listed: Sequence[Frame], sweeps: str, theme: str) -> dict[str, Any]:
         "transition": {"duration": round(1000 * _SECONDS), "easing": "cubic-in-out"},
     }
     word = "t" if sweeps == "t" else "scale"
-    steps = [{"label": f"{one.at:.3g}", "method": "animate", "args": [[_named(one)], turn]} for one in listed]
+    steps = [{"label": f"{one.at:.3g}", "method": "animate", "args": [[f"{one.at:g}"], turn]} for one in listed]
     return {
         "steps": steps,
         "active": 0,
@@ -103,10 +97,6 @@ def _slider(listed: Sequence[Frame], sweeps: str, theme: str) -> dict[str, Any]:
         "tickcolor": THEMES[theme]["text"],
         "activebgcolor": THEMES[theme]["text"],
     }
-
-
-def _named(one: Frame) -> str:
-    return f"{one.at:g}"
 
 
 def _box(theme: str, reach: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of a ladder, from a made-up result: every path is there, no NaN reaches the browser, both themes hold."""
+"""Figures of a merging experiment, from a made-up result: every path, no NaN in the browser, both themes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 from numembed.figures.merge.common import color_of, measures, spots, symbol_of
-from numembed.figures.merge.comparisons import comparisons_figure
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
-from numembed.figures.merge.plane import MAIN, plane_figure, sweep_figure
-from numembed.figures.merge.training import training_figure
+from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure
 from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     angles_figure,
@@ -23,12 +21,13 @@ from numembed.figures.merge.weights import (
     layers_figure,
     scale_figure,
     shift_figure,
+    training_figure,
 )
 from numembed.figures.style import THEMES
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Candidate, Retention
-from tests.merge_experiment.made import made_ladder, made_result
+from tests.merge_experiment.made import made_experiment, made_result
 
 FOUND = made_result()
 READINGS = [reading for one in FOUND.adapters for reading in one.readings]
@@ -82,7 +81,7 @@ def test_every_figure_is_readable_in_both_themes_and_holds_no_nan(theme: str) ->
 
 
 @pytest.mark.parametrize("paths", [1, 2, 5])
-def test_what_is_there_is_drawn_while_the_ladder_is_climbed(paths: int) -> None:
+def test_partial_results_are_drawn_while_the_experiment_runs(paths: int) -> None:
     for name, figure in _all(made_result(complete=False, paths=paths), "light").items():
         assert _odd(figure.to_plotly_json()) == [], name
 
@@ -101,7 +100,7 @@ def test_undefined_scores_leave_gaps_and_no_nan() -> None:
         assert _odd(figure.to_plotly_json()) == [], name
 
 
-def test_the_plane_draws_every_path_that_is_asked_for_and_the_base_at_1() -> None:
+def test_the_plane_draws_every_requested_path_and_the_base_at_1() -> None:
     figure = plane_figure(FOUND, "paper", names=tuple(KINDS))
     drawn = {trace.name for trace in figure.data if trace.name}
     assert drawn == {KINDS[name].title for name in FOUND.experiment.paths}
@@ -112,7 +111,7 @@ def test_the_plane_draws_every_path_that_is_asked_for_and_the_base_at_1() -> Non
     assert names == {KINDS[name].title for name in MAIN} | {"Base"}
 
 
-def test_each_seed_has_a_line_of_its_own_where_that_is_asked_for() -> None:
+def test_each_seed_has_its_own_line_on_request() -> None:
     plain, each = (plane_figure(FOUND, "paper", names=("lora",), each=one).data for one in (False, True))
     assert len(each) == len(plain) + 3
 
@@ -141,10 +140,9 @@ def test_a_place_that_one_seed_lacks_is_left_out_of_a_finished_mean() -> None:
 
 
 def test_names_at_the_ends_do_not_lie_upon_each_other() -> None:
-    height = 560
-    figure = plane_figure(FOUND, "paper", names=tuple(KINDS), height=height)
+    figure = plane_figure(FOUND, "paper", names=tuple(KINDS))
     low, high = figure.layout.yaxis.range
-    scale = (height - 80) / (high - low)
+    scale = (figure.layout.height - 80) / (high - low)
     places = sorted((high - note.y) * scale + note.ay for note in figure.layout.annotations)
     assert all(below - above >= 16 for above, below in itertools.pairwise(places))
 
@@ -204,7 +202,7 @@ def test_training_has_a_line_of_losses_and_one_of_validation_for_each_seed() -> 
 
 
 def test_one_seed_without_stages_is_drawn_too() -> None:
-    alone = made_result(made_ladder(seeds=(0,)))
+    alone = made_result(made_experiment(seeds=(0,)))
     for name, figure in _all(alone, "light").items():
         assert _odd(figure.to_plotly_json()) == [], name
     assert spots(alone, "lora", _kept, _silhouette)[0].count == 1
@@ -218,8 +216,6 @@ def test_the_plane_shows_how_sure_both_numbers_are_behind_each_main_path() -> No
     assert len(bars) == sum(name in MAIN for name in FOUND.experiment.paths)
     assert all(bar.error_x.array[0] > 0 and bar.error_x.arrayminus[0] > 0 for bar in bars), "sure the retention"
     assert all(bar.error_y.array[0] > 0 and bar.error_y.arrayminus[0] > 0 for bar in bars), "and the silhouette"
-    other = plane_figure(FOUND, "paper", measure="accuracy", sure=True)
-    assert not [trace for trace in other.data if trace.error_y.thickness and trace.error_y.thickness > 5]
     without = replace(
         FOUND,
         candidates=tuple(replace(candidate, retention=Retention(0.9, 0.9, 0.1)) for candidate in FOUND.candidates),
