@@ -32,7 +32,7 @@ from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of
 from ui.merge.splits import TITLES, splits_shown
-from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
+from ui.shared.frame import callback, fields_drawn, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
 
 _BASES = [
@@ -171,6 +171,7 @@ def open_experiment(experiment: MergeExperiment) -> str:
     return ""
 
 
+@callback
 def _take_what_is_usual() -> None:
     """Follow a new base with what its adapters usually take; what the visitor has changed stays."""
     before, usual = (_usual(str(st.session_state[key] or "")) for key in ("merge_base_before", "merge_base"))

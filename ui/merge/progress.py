@@ -19,7 +19,7 @@ from numembed.runs.jobs import Job, ModelProgress
 from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.redrawn import redrawn_reading, with_designs
 from ui.shared.figure import figure
-from ui.shared.frame import job_table
+from ui.shared.frame import fragment, job_table
 from ui.shared.run_progress import poll_seconds, stop
 from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
@@ -29,13 +29,11 @@ _MEASURES_AS_CANDIDATES = 4  # models that take as long to score as angles and m
 
 def watch_experiment(experiment: MergeExperiment) -> Job | None:
     """Draw the newest run of ``experiment`` or of its redrawn windows: its progress, or how it ended; return it."""
-    if notice := st.session_state.pop("notice", ""):
-        st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
         listed = [job for one in (experiment, with_designs(experiment)) if (job := jobs.latest(one))]
     job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
     if job is not None and job.active:
-        st.fragment(_live, run_every=poll_seconds())(job.id, experiment)
+        fragment(_live, run_every=poll_seconds())(job.id, experiment)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
     elif job is not None and job.state == "cancelled":

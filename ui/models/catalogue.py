@@ -16,7 +16,7 @@ from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import previously_pinned
-from ui.shared.frame import result_store, settings
+from ui.shared.frame import callback, result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
 
 KINDS = {  # the chip, and how a sentence about such a model begins
@@ -130,6 +130,7 @@ def shown_model(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.name == st.session_state.get(_CHOSEN)), None)
 
 
+@callback
 def show_model(name: str) -> None:
     """Select a row and take away the filters that may hide it."""
     _clear()
@@ -256,6 +257,7 @@ def _remember(key: str, names: list[str]) -> None:
     st.session_state[_CHOSEN] = names[rows[-1]] if rows else ""
 
 
+@callback
 def _clear() -> None:
     for key in _KEYS:
         st.session_state[key] = "" if key == "find_text" else []

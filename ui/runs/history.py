@@ -13,7 +13,7 @@ from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.jobs import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
-from ui.shared.frame import job_table, vector_store
+from ui.shared.frame import callback, job_table, vector_store
 from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
@@ -162,17 +162,20 @@ def _open(kind: JobKind | None, request: Any) -> None:
         st.switch_page(kind.page(request))
 
 
+@callback
 def _again(request: Request) -> None:
     st.session_state["run_chosen"] = ""
     start(request)
 
 
+@callback
 def _forget(job_id: str) -> None:
     st.session_state["run_chosen"] = ""
     with job_table() as jobs:
         jobs.delete(job_id)
 
 
+@callback
 def _delete_vectors(keys: Sequence[str | None]) -> None:
     with vector_store() as vectors:
         for key in keys:

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.figures.style import PLOTLY_CONFIG
-from ui.shared.frame import theme
+from ui.shared.frame import callback, theme
 
 _HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
 
@@ -32,7 +32,9 @@ def figure(
     made = draw(look) if by is None else _drawn((key, look, *by), lambda: draw(look))
     image = {"format": "svg", "filename": f"numembed-{file}"}
     config = PLOTLY_CONFIG | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS, "toImageButtonOptions": image}
-    chosen: dict[str, Any] = {"on_select": on_select, "selection_mode": ("points", "box", "lasso")} if on_select else {}
+    chosen: dict[str, Any] = (
+        {"on_select": callback(on_select), "selection_mode": ("points", "box", "lasso")} if on_select else {}
+    )
     st.plotly_chart(made, theme=None, key=key, config=config | {"staticPlot": still}, alt=alt, **chosen)
 
 

@@ -7,28 +7,26 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
 from numembed.core.wording import about, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
-from ui.shared.frame import job_table, result_store, visitor
+from ui.shared.frame import callback, fragment, job_table, result_store, visitor
 from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
 
 _FORGET_SECONDS = 15
 
 
+@callback
 def start(requested: Request) -> None:
     """Ask the worker to carry something out; equal requests share one run."""
-    try:
-        with job_table() as jobs:
-            jobs.submit(requested, asked_by=visitor())
-    except NumembedError as error:
-        st.session_state["notice"] = str(error)
+    with job_table() as jobs:
+        jobs.submit(requested, asked_by=visitor())
 
 
+@callback
 def stop(job_id: str) -> None:
     """Ask a run to stop after its present batch."""
     with job_table() as jobs:
@@ -37,12 +35,10 @@ def stop(job_id: str) -> None:
 
 def watch(study: Study) -> Job | None:
     """Draw the newest run of ``study`` while it is active, or how it ended; return it."""
-    if notice := st.session_state.pop("notice", ""):
-        st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
         job = jobs.latest(study)
     if job is not None and job.active:
-        st.fragment(_bars, run_every=poll_seconds())(job.id)
+        fragment(_bars, run_every=poll_seconds())(job.id)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
         if _failed_checks(study):
@@ -70,6 +66,7 @@ def _failed_checks(study: Study) -> bool:
     return any(check is not None and not check.ok for check in checks)
 
 
+@callback
 def _start_anyway(study: Study) -> None:
     st.session_state["despite_checks"] = True
     start(replace(study, despite_checks=True))

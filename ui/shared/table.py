@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.core.wording import LEAST_P, decimal, p_value, span
+from ui.shared.frame import callback
 
 _ASSETS = Path(__file__).parent / "table_files"
 
@@ -71,7 +72,9 @@ def table(
         "height": height or 0,
     }
     first = {"selected": {"rows": list(selected)}}
-    chosen: Any = _component()(key=key, data=data, default=first, on_selected_change=on_select or (lambda: None))
+    chosen: Any = _component()(
+        key=key, data=data, default=first, on_selected_change=callback(on_select or (lambda: None))
+    )
     return _rows(chosen)
 
 
