@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import time
+from typing import Any
 
 from numembed.analysis.metrics import METRICS
 from numembed.analysis.score_kinds import score_kinds
@@ -22,7 +23,7 @@ from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
 from numembed.paper.published import TABLE_2
 from numembed.paper.verdicts import OPEN
-from numembed.runs.jobs import JobTable
+from numembed.runs.jobs import Job, JobTable
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
@@ -113,13 +114,21 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
                 "state": job.state,
                 "seconds": job.seconds,
                 "error": job.error,
-                "study": json.loads(job.request_json),
+                "study": _request_of(job),
             }
             for job in jobs.recent()
         ]
     if not options.json:
         rows = [{key: value for key, value in row.items() if key != "study"} for row in rows]
     return print_rows(rows, options)
+
+
+def _request_of(job: Job) -> Any:
+    """Return the stored request as JSON; None where it is not JSON."""
+    try:
+        return json.loads(job.request_json)
+    except (ValueError, RecursionError):
+        return None
 
 
 def store(options: argparse.Namespace, settings: Settings) -> int:

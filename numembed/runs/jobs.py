@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from numembed.core.errors import NumembedError, UnknownName
+from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
-from numembed.runs.kinds import Request, kind_called
+from numembed.runs.kinds import JOB_KINDS, Request, kind_called
 from numembed.storage.sqlite import connect, transaction
 from numembed.studies.results import APP_SCHEMA
 
@@ -59,8 +59,12 @@ class Job:
 
     @property
     def request(self) -> Any:
-        """What was asked for; raises BadChoice where this version cannot read it."""
-        return kind_called(self.kind).read(self.request_json)
+        """What the run carries out; raises BadChoice where this version cannot read it."""
+        read = kind_called(self.kind).read
+        try:
+            return read(self.request_json)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise BadChoice("What this run was to carry out cannot be read from the store. Start it again.") from None
 
     @property
     def title(self) -> str:
@@ -68,7 +72,7 @@ class Job:
         try:
             return kind_called(self.kind).title(self.request)
         except NumembedError:
-            return "a run of another version"
+            return "a run that cannot be read" if self.kind in JOB_KINDS else "a run of another version"
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
@@ -158,10 +162,6 @@ class JobTable:
             )
         return self.get(row[0])
 
-    def has_waiting(self) -> bool:
-        """Return True when a job waits."""
-        return self._connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
-
     def cancel_asked(self, job_id: str) -> bool:
         """Return True when somebody has asked the job to stop, or it is gone."""
         row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -221,7 +221,10 @@ def _gave_up(progress: str) -> str:
 
 def _job(row: tuple[Any, ...]) -> Job:
     named = dict(zip(_FIELDS, row, strict=True))
-    steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
+    try:
+        steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
+    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
+        steps = ()
     return Job(**(named | {"progress": steps, "cancel": bool(named["cancel"])}))
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from numembed.core.errors import UnknownName
+from numembed.core.errors import NumembedError, UnknownName
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import MAX_ATTEMPTS, JobTable, ModelProgress
+from numembed.runs.kinds import JOB_KINDS
 from numembed.studies.study import Study
 
 STUDY = Study(("even", "odd"), (model("last_digits"),), per_family=2, length=5)
@@ -44,6 +45,19 @@ def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
         None,
     )
     assert abs(job.asked_at - time.time()) < 60
+
+
+@pytest.mark.parametrize("kind", sorted(JOB_KINDS))
+@pytest.mark.parametrize("damage", ["no JSON", "", "3", "[]", "{}", '{"ladder": 3, "saving": []}', "[" * 100_000])
+def test_a_request_that_cannot_be_read_leaves_its_run_in_the_list(jobs: JobTable, kind: str, damage: str) -> None:
+    job = jobs.submit(STUDY, asked_by="visitor 1")
+    jobs._connection.execute("UPDATE jobs SET kind = ?, study = ?, progress = ?", (kind, damage, damage))
+    (listed,) = jobs.recent()
+    if (kind, damage) != ("study", "{}"):  # a study without entries is the paper's
+        with pytest.raises(NumembedError):
+            _ = listed.request
+        assert listed.title == "a run that cannot be read"
+    assert (listed.id, listed.asked_by, listed.progress) == (job, "visitor 1", ())
 
 
 def test_equal_studies_share_one_active_job(jobs: JobTable) -> None:
@@ -88,14 +102,13 @@ def test_racing_visitors_share_one_job(tmp_path: Path) -> None:
 
 
 def test_jobs_are_taken_in_the_order_in_which_they_were_asked_for(jobs: JobTable) -> None:
-    assert jobs.claim() is None and not jobs.has_waiting()
+    assert jobs.claim() is None
     asked = [jobs.submit(replace(STUDY, seed=seed), asked_by="one") for seed in (3, 1, 2)]
-    assert jobs.has_waiting()
     taken = []
     while (job := jobs.claim()) is not None:
         assert job.state == "running" and job.attempts == 1 and job.started_at is not None
         taken.append(job.id)
-    assert taken == asked and not jobs.has_waiting()
+    assert taken == asked
     assert [job.id for job in jobs.recent()] == asked[::-1] and [job.id for job in jobs.recent(limit=1)] == asked[2:]
 
 
