@@ -106,7 +106,10 @@ def _opened(weights: Weights, spec: ModelSpec, settings: Settings) -> ModelFolde
     if isinstance(weights, LoraWeights):
         return _adapted(weights, spec, settings)
     if weights.change:  # its folder would be that of the model that it is made of
-        raise BadChoice(f"{spec.name[:80]} has a part that is made in memory. Save that part as a folder first.")
+        raise BadChoice(
+            f"{spec.name[:80]} cannot be saved: one of its parts is itself a merge, which exists only in memory. Save "
+            "that part as a folder first, and merge the folder."
+        )
     return TensorFolder(folder_of(replace(spec, weights=weights), settings))
 
 

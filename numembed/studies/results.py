@@ -104,11 +104,6 @@ class ResultStore:
                 (key, _checksum(key, payload), payload),
             )
 
-    def delete_all(self) -> None:
-        """Forget every result; studies compute them again from the stored vectors."""
-        with transaction(self._connection) as connection:
-            connection.execute("DELETE FROM results")
-
     def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
         """Return the scores that :meth:`put_model_result` stored."""
         stored = self.get(key)

@@ -144,7 +144,7 @@ def test_a_second_worker_ends_at_once(settings: Settings, jobs: JobTable) -> Non
     jobs.submit(STUDY, asked_by="visitor")
     with FileLock(settings.home / "worker.lock"):
         assert main(settings, parent=0) == 0
-    assert jobs.has_waiting()
+    assert [job.state for job in jobs.recent()] == ["queued"]
 
 
 def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settings, jobs: JobTable) -> None:
