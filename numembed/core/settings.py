@@ -182,15 +182,9 @@ def _operator_file(file: Path) -> dict[str, Any]:
 
 
 _ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {
-    "url": (str,),
-    "model": (str,),
-    "kind": (str,),
-    "key_env": (str,),
-    "dimension": (int,),
-    "batch_texts": (int,),
-    "concurrency": (int,),
-    "timeout_seconds": (int, float),
-    "budget_seconds": (int, float),
+    **dict.fromkeys(("url", "model", "kind", "key_env"), (str,)),
+    **dict.fromkeys(("dimension", "batch_texts", "concurrency"), (int,)),
+    **dict.fromkeys(("timeout_seconds", "budget_seconds"), (int, float)),
 }
 
 

@@ -11,9 +11,7 @@ from typing import Any
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.compatibility import attached
-from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.adapters.saved import CONFIG
+from numembed.models.adapters.fold import CONFIG, AdaptedFolder, attached
 from numembed.models.catalogue.names import model
 from numembed.models.catalogue.options import is_folder, split
 from numembed.models.files.tensors import TensorFolder

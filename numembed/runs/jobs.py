@@ -7,13 +7,12 @@ import secrets
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
 from numembed.runs.kinds import JOB_KINDS, Request, kind_called
-from numembed.storage.sqlite import connect, transaction
+from numembed.storage.sqlite import Store, connect, transaction
 from numembed.studies.results import APP_SCHEMA
 
 ACTIVE = ("queued", "running")
@@ -79,19 +78,11 @@ _FIELDS = tuple(field.name for field in fields(Job))
 _COLUMNS = ", ".join(_FIELDS).replace("request_json", "study")  # the column's name is older than other kinds
 
 
-class JobTable:
+class JobTable(Store):
     """Jobs in ``app.db``. Equal ones share one active job."""
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path, APP_SCHEMA, may_restart=True)
-
-    def __enter__(self) -> JobTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
 
     def submit(self, requested: Request, *, asked_by: str) -> str:
         """Return the id of the active job for what is asked: the one that runs already, or a new one."""
@@ -113,9 +104,8 @@ class JobTable:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
             job = self._insert(requested, asked_by, state)
-            connection.execute(
-                "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?", (seconds, error, job)
-            )
+            ended = "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?"
+            connection.execute(ended, (seconds, error, job))
         return job
 
     def get(self, job_id: str) -> Job:
@@ -194,9 +184,8 @@ class JobTable:
                 "SELECT id, progress FROM jobs WHERE state = 'running' AND attempts >= ?", (MAX_ATTEMPTS,)
             ).fetchall()
             for job, progress in given_up:
-                connection.execute(
-                    "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?", (_gave_up(progress), job)
-                )
+                failed = "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?"
+                connection.execute(failed, (_gave_up(progress), job))
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def _insert(self, requested: Request, asked_by: str, state: str) -> str:

@@ -31,11 +31,9 @@ class Request(Protocol):
     @property
     def key(self) -> str:
         """Equal ones share one active job."""
-        ...
 
     def to_json(self) -> str:
         """Return it as JSON, which its kind reads."""
-        ...
 
 
 @dataclass(frozen=True)

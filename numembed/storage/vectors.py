@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
-from numembed.storage.sqlite import connect, is_damage, set_aside, transaction
+from numembed.storage.sqlite import Store, connect, is_damage, set_aside, transaction
 
 T = TypeVar("T")
 
@@ -42,24 +41,12 @@ class StoredModel:
     size_bytes: int
 
 
-class VectorStore:
-    """Vectors by model key and text. One object a thread; any number of processes."""
+class VectorStore(Store):
+    """Vectors by model key and text."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = self._connect()
-
-    def __enter__(self) -> VectorStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; what was added is on disk already."""
-        self._connection.close()
 
     def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return (matrix (n, d), found (n,)); rows that are absent or damaged are zero and not found.

@@ -19,6 +19,8 @@ from numembed.analysis.metrics import METRICS
 from numembed.core.settings import Settings
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import CATALOGUE
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
 from numembed.sequences.families.family import FAMILIES
 from numembed.studies.study import Study
 from tests.cli.calls import ROOT, SMALL, Answer, Call, calls
@@ -62,7 +64,8 @@ def test_runs_lists_what_was_run(call: Call) -> None:
 
 @pytest.mark.parametrize("damage", ["no JSON", "", "[" * 100_000])
 def test_runs_lists_a_run_whose_request_is_not_json(call: Call, settings: Settings, damage: str) -> None:
-    call("run", "--models", "last_digits", *SMALL)
+    with JobTable(settings.app_db) as jobs:
+        jobs.record(paper_study("last_digits"), asked_by="test", seconds=1.0, state="done")
     with sqlite3.connect(settings.app_db) as app_db:
         app_db.execute("UPDATE jobs SET study = ?", (damage,))
     (row,) = call("runs", "--json").rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numembed.models.files.tensors import TensorFolder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from tests import tiny
 from tests.cli.calls import Answer, Call
 from tests.lora import write_adapter

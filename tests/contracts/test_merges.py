@@ -10,7 +10,8 @@ import pytest
 from numembed.core.errors import BadChoice
 from numembed.core.registry import Entry
 from numembed.models.merging.methods import MERGES
-from numembed.models.merging.tensors import Merge, checked, ingredients, merged, merged_tensors
+from numembed.models.merging.tensors import Merge, checked, ingredients, merged
+from tests.models.merging.weight_files import merged_tensors
 
 SHAPES = [(6, 4), (5,), (), (0, 3), (2, 3, 2), (700, 900)]
 WAYS = [

@@ -24,7 +24,7 @@ from tests.pages.elements import charts, opened, plain, protos, told, walk, work
 from ui.merge.choice import FURTHER
 from ui.merge.progress import parts_of, share_and_left
 from ui.merge.splits import LONGEST_RUNS
-from ui.shared.run_titles import waiting_text
+from ui.shared.run_progress import waiting_text
 
 PAGE = "pages/merge.py"
 STEPS = MergeExperiment().recipe.steps

@@ -20,8 +20,7 @@ from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.redrawn import redrawn_reading, with_designs
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table
-from ui.shared.run_progress import poll_seconds, stop
-from ui.shared.run_titles import waiting_text
+from ui.shared.run_progress import poll_seconds, stop, waiting_text
 from ui.shared.text import md_text
 
 _MEASURES_AS_CANDIDATES = 4  # models that take as long to score as angles and maps take

@@ -11,7 +11,7 @@ import streamlit as st
 from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
@@ -40,9 +40,7 @@ _COLUMNS = (
     Column("Kind", "How it was made: the paper's kinds, and static models.", "line"),
     Column("Parameters", "Number of parameters (weights); M stands for million, B for billion.", "number"),
     Column("Dimensions", "Dimension: how many numbers one vector has.", "number"),
-    Column(
-        "Reads at most", "Longest input in tokens, the units that a model reads. Longer texts are truncated.", "number"
-    ),
+    Column("Reads at most", "Longest input in tokens, the units that a model reads; more is truncated.", "number"),
     Column("Download", "What must be downloaded before the first run.", "number"),
     Column("Fits", "Whether this machine has enough memory for it."),
     Column("Licence"),
@@ -86,9 +84,7 @@ def find_models() -> list[Row]:
             "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
             "models are tables. Those made here belong to this program.",
         )
-        _chips(
-            "Parameters", "find_size", _SIZES, "Number of weights of a model (parameters), in millions and billions."
-        )
+        _chips("Parameters", "find_size", _SIZES, "Number of weights (parameters) of a model, in millions or billions.")
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
     rows = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
     with st.container(horizontal=True, vertical_alignment="center", key="counted"):

@@ -18,13 +18,7 @@ from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
 
-_STATES = {
-    "queued": "waiting",
-    "running": "running",
-    "done": "done",
-    "failed": "failed",
-    "cancelled": "stopped",
-}
+_STATES = {"queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped"}
 _RUNS = (
     Column("Asked for", kind="wide"),
     Column("When", kind="line"),
@@ -89,26 +83,23 @@ def stored_vectors() -> None:
     )
     if not models:
         return
-    titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
+    titles = {  # variants: other prompts, or merges made of the model
+        name: name if len(alike) == 1 else f"{name}, in {len(alike)} variants" for name, alike in named.items()
+    }
     rows = [[Cell(titles[name]), *_held(alike)] for name, alike in named.items()]
     table(_STORED, rows, key="stored", label="Stored vectors of each model")
     with st.popover("Delete vectors", icon=":material/delete:"):
         choices = [*named, _ALL]
-        chosen = st.selectbox(
-            "Whose vectors?", choices, format_func=lambda name: titles.get(name, "All models"), key="delete_which"
-        )
+        titles[_ALL] = "All models"
+        chosen = st.selectbox("Whose vectors?", choices, format_func=titles.__getitem__, key="delete_which")
         st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
         keys = [None] if chosen == _ALL else [model.key for model in named[chosen]]
         st.button(
-            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}",
+            f"Delete the vectors of: {md_text(titles[chosen])}",
             on_click=_delete_vectors,
             args=(keys,),
             key="delete_now",
         )
-
-
-def _stored_title(name: str, count: int) -> str:
-    return name if count == 1 else f"{name}, in {count} variants"  # other prompts, say, or merges made of it
 
 
 def _held(models: Sequence[StoredModel]) -> list[Cell]:

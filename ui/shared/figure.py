@@ -32,9 +32,8 @@ def figure(
     made = draw(look) if by is None else _drawn((key, look, *by), lambda: draw(look))
     image = {"format": "svg", "filename": f"numembed-{file}"}
     config = PLOTLY_CONFIG | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS, "toImageButtonOptions": image}
-    chosen: dict[str, Any] = (
-        {"on_select": callback(on_select), "selection_mode": ("points", "box", "lasso")} if on_select else {}
-    )
+    modes = ("points", "box", "lasso")
+    chosen: dict[str, Any] = {"on_select": callback(on_select), "selection_mode": modes} if on_select else {}
     st.plotly_chart(made, theme=None, key=key, config=config | {"staticPlot": still}, alt=alt, **chosen)
 
 

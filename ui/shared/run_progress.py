@@ -1,20 +1,33 @@
-"""A run while it runs: one bar a model, and a way to stop it. The work itself is in the worker."""
+"""A run while it is active: what it waits for, one bar a model, and a way to stop it. The worker does the work."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
-from numembed.core.wording import about, size
+from numembed.core.wording import about, plural, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
 from ui.shared.frame import callback, fragment, job_table, result_store, visitor
-from ui.shared.run_titles import waiting_text
 from ui.shared.text import md_text
+
+
+def waiting_text(job: Job, listed: Sequence[Job]) -> str:
+    """Return what a run that has not begun waits for; ``listed`` are the runs, newest first."""
+    earlier = [one.id for one in listed].index(job.id) + 1 if job in listed else 0
+    before = [one for one in listed if one.state == "running" and one.id != job.id]
+    before += [one for one in listed[earlier:][::-1] if one.state == "queued"]
+    if job.state != "queued" or not before:
+        return "Starting. The first run after a start loads its libraries for some seconds."
+    first = f"“{md_text(before[0].title, most=80)}”"
+    more = f" and {plural(len(before) - 1, 'more run')}" if len(before) > 1 else ""
+    return f"In the queue. Before it: {first}{more}."
+
 
 _FORGET_SECONDS = 15
 
@@ -51,9 +64,7 @@ def watch(study: Study) -> Job | None:
                 help="Their results will say on every chart that the check failed.",
             )
     elif job is not None and job.state == "cancelled":
-        st.info(
-            "This run was stopped. Computed results are kept; press Run to continue.", icon=":material/stop_circle:"
-        )
+        st.info("This run was stopped. Its results are kept; press Run to continue.", icon=":material/stop_circle:")
     return job
 
 

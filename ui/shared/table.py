@@ -71,10 +71,8 @@ def table(
         "selectable": on_select is not None,
         "height": height or 0,
     }
-    first = {"selected": {"rows": list(selected)}}
-    chosen: Any = _component()(
-        key=key, data=data, default=first, on_selected_change=callback(on_select or (lambda: None))
-    )
+    first, changed = {"selected": {"rows": list(selected)}}, callback(on_select or (lambda: None))
+    chosen: Any = _component()(key=key, data=data, default=first, on_selected_change=changed)
     return _rows(chosen)
 
 

@@ -16,15 +16,11 @@ Loss = Literal["contrastive", "in_batch"]
 LOSSES: tuple[Loss, ...] = ("contrastive", "in_batch")
 
 
-def _usual_split() -> Split:
-    return split_called("others")
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How adapters are trained; always valid once made. One adapter is saved for each seed and stage."""
 
-    split: Split = field(default_factory=_usual_split)
+    split: Split = field(default_factory=lambda: split_called("others"))
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[str, ...] = ()  # ends of module names such as "query"; () for all linear layers of the encoder

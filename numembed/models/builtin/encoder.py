@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.progress import Progress, silent
-from numembed.models.builtin.files import write_parts, write_weights
-from numembed.models.builtin.tokenizer import PAD, vocabulary
+from numembed.models.builtin.files import PAD, vocabulary, write_parts, write_weights
 from numembed.models.losses import contrastive_loss
 from numembed.sequences.splits import Split, apart_at, split_called, training_batch
 

@@ -183,9 +183,7 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     facts = facts_of(spec)
     if facts and options.get("dtype") in facts.unfit_dtypes:
         fit = ", ".join(one for one in DTYPES if one not in facts.unfit_dtypes)
-        raise BadChoice(
-            f"The numbers of {facts.name} do not fit into {options['dtype']}: its vectors collapse. Take {fit}."
-        )
+        raise BadChoice(f"{facts.name} does not fit into {options['dtype']}: its vectors collapse. Take {fit}.")
     changes: dict[str, Any] = {name: options[name] for name in ("precision", "dtype") if name in options}
     recipe: dict[str, Any] = {f"add_{name}": True for name in ("bos", "eos") if name in options}
     if "pooling" in options:

@@ -125,9 +125,7 @@ def adapter_named(value: str) -> AdapterWeights:
     if is_folder(name):
         return LocalWeights(str(folder_named(name)))
     if not is_hub_id(name):
-        raise BadChoice(
-            f"{name[:80]!r} is no adapter. Give its folder, which starts with / or ~, or a Hugging Face id owner/name."
-        )
+        raise BadChoice(f"{name[:80]!r} is no adapter. Give its folder (it starts with / or ~) or its Hugging Face id.")
     repo, _, revision = name.partition("@")
     return HubWeights(repo, revision)
 

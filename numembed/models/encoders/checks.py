@@ -1,18 +1,89 @@
-"""Does a loaded model do what its makers say? A few short texts tell, on every load."""
+"""What every encoder offers, and the check of each loaded model: a few texts show whether it is as its makers say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from numembed.core.arrays import Matrix
 from numembed.models.catalogue.entries import Row
-from numembed.models.encoders.protocol import CheckedEncoder, Finding, ModelCheck
-from numembed.models.files.model_config import read_json
-from numembed.models.loading.loader import pooling_of, transformer_of
+from numembed.models.encoders.weight_swap import WeightSwapper
+from numembed.models.files.folders import read_json
+from numembed.models.loading.loader import LoadReport, pooling_of, transformer_of
+from numembed.models.spec import ModelSpec
+
+
+class Encoder(Protocol):
+    """The whole interface of a loaded model."""
+
+    @property
+    def check(self) -> ModelCheck:
+        """What was found out about it when it was loaded."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda", "mps" or the name of an endpoint."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are; 0 where nobody knows."""
+
+    def batches(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the indices of ``texts`` grouped into batches of similar length, shortest first."""
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Return one row a text, (n, d)."""
+
+
+class CheckedEncoder(Encoder, Protocol):
+    """What a check looks at: a model in this process, with its tokens and modules."""
+
+    spec: ModelSpec
+    folder: Path
+    facts: Row | None  # what its makers say, where known
+    swapper: WeightSwapper | None  # of a model that is adapted or merged in memory
+    model: Any  # the SentenceTransformer
+    report: LoadReport
+    guessed_pooling: bool  # neither its files nor its recipe name one
+
+    def token_vectors(self, text: str) -> Matrix:
+        """Return one row a token of ``text``, before pooling."""
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text as the model reads them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: right, wrong, or (None) with nothing to hold it against."""
+
+    name: str
+    ok: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What a load found out."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is wrong."""
+        return all(finding.ok is not False for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, or what was found right, in one or two plain sentences."""
+        wrong = [finding.sentence for finding in self.findings if finding.ok is False]
+        return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
+
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
 _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
@@ -60,8 +131,9 @@ def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
 
 def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
     vectors = encoder.encode(list(_TEXTS))
-    promised = (facts.normalizes if facts else None) or _normalizes(encoder)
-    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
+    normalizes = any(type(module).__name__ == "Normalize" for module in encoder.model)
+    unit = (facts.normalizes if facts else None) or normalizes
+    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=unit)
 
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
@@ -81,9 +153,7 @@ def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
     if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
         said = f"All its weights were drawn at random with seed {seed}, as requested."
-        other = (
-            f"{len(ignored)} weights in its files do not fit the model that was built, so it has another architecture"
-        )
+        other = f"{len(ignored)} weights in its files do not fit the built model, so its architecture is another"
         return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
     if missing:
         said = f"{len(missing)} of its weights were not in the files and were initialised at random"
@@ -212,10 +282,6 @@ def _batches(encoder: CheckedEncoder, facts: Row | None) -> Finding:
 def _pooling_mode(encoder: CheckedEncoder) -> str:
     pooling = pooling_of(encoder.model)
     return pooling.pooling_mode if pooling is not None and isinstance(pooling.pooling_mode, str) else ""
-
-
-def _normalizes(encoder: CheckedEncoder) -> bool:
-    return any(type(module).__name__ == "Normalize" for module in encoder.model)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.settings import Endpoint
-from numembed.models.encoders.protocol import Finding, ModelCheck
+from numembed.models.encoders.checks import Finding, ModelCheck
 from numembed.models.hub.client import is_untrusted
 from numembed.models.spec import ModelSpec, RemoteWeights
 
@@ -207,13 +207,9 @@ def _refused(endpoint: Endpoint, status: int, content: bytes, retry_after: str) 
     if status in _PASSING:
         return _Passing(endpoint, f"answered with status {status}", _wait_seconds(retry_after))
     if status in (401, 403):  # the server's words are left out: some quote a part of the key
-        sentence = (
-            f"{'refused the' if endpoint.key else 'requires a'} key. Check key_env and the variable that it names."
-        )
+        sentence = f"{'refused the' if endpoint.key else 'requires a'} key. Check key_env and the variable it names."
     elif 300 <= status < 400:
-        sentence = (
-            "redirects to another address; redirects are not followed. Set url in operator.toml to the final address."
-        )
+        sentence = "redirects to another address, which is not followed. Set url in operator.toml to that address."
     else:
         sentence = _REFUSED.get(status, "refused the request. Check kind and model.") + _excerpt(endpoint, content)
     return _failed(endpoint, f"(status {status}) {sentence}")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import modules_of
 from numembed.models.loading.loader import transformer_of
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.protocol import Encoder
+    from numembed.models.encoders.checks import Encoder
 
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3", "olmo2", "smollm3")
 _TIED = ("gemma", "gemma2", "gemma3_text", "gpt2")  # also where their settings do not say so

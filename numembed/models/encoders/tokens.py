@@ -22,8 +22,7 @@ from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings, harmless
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders import tokenizer_process as token_counts
-from numembed.models.files.folders import kinds_of
-from numembed.models.files.model_config import positions_of, read_json
+from numembed.models.files.folders import kinds_of, positions_of, read_json
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 

@@ -1,19 +1,90 @@
-"""Whether a folder may be read and holds a whole model in a safe format; its digest. No weights are read here."""
+"""Which files of a model count, what its configuration says, and whether a folder may be read. Reads no weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
-from numembed.models.files.formats import KEPT, PICKLED
-from numembed.models.files.model_config import read_json
+
+KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_BLOCK_BYTES = 1 << 20
+
+
+def is_kept(name: str) -> bool:
+    """Return True for the files of a repository that are downloaded.
+
+    >>> is_kept("1_Pooling/config.json"), is_kept("pytorch_model.bin"), is_kept("modeling_x.py")
+    (True, False, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in KEPT)
+
+
+def digest_of(file: Path, digest: str, tick: Callable[[], None] = lambda: None) -> str:
+    """Return the digest of ``file``, of the same kind as ``digest``."""
+    digester = _digester(digest, file.stat().st_size)
+    for block in _blocks(file):
+        digester.update(block)
+        tick()
+    return str(digester.hexdigest())
+
+
+def _digester(digest: str, size: int) -> Any:
+    return hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def _blocks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            yield block
+
+
+PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
+
+
+_AFTER_PADDING = ("roberta", "camembert", "mpnet", "xmod", "longformer")  # their positions begin behind the padding's
+_UNUSED_PARTS = (  # heads that an embedding never passes through
+    *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
+    *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
+)
+
+
+def read_json(file: Path | None) -> dict[str, Any]:
+    """Return the JSON object in ``file``; {} where there is none."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def positions_of(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a transformer with this config.json has places for; None where it does not say.
+
+    >>> positions_of({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    512
+    """
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int or positions <= 0:
+        return None
+    if any(kind in str(config.get("model_type")) for kind in _AFTER_PADDING):
+        positions -= (config.get("pad_token_id") or 0) + 1
+    return positions
+
+
+def is_used(name: str) -> bool:
+    """Return False for weights that an embedding never passes through: poolers, output heads, tables of positions."""
+    return not any(part in name for part in _UNUSED_PARTS)
+
 
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 _ADAPTER = "adapter_config.json"

@@ -15,24 +15,13 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
 _TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "BOOL": "?",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "|i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "|u1",
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?"},
+    **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"},
 }
 _PREFIXES = ("model.", "bert.", "roberta.", "distilbert.", "mpnet.", "xlm-roberta.", "new.", "transformer.")
 _MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
@@ -86,9 +75,8 @@ class TensorFolder(Mapping[str, Tensor]):
         if not self.stored:
             raise ModelUnavailable(f"The folder {folder.name[:80]!r} holds no weights in the safetensors format.")
         packed = [one.dtype for one in self.stored.values() if one.dtype not in _TYPES]
-        if packed or any(
-            "quantization_config" in read_json(folder / module / "config.json") for module in self.modules
-        ):
+        configs = (read_json(folder / module / "config.json") for module in self.modules)
+        if packed or any("quantization_config" in config for config in configs):
             raise BadChoice(
                 f"The weights of {folder.name[:80]!r} are quantised ({packed[0][:20] if packed else 'packed'}), which "
                 "cannot be merged or adapted. Take the model in float32, bfloat16 or float16."
@@ -213,9 +201,8 @@ def modules_of(folder: Path) -> tuple[str, ...]:
 
 
 def _damaged(file: Path) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The weight file {file.name[:80]!r} of {file.parent.name[:80]!r} is damaged. Fetch or save it again."
-    )
+    place = f"{file.name[:80]!r} of {file.parent.name[:80]!r}"
+    return ModelUnavailable(f"The weight file {place} is damaged. Fetch or save it again.")
 
 
 HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from numembed.core.settings import Settings
-from numembed.models.files.formats import is_kept
+from numembed.models.files.folders import is_kept
 from numembed.models.hub.client import Hub, Refused, connected
 from numembed.models.hub.download import files_of
 

@@ -178,9 +178,8 @@ class Hub:
     def _refusal(self, response: httpx2.Response) -> ModelUnavailable:
         code, status = response.headers.get("X-Error-Code", ""), response.status_code
         credentials = "credentials" in response.headers.get("X-Error-Message", "").lower()
-        return Refused(
-            _refusal_sentence(self.repo, status, code, self._has_token, credentials, response.headers), status
-        )
+        sentence = _refusal_sentence(self.repo, status, code, self._has_token, credentials, response.headers)
+        return Refused(sentence, status)
 
 
 def check_name(repo: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress
 from numembed.core.settings import Settings
-from numembed.models.files.formats import DIGEST, _blocks, _digester, digest_of
+from numembed.models.files.folders import DIGEST, _blocks, _digester, digest_of
 from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,13 +41,8 @@ def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
             large = listed.get("lfs") or {}
             size, digest = int(large.get("size", listed["size"])), str(large.get("sha256", listed["blobId"]))
             path = PurePosixPath(listed["rfilename"])
-            if (
-                path.is_absolute()
-                or ".." in path.parts
-                or "\\" in str(path)
-                or not DIGEST.fullmatch(digest)
-                or size < 0
-            ):
+            outside = path.is_absolute() or ".." in path.parts or "\\" in str(path)
+            if outside or not DIGEST.fullmatch(digest) or size < 0:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelUnavailable(f"The model hub's list of the files of {repo} cannot be read.") from None

@@ -18,23 +18,9 @@ from pathlib import Path
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import AllowedCode, Settings
-from numembed.models.files.formats import DIGEST, KEPT, digest_of, is_kept
-from numembed.models.hub.card import HubCard, card
+from numembed.models.files.folders import DIGEST, KEPT, digest_of, is_kept
 from numembed.models.hub.client import cache_of, check_name, connected
 from numembed.models.hub.download import Meter, fetch_file, files_of, in_plain_words, link
-
-__all__ = [
-    "KEPT",
-    "HubCard",
-    "cached_folder",
-    "card",
-    "code_digests",
-    "fetch",
-    "fetch_code",
-    "is_verified",
-    "newest_commit",
-    "verify",
-]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

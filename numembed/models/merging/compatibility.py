@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import modules_of
 
 _SIZES = (
@@ -24,9 +24,7 @@ def check_related(first: Path, other: Path) -> None:
     if all(kinds) and kinds[0] != kinds[1]:
         text = " against ".join(" + ".join(kind) for kind in kinds)
         raise BadChoice(f"{both} are built of different parts ({text}). A merge needs models of one architecture.")
-    configs = [
-        read_json(folder / module / "config.json") for folder in (first, other) for module in modules_of(folder)[:1]
-    ]
+    configs = [read_json(folder / modules_of(folder)[0] / "config.json") for folder in (first, other)]
     for name in _SIZES:
         mine, theirs = (config.get(name) for config in configs)
         if None not in (mine, theirs) and mine != theirs:

@@ -160,23 +160,6 @@ def ingredients(parts: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor
     return Ingredients(tuple(parts), base, tuple(own_names), mixed, kept, tied)
 
 
-def merged_tensors(
-    merge: Merge, given: Ingredients, *, grams: Mapping[str, Gram] | None = None, progress: Progress = silent
-) -> dict[str, Tensor]:
-    """Return the merged model's tensors by the first part's names.
-
-    For a sweep give :func:`grams_of` once: each step then reads every part once and computes no angle again.
-    """
-    value_of = merger(merge, given, grams=grams, progress=progress)
-    names = (*given.mixed, *given.kept, *given.tied)
-    tensors = {}
-    for number, name in enumerate(names):
-        progress(number, len(names), "merge")
-        tensors[name] = value_of(name)
-    progress(len(names), len(names), "merge")
-    return tensors
-
-
 def merger(
     merge: Merge, given: Ingredients, *, grams: Mapping[str, Gram] | None = None, progress: Progress = silent
 ) -> Callable[[str], Tensor]:
@@ -251,9 +234,7 @@ def _checked_weights(entry: Entry[Callable[..., Any]], weights: tuple[float, ...
     if not entry.facts.get("weighted"):
         raise BadChoice(f"{entry.title} takes no weights of its parts.")
     if len(weights) != parts or not all(0 <= weight < np.inf for weight in weights) or not sum(weights):
-        raise BadChoice(
-            f"{entry.title} takes one weight from 0 upwards for each of {parts} models, and not only zeros."
-        )
+        raise BadChoice(f"{entry.title} takes a weight of 0 or more for each of {parts} models, not all of them 0.")
     return tuple(map(float, weights))
 
 

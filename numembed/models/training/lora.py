@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,15 +169,13 @@ class AdaptedModel:
 
         temperature = self.recipe.temperature
         if self.recipe.loss == "contrastive":
-            return lambda vectors, labels: contrastive_loss(
-                vectors, torch.tensor(labels, device=self.device), temperature
-            )
+            tensor = partial(torch.tensor, device=self.device)
+            return lambda vectors, labels: contrastive_loss(vectors, tensor(labels), temperature)
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
         pairs = MultipleNegativesRankingLoss(self.model, scale=1 / temperature)
-        return lambda vectors, labels: pairs.compute_loss_from_embeddings(
-            [vectors[0::2].float(), vectors[1::2].float()], labels
-        )
+        loss = pairs.compute_loss_from_embeddings
+        return lambda vectors, labels: loss([vectors[0::2].float(), vectors[1::2].float()], labels)
 
     def _autocast(self) -> Any:
         import torch

@@ -19,16 +19,15 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.tokens import count_tokens
-from numembed.models.merging.folders import fold_folder
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_results
 from numembed.studies.study import Study
 from tests import tiny
-from tests.lora import write_adapter
+from tests.lora import fold_folder, write_adapter
 from tests.models.adapters.adapted import TEXTS, adapted_spec, encoded
 from tests.offline import OFFLINE
 

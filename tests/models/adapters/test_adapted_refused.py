@@ -16,7 +16,7 @@ from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, LoraWeights
 from tests.lora import write_adapter
 from tests.models.adapters.adapted import TEXTS, adapted_spec, encoded

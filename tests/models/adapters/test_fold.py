@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.adapters.fold import AdaptedFolder, fold_lora
+from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.files.publish import is_whole
 from numembed.models.files.tensors import TensorFolder
-from numembed.models.merging.folders import fold_folder
-from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
+from numembed.models.merging.tensors import Merge, ingredients
 from tests import tiny
+from tests.lora import fold_folder, fold_lora
+from tests.models.merging.weight_files import merged_tensors
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # transformers and PEFT warn of themselves
 Tensors = dict[str, np.ndarray]

@@ -22,8 +22,7 @@ from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.adapters.saved import name_of_base
 from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
-from numembed.models.builtin.language_model import LanguageRecipe, pretrain
-from numembed.models.builtin.texts import LONGEST, SHORTEST, reading, text_pairs
+from numembed.models.builtin.language_model import LONGEST, SHORTEST, LanguageRecipe, pretrain, reading, text_pairs
 from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
@@ -126,7 +125,7 @@ def test_files_that_changed_are_made_anew_and_another_pin_is_refused(settings: S
     assert resolve(model("number-encoder"), settings) == pinned and is_whole(folder)
     with pytest.raises(ModelUnavailable, match="was made again since it was chosen"):
         folder_of(replace(pinned, weights=ScratchWeights("number-encoder", "0" * 64)), settings)
-    with pytest.raises(ModelUnavailable, match="no model of our own called 'another'"):
+    with pytest.raises(ModelUnavailable, match="No built-in model is called 'another'"):
         resolve(replace(pinned, weights=ScratchWeights("another")), settings)
 
 

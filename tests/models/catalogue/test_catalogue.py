@@ -116,7 +116,7 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 dtype=int8", "dtype is one of"),
         (
             "gte-Qwen2-7B-instruct dtype=float16",
-            "do not fit into float16: its vectors collapse. Take float32, bfloat16",
+            "does not fit into float16: its vectors collapse. Take float32, bfloat16",
         ),
         ("all-MiniLM-L6-v2 weights=none", "weights is random or random: and a seed of at most 9 digits, got 'none'"),
         ("last_digits weights=random", "is a baseline and takes no options such as weights"),

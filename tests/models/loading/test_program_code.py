@@ -234,7 +234,7 @@ def test_what_the_operator_allows_is_enough_for_a_model_that_is_no_row(
 
 
 def test_code_without_the_part_that_is_needed_is_refused(hub: FakeHub, allowed: Settings, served: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="was loaded without its part 'router', so its vectors would be noise"):
+    with pytest.raises(ModelUnavailable, match="is not run: it was loaded without its part 'router'"):
         LoadedModel(allowed).get(_spec(allowed, hub.add("owner/name", served), part="router"))
 
 

@@ -24,7 +24,7 @@ from numembed.core.errors import (
     TrainingFailed,
 )
 from numembed.core.settings import Settings
-from numembed.models.adapters.compatibility import check_adapter
+from numembed.models.adapters.fold import check_adapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, reserved_place, saved_adapter
 from numembed.models.catalogue.names import BUNDLED, model
@@ -32,14 +32,13 @@ from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.publish import is_whole
 from numembed.models.loading.loader import load
 from numembed.models.losses import contrastive_loss
-from numembed.models.merging.folders import fold_folder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.training.lora import AdaptedModel, targets_in
 from numembed.models.training.train import check_room, memory_needed, train_adapters
 from numembed.sequences.splits import split_called, training_batch
 from tests import architectures, tiny
-from tests.lora import run_away
+from tests.lora import fold_folder, run_away
 
 RECIPE = Recipe(steps=6, stages=3, looks=1, batch=12, seeds=(0, 1))
 TEXTS = ["1, 2, 3", "2, 4, 6, 8, 10", "The bakery opens before sunrise."]
