@@ -66,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         name: str, function: Callable[[argparse.Namespace, Settings], int], text: str, *older: str
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text, aliases=older)
-        added.add_argument("--json", action="store_true", help="print one JSON object a line")
+        added.add_argument("--json", action="store_true", help="print one JSON object per line")
         added.set_defaults(command=function)
         return added
 
-    text = "Open the pages in a browser; further options are passed to Streamlit, for instance --server.port 8600."
+    text = "Open the pages in a browser. Further options are passed to Streamlit, for example --server.port 8600."
     commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
     _add_study(command("run", run_study, "Run a study and print its scores."))
     for examination in EXAMINATIONS.values():
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_study(subparser)
         subparser.set_defaults(examination=examination.name)
         if "query" in examination.options:
-            subparser.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
+            subparser.add_argument("query", metavar="TEXT", help='for example "2, 3, 5, 7, 11"')
     given = command("sequences", sequences, "Show what identifies the families before any model reads them.")
     _add_sequences(given)
     given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
@@ -86,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     command("families", listing.families, "List the families of sequences.")
     command("models", listing.models, "List the catalogue and the baselines.")
     code = command("code", listing.code, "For operators: print the settings that allow the program code of a model.")
-    code.add_argument("model", metavar="MODEL", help="for instance nomic-embed-text-v2-moe")
+    code.add_argument("model", metavar="MODEL", help="for example nomic-embed-text-v2-moe")
     code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
-    command("metrics", listing.metrics, "List the scores and what they mean.")
+    command("metrics", listing.metrics, "List the metrics and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
     stored = command("store", listing.store, "Show which vectors are stored, or delete some.")
     stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
@@ -110,10 +110,10 @@ def _add_study(subparser: argparse.ArgumentParser) -> None:
 def _add_sequences(subparser: argparse.ArgumentParser) -> None:
     """Let a verb choose its sequences: those of a saved study or the paper's, and what to change in them."""
     subparser.add_argument("--study", default="paper", metavar="FILE|paper", help="saved study, or the paper's")
-    subparser.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
+    subparser.add_argument("--families", nargs="+", metavar="NAME", help=f"for example {' '.join(PAPER_FAMILIES[:3])}")
     subparser.add_argument("--per-family", type=int, help="sequences per family")
     subparser.add_argument("--length", type=int, help="terms per sequence")
-    subparser.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
+    subparser.add_argument("--first-window", type=int, help="window at which the first sequence starts")
     subparser.add_argument("--separator", help="text between two terms")
     subparser.add_argument("--seed", type=int, help="random seed of KMeans, maps and permutations")
     subparser.add_argument("--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="what to match")

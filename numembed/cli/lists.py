@@ -70,7 +70,7 @@ def code(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def metrics(options: argparse.Namespace, settings: Settings) -> int:
-    """List the scores and what they mean."""
+    """List the metrics and what they mean."""
     facts = ("higher_is_better", "bounds", "chance")
     return print_rows(
         [

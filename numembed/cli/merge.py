@@ -201,7 +201,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
     text = "models, or adapters of --base: folders, or names of models on this machine"
     merged.add_argument("--parts", nargs="+", required=True, metavar="PART", help=text)
-    merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
+    merged.add_argument("--base", metavar="NAME", help="the common base of all parts: a catalogue name or a folder")
     merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
     merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one per tensor")
     merged.add_argument("--weights", nargs="+", type=float, metavar="W", help="weights of the parts; equal by default")
@@ -210,7 +210,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged.add_argument("--density", type=float, help="share of the values kept by TIES and DARE")
     merged.add_argument("--fallback", type=float, help="cosine above which SLERP takes the straight line; 1: never")
     merged.add_argument("--seed", type=int, help="random seed for the values that DARE drops")
-    merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
+    merged.add_argument("--base-weight", type=float, metavar="W", help="the base's weight in a soup, in models")
     merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
     swept = command(
         "merge-experiment",
@@ -238,7 +238,7 @@ def _add_recipe(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--alpha", type=float, metavar="A", help="scales the update by A / R; A is 2 R by default")
     subparser.add_argument("--targets", nargs="+", metavar="NAME", help="ends of the names of adapted layers: query")
     subparser.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
-    subparser.add_argument("--learning-rate", type=float, metavar="X", help="its highest value")
+    subparser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
 
 
 def _progress(name: str) -> Progress:

@@ -157,10 +157,10 @@ def user_name() -> str:
 def sequences(options: argparse.Namespace, settings: Settings) -> int:
     """Print what the numbers, sizes, lengths and tokens of the sequences give away."""
     study = study_of(options)
-    result = _found(study, settings)
+    clues = _clues(study, settings)
     of = {"seed": study.seed, "design": design_of(study)}
-    rows = [of | row for row in leakage_rows(result, study.sequences)]
-    text = [*result.sentences, *(clue.sentence for clue in result.clues)]
+    rows = [of | row for row in leakage_rows(clues, study.sequences)]
+    text = [*clues.sentences, *(clue.sentence for clue in clues.clues)]
     if options.out:
         from numembed.export import write_leakage
 
@@ -175,7 +175,7 @@ def sequences(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _found(study: Study, settings: Settings) -> Leakage:
+def _clues(study: Study, settings: Settings) -> Leakage:
     texts = study.sequences.texts
     few = sum(map(len, texts)) <= COUNTED_CHARS
     counted = count_tokens(ModelSpec("", BUNDLED), texts, settings) if few else None

@@ -6,7 +6,7 @@ A message says what was asked, what is allowed and what to do. Anything that is 
 
 
 class NumembedError(Exception):
-    """A sentence for the person who asked."""
+    """A sentence for the person at the page or terminal."""
 
 
 class UnknownName(NumembedError):

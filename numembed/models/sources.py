@@ -95,7 +95,7 @@ def hub_adapter_folder(weights: HubWeights, settings: Settings, progress: Progre
             hub.verify(repo, revision, settings)
         else:
             if not card(repo, settings, revision).is_adapter:  # a model could be large
-                raise ModelUnavailable(f"{repo} is no LoRA adapter: it has no adapter_config.json.")
+                raise ModelUnavailable(f"{repo} is not a LoRA adapter: it has no adapter_config.json.")
             hub.fetch(repo, revision, settings, progress)
     read_adapter(result)
     return result

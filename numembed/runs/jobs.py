@@ -92,7 +92,7 @@ class JobTable(Store):
             ).fetchone()
             if running:
                 return str(running[0])
-            # a job that was told to stop makes room at once, so that the same can be asked for again
+            # a job that is to stop makes room at once, so that an equal one can be submitted
             connection.execute(
                 "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
                 (requested.key,),

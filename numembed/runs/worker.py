@@ -196,7 +196,7 @@ def _serve(settings: Settings, parent: int) -> None:
 
 @contextlib.contextmanager
 def _stoppable(job_id: str, settings: Settings) -> Iterator[None]:
-    """End this process where a job that was told to stop does not hear it: deep in a map of many points, say.
+    """End this process where a job that is to stop does not notice it: deep in a map of many points, say.
 
     The store survives that, the next worker closes the job as cancelled, and the supervisor starts it at once.
     """
@@ -272,7 +272,7 @@ def _started(items: Sequence[str]) -> int:
     except BadSettings as error:
         sys.exit(f"numembed: {error}")
     log_to_stderr(settings)
-    # told rather than asked for, because it may be gone by now; on Windows a launcher stands between the two
+    # passed on, because the parent may have ended by now; on Windows a launcher is between the two
     return main(settings, parent=int(items[0]) if items and os.name == "posix" else os.getppid())
 
 

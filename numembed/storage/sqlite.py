@@ -57,7 +57,7 @@ class Store:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a block as one write: all of it or nothing. A full disk is told as :class:`StoreFull`."""
+    """Run a block as one write: all of it or nothing. Raises :class:`StoreFull` on a full disk."""
     try:
         _patiently(connection, "BEGIN IMMEDIATE")
         yield connection

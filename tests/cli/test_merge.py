@@ -71,8 +71,8 @@ def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, ti
     [
         (("merge", "fold", "--parts", "a", "--out", "new"), "give --base"),
         (("merge", "slerp", "--parts", "ADAPTER", "ADAPTER", "--out", "new"), "is an adapter"),
-        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "joins exactly 2 models, got 1"),
-        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "is there already"),
+        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "merges exactly 2 models, got 1"),
+        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "exists already"),
         (("merge", "ties", "--parts", "MODEL", "MODEL", "--out", "new"), "needs the base"),
         (("adapt", "--base", "MODEL", "--families", "even", "odd", "--training", "paper"), "not both"),
         (("adapt", "--base", "MODEL", "--families", "even", "triangular"), "leaks"),

@@ -153,7 +153,7 @@ def test_a_part_is_a_folder_or_a_name(
     ("part", "told"),
     [
         ("/no/such/folder", "There is no folder '/no/such/folder'"),
-        ("nothing", "no folder on this machine and no model's name. A part is"),
+        ("nothing", "no folder on this machine and not a model name. A part is"),
         ("last_digits", "has no files to merge. A part is"),
         ("all-MiniLM-L6-v2 weights=random", "has no files to merge"),
         ("owner/never-fetched", "owner/never-fetched is not on this machine"),

@@ -162,9 +162,9 @@ def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> N
     [
         ("/nowhere/at-all", "is not below a folder that models may be read from"),
         ("{tmp}/nothing", "There is no folder"),
-        ("{tmp}", "is no SentenceTransformer model"),
+        ("{tmp}", "is not a SentenceTransformer model"),
         ("last_digits", "cannot be adapted"),
-        ("no such model", "is no model's name"),
+        ("no such model", "is not a model name"),
         ("all-MiniLM-L6-v2 weights=random", "cannot be adapted"),
     ],
 )

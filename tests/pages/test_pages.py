@@ -107,7 +107,7 @@ def test_hostile_links_are_left_out_and_start_nothing(
     ("widget", "value", "words"),
     [
         ("models", [], "at least one model"),
-        ("models", ["no such model"], "is no model's name"),
+        ("models", ["no such model"], "is not a model name"),
         ("models", ["EmbeddingGemma-2"], "is not run here"),
         ("families", [], "at least one family"),
         ("families", ["primess"], "Did you mean 'primes'?"),
@@ -133,7 +133,7 @@ def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, sett
     work_off(settings)
     app.run()
     said = plain(" ".join(error.value for error in app.error))
-    assert "is no SentenceTransformer model" in said
+    assert "is not a SentenceTransformer model" in said
     assert "nobody/nothing-here is not on this machine" in said
     assert "best baseline: Last digits" in app.subheader[0].value
 

@@ -105,7 +105,7 @@ def catalogue_table(rows: Sequence[Row]) -> None:
     names = [row.name for row in rows]
     chosen = st.session_state.get(_CHOSEN, "")
     known = standings()
-    # rows are told by number: another list is another table, or a click on the number chosen before would be lost
+    # rows are identified by number: another list is another table, or a click on the number chosen before would be lost
     key = f"catalogue-{st.session_state.get(_TURN, 0)}-{zlib.crc32(' '.join(names).encode())}"
     table(
         _COLUMNS,

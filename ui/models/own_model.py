@@ -67,7 +67,7 @@ def _preview(spec: ModelSpec) -> None:
 
 
 def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
-    """Tell what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
+    """Draw what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
     if isinstance(weights.base, LocalWeights):
         folder_of(replace(spec, weights=weights.base), settings())
     if isinstance(weights.adapter, LocalWeights):
@@ -145,7 +145,7 @@ def refusal_of(card: HubCard) -> str:
     if not card.has_safe_weights:
         return (
             "it holds no weights in the safetensors format. Other formats can run code while they load. "
-            "Choose a copy that has been saved with safe serialization."
+            "Choose a copy that was saved in that format."
         )
     return ""
 

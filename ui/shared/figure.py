@@ -1,4 +1,4 @@
-"""How every figure is drawn on a page, and the folded panel below it that tells how its numbers are computed."""
+"""How every figure is drawn on a page, and the folded panel below it on how its numbers are computed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def figure(
 
 
 def how_computed(key: str, *, numbers: bool = False, compact: bool = False) -> Any:
-    """Return the folded panel that tells how something is computed, to be filled; ``numbers``: it has all of them."""
+    """Return the folded panel on how something is computed, to be filled; ``numbers``: it has all of them."""
     title = "All numbers, and how this is computed" if numbers else "How this is computed"
     return st.expander(title, key=f"{key}_more", type="compact" if compact else "default")
 

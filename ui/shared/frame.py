@@ -155,7 +155,7 @@ def visitor() -> str:
 def set_cut_fields(group: str, keys: Iterable[str]) -> None:
     """Set fields once more where a click came before the last drawing of their ``group`` was through.
 
-    The browser is told a value in the run that sets it only, and may not have heard of it; then it would send back an
+    The browser gets a value in the run that sets it only, and may not have heard of it; then it would send back an
     empty or lowest one. Call it before the fields are drawn, and :func:`fields_drawn` after them.
     """
     if not st.session_state.get(f"{group}_drawn", True):

@@ -84,7 +84,7 @@ def put_choice(study: Study) -> None:
 
 
 def open_study(study: Study) -> str:
-    """Make what was asked for the visitor's choice, for the page that shows what was found; return ""."""
+    """Make a run's study the visitor's choice, for the page that shows its results; return ""."""
     put_choice(replace(study, examine=(), designs=0, query=""))
     if study.examine:
         st.session_state["explained"] = study.models[0].name

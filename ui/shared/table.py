@@ -43,8 +43,8 @@ class Cell:
     note: str = ""  # why there is no number, or more about it
     low: float | None = None  # chance band of an interval
     high: float | None = None
-    floor: float | None = None  # of the best baseline: a tick
-    twin: float | None = None  # of the same architecture with random weights: a ring
+    baseline: float | None = None  # the best one's score: a tick
+    random_weights: float | None = None  # score of the same architecture before training: a ring
 
 
 def table(

@@ -107,7 +107,7 @@ class AdaptedFolder(Mapping[str, Tensor]):
 
 
 def attached(base: Path, adapter: Path, scale: float = 1.0, *, weights: FolderWeights | None = None) -> AdaptedFolder:
-    """Return the model folder ``base`` with an adapter folded in, once it was found to belong there.
+    """Return the model folder ``base`` with an adapter folded in, once it is known to belong there.
 
     Raises what :func:`check_adapter` and AdaptedFolder raise, before any weight of the base is folded.
     """
@@ -116,7 +116,7 @@ def attached(base: Path, adapter: Path, scale: float = 1.0, *, weights: FolderWe
 
 
 def check_adapter(adapter: Path, base: Path, *, weights: FolderWeights | None = None) -> None:
-    """Return where the PEFT folder ``adapter`` fits the model folder ``base``, told by names, shapes and digests.
+    """Return where the PEFT folder ``adapter`` fits the model folder ``base``, by names, shapes and digests.
 
     ``weights`` is what the base is called, where that is known. Raises BadChoice for an adapter of another base, of
     another kind or with settings nobody here knows, ModelUnavailable where there is no adapter or a file is damaged.
@@ -135,7 +135,7 @@ def read_adapter(folder: Path) -> dict[str, Stored]:
     """Return where the factors of an adapter lie; raises ModelUnavailable where the folder holds no adapter."""
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise ModelUnavailable(
-            f"The folder {folder.name[:80]!r} is no LoRA adapter: it needs adapter_config.json and "
+            f"The folder {folder.name[:80]!r} is not a LoRA adapter: it needs adapter_config.json and "
             "adapter_model.safetensors, as PEFT saves them."
         )
     return read_header(folder / WEIGHTS)
@@ -239,8 +239,8 @@ def _check_settings(config: Mapping[str, Any]) -> None:
     for code in filter(None, named):
         if not isinstance(code, str) or not _OWN_CODE.fullmatch(code):
             raise BadChoice(
-                f"The adapter names program code to be imported ({str(code)[:60]!r}), which numembed does not do. "
-                "Save it anew with PEFT, or choose another one."
+                f"The adapter asks to import program code ({str(code)[:60]!r}), which numembed does not do. "
+                "Save it again with PEFT, or choose another one."
             )
     if unknown := [name for name, value in config.items() if name not in _KNOWN and value]:
         raise BadChoice(
@@ -276,7 +276,7 @@ def _check_targets(config: Mapping[str, Any], stored: Mapping[str, Stored]) -> N
         if not any(module == target or module.endswith(f".{target}") for module in modules):
             raise BadChoice(
                 f"The adapter is incomplete: its settings name {str(target)[:80]!r}, of which its file has no factors. "
-                "Fetch or save it again."
+                "Download or save it again."
             )
 
 

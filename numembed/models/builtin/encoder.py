@@ -1,7 +1,7 @@
 """A small encoder of numbers, trained from nothing on this machine: contrastively, on families beside the paper's.
 
-BERT's architecture with four layers of 128, mean pooling and vectors of unit length. It is told which windows are of
-one family and learns nothing else. On a processor the same seed gives the same weights, bit for bit.
+BERT's architecture with four layers of 128, mean pooling and vectors of unit length. It learns only which windows
+are of one family. On a processor the same seed gives the same weights, bit for bit.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def folder_named(name: str) -> Path:
 
 
 def hint_for(name: str) -> str:
-    """Return what to write instead of what is no model's name.
+    """Return what to write instead of what is not a model name.
 
     >>> hint_for("https://huggingface.co/intfloat/e5-small"), hint_for("owner/name DIM=3")[:29]
     ('Write intfloat/e5-small, without the address.', "There is no option 'DIM'. Opt")
@@ -82,7 +82,7 @@ def hint_for(name: str) -> str:
             return f"Write {option[1]}= and its value without blanks around the =; put a text with blanks in quotes."
         return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
     if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
-        return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."
+        return "After @ comes a commit: 40 characters from 0 to 9 and a to f. A branch is refused, because it changes."
     return (
         "Give a name from the catalogue, a baseline, a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder "
         "that starts with / or ~."
@@ -120,12 +120,12 @@ def adapter_named(value: str) -> AdapterWeights:
     try:
         name = str(json.loads(value)) if value.startswith('"') else value
     except ValueError:
-        raise BadChoice(f"The adapter {value[:80]} cannot be read: a backslash stands before another one.") from None
+        raise BadChoice(f"The adapter {value[:80]} cannot be read: write a backslash as two.") from None
     check_characters(name)
     if is_folder(name):
         return LocalWeights(str(folder_named(name)))
     if not is_hub_id(name):
-        raise BadChoice(f"{name[:80]!r} is no adapter. Give its folder (it starts with / or ~) or its Hugging Face id.")
+        raise BadChoice(f"{name[:80]!r} is not an adapter. Give its Hugging Face id, or its folder from / or ~ on.")
     repo, _, revision = name.partition("@")
     return HubWeights(repo, revision)
 

@@ -206,7 +206,7 @@ class LoadedModel:
         self.load_seconds = 0.0  # what the present encoder took to load; 0 where another prompt's weights were there
 
     def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
-        """Return the encoder of ``spec``, loaded where it is not the present one; its files are told to ``progress``.
+        """Return the encoder of ``spec``, loaded where it is not the present one; ``progress`` counts its files' bytes.
 
         A model on this machine stays in memory where only the prompt is another, or an adapter or merge made of it.
         """
@@ -251,7 +251,7 @@ class LoadedModel:
 def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
     assert folder is not None
     swapper = WeightSwapper(spec, folder, settings)
-    swapper.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
+    swapper.prepare(spec.weights, progress)  # refuses what does not fit before any weight is read
     device, facts = settings.device, facts_of(spec)
     return SentenceEncoder(spec, folder, device=device, facts=facts, swapper=swapper, progress=progress)
 

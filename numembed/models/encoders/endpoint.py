@@ -51,7 +51,7 @@ class EndpointEncoder:
             raise BadChoice(f"{changed} Choose it again: its vectors are kept apart from the earlier ones.")
         self.spec, self._endpoint, self._dimension = spec, endpoint, endpoint.dimension
         self.device, self.parameters = endpoint.name, 0
-        words = f"Endpoint {endpoint.name!r} shows vectors only: each answer is checked, its weights are not."
+        words = f"Endpoint {endpoint.name!r} returns vectors only: each answer is checked, its weights cannot be."
         self.check = ModelCheck((Finding("endpoint", None, words),))
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""How a model splits texts into tokens, told by its tokenizer alone: no torch, milliseconds.
+"""How a model splits texts into tokens, from its tokenizer alone: no torch, milliseconds.
 
 A tokenizer of an unlisted model can be made so that it never ends. It is therefore asked in a process of its own, which
 is killed after a while.

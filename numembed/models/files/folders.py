@@ -104,13 +104,13 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
         raise ModelUnavailable(_adapter_sentence(folder, called))
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ModelUnavailable(
-            f"{name!r} is no SentenceTransformer model: it has neither modules.json nor config.json. Choose one that "
-            "has."
+            f"{name!r} is not a SentenceTransformer model: it has neither modules.json nor config.json. "
+            "Choose a folder that has one of them."
         )
     if foreign := _foreign_names(folder):
         raise ModelUnavailable(
-            f"The model {name!r} asks to run program code of its own ({foreign[0][:60]!r}), which is not done here. "
-            "Choose a model made of the library's own modules."
+            f"The model {name!r} requires program code of its own ({foreign[0][:60]!r}), which is not run here. "
+            "Choose a model that uses only the library's own modules."
         )
     for module in _modules(folder):
         part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
@@ -123,8 +123,8 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
         where = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {name!r} has {where} the safetensors format. Other formats can run programs while they load, "
-            "so they are refused; save the model again with safe serialization."
+            f"The model {name!r} has {where} the safetensors format. Other formats can run code while they load, "
+            "so they are refused. Save the model again in the safetensors format."
         )
     for file in files:
         if file.suffix == ".safetensors":
@@ -150,7 +150,7 @@ def allowed_folder(folder: Path, settings: Settings) -> Path:
         if file.is_symlink() and not _lies_in(file, *roots):
             raise ModelUnavailable(
                 f"{file.name[:80]!r} in the folder {folder.name[:80]!r} is a link to a place outside the folders that "
-                "models may be read from. Put the file itself there."
+                "models may be read from. Copy the file itself to that folder."
             )
     return folder
 
@@ -237,7 +237,7 @@ def _check_header(file: Path, name: str) -> None:
         with file.open("rb") as opened:
             header = struct.unpack("<Q", opened.read(8))[0]
     if not 0 < header <= min(size - 8, _MOST_HEADER_BYTES):
-        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Fetch or save it again.")
+        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Download or save it again.")
 
 
 def _missing_shards(files: Sequence[Path]) -> list[Path]:

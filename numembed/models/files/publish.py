@@ -34,7 +34,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
         place.parent.mkdir(parents=True, exist_ok=True)
         with lock.acquire(timeout=0):
             if os.path.lexists(place):
-                raise BadChoice(f"There is {place.name[:80]!r} at that place already. Choose another name.")
+                raise BadChoice(f"{place.name[:80]!r} exists already. Choose another name.")
             shutil.rmtree(draft, ignore_errors=True)  # its writer is dead: this process holds the lock
             draft.mkdir()
             try:
@@ -46,7 +46,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
                 shutil.rmtree(draft, ignore_errors=True)
                 os.unlink(lock.lock_file)
     except Timeout:
-        raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait for it.") from None
+        raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait until it ends.") from None
     except OSError as error:
         if error.errno not in _FULL:
             raise BadChoice(f"{place.name[:80]!r} cannot be saved ({error.strerror}). Name another folder.") from error

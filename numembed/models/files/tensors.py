@@ -79,7 +79,7 @@ class TensorFolder(Mapping[str, Tensor]):
         if packed or any("quantization_config" in config for config in configs):
             raise BadChoice(
                 f"The weights of {folder.name[:80]!r} are quantised ({packed[0][:20] if packed else 'packed'}), which "
-                "cannot be merged or adapted. Take the model in float32, bfloat16 or float16."
+                "cannot be merged or adapted. Use the model in float32, bfloat16 or float16."
             )
 
     def __getitem__(self, name: str) -> Tensor:
@@ -202,7 +202,7 @@ def modules_of(folder: Path) -> tuple[str, ...]:
 
 def _damaged(file: Path) -> ModelUnavailable:
     place = f"{file.name[:80]!r} of {file.parent.name[:80]!r}"
-    return ModelUnavailable(f"The weight file {place} is damaged. Fetch or save it again.")
+    return ModelUnavailable(f"The weight file {place} is damaged. Download or save it again.")
 
 
 HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")

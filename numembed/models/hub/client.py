@@ -86,7 +86,7 @@ class Hub:
         ):
             where = urlsplit(self._settings.hub).hostname or "that address"
             raise ModelUnavailable(
-                f"What {where} answered about {self.repo} is no model hub's answer. Check "
+                f"What {where} answered about {self.repo} is not the answer of a model hub. Check "
                 "HF_ENDPOINT, or whether this network asks you to log in first."
             )
         if _COMMIT.fullmatch(revision) and answer["sha"] != revision:
@@ -136,7 +136,7 @@ class Hub:
             if len(whole) > most_bytes:
                 raise ModelUnavailable(
                     f"An answer of the model hub about {self.repo} is longer than "
-                    f"{most_bytes / 1e6:.0f} MB, which none should be."
+                    f"{most_bytes / 1e6:.0f} MB, more than is accepted."
                 )
         return bytes(whole)
 
@@ -188,7 +188,7 @@ def check_name(repo: str) -> None:
     >>> check_name("BAAI/bge-m3")
     """
     if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo or len(repo) > _MOST_NAME_CHARS:
-        raise ModelUnavailable(f"{repo[:80]!r} is no name of a model on the hub. A name reads owner/name.")
+        raise ModelUnavailable(f"{repo[:80]!r} is not a model name on the hub. A name has the form owner/name.")
 
 
 def unreachable(repo: str, why: str) -> str:
@@ -302,7 +302,7 @@ def _wait(headers: httpx2.Headers) -> str:
 
 
 def _token(settings: Settings) -> str:
-    """Return the token for the hub, else the one of the hub library's own login, which only huggingface.co is told."""
+    """Return the token for the hub, else that of the hub library's own login, which is for huggingface.co only."""
     from huggingface_hub import constants
 
     token = settings.hub_token
@@ -312,5 +312,5 @@ def _token(settings: Settings) -> str:
         except (OSError, ValueError):
             token = ""
     if not re.fullmatch(r"[!-~]*", token):  # said here, because the library's error would quote it
-        raise ModelUnavailable("HF_TOKEN holds signs that no token has. Copy it again from huggingface.co.")
+        raise ModelUnavailable("HF_TOKEN contains characters that no token has. Copy it again from huggingface.co.")
     return token

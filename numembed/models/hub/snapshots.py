@@ -54,7 +54,7 @@ def newest_commit(repo: str, settings: Settings) -> str:
 def fetch(repo: str, revision: str, settings: Settings, progress: Progress = silent) -> Path:
     """Return the folder of a commit's files, downloaded and verified where that has not been done.
 
-    ``progress`` is told bytes. What has arrived before it raises, or before the connection breaks, is kept for the
+    ``progress`` counts bytes. What has arrived before it raises, or before the connection breaks, is kept for the
     next try. Raises :class:`ModelUnavailable`.
     """
     folder = cached_folder(repo, revision)

@@ -190,7 +190,7 @@ def _explained(spec: ModelSpec, error: Exception) -> Exception:
 
 def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:
     if is_lost(error):
-        return AcceleratorLost("The graphics card does not answer any more.")
+        return AcceleratorLost("The graphics card no longer responds.")
     if is_out_of_memory(error):
         return ModelUnavailable(f"{spec.name} does not fit into the memory of this machine. Choose a smaller model.")
     return None

@@ -1,4 +1,4 @@
-"""Ways to make one model of several. A merge is told by shares: how much of each part is in the result.
+"""Ways to make one model of several. A merge is described by shares: how much of each part is in the result.
 
 Most methods look only at lengths and angles, so they get the parts' inner products (``gram``, (k, k)) and return shares
 (k,). The gram matrix of one tensor gives one angle per tensor; the sum over all tensors gives one angle for the whole

@@ -43,12 +43,12 @@ def checked(merge: Merge, *, parts: int, has_base: bool) -> Merge:
     if not low <= parts <= (high or parts):
         wanted = f"exactly {low}" if low == high else f"at least {low}"
         many = "; use a soup or the Karcher mean for more" if high and parts > high else ""
-        raise BadChoice(f"{entry.title} joins {wanted} model{'s' * (low > 1)}, got {parts}{many}.")
+        raise BadChoice(f"{entry.title} merges {wanted} model{'s' * (low > 1)}, got {parts}{many}.")
     _check_choice(entry, "space", merge.space or entry.facts["spaces"][0], entry.facts["spaces"])
     _check_choice(entry, "scope", merge.scope, entry.facts.get("scopes", ("tensor",)))
     space = merge.space or entry.facts["spaces"][0]
     if space == "task_vectors" and not has_base:
-        raise BadChoice(f"{entry.title} of task vectors needs the base that all parts were made from. Name it.")
+        raise BadChoice(f"{entry.title} of task vectors needs the base of all parts. Name it.")
     known = {option.name: option for option in entry.options}
     given = dict(merge.options)
     if unknown := sorted(set(given) - set(known)):
@@ -218,7 +218,7 @@ def _finite(result: Tensor, name: str) -> Tensor:
     if not all(np.isfinite(values[chunk]).all() for chunk in _chunks(values.size)):
         raise ModelUnavailable(
             f"The merge of {name[:120]!r} is not finite: one of the models holds NaN or infinity, or the sum is too "
-            "large. Leave that model out, or take less of it."
+            "large. Leave that model out, or reduce its weight."
         )
     return result
 

@@ -48,7 +48,7 @@ def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:
             raise BadChoice(f"The model has no linear layer called {wanted[:80]!r} to adapt. It has: {known[:400]}.")
     chosen = [name for name in inside if not recipe.targets or any(_ends(name, wanted) for wanted in recipe.targets)]
     if not chosen:
-        raise BadChoice("The model has no layers of the kind that LoRA adapts. Choose another one.")
+        raise BadChoice("The model has no linear layers that LoRA can adapt. Choose another one.")
     if recipe.embeddings:
         table = transformer.get_input_embeddings()
         chosen += [name for name, module in transformer.named_modules() if module is table]

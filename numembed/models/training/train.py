@@ -45,12 +45,12 @@ def train_adapters(
     What a stopped training of the same recipe has left there is gone on from. ``progress`` counts the steps of all
     seeds; ``listen`` hears every loss, and the validation silhouette where it is measured. Raises BadChoice, TooLarge
     or StoreFull before it begins, TrainingFailed where the loss is no number, Cancelled through ``progress``: whole
-    stages stay. A seed that fails does not keep the others from being trained; it is told when they are.
+    stages stay. A seed that fails does not keep the others from being trained; it is reported when they are.
     """
     if base.weights.runner != "files":
-        raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose a model.")
+        raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose another model.")
     if not isinstance(base.weights, FolderWeights):
-        raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")
+        raise BadChoice(f"{base.name} exists only in memory. Save it as a model folder first, and adapt that.")
     if base.loading.random_seed is not None:
         raise BadChoice(f"{base.name} has random weights, so there is nothing to adapt. Leave weights=random out.")
     spec = resolve(base, settings, progress=progress).stored

@@ -217,8 +217,8 @@ def test_an_adapter_of_another_base_is_refused_before_its_weights_are_used(
 
 
 def test_a_folder_without_an_adapter_is_told(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="is no LoRA adapter"):
+    with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
         AdaptedFolder(tiny_model, tmp_path)
     tiny.write_model(tmp_path / "model")
-    with pytest.raises(ModelUnavailable, match="is no LoRA adapter"):
+    with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
         AdaptedFolder(tiny_model, tmp_path / "model")

@@ -127,13 +127,13 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ('all-MiniLM-L6-v2 prompt="\\x"', "cannot be read"),
         ("last_digits dim=3", "is a baseline and takes no options"),
         ("endpoint:cluster pooling=mean", "decided by its server"),
-        ("all-MiniLM-L6-v2 trust=yes", "is no model's name. There is no option 'trust'. Options: adapter, scale"),
+        ("all-MiniLM-L6-v2 trust=yes", "is not a model name. There is no option 'trust'. Options: adapter, scale"),
         ("all-MiniLM-L6-v2 DIM=128", "There is no option 'DIM'. Options:"),
         ("all-MiniLM-L6-v2 dim = 128", "Write dim= and its value without blanks around the ="),
         ("https://huggingface.co/intfloat/e5-small/tree/main", "Write intfloat/e5-small, without the address."),
-        ("intfloat/e5-small@main", "Behind @ stands a commit, 40 signs"),
+        ("intfloat/e5-small@main", "After @ comes a commit: 40 characters"),
         ("~no-such-user/one", "There is no user 'no-such-user' here."),
-        ("owner/name remote_code=x/y", "is no model's name"),
+        ("owner/name remote_code=x/y", "is not a model name"),
     ],
 )
 def test_options_that_cannot_be_are_a_sentence(reference: str, sentence: str) -> None:

@@ -150,7 +150,7 @@ def _a_part_at(path: str) -> Callable[[Path], None]:
     [
         (_no_folder, "There is no folder"),
         (_a_file, "There is no folder"),
-        (_empty, "'spoilt' is no SentenceTransformer model: it has neither modules.json nor config.json"),
+        (_empty, "'spoilt' is not a SentenceTransformer model: it has neither modules.json nor config.json"),
         (_no_file_behind_the_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_a_folder_for_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_no_pooling, "'spoilt' is incomplete: its part '1_Pooling' is missing"),

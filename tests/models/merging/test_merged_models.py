@@ -283,8 +283,8 @@ def test_facts_and_twin_are_its_bases() -> None:
     ("weights", "error", "words"),
     [
         (MergedWeights("no_such", (BASE, BASE)), UnknownName, "No merge is called"),
-        (MergedWeights("slerp", (BASE,) * 3), BadChoice, "joins exactly 2 models, got 3"),
-        (MergedWeights("slerp", ()), BadChoice, "joins exactly 2 models, got 0"),
+        (MergedWeights("slerp", (BASE,) * 3), BadChoice, "merges exactly 2 models, got 3"),
+        (MergedWeights("slerp", ()), BadChoice, "merges exactly 2 models, got 0"),
         (MergedWeights("slerp", (BASE, BASE), space="task_vectors"), BadChoice, "needs the base"),
         (MergedWeights("slerp", (BASE, BASE), options=(("t", 1.5),)), BadChoice, "t takes a number from 0 to 1"),
         (MergedWeights("soup", (BASE, BASE), options=(("t", 1),)), BadChoice, "has no option 't'"),

@@ -328,7 +328,7 @@ def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tin
         weights.write_bytes(head.replace(old, new) + bytes(100_000))
         with pytest.raises(BadChoice, match=f"made for another base: .*{told}|{told}"):
             check_adapter(adapter, other)
-    with pytest.raises(ModelUnavailable, match="no LoRA adapter"):
+    with pytest.raises(ModelUnavailable, match="not a LoRA adapter"):
         check_adapter(tiny_model, tiny_model)
 
 
@@ -338,10 +338,10 @@ def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tin
     [
         ({"peft_type": "LOHA"}, "only LoRA adapters"),
         ({"peft_type": None}, "only LoRA adapters"),
-        ({"auto_mapping": {"base_model_class": "x", "parent_library": "os.path"}}, "names program code"),
-        ({"auto_mapping": {"base_model_class": "system", "parent_library": "os"}}, "names program code"),
-        ({"auto_mapping": "os"}, "names program code"),
-        ({"megatron_core": "evil.module"}, "names program code"),
+        ({"auto_mapping": {"base_model_class": "x", "parent_library": "os.path"}}, "asks to import program code"),
+        ({"auto_mapping": {"base_model_class": "system", "parent_library": "os"}}, "asks to import program code"),
+        ({"auto_mapping": "os"}, "asks to import program code"),
+        ({"megatron_core": "evil.module"}, "asks to import program code"),
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"r": "8"}, "rank from 1 to 256"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
