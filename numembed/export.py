@@ -113,7 +113,7 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
     Also pairs.csv where windows were redrawn, and answers.json where the study asks further.
     """
     results = outcome.results
-    _write(
+    write_texts(
         folder,
         {
             "study.json": study.to_json(),
@@ -127,11 +127,11 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
 
 def write_leakage(folder: Path, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write study.json and what its sequences give away, leakage.csv, into ``folder``."""
-    _write(folder, {"study.json": study.to_json(), "leakage.csv": rows_csv(rows)})
+    write_texts(folder, {"study.json": study.to_json(), "leakage.csv": rows_csv(rows)})
 
 
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write a file for each text that is not empty."""
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write each text that is not empty to the file of its name; raises BadChoice where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -69,7 +69,7 @@ def merge(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def merge_of(options: argparse.Namespace) -> Merge:
-    """Return the merge that was asked for, with what was named on the command line."""
+    """Return the merge that the command line describes."""
     from numembed.models.merging.tensors import Merge
 
     chosen = {name: getattr(options, name) for name in OPTIONS}
@@ -140,19 +140,11 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
 
 def write_experiment(folder: Path, result: ExperimentResult) -> None:
     """Write ladder.json, found.json and arms.csv into ``folder``."""
-    from numembed.export import table_csv
+    from numembed.export import rows_csv, write_texts
 
-    rows = [candidate.as_row() for candidate in result.candidates]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ladder.json").write_text(result.experiment.to_json(), encoding="utf-8")
-        everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "found.json").write_text(everything + "\n", encoding="utf-8")
-        table = table_csv(columns, [[row.get(name) for name in columns] for row in rows])
-        (folder / "arms.csv").write_text(table, encoding="utf-8")
-    except OSError as error:
-        raise BadChoice(f"{str(folder)[:120]!r} cannot be written ({error.strerror}). Name another folder.") from None
+    everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    table = rows_csv([candidate.as_row() for candidate in result.candidates])
+    write_texts(folder, {"ladder.json": result.experiment.to_json(), "found.json": everything, "arms.csv": table})
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

@@ -1,4 +1,4 @@
-"""How long verbs report, and how they are stopped: one callable for both, and the table of stages that runs report."""
+"""How long tasks report progress, and how they are stopped: one callable for both, and the table of stages."""
 
 from __future__ import annotations
 

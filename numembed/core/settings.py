@@ -1,4 +1,4 @@
-"""What the operator sets and how much one visitor may ask for. Read from the environment once, at the rim."""
+"""What the operator sets and how much one visitor may ask for. Read from the environment once, at the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job table: who asked for what and how far it is. Pages write and read it; the worker works it off."""
+"""The job table: who requested what, and its progress. Pages write and read it; the worker carries the jobs out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class JobTable(Store):
         self._connection = connect(path, APP_SCHEMA, may_restart=True)
 
     def submit(self, requested: Request, *, asked_by: str) -> str:
-        """Return the id of the active job for what is asked: the one that runs already, or a new one."""
+        """Return the id of the active job for a request: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
             running = connection.execute(
                 "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (requested.key,)
@@ -116,7 +116,7 @@ class JobTable(Store):
         return _job(row)
 
     def latest(self, requested: Request) -> Job | None:
-        """Return the newest job for what is asked, or None."""
+        """Return the newest job for a request, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
         return _job(row) if row else None
@@ -152,8 +152,8 @@ class JobTable(Store):
             )
         return self.get(row[0])
 
-    def cancel_asked(self, job_id: str) -> bool:
-        """Return True when somebody has asked the job to stop, or it is gone."""
+    def cancel_requested(self, job_id: str) -> bool:
+        """Return True when somebody has requested that the job stop, or it is gone."""
         row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return row is None or bool(row[0])
 

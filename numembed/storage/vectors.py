@@ -27,8 +27,8 @@ _SCHEMA = (
         checksum BLOB NOT NULL, vector BLOB NOT NULL);
     CREATE INDEX vectors_of_model ON vectors (model)""",
 )
-_MANY = 500  # texts asked for in one statement
-_CACHE_KIB = 65_536  # texts lie in the file in another order than they are asked for
+_MANY = 500  # texts in one statement
+_CACHE_KIB = 65_536  # texts are read in another order than they have in the file
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def test_weights_are_taken_where_they_mean_something(entry: Entry[Any]) -> None:
             checked(Merge(entry.name, weights=(1.0,) * count), parts=count, has_base=True)
         return
     for wrong in ((1.0,) * (count + 1), (0.0,) * count, (-1.0, *(2.0,) * (count - 1)), (float("nan"),) * count):
-        with pytest.raises(BadChoice, match="one weight from 0 upwards"):
+        with pytest.raises(BadChoice, match="one weight of 0 or more"):
             checked(Merge(entry.name, weights=wrong), parts=count, has_base=True)
     neutral = tuple(entry.facts.get("neutral", lambda count: {})(1).items())
     only_first = checked(

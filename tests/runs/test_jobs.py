@@ -141,9 +141,9 @@ def test_a_waiting_job_is_cancelled_at_once(jobs: JobTable) -> None:
 def test_a_running_job_is_asked_to_stop(jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="one")
     jobs.claim()
-    assert not jobs.cancel_asked(job_id)
+    assert not jobs.cancel_requested(job_id)
     jobs.cancel(job_id)
-    assert jobs.cancel_asked(job_id) and _state(jobs, job_id) == "running"
+    assert jobs.cancel_requested(job_id) and _state(jobs, job_id) == "running"
 
 
 def test_a_stopping_job_makes_room_for_the_same_study(jobs: JobTable) -> None:
@@ -169,7 +169,7 @@ def test_a_job_that_is_over_cannot_be_cancelled(jobs: JobTable) -> None:
 
 
 def test_a_job_that_is_gone_counts_as_told_to_stop(jobs: JobTable) -> None:
-    assert jobs.cancel_asked("nowhere")
+    assert jobs.cancel_requested("nowhere")
     with pytest.raises(UnknownName, match=r"There is no run 'nowhere'\. The Runs page lists all"):
         jobs.get("nowhere")
     with pytest.raises(UnknownName):

@@ -1,4 +1,4 @@
-"""The parts of the Runs page: what was asked for, and what is stored."""
+"""The parts of the Runs page: the list of runs, and what is stored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kin
 
 
 def run_list() -> None:
-    """Draw all runs, newest first; a selected one can be opened, asked for again, stopped or forgotten."""
+    """Draw all runs, newest first; a selected one can be opened, repeated, stopped or removed."""
     with job_table() as jobs:
         listed = jobs.recent()
     if not listed:

@@ -1,4 +1,4 @@
-"""What every page about one model stands on: which model, what was found about it, and the button that asks for it."""
+"""What every page about one model needs: the choice of the model, stored results, and the button that requests them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every page stands on: the app around it, the settings, the files and the worker."""
+"""What every page needs: the app around it, the settings, the files and the worker."""
 
 from __future__ import annotations
 

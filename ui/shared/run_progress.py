@@ -34,7 +34,7 @@ _FORGET_SECONDS = 15
 
 @callback
 def start(requested: Request) -> None:
-    """Ask the worker to carry something out; equal requests share one run."""
+    """Request a run from the worker; equal requests share one run."""
     with job_table() as jobs:
         jobs.submit(requested, asked_by=visitor())
 

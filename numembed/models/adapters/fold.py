@@ -79,7 +79,7 @@ class _Change:
 
 
 class AdaptedFolder(Mapping[str, Tensor]):
-    """The weights of a model folder with an adapter folded in; each is made when it is asked for and not kept.
+    """The weights of a model folder with an adapter folded in; each is made on demand and not kept.
 
     Raises BadChoice for an adapter that does not fit the base or holds more than LoRA, ModelUnavailable where there is
     none; both before any weight of the base is read.

@@ -36,7 +36,7 @@ CHOICES = {
     "dtype": DTYPES,
 }
 _RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
-WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
+WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint supports
 _OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
 

@@ -153,7 +153,7 @@ def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
     if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
         said = f"All its weights were drawn at random with seed {seed}, as requested."
-        other = f"{len(ignored)} weights in its files do not fit the built model, so its architecture is another"
+        other = f"{len(ignored)} weights in its files do not fit the built model, so it has another architecture"
         return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
     if missing:
         said = f"{len(missing)} of its weights were not in the files and were initialised at random"
@@ -231,7 +231,7 @@ def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if result is None:
         return Finding("attention", None, "The attention direction could not be determined.")
     expected = facts.attention if facts else ""
-    if encoder.spec.loading.causal is not None:  # the reading that was asked for
+    if encoder.spec.loading.causal is not None:  # the requested reading
         expected = "causal" if encoder.spec.loading.causal else "bidirectional"
     words = {"causal": "It reads from left to right", "bidirectional": "It reads in both directions"}
     if expected not in words:

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of one answer
-_PASSING = frozenset({429, 500, 502, 503, 504})  # asked again while the budget lasts
+_PASSING = frozenset({429, 500, 502, 503, 504})  # tried again while the budget lasts
 _FIRST_WAIT, _MOST_WAIT = 0.25, 20.0  # seconds before the request is sent again
 _REFUSED = {
     404: "does not know this url or model. Check both in operator.toml.",
@@ -116,7 +116,7 @@ def _failed(endpoint: Endpoint, sentence: str) -> RemoteFailed:
 
 
 async def _vectors(shared: _Round, texts: list[str], dimension: int | None) -> Matrix:
-    """Return the vectors of one request, asked for again while what is wrong may pass.
+    """Return the vectors of one request, repeated while the error may be temporary.
 
     The waits grow and are at least what the server asks for; none ends after the budget.
     """
@@ -249,7 +249,7 @@ async def _read(endpoint: Endpoint, answer: httpx2.Response) -> bytes:
 
 
 def _matrix(endpoint: Endpoint, content: bytes, count: int, dimension: int | None) -> Matrix:
-    """Return the answer as (count, d), or raise with what is wrong in it; such an answer is not asked for again."""
+    """Return the answer as (count, d), or raise with what is wrong in it; such a request is not repeated."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
 """How a model splits texts into tokens, from its tokenizer alone: no torch, milliseconds.
 
-A tokenizer of an unlisted model can be made so that it never ends. It is therefore asked in a process of its own, which
+A tokenizer of an unlisted model can be made so that it never ends. It therefore runs in a process of its own, which
 is killed after a while.
 """
 

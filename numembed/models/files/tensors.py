@@ -59,7 +59,7 @@ class Stored:
 
 
 class TensorFolder(Mapping[str, Tensor]):
-    """The weights of a model folder by name; each is read when it is asked for and not kept.
+    """The weights of a model folder by name; each is read on demand and not kept.
 
     Names of modules behind the first begin with the module's number: ``2/linear.weight``.
     Raises ModelUnavailable for a folder that holds no weights or damaged ones, BadChoice for quantised ones.

@@ -35,7 +35,7 @@ _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 class Refused(ModelUnavailable):
-    """The hub answered, and not with what was asked."""
+    """The hub answered with an error."""
 
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)
@@ -90,7 +90,7 @@ class Hub:
                 "HF_ENDPOINT, or whether this network asks you to log in first."
             )
         if _COMMIT.fullmatch(revision) and answer["sha"] != revision:
-            raise ModelUnavailable(f"The model hub answered about another commit of {self.repo} than was asked.")
+            raise ModelUnavailable(f"The model hub answered with another commit of {self.repo} than the requested one.")
         return answer
 
     def small_file(self, revision: str, name: str, *, most_bytes: int = 1_000_000) -> bytes:
@@ -192,9 +192,9 @@ def check_name(repo: str) -> None:
 
 
 def unreachable(repo: str, why: str) -> str:
-    """Return what to do about ``repo`` while the hub cannot be asked, for the reason ``why``."""
+    """Return what to do about ``repo`` while the hub cannot be reached, for the reason ``why``."""
     if (cache_of(repo) / "snapshots").is_dir():
-        return f"The model hub could not be asked about {repo}: {why}. Try again with a connection."
+        return f"The model hub could not be contacted about {repo}: {why}. Try again with a connection."
     return (
         f"{repo} is not on this machine and {why}. Choose all-MiniLM-L6-v2, which needs no network, "
         "a folder with a model, or try again with a connection."
@@ -227,7 +227,7 @@ def _pump(client: httpx2.Client, url: str, headers: dict[str, str], arrived: Que
                 if stop.is_set():
                     return
         give(None)
-    except Exception as error:  # the one who asked gives whatever happened here its sentence
+    except Exception as error:  # the caller describes whatever happened here
         give(error)
 
 

@@ -62,7 +62,7 @@ class Meter:
         self.tick()
 
     def tick(self) -> None:
-        """Report where that is due; raises Cancelled where the person who asked has stopped it."""
+        """Report where that is due; raises Cancelled where somebody has stopped it."""
         if time.monotonic() - self._reported_at >= _REPORT_SECONDS:
             self.tell()
 

@@ -104,7 +104,7 @@ def verify(repo: str, revision: str, settings: Settings) -> None:
             digest = os.path.basename(os.readlink(folder / name)) if (folder / name).is_symlink() else ""
             if DIGEST.fullmatch(digest) and digest_of(folder / name, digest) != digest:
                 raise ModelUnavailable(f"The copy of {repo} on this machine is damaged ({name[:80]}). {again}")
-        if listed:  # else a file may be missing that nobody knows of, and with a connection it is asked for
+        if listed:  # else a file may be missing that nobody knows of, and with a connection it is fetched
             _mark(repo, revision, settings)
 
 

@@ -117,7 +117,7 @@ def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any
 
 
 def _limit(spec: ModelSpec, model: Any) -> int | None:
-    """Return the most tokens that the model can read: what is asked or stated, but never more than it has positions."""
+    """Return the most tokens that the model can read: as requested or stated, but never more than it has positions."""
     stated = spec.max_tokens or model.max_seq_length
     config = transformer_of(model).auto_model.config
     config = config.get_text_config() if hasattr(config, "get_text_config") else config

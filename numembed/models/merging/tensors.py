@@ -27,7 +27,7 @@ _CHUNK = 1 << 18  # values added up at a time
 
 @dataclass(frozen=True)
 class Merge:
-    """A merge as it is asked for; :func:`checked` fills in what is left open."""
+    """A merge as requested; :func:`checked` fills in what is left open."""
 
     method: str
     space: Space | Literal[""] = ""  # what is mixed; "": the first that the method knows
@@ -234,7 +234,7 @@ def _checked_weights(entry: Entry[Callable[..., Any]], weights: tuple[float, ...
     if not entry.facts.get("weighted"):
         raise BadChoice(f"{entry.title} takes no weights of its parts.")
     if len(weights) != parts or not all(0 <= weight < np.inf for weight in weights) or not sum(weights):
-        raise BadChoice(f"{entry.title} takes a weight of 0 or more for each of {parts} models, not all of them 0.")
+        raise BadChoice(f"{entry.title} takes one weight of 0 or more for each of {parts} models, not all 0.")
     return tuple(map(float, weights))
 
 

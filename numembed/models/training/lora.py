@@ -144,7 +144,7 @@ class AdaptedModel:
         return float(silhouette_score(np.asarray(vectors, dtype=np.float64), windows.labels))
 
     def before(self) -> float:
-        """Return the silhouette of the base, measured once; asked for while the update is zero."""
+        """Return the silhouette of the base, measured once, while the update is zero."""
         if self._before is None:
             self._before = self.silhouette()
         return self._before

@@ -145,7 +145,7 @@ def test_offline_asks_nobody(hub: FakeHub, online: Settings, model: Path) -> Non
 def test_a_model_that_is_here_is_not_said_to_be_missing(hub: FakeHub, online: Settings, model: Path) -> None:
     fetch(NAME, hub.add(NAME, model), online)
     told = told_by(lambda: card(NAME, replace(online, offline=True)))
-    assert told.startswith("The model hub could not be asked about owner/name: this installation works offline.")
+    assert told.startswith("The model hub could not be contacted about owner/name: this installation works offline.")
 
 
 def test_a_hotels_login_page_is_no_hub(hub: FakeHub, online: Settings, model: Path) -> None:
