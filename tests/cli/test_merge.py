@@ -20,7 +20,7 @@ _FAMILIES = ("multiples", "lucky", "happy")
 _OPTIONS = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--points", "3", "--families", *_FAMILIES)
 
 
-def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
+def test_the_command_line_runs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
     options = (*_OPTIONS, "--base", tiny_model, "--paths", "linear", "slerp")
     answer = call("ladder", *options, "--out", tmp_path / "out")
     assert answer.code == 0 and answer.err == ""

@@ -84,7 +84,7 @@ def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     assert again.out == answer.out
 
 
-def test_redrawn_designs_and_pairs_are_told_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
+def test_redrawn_designs_and_pairs_are_reported_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
     models = (tiny_model, f"{tiny_model} dim=8", "last_digits")
     asked = ("run", "--models", *models, *SMALL, "--designs", 4)
     answer = call(*asked, "--json", "--out", tmp_path)

@@ -122,7 +122,7 @@ def test_a_base_is_a_plain_model(
 
 @pytest.mark.parametrize("below", ["", "x"])
 @pytest.mark.parametrize("verb", ["merge", "adapt"])
-def test_a_file_where_a_folder_should_be_is_told(
+def test_a_file_where_a_folder_should_be_is_reported(
     call: Call, tiny_model: Path, tmp_path: Path, below: str, verb: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -160,7 +160,7 @@ def test_a_part_is_a_folder_or_a_name(
         ("ADAPTER", "Name the model that it was trained on with --base"),
     ],
 )
-def test_what_is_no_part_is_told_what_may_be_one(
+def test_what_is_no_part_is_answered_with_what_may_be_one(
     merge: Saver, adapter: Path, tiny_model: Path, tmp_path: Path, part: str, told: str
 ) -> None:
     _refused(merge("soup", "--parts", tiny_model, part.replace("ADAPTER", str(adapter))), told, tmp_path)

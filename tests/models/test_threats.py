@@ -237,7 +237,7 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
     assert marker.is_dir()  # it was harmful
 
 
-def test_what_lies_beside_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
+def test_what_is_next_to_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
     vectors = _load(folder).encode(["1, 2"])
     strangers = {
         "extra/training_args.bin": b"x",
@@ -303,7 +303,9 @@ ADAPTERS: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=range(len(ADAPTERS)))
 @pytest.mark.parametrize("place", [".", "0_Transformer"])
-def test_an_adapter_is_told_from_a_model_and_nothing_of_it_is_imported(folder: Path, adapter: Any, place: str) -> None:
+def test_an_adapter_is_distinguished_from_a_model_and_nothing_of_it_is_imported(
+    folder: Path, adapter: Any, place: str
+) -> None:
     if place != ".":
         _module("sentence_transformers.models.Transformer", place)(folder)
     text = adapter if isinstance(adapter, str) else json.dumps(adapter)

@@ -150,7 +150,7 @@ def test_each_kind_is_called_by_what_a_person_wrote() -> None:
     assert called == ["owner/name", "mine", "number-lm", "lab", "last_digits", "", "", ""]
 
 
-def test_what_is_made_of_others_lies_in_its_origins_folder(tiny_model: Path) -> None:
+def test_what_is_made_of_others_is_in_its_origins_folder(tiny_model: Path) -> None:
     here = LocalWeights(str(tiny_model))
     for made in (LoraWeights(here, LOCAL), MergedWeights("soup", (LoraWeights(here, LOCAL), HUB))):
         assert known_folder(made, NO_NETWORK) == tiny_model

@@ -43,7 +43,9 @@ def keep(settings: Settings, found: ExperimentResult) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: AppTest, settings: Settings) -> None:
+def test_a_finished_merging_experiment_is_distinguished_from_the_verdict_to_the_model_to_keep(
+    app: AppTest, settings: Settings
+) -> None:
     keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     assert not app.error
@@ -68,7 +70,7 @@ def test_a_finished_ladder_is_told_from_the_verdict_to_the_model_to_keep(app: Ap
 
 
 @pytest.mark.slow
-def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settings: Settings) -> None:
+def test_windows_are_redrawn_by_a_click_whose_price_is_reported(app: AppTest, settings: Settings) -> None:
     keep(settings, made_result(MergeExperiment()))
     opened(app, PAGE)
     models = len(named_places(MergeExperiment()))
@@ -90,7 +92,7 @@ def test_windows_are_redrawn_by_a_click_whose_price_is_told(app: AppTest, settin
 
 
 @pytest.mark.slow
-def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict(
+def test_a_merging_experiment_that_is_half_done_shows_what_it_has_and_promises_no_verdict(
     app: AppTest, settings: Settings
 ) -> None:
     for paths in (1, 3, 6):
@@ -106,7 +108,7 @@ def test_a_ladder_that_is_half_climbed_shows_what_it_has_and_promises_no_verdict
 
 
 @pytest.mark.slow
-def test_a_result_that_grows_is_read_anew(app: AppTest, settings: Settings) -> None:
+def test_a_result_that_grows_is_read_again(app: AppTest, settings: Settings) -> None:
     keep(settings, made_result(MergeExperiment(), complete=False, paths=2))
     opened(app, PAGE)
     keep(settings, made_result(MergeExperiment()))
@@ -125,7 +127,7 @@ def test_words_of_a_stored_result_never_become_markup(app: AppTest, settings: Se
 
 
 @pytest.mark.slow
-def test_an_adapter_goes_to_compare_and_every_model_is_told_as_a_command(app: AppTest, settings: Settings) -> None:
+def test_an_adapter_goes_to_compare_and_every_model_is_shown_as_a_command(app: AppTest, settings: Settings) -> None:
     found = made_result(MergeExperiment())
     keep(settings, found)
     opened(app, PAGE)
@@ -225,7 +227,7 @@ def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
 
 
 @pytest.mark.slow
-def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
+def test_a_name_that_is_wrong_or_taken_is_reported_and_cannot_be_pressed(
     app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (settings.home / "models" / "taken").mkdir(parents=True)
@@ -240,7 +242,7 @@ def test_a_name_that_is_wrong_or_taken_is_told_and_cannot_be_pressed(
 
 
 @pytest.mark.slow
-def test_a_saving_that_fails_or_is_stopped_is_told_and_can_be_tried_again(
+def test_a_saving_that_fails_or_is_stopped_is_reported_and_can_be_tried_again(
     app: AppTest, settings: Settings, real: ExperimentResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_its_page(app, real, monkeypatch)

@@ -52,7 +52,7 @@ def test_before_a_run_the_page_asks_tells_the_price_and_shows_nothing_else(app: 
     assert "nomic-embed-text-v2-moe" not in app.selectbox(key="merge_base").options, "its code cannot be adapted here"
 
 
-def test_what_is_judged_by_stands_beside_the_choice_with_what_it_shares_with_training(app: AppTest) -> None:
+def test_what_is_judged_by_is_next_to_the_choice_with_what_it_shares_with_training(app: AppTest) -> None:
     shown = next(str(element.proto) for element in walk(opened(app, PAGE).main) if "overlaps" in str(element.proto))
     assert all(words in shown for words in ("New families", "Ordinary sentences", "541", "100%"))
     assert "a few in a row, 6 at most, where another family has the same run" in told(app)
@@ -80,7 +80,7 @@ def _joined(terms: Sequence[int]) -> str:
     return f",{','.join(map(str, terms))},"
 
 
-def test_a_click_asks_for_one_ladder_and_a_second_one_joins_it(app: AppTest, settings: Settings) -> None:
+def test_a_click_asks_for_one_merging_experiment_and_a_second_one_joins_it(app: AppTest, settings: Settings) -> None:
     opened(app, PAGE).button(key="climb").click().run()
     app.button(key="climb").click().run()
     assert not app.exception and not app.error
@@ -90,7 +90,7 @@ def test_a_click_asks_for_one_ladder_and_a_second_one_joins_it(app: AppTest, set
     assert "This merging experiment was stopped" in app.info[0].value
 
 
-def test_what_is_chosen_is_what_is_asked_for(
+def test_what_is_chosen_is_what_is_requested(
     app: AppTest, settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = offered(monkeypatch, tiny_model)
@@ -108,7 +108,7 @@ def test_what_is_chosen_is_what_is_asked_for(
     assert "primes" in recipe.split.training
 
 
-def test_further_paths_are_asked_for_kept_in_the_address_and_told_where_they_need_more_seeds(
+def test_further_paths_are_requested_kept_in_the_address_and_refused_where_they_need_more_seeds(
     app: AppTest, settings: Settings
 ) -> None:
     app.session_state["wanted"] = (PAGE, {"further": ["ties,nowhere,lora,dare"]})
@@ -149,7 +149,7 @@ def test_a_base_of_our_own_brings_what_is_usual_for_it(app: AppTest, settings: S
     assert app.number_input(key="merge_rank").value == MergeExperiment().recipe.rank
 
 
-def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> None:
+def test_too_many_stages_for_the_steps_are_reported_in_a_sentence(app: AppTest) -> None:
     opened(app, PAGE)
     app.number_input(key="merge_steps").set_value(1)
     app.number_input(key="merge_stages").set_value(3).run()
@@ -168,7 +168,7 @@ def test_too_many_stages_for_the_steps_are_told_in_a_sentence(app: AppTest) -> N
         ("all-MiniLM-L6-v2 weights=random", "cannot be adapted"),
     ],
 )
-def test_a_base_that_cannot_be_trained_is_told_in_a_sentence(
+def test_a_base_that_cannot_be_trained_is_reported_in_a_sentence(
     app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, sentence: str
 ) -> None:
     named = offered(monkeypatch, base.format(tmp=tmp_path))
@@ -214,7 +214,7 @@ def test_while_training_runs_its_curves_are_there_and_one_bar(app: AppTest, sett
     assert "step 3 of seed 0" in chart.alt
 
 
-def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
+def test_one_bar_and_one_time_are_over_all_parts_of_a_merging_experiment() -> None:
     rows = ("Training", "Base", "LoRA", "Angles and maps")
     parts = (300, 100, 500, 100)
 
@@ -239,7 +239,7 @@ def test_one_bar_and_one_time_are_over_all_parts_of_a_ladder() -> None:
     assert len(parts_of(usual)) == len(experiment_rows(usual)) and all(part > 0 for part in parts_of(usual))
 
 
-def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Settings) -> None:
+def test_a_merging_experiment_that_waits_says_what_runs_before_it(app: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs.submit(MergeExperiment(points=3), asked_by="test")
         assert jobs.claim() is not None
@@ -256,7 +256,7 @@ def test_a_ladder_that_waits_says_what_runs_before_it(app: AppTest, settings: Se
 
 
 @pytest.mark.slow
-def test_a_folder_that_fails_in_the_worker_is_told_on_the_page(
+def test_a_folder_that_fails_in_the_worker_is_reported_on_the_page(
     app: AppTest, settings: Settings, nan_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = offered(monkeypatch, nan_model)

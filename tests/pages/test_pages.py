@@ -206,7 +206,7 @@ def test_a_wrong_operator_file_is_one_sentence(app: AppTest, home: Path) -> None
     assert any("endpoint 'cluster': url is an http" in plain(error.value) for error in app.error)
 
 
-def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
+def test_endpoints_are_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
     (home / "operator.toml").write_text('[endpoints.cluster]\nurl = "http://10.1.2.3:8000/v1"\n')
     app.run()
     assert "endpoint:cluster" in app.multiselect(key="models").options
@@ -219,7 +219,7 @@ def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path
 
 
 @pytest.mark.slow
-def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_check_is_reported_and_can_be_overridden(app: AppTest, settings: Settings, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
     app.run()

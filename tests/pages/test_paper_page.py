@@ -72,7 +72,7 @@ def test_table_2_is_there_number_by_number_and_can_be_sorted(page: AppTest) -> N
     assert len(tables(page)["Table 1 of the paper"]) == 12
 
 
-def test_the_bundled_model_stands_beside_the_papers(page: AppTest) -> None:
+def test_the_bundled_model_is_next_to_the_papers(page: AppTest) -> None:
     store_as_run(read_settings(), MINILM)
     page.run()
     assert not page.exception and not page.error
@@ -132,7 +132,7 @@ def test_the_page_imports_nothing_heavy(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("shift", "where"), [(0.0, "inside"), (0.5, "outside")])
-def test_redrawn_windows_say_whether_the_papers_value_lies_within(page: AppTest, shift: float, where: str) -> None:
+def test_redrawn_windows_say_whether_the_papers_value_is_within(page: AppTest, shift: float, where: str) -> None:
     line = PINNED[0]
     store_as_run(read_settings(), line)
     (row,) = (row for row in CATALOGUE.values() if row.paper_name == line.model)

@@ -33,7 +33,7 @@ def _state(jobs: JobTable, job_id: str) -> str:
     return jobs.get(job_id).state
 
 
-def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
+def test_a_job_is_what_was_requested(jobs: JobTable) -> None:
     job = jobs.get(jobs.submit(STUDY, asked_by="visitor 1"))
     assert job.request == STUDY and job.asked_by == "visitor 1" and job.state == "queued" and job.active
     assert (job.attempts, job.cancel, job.progress, job.error, job.started_at, job.seconds) == (
@@ -101,7 +101,7 @@ def test_racing_visitors_share_one_job(tmp_path: Path) -> None:
         assert sorted(job.request.seed for job in jobs.recent()) == [0, 1, 2, 3, 4]
 
 
-def test_jobs_are_taken_in_the_order_in_which_they_were_asked_for(jobs: JobTable) -> None:
+def test_jobs_are_taken_in_the_order_in_which_they_were_requested(jobs: JobTable) -> None:
     assert jobs.claim() is None
     asked = [jobs.submit(replace(STUDY, seed=seed), asked_by="one") for seed in (3, 1, 2)]
     taken = []
@@ -168,7 +168,7 @@ def test_a_job_that_is_over_cannot_be_cancelled(jobs: JobTable) -> None:
     assert _state(jobs, job_id) == "done" and not jobs.get(job_id).cancel
 
 
-def test_a_job_that_is_gone_counts_as_told_to_stop(jobs: JobTable) -> None:
+def test_a_job_that_is_gone_counts_as_stopped(jobs: JobTable) -> None:
     assert jobs.cancel_requested("nowhere")
     with pytest.raises(UnknownName, match=r"There is no run 'nowhere'\. The Runs page lists all"):
         jobs.get("nowhere")
@@ -245,7 +245,7 @@ def test_only_what_is_over_can_be_deleted(jobs: JobTable) -> None:
     assert jobs.recent() == () and jobs.latest(STUDY) is None
 
 
-def test_runs_of_the_command_line_stand_in_the_same_table(jobs: JobTable) -> None:
+def test_runs_of_the_command_line_are_in_the_same_table(jobs: JobTable) -> None:
     active = jobs.submit(STUDY, asked_by="visitor")
     recorded = jobs.record(STUDY, asked_by="command line (me)", seconds=3.5, state="failed", error="a sentence")
     job = jobs.get(recorded)

@@ -165,7 +165,7 @@ def test_stored_results_are_what_the_run_gave(bench: Bench, tiny_model: Path) ->
 
 
 @pytest.mark.slow
-def test_scores_carry_the_name_that_was_asked_for(bench: Bench, tiny_model: Path, tmp_path: Path) -> None:
+def test_scores_carry_the_name_that_was_requested(bench: Bench, tiny_model: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "copy")
     bench.run(_study(str(tiny_model)))
     outcome = bench.run(_study(str(tmp_path / "copy")))

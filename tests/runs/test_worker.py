@@ -53,7 +53,7 @@ def test_a_job_ends_done(jobs: JobTable, settings: Settings, loaded: LoadedModel
     assert [(step.model, step.stage) for step in job.progress] == [("Last digits", "done"), ("Digits", "done")]
 
 
-def test_a_model_that_fails_is_told_with_the_others_done(
+def test_a_model_that_fails_is_reported_with_the_others_done(
     jobs: JobTable, settings: Settings, loaded: LoadedModel, nan_model: Path
 ) -> None:
     study = replace(STUDY, models=(model("/no/such/folder"), model("last_digits"), model(str(nan_model))))

@@ -116,7 +116,7 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     assert share is not None and 0 < int(share[1]) < 20
 
 
-def test_an_adapter_of_the_pooler_alone_is_told_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_the_pooler_alone_is_reported_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     made = write_adapter(tmp_path / "pooler", tiny_model, config={"target_modules": ["pooler.dense"]})
@@ -183,7 +183,7 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
 
 
 @pytest.mark.slow
-def test_a_run_looks_at_the_adapter_anew_also_on_a_catalogue_base(settings: Settings, tmp_path: Path) -> None:
+def test_a_run_looks_at_the_adapter_again_also_on_a_catalogue_base(settings: Settings, tmp_path: Path) -> None:
     made = write_adapter(tmp_path / "adapter", bundled_folder(), size=0.05)
     study = Study(("even", "odd"), (model(f'all-MiniLM-L6-v2 adapter="{made}"'),), per_family=2, length=8)
     first = _run(study, settings)

@@ -153,7 +153,7 @@ def test_a_reference_comes_back(reference: str, name: str, written: str) -> None
         ("endpoint:lab adapter=/a", "adapter is decided by its server"),
     ],
 )
-def test_what_is_no_adapter_is_told_in_a_sentence(reference: str, words: str) -> None:
+def test_what_is_no_adapter_is_reported_in_a_sentence(reference: str, words: str) -> None:
     with pytest.raises(BadChoice, match=re.escape(words)):
         model(reference)
 
@@ -169,7 +169,7 @@ def test_what_is_known_of_the_base_is_known_of_the_adapted_model(settings: Setti
 
 
 @pytest.mark.parametrize("reference", ["all-MiniLM-L6-v2", "/models/one", 'owner/name prompt="a: " dim=8'])
-def test_its_twin_is_its_bases_twin(reference: str) -> None:
+def test_its_untrained_model_is_its_bases(reference: str) -> None:
     base, _, rest = reference.partition(" ")
     twin = random_init(model(f"{base} adapter=/a/b scale=0.5 {rest}"))
     assert twin == random_init(model(reference)) is not None

@@ -72,7 +72,7 @@ def test_an_adapter_is_read_only_where_models_may_be_read(tiny_model: Path, adap
         adapted_spec(tiny_model, linked, settings=closed)
 
 
-def test_an_adapter_alone_is_told_how_to_be_attached(adapter: Path) -> None:
+def test_an_adapter_alone_is_reported_how_to_be_attached(adapter: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"is a LoRA adapter: a small change to a model.*adapter="):
         resolve(model(str(adapter)), OFFLINE)
 

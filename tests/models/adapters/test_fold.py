@@ -216,7 +216,7 @@ def test_an_adapter_of_another_base_is_refused_before_its_weights_are_used(
     assert fold_lora(prefixed, adapter, config).keys() == prefixed.keys()
 
 
-def test_a_folder_without_an_adapter_is_told(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_folder_without_an_adapter_is_reported(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
         AdaptedFolder(tiny_model, tmp_path)
     tiny.write_model(tmp_path / "model")

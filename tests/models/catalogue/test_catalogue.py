@@ -157,7 +157,7 @@ def test_a_hub_id_with_and_without_a_commit() -> None:
 
 
 @pytest.mark.parametrize("reference", ["/models/one", "~/models/one", "./models/one", "../models/one"])
-def test_a_folder_is_told_by_how_it_begins(reference: str) -> None:
+def test_a_folder_is_recognised_by_how_it_begins(reference: str) -> None:
     made = model(reference)
     assert isinstance(made.weights, LocalWeights) and Path(made.weights.path).is_absolute()
     assert made.name == "one" and not made.resolved and model(reference_of(made)) == made

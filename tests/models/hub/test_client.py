@@ -96,7 +96,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub: FakeHub, online: Settin
     assert told == {"hub": f"Bearer {TOKEN}", "cdn": ""}
 
 
-def test_the_librarys_login_is_not_told_to_another_hub(
+def test_the_librarys_login_is_not_shown_to_another_hub(
     hub: FakeHub, online: Settings, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text(TOKEN)

@@ -154,7 +154,7 @@ def _empty(folder: Path) -> None:
 
 @pytest.mark.usefixtures("hub_cache")
 @pytest.mark.parametrize("change", [_as_adapter, _as_pickle, _empty])
-def test_what_is_wrong_with_a_hub_model_is_told_of_its_name(
+def test_what_is_wrong_with_a_hub_model_is_reported_with_its_name(
     hub: FakeHub, tiny_model: Path, tmp_path: Path, online: Settings, change: Callable[[Path], None]
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "served"))

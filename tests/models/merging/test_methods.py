@@ -111,7 +111,7 @@ def test_a_zero_vector_has_no_direction_so_the_straight_line_is_taken() -> None:
     np.testing.assert_allclose(_one(Merge("karcher"), [0, 0], [2, 4]), [1, 2], rtol=1e-6)
 
 
-def test_near_parallel_models_take_the_line_as_in_mergekit_and_the_arc_where_it_is_asked_for() -> None:
+def test_near_parallel_models_take_the_line_as_in_mergekit_and_the_arc_where_it_is_requested() -> None:
     one, other = np.array([1, 0.0]), np.array([math.cos(0.02), math.sin(0.02)])  # cosine .9998
     line = 0.5 * (one.astype(np.float32) + other.astype(np.float32))
     assert (_slerp(one, other, 0.5, fallback=0.9995) == line).all()
@@ -156,7 +156,7 @@ def test_stages_are_mixed_in_their_order_and_two_of_them_are_slerp() -> None:
     np.testing.assert_allclose(_one(Merge("multi_stage", options=(("t", 0.3), ("fallback", 1.0))), *stages[:2]), step)
 
 
-def test_soup_with_base_and_wise_ft_stand_between_the_base_and_the_models() -> None:
+def test_soup_with_base_and_wise_ft_are_between_the_base_and_the_models() -> None:
     assert (_one(Merge("wise_ft", options=(("t", 0.25),)), [4.0], base=[0.0]) == 1).all()
     assert (_one(Merge("soup_with_base"), [4.0], [8.0], base=[0.0]) == 4).all()  # of three, one is the base
     assert (_one(Merge("soup_with_base", weights=(1, 0)), [4.0], [8.0], base=[1.0]) == 3).all()
@@ -267,7 +267,7 @@ def test_a_merge_can_be_watched_and_stopped() -> None:
         merger(Merge("slerp", scope="flat"), sides, progress=stop)
 
 
-def test_unknown_methods_spaces_and_scopes_are_told() -> None:
+def test_unknown_methods_spaces_and_scopes_are_reported() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'slerp'"):
         checked(Merge("slrp"), parts=2, has_base=False)
     with pytest.raises(BadChoice, match="Soup takes the space weights"):

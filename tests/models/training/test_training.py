@@ -68,7 +68,7 @@ def test_equal_seeds_give_equal_adapters_and_others_others(train: Trainer) -> No
         assert Recipe.from_dict(_read(adapter)["training"] | {"seeds": [0, 1]}) == RECIPE
 
 
-def test_everything_is_told_while_it_runs(train: Trainer) -> None:
+def test_everything_is_reported_while_it_runs(train: Trainer) -> None:
     told: list[tuple[int, int, str]] = []
     heard: list[Reading] = []
     adapters = train(progress=lambda *one: told.append(one), listen=heard.append)
@@ -111,7 +111,7 @@ def test_what_is_there_is_not_trained_again(train: Trainer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_a_damaged_stage_is_trained_anew(train: Trainer, stage: int) -> None:
+def test_a_damaged_stage_is_trained_again(train: Trainer, stage: int) -> None:
     first = train()
     (first[stage].folder / "adapter_model.safetensors").write_bytes(b"torn")
     assert train() == first
@@ -315,7 +315,9 @@ def test_too_little_memory_or_disk_is_said_before_anything_is_loaded(
         check_room(RECIPE, tiny_model, tmp_path / "not" / "there" / "yet")
 
 
-def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_is_distinguished_from_the_headers(
+    train: Trainer, tiny_model: Path, tmp_path: Path
+) -> None:
     adapter = train(replace(RECIPE, steps=1, stages=1, looks=1, seeds=(0,)))[0].folder
     other = shutil.copytree(tiny_model, tmp_path / "other")
     weights = other / "model.safetensors"
