@@ -31,18 +31,20 @@ def is_kept(name: str) -> bool:
 
 def digest_of(file: Path, digest: str, tick: Callable[[], None] = lambda: None) -> str:
     """Return the digest of ``file``, of the same kind as ``digest``."""
-    digester = _digester(digest, file.stat().st_size)
-    for block in _blocks(file):
+    digester = digester_of(digest, file.stat().st_size)
+    for block in blocks_of(file):
         digester.update(block)
         tick()
     return str(digester.hexdigest())
 
 
-def _digester(digest: str, size: int) -> Any:
+def digester_of(digest: str, size: int) -> Any:
+    """Return what computes a digest of the kind of ``digest`` over ``size`` bytes: sha256, or git's sha1."""
     return hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
-def _blocks(file: Path) -> Iterator[bytes]:
+def blocks_of(file: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, block by block."""
     with file.open("rb") as opened:
         while block := opened.read(_BLOCK_BYTES):
             yield block
@@ -86,9 +88,9 @@ def is_used(name: str) -> bool:
     return not any(part in name for part in _UNUSED_PARTS)
 
 
-_MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
+MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 _ADAPTER = "adapter_config.json"
-_OWN_MODULES = "sentence_transformers."
+OWN_MODULES = "sentence_transformers."
 
 
 def checked_folder(folder: Path, *, called: str = "") -> Path:
@@ -225,7 +227,7 @@ def _foreign_names(folder: Path) -> list[str]:
     kinds = [str(module.get("type")) for module in _modules(folder)]
     kinds += [str(kind) for router in routers for kind in router.values()]
     functions = [str(config.get("activation_function")) for config in configs]  # "gelu" is looked up, not imported
-    return [kind for kind in kinds if not kind.startswith(_OWN_MODULES)] + [
+    return [kind for kind in kinds if not kind.startswith(OWN_MODULES)] + [
         name for name in functions if "." in name and not name.startswith("torch.")
     ]
 
@@ -236,7 +238,7 @@ def _check_header(file: Path, name: str) -> None:
     if size > 8:
         with file.open("rb") as opened:
             header = struct.unpack("<Q", opened.read(8))[0]
-    if not 0 < header <= min(size - 8, _MOST_HEADER_BYTES):
+    if not 0 < header <= min(size - 8, MOST_HEADER_BYTES):
         raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Download or save it again.")
 
 

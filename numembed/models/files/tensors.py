@@ -15,7 +15,7 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.files.folders import read_json
+from numembed.models.files.folders import MOST_HEADER_BYTES, read_json
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
@@ -24,7 +24,6 @@ _TYPES = {
     **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"},
 }
 _PREFIXES = ("model.", "bert.", "roberta.", "distilbert.", "mpnet.", "xlm-roberta.", "new.", "transformer.")
-_MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def read_header(file: Path) -> dict[str, Stored]:
     try:
         with file.open("rb") as opened:
             length = struct.unpack("<Q", opened.read(8))[0]
-            if not 0 < length <= _MOST_HEADER_BYTES:
+            if not 0 < length <= MOST_HEADER_BYTES:
                 raise ValueError
             header, size = json.loads(opened.read(length)), file.stat().st_size
         header.pop("__metadata__", None)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from numembed.core.settings import Settings
-from numembed.models.files.folders import is_kept
+from numembed.models.files.folders import OWN_MODULES, is_kept
 from numembed.models.hub.client import Hub, Refused, connected
 from numembed.models.hub.download import files_of
 
-_OWN_MODULES = "sentence_transformers."
 _MOST_CHARS, _MOST_TAGS, _MOST_MODULES = 100, 100, 8
 _MOST_PROMPTS, _MOST_PROMPT = 20, 300  # and characters of each
 
@@ -65,7 +64,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         library=_word(about.get("library_name")),
         has_safe_weights=any(name.endswith(".safetensors") for name in names),
         needs_code=bool(config.get("auto_map"))
-        or any(not _word(module.get("type")).startswith(_OWN_MODULES) for module in modules),
+        or any(not _word(module.get("type")).startswith(OWN_MODULES) for module in modules),
         is_adapter="adapter_config.json" in names,
         tags=tags,
         dimension=dimension,

@@ -30,7 +30,7 @@ SILENCE_SECONDS = 8.0  # without one byte, while a file arrives
 _TICK_SECONDS = 0.2  # how often a cancel is noticed meanwhile
 _MOST_LISTING_BYTES = 32_000_000
 _MOST_NAME_CHARS = 120
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
@@ -81,7 +81,7 @@ class Hub:
             answer = None
         if not (
             isinstance(answer, dict)
-            and _COMMIT.fullmatch(str(answer.get("sha")))
+            and COMMIT.fullmatch(str(answer.get("sha")))
             and isinstance(answer.get("siblings"), list)
         ):
             where = urlsplit(self._settings.hub).hostname or "that address"
@@ -89,7 +89,7 @@ class Hub:
                 f"What {where} answered about {self.repo} is not the answer of a model hub. Check "
                 "HF_ENDPOINT, or whether this network asks you to log in first."
             )
-        if _COMMIT.fullmatch(revision) and answer["sha"] != revision:
+        if COMMIT.fullmatch(revision) and answer["sha"] != revision:
             raise ModelUnavailable(f"The model hub answered with another commit of {self.repo} than the requested one.")
         return answer
 
