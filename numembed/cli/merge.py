@@ -130,7 +130,9 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
     rows = [candidate.as_row() for candidate in result.candidates]
     print_table([{name: row.get(name) for name in columns} for row in rows])
     if result.redrawn:
-        print(f"\nOn {result.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
+        print(
+            f"\nOn {result.redrawn[0].designs} redrawn choices of windows; 95% of further ones score from low to high:"
+        )
         columns = ("name", "at", "split", "mean", "low", "high")
         rows = [{name: getattr(one, name) for name in columns} for one in result.redrawn]
         print_table([{"path": row.pop("name")} | row for row in rows])

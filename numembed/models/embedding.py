@@ -140,6 +140,6 @@ def _refuse_other_width(model: ModelSpec, stored: Matrix, values: NDArray[np.boo
     """Refuse vectors that cannot stand beside the stored ones: an endpoint's server now runs another model."""
     if values.any() and new.shape[1] != stored.shape[1]:
         raise RemoteFailed(
-            f"{model.name} now returns {new.shape[1]:,} numbers a text; those stored earlier have "
+            f"{model.name} now returns {new.shape[1]:,} numbers per text; those stored earlier have "
             f"{stored.shape[1]:,}. Delete its stored vectors on the Runs page, or run the same model again."
         )

@@ -58,7 +58,7 @@ class VectorStore(Store):
     def add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
         """Store one row a text in one transaction; what is there already stays. Refuses NaN and infinity."""
         if not np.isfinite(matrix).all():
-            raise NonFiniteVectors(f"{name} answered with numbers that are not finite; nothing was stored.")
+            raise NonFiniteVectors(f"{name} returned numbers that are not finite; nothing was stored.")
         self._or_anew(lambda: self._add(model_key, name, texts, matrix))
 
     def count(self, model_key: str, texts: Iterable[str]) -> int:

@@ -40,7 +40,7 @@ def _refused(answer: Answer, told: str, tmp_path: Path) -> None:
         ({"auto_mapping": "os"}, "names program code"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
         ({"r": 4_096}, "rank from 1 to 256"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', of which its file has no factors"),
+        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
     ],
 )
 @pytest.mark.parametrize("method", ["fold", "wise_ft"])
@@ -198,7 +198,7 @@ def test_an_adapter_of_our_own_goes_onto_no_other_base(call: Call, tmp_path: Pat
         (("merge", "fold", "--parts", adapter), ("merge", "slerp", "--parts", adapter, adapter))
     ):
         answer = call(*verb, "--base", other, "--out", tmp_path / "new")
-        _refused(answer, "was trained on 'base', whose files were others than those of 'other'", tmp_path)
+        _refused(answer, "was trained on 'base', whose files differ from those of 'other'", tmp_path)
         moved = base if number == 0 else base.rename(tmp_path / "moved")
         assert call(*verb, "--base", moved, "--out", tmp_path / f"good-{number}").err == ""
     run = call("run", "--models", f"{other} adapter={adapter}", "--families", "even", "odd")

@@ -128,7 +128,7 @@ def test_a_number_that_is_none_is_refused_and_nothing_stored(path: Path, bad: fl
     vectors = _vectors(TEXTS)
     vectors[41, 3] = bad
     with VectorStore(path) as store:
-        with pytest.raises(NonFiniteVectors, match="one answered with numbers that are not finite; nothing was stored"):
+        with pytest.raises(NonFiniteVectors, match="one returned numbers that are not finite; nothing was stored"):
             store.add(KEY, "one", TEXTS, vectors)
         assert store.count(KEY, TEXTS) == 0 and store.models() == ()
 

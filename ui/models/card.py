@@ -27,7 +27,7 @@ from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
 _OWN_TEXT = " own"  # no prompt's name: they hold no spaces
-_PRECISIONS = {"float32": "full (float32)", "int8": "8 bits a number (int8)", "binary": "1 bit a number (binary)"}
+_PRECISIONS = {"float32": "full (float32)", "int8": "8 bits per number (int8)", "binary": "1 bit per number (binary)"}
 _ATTENTION = {"bidirectional": "both directions", "causal": "one direction (causal)", "none": "none", "": "unknown"}
 _POOLING = {"mean": "mean of all tokens", "cls": "first token", "lasttoken": "last token", "": "unknown"}
 _YES = {True: "yes", False: "no", None: "unknown"}
@@ -296,4 +296,4 @@ def _check(check: ModelCheck | None) -> None:
 def _sources(row: Row) -> None:
     st.markdown("\n".join(f"- {md_text(source)}" for source in row.sources) or "unknown")
     if row.unsure:
-        st.caption("What is marked “not verified” was found in no source that could be read; others have reported it.")
+        st.caption("“Not verified”: no source that could be read confirms it; others have reported it.")

@@ -275,7 +275,7 @@ def _check_targets(config: Mapping[str, Any], stored: Mapping[str, Stored]) -> N
     for target in targets if isinstance(targets, list) else []:
         if not any(module == target or module.endswith(f".{target}") for module in modules):
             raise BadChoice(
-                f"The adapter is incomplete: its settings name {str(target)[:80]!r}, of which its file has no factors. "
+                f"The adapter is incomplete: its settings name {str(target)[:80]!r}, but its file has no such factors. "
                 "Download or save it again."
             )
 
@@ -294,6 +294,6 @@ def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) 
         return  # a mirror or a copy: the same files under another name
     if not same:
         raise BadChoice(
-            f"The adapter was trained on {str(stated.get('name'))[:80]!r}, whose files were others than those of "
+            f"The adapter was trained on {str(stated.get('name'))[:80]!r}, whose files differ from those of "
             f"{base.name[:80]!r} are. {_CHOOSE}"
         )

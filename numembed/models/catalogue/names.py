@@ -225,7 +225,7 @@ def _prompt(value: str, spec: ModelSpec) -> str:
             sentence = 'a backslash must be followed by n, t, " or another backslash.'
             raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
     known = f"its own are {', '.join(own)}; any other" if own else "any"
-    sentence = f'{known} text stands in quotes, prompt="text: ".'
+    sentence = f'{known} text is written in quotes, prompt="text: ".'
     raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {sentence}")
 
 

@@ -14,10 +14,10 @@ from numembed.models.spec import PRECISIONS, AdapterWeights, HubWeights, LocalWe
 
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIONS = {  # in the order in which a reference lists them
-    "adapter": "a LoRA adapter to put on the model: its folder (in quotes where it has blanks) or owner/name[@commit]",
+    "adapter": "a LoRA adapter to put on the model: its folder (in quotes if it has spaces) or owner/name[@commit]",
     "scale": "how strongly the adapter acts, from 0 to 2",
     "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
-    "dim": "keep only the first dimensions of a vector, this many (Matryoshka)",
+    "dim": "number of first dimensions to keep (Matryoshka truncation)",
     "precision": f"round the vectors: {', '.join(PRECISIONS)}",
     "max_tokens": "maximum number of tokens to read",
     "attention": "causal or bidirectional, whatever the folder says",
@@ -65,7 +65,7 @@ def folder_named(name: str) -> Path:
     """Return the folder that a person wrote; raises BadChoice for the home of a user who is not there."""
     written = os.path.expanduser(name)  # pathlib's own raises where there is no such user
     if written.startswith("~"):
-        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Write the folder from / on.")
+        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Give the folder's full path.")
     return Path(written).absolute()
 
 
@@ -79,7 +79,7 @@ def hint_for(name: str) -> str:
         return f"Write {address[1][:100]}, without the address."
     if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
         if option[1] in OPTIONS:
-            return f"Write {option[1]}= and its value without blanks around the =; put a text with blanks in quotes."
+            return f"Write {option[1]}= and its value without spaces around the =; put text with spaces in quotes."
         return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
     if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
         return "After @ comes a commit: 40 characters from 0 to 9 and a to f. A branch is refused, because it changes."

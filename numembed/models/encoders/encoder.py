@@ -90,7 +90,7 @@ class SentenceEncoder:
         if not np.isfinite(matrix).all():
             row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
             raise NonFiniteVectors(
-                f"{self.spec.name} answered with numbers that are not finite (first for {texts[row][:40]!r}…). "
+                f"{self.spec.name} returned numbers that are not finite (first for {texts[row][:40]!r}…). "
                 "Nothing of that batch was stored; its weights may be damaged or its number format too small."
             )
         return matrix

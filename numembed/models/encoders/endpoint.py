@@ -288,7 +288,7 @@ def _numbers(endpoint: Endpoint, rows: list[Any]) -> Matrix:
     with np.errstate(over="ignore"), contextlib.suppress(OverflowError):
         matrix = np.array(rows, dtype=np.float64).astype(np.float32)
     if not np.isfinite(matrix).all():
-        raise _failed(endpoint, "answered with numbers that are not finite.")
+        raise _failed(endpoint, "returned numbers that are not finite.")
     if not matrix.any(axis=1).all():
         raise _failed(endpoint, "answered with a vector of length zero, which has no direction to compare.")
     return matrix

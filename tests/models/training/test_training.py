@@ -347,7 +347,7 @@ def test_an_adapter_of_another_base_is_distinguished_from_the_headers(
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"r": "8"}, "rank from 1 to 256"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', of which its file has no factors"),
+        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
         ({"base_model_name_or_path": "owner/another-model"}, "made for owner/another-model, not for owner/tiny"),
     ],
 )
