@@ -90,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
     command("metrics", listing.metrics, "List the metrics and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
-    stored = command("store", listing.store, "Show which vectors are stored, or delete some.")
-    stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
+    store = command("store", listing.store, "Show which vectors are stored, or delete some.")
+    store.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
     command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
     command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")
     return parser

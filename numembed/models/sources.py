@@ -74,8 +74,8 @@ def hub_folder(weights: HubWeights, spec: ModelSpec, settings: Settings, progres
             _complete(repo, revision, settings, progress)
         else:
             hub.verify(repo, revision, settings)
-    result = checked_folder(hub.cached_folder(repo, revision), called=repo)
-    return _with_code(result, weights, spec, settings) if spec.loading.remote_code else result
+    folder = checked_folder(hub.cached_folder(repo, revision), called=repo)
+    return _with_code(folder, weights, spec, settings) if spec.loading.remote_code else folder
 
 
 def known_hub_folder(weights: HubWeights, settings: Settings) -> Path | None:
@@ -89,16 +89,16 @@ def known_hub_folder(weights: HubWeights, settings: Settings) -> Path | None:
 def hub_adapter_folder(weights: HubWeights, settings: Settings, progress: Progress) -> Path:
     """Return the folder of an adapter, fetched where it is not here; raises ModelUnavailable where it is none."""
     repo, revision = weights.repo, weights.revision
-    result = hub.cached_folder(repo, revision)
+    folder = hub.cached_folder(repo, revision)
     if not hub.is_verified(repo, revision, settings):
-        if settings.offline and (result / "adapter_config.json").is_file():
+        if settings.offline and (folder / "adapter_config.json").is_file():
             hub.verify(repo, revision, settings)
         else:
             if not card(repo, settings, revision).is_adapter:  # a model could be large
                 raise ModelUnavailable(f"{repo} is not a LoRA adapter: it has no adapter_config.json.")
             hub.fetch(repo, revision, settings, progress)
-    read_adapter(result)
-    return result
+    read_adapter(folder)
+    return folder
 
 
 def _complete(repo: str, revision: str, settings: Settings, progress: Progress) -> None:
@@ -176,8 +176,8 @@ def local_resolved(weights: LocalWeights, spec: ModelSpec, settings: Settings, p
 
 def local_adapter_resolved(weights: LocalWeights, settings: Settings) -> LocalWeights:
     """Return ``weights`` with the digest that the adapter's files have now."""
-    anew = LocalWeights(weights.path)
-    return LocalWeights(weights.path, digest_of_folder(local_adapter_folder(anew, settings, silent)))
+    undigested = LocalWeights(weights.path)
+    return LocalWeights(weights.path, digest_of_folder(local_adapter_folder(undigested, settings, silent)))
 
 
 def local_folder(weights: LocalWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> Path:
@@ -195,13 +195,13 @@ def known_local_folder(weights: LocalWeights, settings: Settings) -> Path | None
 
 def local_adapter_folder(weights: LocalWeights, settings: Settings, progress: Progress) -> Path:
     """Return an adapter's folder; raises ModelUnavailable, also where its files have changed since it was resolved."""
-    result = allowed_folder(Path(weights.path), settings)
-    if not os.path.isdir(result):
-        raise ModelUnavailable(f"There is no folder {str(result)[:120]!r} on this machine.")
-    read_adapter(result)
-    if weights.digest and weights.digest != digest_of_folder(result):
-        raise ModelUnavailable(f"The adapter {result.name[:80]!r} has changed since it was chosen. Run again.")
-    return result
+    folder = allowed_folder(Path(weights.path), settings)
+    if not os.path.isdir(folder):
+        raise ModelUnavailable(f"There is no folder {str(folder)[:120]!r} on this machine.")
+    read_adapter(folder)
+    if weights.digest and weights.digest != digest_of_folder(folder):
+        raise ModelUnavailable(f"The adapter {folder.name[:80]!r} has changed since it was chosen. Run again.")
+    return folder
 
 
 def scratch_resolved(weights: ScratchWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> ModelSpec:
@@ -212,10 +212,10 @@ def scratch_resolved(weights: ScratchWeights, spec: ModelSpec, settings: Setting
 
 def scratch_folder(weights: ScratchWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> Path:
     """Return the folder; raises ModelUnavailable where its files are others than when it was resolved."""
-    result = builtin_folder(weights.name, settings, progress=progress)
-    if weights.digest and digest_of_folder(result) != weights.digest:
+    folder = builtin_folder(weights.name, settings, progress=progress)
+    if weights.digest and digest_of_folder(folder) != weights.digest:
         raise ModelUnavailable(f"{weights.name} was made again since it was chosen; its files have changed. Run again.")
-    return result
+    return folder
 
 
 def known_scratch_folder(weights: ScratchWeights, settings: Settings) -> Path | None:

@@ -111,7 +111,7 @@ class VectorStore(Store):
         places, checks = _places(model_key, distinct)
         row_of = dict(zip(places, range(len(places)), strict=True))
         matrix, width = np.zeros((len(distinct), 0), dtype=np.float32), 0
-        stored = np.zeros(len(distinct), dtype=np.bool_)
+        is_stored = np.zeros(len(distinct), dtype=np.bool_)
         for some in _chunks(sorted(places)):  # in the order of the file
             query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({_marks(some)})"
             for place, text, vector, checksum in self._connection.execute(query, some):
@@ -123,12 +123,12 @@ class VectorStore(Store):
                     matrix = np.zeros((len(distinct), width // 4), dtype=np.float32)
                     buffer = memoryview(matrix.data).cast("B")
                 buffer[row * width : (row + 1) * width] = vector
-                stored[row] = True
+                is_stored[row] = True
         if len(distinct) < len(texts):
             row_of_text = {text: row for row, text in enumerate(distinct)}
             rows = [row_of_text[text] for text in texts]
-            matrix, stored = matrix[rows], stored[rows]
-        return matrix, stored
+            matrix, is_stored = matrix[rows], is_stored[rows]
+        return matrix, is_stored
 
     def _or_anew(self, action: Callable[[], T]) -> T:
         """Return what ``action`` returns; a file that it finds damaged is begun anew first."""

@@ -121,8 +121,8 @@ def _reader(folder: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
     def read(texts: tuple[str, ...]) -> Any:
-        result = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        return result["input_ids"], result["attention_mask"]
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        return tokens["input_ids"], tokens["attention_mask"]
 
     return read
 

@@ -48,11 +48,11 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
     """
     options: dict[str, str] = {}
-    while result := _OPTION.search(reference):
-        if result[1] in options:
-            raise BadChoice(f"The option {result[1]} is given twice in {reference[:80]!r}.")
-        options = {result[1]: result[2]} | options
-        reference = reference[: result.start()]
+    while match := _OPTION.search(reference):
+        if match[1] in options:
+            raise BadChoice(f"The option {match[1]} is given twice in {reference[:80]!r}.")
+        options = {match[1]: match[2]} | options
+        reference = reference[: match.start()]
     return reference, options
 
 
@@ -109,10 +109,10 @@ def whole(name: str, value: str, most: int) -> int:
 
 def seed_named(value: str) -> int:
     """Return the seed of random weights; raises BadChoice."""
-    result = _RANDOM.fullmatch(value)
-    if result is None:
+    match = _RANDOM.fullmatch(value)
+    if match is None:
         raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
-    return int(result[1] or 0)
+    return int(match[1] or 0)
 
 
 def adapter_named(value: str) -> AdapterWeights:

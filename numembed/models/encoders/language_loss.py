@@ -47,8 +47,8 @@ def language_loss(encoder: Encoder, texts: Sequence[str]) -> float | None:
         return None
     rows = np.asarray(table.detach().float().cpu().numpy())
     losses = [_losses(encoder.token_vectors(text), rows, encoder.token_ids([text])[0]) for text in texts]
-    result = np.concatenate(losses) if losses else np.zeros(0)
-    return float(result.mean()) if len(result) and np.isfinite(result).all() else None
+    all_losses = np.concatenate(losses) if losses else np.zeros(0)
+    return float(all_losses.mean()) if len(all_losses) and np.isfinite(all_losses).all() else None
 
 
 def _losses(hidden: NDArray[np.float32], table: NDArray[np.float32], ids: Sequence[int]) -> NDArray[np.float64]:

@@ -63,10 +63,10 @@ _UNUSED_PARTS = (  # heads that an embedding never passes through
 def read_json(file: Path | None) -> dict[str, Any]:
     """Return the JSON object in ``file``; {} where there is none."""
     try:
-        result = json.loads(file.read_text(encoding="utf-8")) if file else {}
+        value = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError, RecursionError):
         return {}
-    return result if isinstance(result, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def positions_of(config: dict[str, Any]) -> int | None:
@@ -214,10 +214,10 @@ def _files_of_parts(folder: Path) -> list[Path]:
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
-        result = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
-    return [module for module in result if isinstance(module, dict)] if isinstance(result, list) else []
+    return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
 
 def _foreign_names(folder: Path) -> list[str]:

@@ -47,7 +47,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         files = files_of(about, repo)
         small = _SmallFiles(hub, about, {file.name for file in files})
         config = _dict(small.read("config.json")) or _dict(about.get("config"))
-        modules = _modules(small.read("modules.json"))
+        modules = [module for module in _list(small.read("modules.json")) if isinstance(module, dict)]
         dimension = _dimension(modules, config, small)
         sentences = _dict(small.read("sentence_bert_config.json"))
         own = small.read("config_sentence_transformers.json")
@@ -114,10 +114,6 @@ def _licence(page: dict[str, Any], tags: tuple[str, ...]) -> str:
     named = page.get("license_name") if page.get("license") in ("other", None) else page.get("license")
     tagged = (tag.removeprefix("license:") for tag in tags if tag.startswith("license:"))
     return ", ".join(map(_word, _list(named) or [named or next(tagged, "")]))
-
-
-def _modules(value: Any) -> list[dict[str, Any]]:
-    return [module for module in _list(value) if isinstance(module, dict)]
 
 
 def _dict(value: Any) -> dict[str, Any]:

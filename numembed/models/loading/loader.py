@@ -109,9 +109,9 @@ def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     # said to each of them: where it is left open, the library asks at the terminal whether to run program code
-    said = {"local_files_only": True, "trust_remote_code": bool(spec.loading.remote_code)}
+    shared = {"local_files_only": True, "trust_remote_code": bool(spec.loading.remote_code)}
     kinds = ("model_kwargs", "processor_kwargs", "config_kwargs")
-    transformer = Transformer(str(folder), **{kind: options.get(kind, {}) | said for kind in kinds})
+    transformer = Transformer(str(folder), **{kind: options.get(kind, {}) | shared for kind in kinds})
     pooling = Pooling(transformer.get_embedding_dimension(), spec.loading.pooling, spec.loading.pool_prompt)
     return [transformer, pooling]
 

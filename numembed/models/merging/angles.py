@@ -135,8 +135,8 @@ def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:
     """
     layers: dict[str, list[Update]] = {}
     for one in changes:
-        result = _LAYER.search(one.name)
-        layers.setdefault(f"layer {result[1]}" if result else _part(one.name), []).append(one)
+        match = _LAYER.search(one.name)
+        layers.setdefault(f"layer {match[1]}" if match else _part(one.name), []).append(one)
     return tuple(
         Update(
             name,

@@ -74,8 +74,8 @@ def merged(
     sees = entry.facts.get("sees", "gram")
     if sees == "values":
         assert base is not None
-        result = base + entry.function([part - base for part in parts], name=name, **more)
-        return _finite(np.asarray(result, dtype=parts[0].dtype), name)
+        mixed = base + entry.function([part - base for part in parts], name=name, **more)
+        return _finite(np.asarray(mixed, dtype=parts[0].dtype), name)
     if gram is None:
         gram = gram_of(parts, origin) if sees == "gram" else np.full((len(parts), len(parts)), np.nan)
     return combined(parts, entry.function(gram, **more), origin, name=name)
@@ -86,14 +86,14 @@ def combined(parts: Sequence[Tensor], shares: Shares, base: Tensor | None = None
     terms = [(part.reshape(-1), share) for part, share in zip(parts, shares.tolist(), strict=True)]
     if base is not None:
         terms.append((base.reshape(-1), 1 - sum(shares.tolist())))
-    result = np.empty(parts[0].size, dtype=parts[0].dtype)
-    for chunk in _chunks(result.size):
-        total = np.zeros(result[chunk].size)
+    mixed = np.empty(parts[0].size, dtype=parts[0].dtype)
+    for chunk in _chunks(mixed.size):
+        total = np.zeros(mixed[chunk].size)
         for values, share in terms:
             if share:  # nothing of a part is nothing, also at the end of a path
                 total += np.multiply(values[chunk], share, dtype=np.float64)  # not in the type of the values
-        result[chunk] = total
-    return _finite(result.reshape(parts[0].shape), name)
+        mixed[chunk] = total
+    return _finite(mixed.reshape(parts[0].shape), name)
 
 
 def gram_of(parts: Sequence[Tensor], base: Tensor | None = None) -> Gram:
@@ -213,14 +213,14 @@ def _label(model: Mapping[str, Tensor], number: int, parts: int) -> str:
     return f"{place} ({folder.name[:60]})" if folder is not None else place
 
 
-def _finite(result: Tensor, name: str) -> Tensor:
-    values = result.reshape(-1)
+def _finite(tensor: Tensor, name: str) -> Tensor:
+    values = tensor.reshape(-1)
     if not all(np.isfinite(values[chunk]).all() for chunk in _chunks(values.size)):
         raise ModelUnavailable(
             f"The merge of {name[:120]!r} is not finite: one of the models holds NaN or infinity, or the sum is too "
             "large. Leave that model out, or reduce its weight."
         )
-    return result
+    return tensor
 
 
 def _check_choice(entry: Entry[Callable[..., Any]], what: str, got: str, allowed: Sequence[str]) -> None:

@@ -38,9 +38,9 @@ def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:
     import torch
 
     inside = {
-        result[1]: None
+        match[1]: None
         for name, module in transformer.named_modules()
-        if isinstance(module, torch.nn.Linear) and (result := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
+        if isinstance(module, torch.nn.Linear) and (match := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
     }
     for wanted in recipe.targets:
         if not any(_ends(name, wanted) for name in inside):
@@ -96,7 +96,7 @@ class AdaptedModel:
         self._saves_memory = True
         self.model.train()
 
-    def begin(self, seed: int, result: Snapshot | None, step: int) -> None:
+    def begin(self, seed: int, snapshot: Snapshot | None, step: int) -> None:
         """Set the factors and the optimiser: drawn by ``seed``, or as they were left after ``step``."""
         import torch
 
@@ -105,10 +105,10 @@ class AdaptedModel:
         with torch.no_grad():
             for name, weight in self.factors.items():
                 drawn = _drawn(name, weight.shape, generator)
-                weight.copy_(drawn if result is None else torch.from_numpy(result.factors[name]))
-                if result is not None:
+                weight.copy_(drawn if snapshot is None else torch.from_numpy(snapshot.factors[name]))
+                if snapshot is not None:
                     moments = {
-                        kind: torch.from_numpy(result.moments[f"{name}.{kind}"]).to(weight.device)
+                        kind: torch.from_numpy(snapshot.moments[f"{name}.{kind}"]).to(weight.device)
                         for kind in ("exp_avg", "exp_avg_sq")
                     }
                     self.optimiser.state[weight] = {"step": torch.tensor(float(step)), **moments}

@@ -126,12 +126,12 @@ class _BaseNotFinite(TrainingFailed):
 def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress: Progress, listen: Listener) -> None:
     """Train one seed from its last stage to its end."""
     recipe, spec = model.recipe, model.spec
-    result = last_stage(place, spec, recipe, seed)
-    saved = result[0].step if result else 0
+    stage = last_stage(place, spec, recipe, seed)
+    saved = stage[0].step if stage else 0
     if saved < recipe.steps:
-        model.begin(seed, result[1] if result else None, saved)
-    readings = list(result[0].readings) if result else []
-    if not result:
+        model.begin(seed, stage[1] if stage else None, saved)
+    readings = list(stage[0].readings) if stage else []
+    if not stage:
         readings.append(_listened(Reading(seed, 0, None, _finite(model.before(), spec, seed, 0, 0)), listen))
     for step in range(saved + 1, recipe.steps + 1):
         progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")

@@ -112,7 +112,7 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     assert "Its attention was checked when its base was loaded." in loaded.get(spec).check.sentence
     assert {finding.name for finding in loaded.get(spec).check.findings} == {one.name for one in fresh.findings}
     half = LoadedModel(OFFLINE).get(replace(spec, dtype="bfloat16")).check
-    share = re.search(r"bfloat16 loses (\d+)% of that change by rounding; dtype=float32 keeps it", half.sentence)
+    share = re.search(r"Rounding to bfloat16 loses (\d+)% of the change; dtype=float32 keeps it", half.sentence)
     assert share is not None and 0 < int(share[1]) < 20
 
 
