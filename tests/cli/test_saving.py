@@ -37,7 +37,7 @@ def _refused(answer: Answer, told: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings_of_it", "told"),
     [
-        ({"auto_mapping": "os"}, "names program code"),
+        ({"auto_mapping": "os"}, "asks to import program code"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
@@ -153,7 +153,7 @@ def test_a_part_is_a_folder_or_a_name(
     ("part", "told"),
     [
         ("/no/such/folder", "There is no folder '/no/such/folder'"),
-        ("nothing", "no folder on this machine and not a model name. A part is"),
+        ("nothing", "not a folder on this machine and not a model name. A part is"),
         ("last_digits", "has no files to merge. A part is"),
         ("all-MiniLM-L6-v2 weights=random", "has no files to merge"),
         ("owner/never-fetched", "owner/never-fetched is not on this machine"),

@@ -71,8 +71,10 @@ def table(
         "selectable": on_select is not None,
         "height": height or 0,
     }
-    first, changed = {"selected": {"rows": list(selected)}}, callback(on_select or (lambda: None))
-    chosen: Any = _component()(key=key, data=data, default=first, on_selected_change=changed)
+    first = {"selected": {"rows": list(selected)}}
+    chosen: Any = _component()(
+        key=key, data=data, default=first, on_selected_change=callback(on_select or (lambda: None))
+    )
     return _rows(chosen)
 
 

@@ -138,9 +138,9 @@ def test_a_reference_comes_back(reference: str, name: str, written: str) -> None
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("all-MiniLM-L6-v2 adapter=adapters/one/two", "'adapters/one/two' is not an adapter. Give its folder"),
+        ("all-MiniLM-L6-v2 adapter=adapters/one/two", "'adapters/one/two' is not an adapter. Give its Hugging Face id"),
         ("all-MiniLM-L6-v2 adapter=seed-0", "'seed-0' is not an adapter"),
-        ("all-MiniLM-L6-v2 scale=0.5", "name the adapter before it"),
+        ("all-MiniLM-L6-v2 scale=0.5", "also name the adapter"),
         ("all-MiniLM-L6-v2 adapter=/a scale=much", "scale is a number from 0 to 2, got 'much'"),
         ("all-MiniLM-L6-v2 adapter=/a scale=3", "scale is a number from 0 to 2, got 3.0"),
         ("all-MiniLM-L6-v2 adapter=/a scale=nan", "scale is a number from 0 to 2, got nan"),
