@@ -201,7 +201,7 @@ def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
         if not is_kind or (not isinstance(value, str) and not 0 < value < math.inf):
             raise BadSettings(f"{where}: {fact} cannot be {str(value)[:40]!r}.")
     if not _is_address(facts.get("url", "")):
-        raise BadSettings(f"{where}: url must be an http(s) address without user name, password or query.")
+        raise BadSettings(f"{where}: url is an http(s) address without user name, password or query.")
     if facts.get("kind", "openai") not in ("openai", "tei"):
         raise BadSettings(f"{where}: kind must be openai or tei.")
     rest = {fact: value for fact, value in facts.items() if fact != "key_env"}

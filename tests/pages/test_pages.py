@@ -203,7 +203,7 @@ def test_a_wrong_operator_file_is_one_sentence(app: AppTest, home: Path) -> None
     (home / "operator.toml").write_text('[endpoints.cluster]\nurl = "ftp://x"\n')
     app.run()
     assert not app.exception
-    assert any("endpoint 'cluster': url must be an http" in plain(error.value) for error in app.error)
+    assert any("endpoint 'cluster': url is an http" in plain(error.value) for error in app.error)
 
 
 def test_endpoints_are_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
