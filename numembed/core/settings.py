@@ -225,7 +225,7 @@ def _allowed_code(repo: str, facts: Any) -> AllowedCode:
     code, _, revision = str(facts["code"]).partition("@")
     files = facts["files"]
     if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", str(facts["code"])) or not files:
-        raise BadSettings(f"{where}: code must be owner/name@ and a commit of 40 digits, and files must not be empty.")
+        raise BadSettings(f"{where}: code must be owner/name@ and a commit of 40 digits, with at least one file.")
     if not all(
         re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
         for name, sha in files.items()
