@@ -202,4 +202,4 @@ def test_an_adapter_of_our_own_goes_onto_no_other_base(call: Call, tmp_path: Pat
         moved = base if number == 0 else base.rename(tmp_path / "moved")
         assert call(*verb, "--base", moved, "--out", tmp_path / f"good-{number}").err == ""
     run = call("run", "--models", f"{other} adapter={adapter}", "--families", "even", "odd")
-    assert run.code == 1 and "whose files were others" in run.err
+    assert run.code == 1 and "whose files differ" in run.err

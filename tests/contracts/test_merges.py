@@ -126,7 +126,7 @@ def test_whole_numbers_and_truth_values_are_kept_from_the_first(method: str, spa
 def test_too_few_and_too_many_models_and_a_missing_base_are_refused_in_one_sentence(entry: Entry[Any]) -> None:
     low, high = entry.facts["parts"]
     for count in (low - 1, *([high + 1] if high else [])):
-        with pytest.raises(BadChoice, match=f"{entry.title} joins .* got {count}"):
+        with pytest.raises(BadChoice, match=f"{entry.title} merges .* got {count}"):
             checked(Merge(entry.name), parts=count, has_base=True)
     if "task_vectors" in entry.facts["spaces"]:
         with pytest.raises(BadChoice, match="needs the base"):

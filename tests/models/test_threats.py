@@ -111,7 +111,7 @@ TOKENIZER = _facts(
 FOREIGN = _facts("config.json", model_type="x", auto_map=MAP)
 TRUSTING = {kind: {"trust_remote_code": True} for kind in ("model_args", "config_args", "tokenizer_args")}
 PROCESSOR = {"processor_class": "XProcessor", "auto_map": {"AutoProcessor": "modeling_x.XModel"}}
-REPOSITORY, OWN = "asks to run program code from its own repository", "asks to run program code of its own"
+REPOSITORY, OWN = "asks to run program code from its own repository", "requires program code of its own"
 BROKEN = "could not be loaded as a SentenceTransformer model"
 HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, options, and what is done
     "a class for a known design": ("", "", (_facts("config.json", auto_map=MAP),)),
@@ -231,7 +231,7 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
     else:
         _module("sentence_transformers.models.Dense", place.parent.name)(folder)
     place.write_bytes(pickle.dumps(_Runs(marker)))
-    assert "the safetensors format. Other formats can run programs while they load" in _text(folder)
+    assert "the safetensors format. Other formats can run code while they load" in _text(folder)
     assert known_folder(LocalWeights(str(folder)), OFFLINE) is None and not marker.exists()
     pickle.loads(place.read_bytes())
     assert marker.is_dir()  # it was harmful

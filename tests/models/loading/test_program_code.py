@@ -263,5 +263,5 @@ def test_allowed_code_allows_no_other_name(hub: FakeHub, allowed: Settings, serv
     routes = {"types": {"0": "os.path"}, "structure": {"query": ["0"]}, "parameters": {}}
     name = "router_config.json" if kind == "Router" else "config.json"
     (served / path / name).write_text(json.dumps(routes if kind == "Router" else facts))
-    with pytest.raises(ModelUnavailable, match=r"asks to run program code of its own \('os\."):
+    with pytest.raises(ModelUnavailable, match=r"requires program code of its own \('os\."):
         LoadedModel(allowed).get(_spec(allowed, hub.add("owner/name", served)))
