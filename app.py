@@ -4,9 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
-from ui.shared.frame import calm, log_fault, settings, settle, supervise
-from ui.shared.text import md_text
+from ui.shared.frame import calm, error_boundary, settings, settle, supervise
 
 st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
 calm()
@@ -30,16 +28,9 @@ if "wanted" in st.session_state:  # a deep link was the first visit: its page se
     page_file, query = st.session_state.pop("wanted")
     st.switch_page(page_file, query_params=query)
 
-try:
+with error_boundary():
     try:
         page.run()
     finally:  # after the page, because it waits for nothing; also where the page stopped early
         supervise(settings())
-except NumembedError as error:
-    st.error(md_text(str(error)), icon=":material/error:")
-except Exception:
-    log_fault()
-    st.error(
-        "numembed has an internal error on this page. See the server's log for details.", icon=":material/bug_report:"
-    )
 settle()

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.measure import Figure
 from numembed.core.arrays import Matrix
-from numembed.models.builtin.tokenizer import FIRST, LAST, PAD, SPECIAL, UNKNOWN
+from numembed.models.builtin.files import FIRST, LAST, PAD, SPECIAL, UNKNOWN
 from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.paper.protocol import PAPER_FAMILIES

@@ -24,8 +24,8 @@ from numembed.core.arrays import Tensor
 from numembed.models.files.tensors import TensorFolder, write_file
 from numembed.models.merging.folders import merge_folders
 from numembed.models.merging.methods import Space
-from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.merging.tensors import Merge, ingredients, merger
+from numembed.models.sources import bundled_folder
 
 LARGEST_DIFFERENCE = 2e-6  # of float32 weights
 
@@ -128,7 +128,9 @@ def _figure(case: Case, base: Mapping[str, Tensor], parts: list[dict[str, Tensor
     tensors: dict[str, Mapping[str, Tensor]] = {}
 
     def ours() -> None:
-        tensors["ours"] = merged_tensors(case.merge, ingredients(parts, base if case.base else None))
+        given = ingredients(parts, base if case.base else None)
+        value_of = merger(case.merge, given)
+        tensors["ours"] = {name: value_of(name) for name in (*given.mixed, *given.kept, *given.tied)}
 
     def theirs(double: bool) -> None:
         tensors[f"theirs {double}"] = {

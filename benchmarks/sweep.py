@@ -21,7 +21,7 @@ from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.storage.vectors import VectorStore

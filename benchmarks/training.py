@@ -14,12 +14,13 @@ import numpy as np
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.analysis.metrics import silhouette
 from numembed.core.settings import read_settings
+from numembed.models.adapters.fold import attached
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter
 from numembed.models.catalogue.names import model
 from numembed.models.loading.loader import load
-from numembed.models.merging.folders import fold_folder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.merging.folders import FOLD, merge_folders
+from numembed.models.sources import bundled_folder
 from numembed.models.training.train import train_adapters
 from numembed.sequences.splits import apart_at, split_called, training_batch
 
@@ -67,7 +68,8 @@ def adapters() -> list[Figure]:
 
 def _silhouettes(adapter: SavedAdapter, recipe: Recipe, place: Path) -> dict[str, float]:
     """Return what an adapter scores on every evaluation of its split, folded into the bundled model."""
-    folded = fold_folder(bundled_folder(), adapter.folder, place / f"folded-{adapter.seed}").folder
+    base, out = bundled_folder(), place / f"folded-{adapter.seed}"
+    folded = merge_folders(FOLD, [attached(base, adapter.folder)], out, base=base).folder
     loaded, _ = load(model(str(folded)), folded)
     return {
         kind: float(silhouette(loaded.encode(list(windows.texts), batch_size=8), windows.labels))

@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,31 +112,30 @@ def write_folder(folder: Path, study: Study, outcome: Outcome, store: ResultStor
 
     Also pairs.csv where windows were redrawn, and answers.json where the study asks further.
     """
-    pairs = pairs_csv(study, outcome.results)
-    with _writing(folder):
-        (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "scores.csv").write_text(scores_csv(study, outcome.results, outcome.references), encoding="utf-8")
-        if pairs:
-            (folder / "pairs.csv").write_text(pairs, encoding="utf-8")
-        if study.examine:
-            (folder / "answers.json").write_text(answers_json(study, outcome.results, store), encoding="utf-8")
-        if outcome.results:
-            (folder / "maps.html").write_text(maps_html(study, outcome.results, store), encoding="utf-8")
+    results = outcome.results
+    write_texts(
+        folder,
+        {
+            "study.json": study.to_json(),
+            "scores.csv": scores_csv(study, results, outcome.references),
+            "pairs.csv": pairs_csv(study, results),
+            "answers.json": answers_json(study, results, store) if study.examine else "",
+            "maps.html": maps_html(study, results, store) if results else "",
+        },
+    )
 
 
 def write_leakage(folder: Path, study: Study, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write study.json and what its sequences give away, leakage.csv, into ``folder``."""
-    with _writing(folder):
-        (folder / "study.json").write_text(study.to_json(), encoding="utf-8")
-        (folder / "leakage.csv").write_text(rows_csv(rows), encoding="utf-8")
+    write_texts(folder, {"study.json": study.to_json(), "leakage.csv": rows_csv(rows)})
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write each text that is not empty to the file of its name; raises BadChoice where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield
+        for name, text in texts.items():
+            if text:
+                (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BadChoice(
-            f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."
-        ) from None
+        raise BadChoice(f"{str(folder)[:120]!r} cannot be written ({error.strerror}). Name another folder.") from None

@@ -27,6 +27,6 @@ if study is not None:
     reading(study)
     watch(study)
     with result_store() as results:
-        found = stored_results(study, results, redrawn=False)
-    if any(found):
-        show_results(study, found)
+        model_results = stored_results(study, results, redrawn=False)
+    if any(model_results):
+        show_results(study, model_results)

@@ -31,17 +31,17 @@ from ui.shared.frame import result_store
 study, result = choose_model("explain")
 if study is not None and result is not None:
     with result_store() as results:
-        found = stored_explanation(study, result.model, results)
-    if found is None:
+        explanation = stored_explanation(study, result.model, results)
+    if explanation is None:
         ask_for_clusters(study, result)
     else:
-        followed(study, result, found)
-        variance(study, result, found)
-        mixed(study, result, found)
-        neighbours(study, found)
-        family_tree(study, result, found)
+        followed(study, result, explanation)
+        variance(study, result, explanation)
+        mixed(study, result, explanation)
+        neighbours(study, explanation)
+        family_tree(study, result, explanation)
         other_ways(study, result)
         free_query(study, waits=grouping_runs(study, result))
-        misplaced(study, found)
-        similarity_map(study, found)
-        numbers_download(study, result, "explanation", to_save(found))
+        misplaced(study, explanation)
+        similarity_map(study, explanation)
+        numbers_download(study, result, "explanation", to_save(explanation))

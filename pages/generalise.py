@@ -19,7 +19,7 @@ from ui.shared.text import md_text
 
 study, result = choose_model("generalise")
 if study is not None and result is not None:
-    found = examined(
+    generalisation = examined(
         study,
         result,
         "probes",
@@ -28,10 +28,10 @@ if study is not None and result is not None:
         text="Trains without the held-out windows and families, then tests on them and on windows far away.",
         texts=far_texts(study),
     )
-    if found is not None:
-        st.subheader(md_text(verdict(result.model.name, found)), anchor=False)
-        near(found)
-        far(found)
-        unseen(found)
-        single(found)
-        numbers_download(study, result, "probes", found)
+    if generalisation is not None:
+        st.subheader(md_text(verdict(result.model.name, generalisation)), anchor=False)
+        near(generalisation)
+        far(generalisation)
+        unseen(generalisation)
+        single(generalisation)
+        numbers_download(study, result, "probes", generalisation)

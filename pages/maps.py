@@ -17,7 +17,7 @@ from ui.shared.examination import choose_model, examined, numbers_download
 
 study, result = choose_model("maps")
 if study is not None and result is not None:
-    found = examined(
+    faithfulness = examined(
         study,
         result,
         "maps",
@@ -26,11 +26,11 @@ if study is not None and result is not None:
         text="Compares each map with the vectors, draws it from six seeds, and adds maps of pure noise for comparison: "
         + ("some seconds." if len(study.sequences) <= 100 else "a minute or two."),
     )
-    if found is not None:
-        verdict(result, found)
-        kept(found)
-        scored(found)
-        six_seeds(study, result, found)
-        show_noise(study, result, found)
-        method_and_numbers(found)
-        numbers_download(study, result, "maps", found)
+    if faithfulness is not None:
+        verdict(result, faithfulness)
+        kept(faithfulness)
+        scored(faithfulness)
+        six_seeds(study, result, faithfulness)
+        show_noise(study, result, faithfulness)
+        method_and_numbers(faithfulness)
+        numbers_download(study, result, "maps", faithfulness)

@@ -18,21 +18,21 @@ from ui.shared.run_progress import start
 
 experiment = choose()
 if experiment is not None:
-    found = results_so_far(experiment)
+    experiment_result = results_so_far(experiment)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
             "Run the merging experiment",
-            type="secondary" if found and found.complete else "primary",
+            type="secondary" if experiment_result and experiment_result.complete else "primary",
             key="climb",
             on_click=start,
             args=(experiment,),
             icon=":material/stairs:",
         )
-        price(experiment, found)
+        price(experiment, experiment_result)
     watch_experiment(experiment)
-    if found is not None and found.candidates:
+    if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment
         from ui.merge.save_model import keep_one
 
-        show_experiment(found)
-        keep_one(found)
+        show_experiment(experiment_result)
+        keep_one(experiment_result)

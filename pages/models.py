@@ -14,9 +14,9 @@ from ui.models.own_model import own_model
 from ui.shared.study_choice import seed_choice
 
 seed_choice("models")
-found = find_models()
-catalogue_table(found)
-chosen = shown_model(found)
+rows = find_models()
+catalogue_table(rows)
+chosen = shown_model(rows)
 if chosen is not None:
     model_card(chosen)
 st.subheader("Your own model", anchor=False)

@@ -14,7 +14,7 @@ from ui.shared.examination import choose_model, examined
 
 study, result = choose_model("robustness")
 if study is not None and result is not None:
-    found = examined(
+    stress = examined(
         study,
         result,
         "stress",
@@ -23,8 +23,8 @@ if study is not None and result is not None:
         button="Run the stress tests",
         text="One click tries every change on this model's sequences and shows what each does to the score.",
     )
-    if found is not None:
-        moved(found)
-        one_change(study, found)
-        drift(found)
-        redrawn(study, result, found)
+    if stress is not None:
+        moved(stress)
+        one_change(study, stress)
+        drift(stress)
+        redrawn(study, result, stress)

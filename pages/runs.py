@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.shared.frame import inside_app
+from ui.shared.frame import fragment, inside_app
 
 inside_app("pages/runs.py")
 st.title("Which runs are there?", anchor=False)
@@ -11,7 +11,7 @@ st.markdown("Runs continue when a page is closed. Their results are kept and sha
 from ui.runs.history import any_active, live_run_list, run_list, stored_vectors
 
 if any_active():
-    st.fragment(live_run_list, run_every=2.0)()
+    fragment(live_run_list, run_every=2.0)()
 else:
     run_list()
 st.subheader("What is stored")

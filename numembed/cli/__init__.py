@@ -1,19 +1,20 @@
-"""The same verbs from a terminal: results on standard output, everything else on standard error."""
+"""The same commands from a terminal: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import numembed
 from numembed.cli import lists as listing
 from numembed.cli import merge as merging
-from numembed.cli import sequences
-from numembed.cli.app import app
-from numembed.cli.studies import examine, run_study
+from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings, read_settings
 from numembed.paper.protocol import PAPER_FAMILIES
@@ -65,38 +66,32 @@ def _parser() -> argparse.ArgumentParser:
         name: str, function: Callable[[argparse.Namespace, Settings], int], text: str, *older: str
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text, aliases=older)
-        added.add_argument("--json", action="store_true", help="print one JSON object a line")
+        added.add_argument("--json", action="store_true", help="print one JSON object per line")
         added.set_defaults(command=function)
         return added
 
-    def study_command(
-        name: str, function: Callable[[argparse.Namespace, Settings], int], text: str
-    ) -> argparse.ArgumentParser:
-        subparser = command(name, function, text)
-        _add_study(subparser)
-        return subparser
-
-    text = "Open the pages in a browser; further options are passed to Streamlit, for instance --server.port 8600."
+    text = "Open the pages in a browser. Further options are passed to Streamlit, for example --server.port 8600."
     commands.add_parser("app", help=text, description=text, allow_abbrev=False).set_defaults(command=app)
-    study_command("run", run_study, "Run a study and print its scores.")
+    _add_study(command("run", run_study, "Run a study and print its scores."))
     for examination in EXAMINATIONS.values():
-        subparser = study_command(examination.verb, examine, examination.help)
+        subparser = command(examination.verb, examine, examination.help)
+        _add_study(subparser)
         subparser.set_defaults(examination=examination.name)
         if "query" in examination.options:
-            subparser.add_argument("query", metavar="TEXT", help='for instance "2, 3, 5, 7, 11"')
-    given = command("sequences", sequences.sequences, "Show what identifies the families before any model reads them.")
+            subparser.add_argument("query", metavar="TEXT", help='for example "2, 3, 5, 7, 11"')
+    given = command("sequences", sequences, "Show what identifies the families before any model reads them.")
     _add_sequences(given)
     given.add_argument("--out", metavar="DIR", help="also write study.json and leakage.csv there")
     merging.add_commands(command)
     command("families", listing.families, "List the families of sequences.")
     command("models", listing.models, "List the catalogue and the baselines.")
     code = command("code", listing.code, "For operators: print the settings that allow the program code of a model.")
-    code.add_argument("model", metavar="MODEL", help="for instance nomic-embed-text-v2-moe")
+    code.add_argument("model", metavar="MODEL", help="for example nomic-embed-text-v2-moe")
     code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
-    command("metrics", listing.metrics, "List the scores and what they mean.")
+    command("metrics", listing.metrics, "List the metrics and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
-    stored = command("store", listing.store, "Show which vectors are stored, or delete some.")
-    stored.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
+    store = command("store", listing.store, "Show which vectors are stored, or delete some.")
+    store.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
     command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
     command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")
     return parser
@@ -107,26 +102,42 @@ def _add_study(subparser: argparse.ArgumentParser) -> None:
     _add_sequences(subparser)
     subparser.add_argument("--models", nargs="+", metavar="NAME", help="catalogue names, baselines, hub ids or folders")
     subparser.add_argument("--distance", choices=DISTANCES, help="distance of the silhouette")
-    subparser.add_argument(
-        "--designs", type=int, metavar="N", help="how many times to redraw (resample) the windows, for intervals"
-    )
-    subparser.add_argument(
-        "--despite-checks", action="store_true", default=None, help="also run models that fail their check"
-    )
+    subparser.add_argument("--designs", type=int, metavar="N", help="number of resampled windows, for intervals")
+    subparser.add_argument("--despite-checks", action="store_true", default=None, help="run models that fail a check")
     subparser.add_argument("--out", metavar="DIR", help="also write study.json, scores.csv and maps.html there")
 
 
 def _add_sequences(subparser: argparse.ArgumentParser) -> None:
     """Let a verb choose its sequences: those of a saved study or the paper's, and what to change in them."""
-    subparser.add_argument(
-        "--study", default="paper", metavar="FILE|paper", help="a saved study, or the paper's (default)"
-    )
-    subparser.add_argument("--families", nargs="+", metavar="NAME", help=f"for instance {' '.join(PAPER_FAMILIES[:3])}")
+    subparser.add_argument("--study", default="paper", metavar="FILE|paper", help="saved study, or the paper's")
+    subparser.add_argument("--families", nargs="+", metavar="NAME", help=f"for example {' '.join(PAPER_FAMILIES[:3])}")
     subparser.add_argument("--per-family", type=int, help="sequences per family")
     subparser.add_argument("--length", type=int, help="terms per sequence")
-    subparser.add_argument("--first-window", type=int, help="where the first sequence starts, in sequences")
+    subparser.add_argument("--first-window", type=int, help="window at which the first sequence starts")
     subparser.add_argument("--separator", help="text between two terms")
     subparser.add_argument("--seed", type=int, help="random seed of KMeans, maps and permutations")
-    subparser.add_argument(
-        "--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="make equal between families"
-    )
+    subparser.add_argument("--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="what to match")
+
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def app(options: argparse.Namespace, settings: Settings) -> int:
+    """Become Streamlit's server of the pages; ``options.rest`` are Streamlit's own options.
+
+    Streamlit applies .streamlit/config.toml beside the script wherever it is started; options and STREAMLIT_*
+    variables take precedence over that file. ``-P``: nothing is imported from the present folder. PYTHONPATH: Streamlit
+    itself adds the script's folder to the import path only while some page is drawn.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise NumembedError("The app needs Streamlit, which is not installed: pip install streamlit")
+    file = script()
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(file), *options.rest]
+    path = os.pathsep.join(filter(None, [str(file.parent), os.environ.get("PYTHONPATH")]))
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+
+
+def script() -> Path:
+    """Return the file that starts the pages: within an installed package, or at the root of a checkout."""
+    installed = _PACKAGE / "_app" / "app.py"
+    return installed if installed.exists() else _PACKAGE.parent / "app.py"

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import time
+from typing import Any
 
 from numembed.analysis.metrics import METRICS
 from numembed.analysis.score_kinds import score_kinds
@@ -22,22 +23,15 @@ from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
 from numembed.paper.published import TABLE_2
 from numembed.paper.verdicts import OPEN
-from numembed.runs.jobs import JobTable
+from numembed.runs.jobs import Job, JobTable
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 
+_FACTS = ("repo", "revision", "parameters_millions", "dimension", "max_tokens", "family", "licence", "download_gb")
 _AGREEMENT = (
-    "model",
-    "silhouette_families",
-    "paper_silhouette_families",
-    "difference",
-    "redrawn_low",
-    "redrawn_high",
-    "inside",
-    "p",
-    "davies_bouldin_families",
-    "paper_davies_bouldin_families",
+    *("model", "silhouette_families", "paper_silhouette_families", "difference", "redrawn_low", "redrawn_high"),
+    *("inside", "p", "davies_bouldin_families", "paper_davies_bouldin_families"),
 )
 
 
@@ -54,19 +48,7 @@ def families(options: argparse.Namespace, settings: Settings) -> int:
 def models(options: argparse.Namespace, settings: Settings) -> int:
     """List the catalogue, the endpoints and the baselines."""
     rows: list[Row] = [
-        {
-            "name": row.name,
-            "kind": "model",
-            "repo": row.repo,
-            "revision": row.revision,
-            "parameters_millions": row.parameters_millions,
-            "dimension": row.dimension,
-            "max_tokens": row.max_tokens,
-            "family": row.family,
-            "licence": row.licence,
-            "download_gb": row.download_gb,
-            "note": row.refused,
-        }
+        {"name": row.name, "kind": "model"} | {fact: getattr(row, fact) for fact in _FACTS} | {"note": row.refused}
         for row in CATALOGUE.values()
     ]
     rows += [{"name": ENDPOINT + name, "kind": "endpoint", "note": ""} for name in settings.endpoints]
@@ -88,7 +70,7 @@ def code(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def metrics(options: argparse.Namespace, settings: Settings) -> int:
-    """List the scores and what they mean."""
+    """List the metrics and what they mean."""
     facts = ("higher_is_better", "bounds", "chance")
     return print_rows(
         [
@@ -106,20 +88,22 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
     """List the newest runs."""
     with JobTable(settings.app_db) as jobs:
         rows = [
-            {
-                "id": job.id,
-                "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at)),
-                "asked_by": job.asked_by,
-                "state": job.state,
-                "seconds": job.seconds,
-                "error": job.error,
-                "study": json.loads(job.request_json),
-            }
+            {"id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at))}
+            | {name: getattr(job, name) for name in ("asked_by", "state", "seconds", "error")}
+            | {"study": _request_of(job)}
             for job in jobs.recent()
         ]
     if not options.json:
         rows = [{key: value for key, value in row.items() if key != "study"} for row in rows]
     return print_rows(rows, options)
+
+
+def _request_of(job: Job) -> Any:
+    """Return the stored request as JSON; None where it is not JSON."""
+    try:
+        return json.loads(job.request_json)
+    except (ValueError, RecursionError):
+        return None
 
 
 def store(options: argparse.Namespace, settings: Settings) -> int:
@@ -141,14 +125,11 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
     ours = judged([own_line(result) for result in own])
     for claim, values, here in zip(CLAIMS, judged(TABLE_2), ours, strict=True):
         if options.json:
-            facts = {"part": "claim"} | {
-                name: getattr(claim, name) for name in ("name", "question", "section", "quotation", "test")
-            }
+            names = ("name", "question", "section", "quotation", "test")
+            facts = {"part": "claim"} | {name: getattr(claim, name) for name in names}
             print_lines([facts | {"table_2": dataclasses.asdict(values), "here": dataclasses.asdict(here)}])
         else:
-            print(
-                f"{claim.question} The claim {values.word}." if values.word != OPEN else f"{claim.question} It {OPEN}."
-            )
+            print(claim.question, f"It {OPEN}." if values.word == OPEN else f"The claim {values.word}.")
             print(f"  “{claim.quotation}” ({claim.section})\n  {values.sentence} {values.detail}".rstrip())
             print(f"  On the runs here: {here.word}. {here.sentence}\n")
     rows = model_rows(own)
@@ -162,7 +143,7 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
 def prime(options: argparse.Namespace, settings: Settings) -> int:
     """Do the slow things of a first run now."""
     from numembed.analysis.maps.projections import compile_maps
-    from numembed.models.sources.bundled import bundled_is_genuine
+    from numembed.models.sources import bundled_is_genuine
 
     began = time.monotonic()
     bundled_is_genuine()

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numembed.cli.printing import print_lines, print_rows, print_table
-from numembed.cli.studies import progress_bar, user_name
+from numembed.cli.studies import progress_bar, record, workplace
 from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Redrawn
 from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
-from numembed.runs.jobs import JobTable
 from numembed.sequences.splits import Split, split_called
 
 if TYPE_CHECKING:
@@ -46,21 +44,13 @@ def adapt(options: argparse.Namespace, settings: Settings) -> int:
     recipe = recipe_of(options)
     base = base_named(options.base or USUAL_BASE, settings)
     place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
-    result = train_adapters(base, recipe, place, settings=settings, progress=_progress("Training"))
-    return print_rows(
-        [
-            {
-                "seed": one.seed,
-                "step": one.step,
-                "loss": one.readings[-1].loss,
-                "silhouette_before": one.readings[0].silhouette,
-                "silhouette": one.silhouette,
-                "folder": str(one.folder),
-            }
-            for one in result
-        ],
-        options,
-    )
+    adapters = train_adapters(base, recipe, place, settings=settings, progress=_progress("Training"))
+    rows: list[dict[str, Any]] = [
+        {"seed": one.seed, "step": one.step, "loss": one.readings[-1].loss}
+        | {"silhouette_before": one.readings[0].silhouette, "silhouette": one.silhouette, "folder": str(one.folder)}
+        for one in adapters
+    ]
+    return print_rows(rows, options)
 
 
 def merge(options: argparse.Namespace, settings: Settings) -> int:
@@ -71,20 +61,14 @@ def merge(options: argparse.Namespace, settings: Settings) -> int:
         saved = _folded(options, settings)
     else:
         base = base_named(options.base, settings) if options.base else None
-        saved = save_merge(
-            merge_of(options),
-            options.parts,
-            Path(options.out),
-            base=base,
-            settings=settings,
-            progress=_progress("Merging"),
-        )
+        out, progress = Path(options.out), _progress("Merging")
+        saved = save_merge(merge_of(options), options.parts, out, base=base, settings=settings, progress=progress)
     row = {"folder": str(saved.folder), "size_bytes": saved.size_bytes, "update": saved.update, "lost": saved.lost}
     return print_rows([row], options)
 
 
 def merge_of(options: argparse.Namespace) -> Merge:
-    """Return the merge that was asked for, with what was named on the command line."""
+    """Return the merge that the command line describes."""
     from numembed.models.merging.tensors import Merge
 
     chosen = {name: getattr(options, name) for name in OPTIONS}
@@ -103,85 +87,65 @@ def _folded(options: argparse.Namespace, settings: Settings) -> Saved:
     others = [name for name in (*OPTIONS, "space", "flat", "weights") if name != "scale"]
     named = {name: getattr(options, name) for name in others}
     if given := [name for name, value in named.items() if value is not None and value is not False]:
-        raise BadChoice(
-            f"fold takes no --{given[0].replace('_', '-')}: it adds one adapter to its base, --scale times."
-        )
+        raise BadChoice(f"fold takes no --{given[0].replace('_', '-')}: it adds one adapter to a base, times --scale.")
     if not options.base or len(options.parts) != 1:
         raise BadChoice("An adapter is folded into its base: give --base and one adapter with --parts.")
-    return save_fold(
-        options.parts[0],
-        base_named(options.base, settings),
-        Path(options.out),
-        settings=settings,
-        scale=1.0 if options.scale is None else options.scale,
-        progress=_progress("Folding"),
-    )
+    base, scale = base_named(options.base, settings), 1.0 if options.scale is None else options.scale
+    out, progress = Path(options.out), _progress("Folding")
+    return save_fold(options.parts[0], base, out, settings=settings, scale=scale, progress=progress)
 
 
 def experiment(options: argparse.Namespace, settings: Settings) -> int:
     """Run a merging experiment: train, merge, score, and print the candidates with the verdict."""
     from numembed.merge_experiment.run import experiment_rows, run_experiment
-    from numembed.models.encoders.encoder import LoadedModel
-    from numembed.storage.vectors import VectorStore
-    from numembed.studies.results import ResultStore
 
     chosen = experiment_of(options)
     began, state, error = time.monotonic(), "cancelled", ""
     try:
-        with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-            result = run_experiment(
-                chosen,
-                vectors=vectors,
-                results=results,
-                loaded=LoadedModel(settings),
-                settings=settings,
-                report=progress_bar(experiment_rows(chosen)),
-            )
+        with workplace(experiment_rows(chosen), settings) as place:
+            result = run_experiment(chosen, **vars(place))
         state = "done"
     except NumembedError as failure:
         state, error = "failed", settings.redact(str(failure))
         raise
     finally:
-        with JobTable(settings.app_db) as jobs:
-            seconds = time.monotonic() - began
-            jobs.record(chosen, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
+        record(chosen, settings, seconds=time.monotonic() - began, state=state, error=error)
     if options.out:
         write_experiment(Path(options.out), result)
     if options.json:
         print_lines([candidate.as_row() for candidate in result.candidates])
-        print_lines([{"comparison": vars(one) | {"retention": list(one.retention)}} for one in _known(result)])
+        print_lines(
+            [
+                {"comparison": vars(one) | {"retention": list(one.retention)}}
+                for one in result.comparisons
+                if not math.isnan(one.difference)
+            ]
+        )
         print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in result.redrawn])
         print_lines([{"verdict": sentence} for sentence in (*result.sentences, *result.redrawn_sentences)])
         return 0
     split = main_split(result)
     columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
-    print_table(
-        [{name: row.get(name) for name in columns} for row in (candidate.as_row() for candidate in result.candidates)]
-    )
+    rows = [candidate.as_row() for candidate in result.candidates]
+    print_table([{name: row.get(name) for name in columns} for row in rows])
     if result.redrawn:
-        print(f"\nOn {result.redrawn[0].designs} redrawn choices of windows, with where 95% of further ones score:")
-        print_table([_redrawn_row(one) for one in result.redrawn])
+        print(
+            f"\nOn {result.redrawn[0].designs} redrawn choices of windows; 95% of further ones score from low to high:"
+        )
+        columns = ("name", "at", "split", "mean", "low", "high")
+        rows = [{name: getattr(one, name) for name in columns} for one in result.redrawn]
+        print_table([{"path": row.pop("name")} | row for row in rows])
     print("\n" + "\n".join((*result.sentences, *result.redrawn_sentences)))
     return 0
 
 
 def write_experiment(folder: Path, result: ExperimentResult) -> None:
     """Write ladder.json, found.json and arms.csv into ``folder``."""
-    from numembed.export import table_csv
+    from numembed.export import rows_csv, write_texts
 
-    rows = [candidate.as_row() for candidate in result.candidates]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ladder.json").write_text(result.experiment.to_json(), encoding="utf-8")
-        everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / "found.json").write_text(everything + "\n", encoding="utf-8")
-        table = table_csv(columns, [[row.get(name) for name in columns] for row in rows])
-        (folder / "arms.csv").write_text(table, encoding="utf-8")
-    except OSError as error:
-        raise BadChoice(
-            f"The folder {str(folder)[:120]!r} cannot be written ({error.strerror}). Name another."
-        ) from None
+    everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    table = rows_csv([candidate.as_row() for candidate in result.candidates])
+    write_texts(folder, {"ladder.json": result.experiment.to_json(), "found.json": everything, "arms.csv": table})
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
@@ -228,14 +192,9 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged = command("merge", merge, "Merge model folders into one, or fold an adapter into its base.")
     methods = (FOLD, *MERGES.names)
     merged.add_argument("method", choices=methods, metavar="METHOD", help=", ".join(methods))
-    merged.add_argument(
-        "--parts",
-        nargs="+",
-        required=True,
-        metavar="PART",
-        help="models, or adapters of --base: folders, or names of models on this machine",
-    )
-    merged.add_argument("--base", metavar="NAME", help="what all parts were made from: a catalogue name or a folder")
+    text = "models, or adapters of --base: folders, or names of models on this machine"
+    merged.add_argument("--parts", nargs="+", required=True, metavar="PART", help=text)
+    merged.add_argument("--base", metavar="NAME", help="the common base of all parts: a catalogue name or a folder")
     merged.add_argument("--space", choices=("weights", "task_vectors"), help="what is mixed")
     merged.add_argument("--flat", action="store_true", help="one angle for the whole model instead of one per tensor")
     merged.add_argument("--weights", nargs="+", type=float, metavar="W", help="weights of the parts; equal by default")
@@ -244,7 +203,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     merged.add_argument("--density", type=float, help="share of the values kept by TIES and DARE")
     merged.add_argument("--fallback", type=float, help="cosine above which SLERP takes the straight line; 1: never")
     merged.add_argument("--seed", type=int, help="random seed for the values that DARE drops")
-    merged.add_argument("--base-weight", type=float, metavar="W", help="how many models the base of a soup counts for")
+    merged.add_argument("--base-weight", type=float, metavar="W", help="the base's weight in a soup, in models")
     merged.add_argument("--out", required=True, metavar="FOLDER", help="the new model")
     swept = command(
         "merge-experiment",
@@ -252,47 +211,27 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "Train adapters, merge them in every way, and score all resulting models.",
         "ladder",  # the older name, an alias until version 0.3
     )
-    swept.add_argument(
-        *("--experiment", "--ladder"),
-        dest="experiment",
-        metavar="FILE",
-        help="a saved experiment; the other choices are then ignored",
-    )
+    text = "a saved experiment; the other choices are then ignored"
+    swept.add_argument(*("--experiment", "--ladder"), dest="experiment", metavar="FILE", help=text)
     _add_recipe(swept)
     swept.add_argument("--points", type=int, metavar="N", help=f"minimum number of points of a path ({USUAL_POINTS})")
-    swept.add_argument(
-        "--designs", type=int, metavar="N", help="how many times to redraw (resample) the windows, for intervals"
-    )
+    swept.add_argument("--designs", type=int, metavar="N", help="number of resampled windows, for intervals")
     swept.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
     swept.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
 
 
 def _add_recipe(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--base", metavar="NAME", help=f"a catalogue name or a folder ({USUAL_BASE})")
-    subparser.add_argument(
-        "--training", choices=TRAININGS, help="twelve families other than the paper's, or the paper's six"
-    )
+    subparser.add_argument("--training", choices=TRAININGS, help="twelve families not in the paper, or the paper's six")
     subparser.add_argument("--families", nargs="+", metavar="NAME", help="families to train on instead")
     subparser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one adapter is trained for each")
     subparser.add_argument("--steps", type=int, metavar="N")
-    subparser.add_argument(
-        "--stages", type=int, metavar="N", help="how many times each adapter is saved during training"
-    )
+    subparser.add_argument("--stages", type=int, metavar="N", help="number of times each adapter is saved in training")
     subparser.add_argument("--rank", type=int, metavar="R", help="rank of the adapters")
     subparser.add_argument("--alpha", type=float, metavar="A", help="scales the update by A / R; A is 2 R by default")
-    subparser.add_argument(
-        "--targets", nargs="+", metavar="NAME", help="last parts of the names of the adapted layers, for example query"
-    )
+    subparser.add_argument("--targets", nargs="+", metavar="NAME", help="ends of the names of adapted layers: query")
     subparser.add_argument("--loss", choices=LOSSES, help="all sequences of a family, or pairs against the others")
-    subparser.add_argument("--learning-rate", type=float, metavar="X", help="its highest value")
-
-
-def _known(result: ExperimentResult) -> list[Any]:
-    return [one for one in result.comparisons if not math.isnan(one.difference)]
-
-
-def _redrawn_row(one: Redrawn) -> dict[str, Any]:
-    return {"path": one.name, "at": one.at, "split": one.split, "mean": one.mean, "low": one.low, "high": one.high}
+    subparser.add_argument("--learning-rate", type=float, metavar="X", help="peak learning rate")
 
 
 def _progress(name: str) -> Progress:

@@ -1,4 +1,4 @@
-"""The verbs that carry out a study: run, and the further questions about its models."""
+"""The commands that carry out a study: its scores, further questions, and what its sequences reveal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import getpass
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -18,16 +19,26 @@ from numembed.core.progress import DONE, FAILED, Report, Stage, unreported
 from numembed.core.settings import LIMITS, Settings
 from numembed.examinations.registry import Answer
 from numembed.examinations.report import answers, rows_of, sentence_of
+from numembed.models.catalogue.names import BUNDLED
 from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.tokens import count_tokens
+from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
+from numembed.runs.kinds import Request, Workplace
 from numembed.runs.study_run import Outcome, run
+from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
+from numembed.sequences.leakage import rows_of as leakage_rows
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows, pair_rows
 from numembed.studies.results import ResultStore
-from numembed.studies.study import Study
+from numembed.studies.study import Study, design_of
 
 _SHOWN = ("model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights")
+_CHANGEABLE = (  # in a study, by options of the command line
+    *("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed"),
+    *("despite_checks", "designs", "matched"),
+)
 _REDRAWN = ("redrawn_low", "redrawn_high", "redrawn_sd", "designs")
 
 
@@ -66,30 +77,30 @@ def examine(options: argparse.Namespace, settings: Settings) -> int:
 def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Answer[Any]]]:
     """Run ``study`` here, enter it among the runs, and write the files that the call asks for."""
     began = time.monotonic()
-    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        outcome = run(
-            study,
-            vectors=vectors,
-            results=results,
-            loaded=LoadedModel(settings),
-            settings=settings,
-            report=progress_bar([spec.name for spec in study.models]),
-        )
+    with workplace([spec.name for spec in study.models], settings) as place:
+        outcome = run(study, **vars(place))
         if options.out:
             from numembed.export import write_folder
 
-            write_folder(Path(options.out), study, outcome, results)
-        result = answers(study, outcome.results, results)
+            write_folder(Path(options.out), study, outcome, place.results)
+        answers_given = answers(study, outcome.results, place.results)
     error = " ".join(outcome.errors.values())
+    state = "failed" if error else "done"
+    record(study, settings, seconds=time.monotonic() - began, state=state, error=error)
+    return outcome, answers_given
+
+
+@contextmanager
+def workplace(rows: Sequence[str], settings: Settings) -> Iterator[Workplace]:
+    """Open what a run in this process needs; its progress is a bar for each of ``rows``."""
+    with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
+        yield Workplace(vectors, results, LoadedModel(settings), settings, progress_bar(rows))
+
+
+def record(requested: Request, settings: Settings, *, seconds: float, state: str, error: str) -> None:
+    """Enter a run that this command carried out among the runs."""
     with JobTable(settings.app_db) as jobs:
-        jobs.record(
-            study,
-            asked_by=f"command line ({user_name()})",
-            seconds=time.monotonic() - began,
-            state="failed" if error else "done",
-            error=error,
-        )
-    return outcome, result
+        jobs.record(requested, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
 
 
 def _exit_code(outcome: Outcome) -> int:
@@ -110,22 +121,8 @@ def study_of(options: argparse.Namespace) -> Study:
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no study {options.study[:120]!r}. Give a saved file, or: paper") from None
         plain = Study.from_json(text).as_dict()
-    named = (
-        "models",
-        "families",
-        "per_family",
-        "length",
-        "first_window",
-        "separator",
-        "distance",
-        "seed",
-        "despite_checks",
-        "designs",
-        "matched",
-    )
-    options_given = {name: getattr(options, name, None) for name in named}
-    given = {name: value for name, value in options_given.items() if value is not None}
-    return Study.from_dict(plain | given)
+    named = {name: getattr(options, name, None) for name in _CHANGEABLE}
+    return Study.from_dict(plain | {name: value for name, value in named.items() if value is not None})
 
 
 def progress_bar(names: Sequence[str]) -> Report:
@@ -155,3 +152,31 @@ def user_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number without a name
         return "unknown"
+
+
+def sequences(options: argparse.Namespace, settings: Settings) -> int:
+    """Print what the numbers, sizes, lengths and tokens of the sequences give away."""
+    study = study_of(options)
+    clues = _clues(study, settings)
+    of = {"seed": study.seed, "design": design_of(study)}
+    rows = [of | row for row in leakage_rows(clues, study.sequences)]
+    text = [*clues.sentences, *(clue.sentence for clue in clues.clues)]
+    if options.out:
+        from numembed.export import write_leakage
+
+        write_leakage(Path(options.out), study, rows)
+    if options.json:
+        print_lines([of | {"sentence": " ".join(text)}, *rows])
+        return 0
+    print(f"{design_of(study)} (seed {study.seed}). {' '.join(text)}")
+    for _, alike in groupby(rows, key=list):  # rows with the same columns
+        print_table([{name: value for name, value in row.items() if name not in of} for row in alike])
+        print()
+    return 0
+
+
+def _clues(study: Study, settings: Settings) -> Leakage:
+    texts = study.sequences.texts
+    few = sum(map(len, texts)) <= COUNTED_CHARS
+    counted = count_tokens(ModelSpec("", BUNDLED), texts, settings) if few else None
+    return leakage(study.sequences, token_counts=counted.counts if counted else None, seed=study.seed)

@@ -1,4 +1,4 @@
-"""What every part stands on: errors, progress, registries, settings, values as JSON.
+"""What every part needs: errors, progress, registries, settings, values as JSON.
 
 Nothing here knows what a sequence, a model or a score is.
 """

@@ -1,12 +1,12 @@
 """Every error that a person can cause. Pages and the command line show the message as it stands.
 
-A message says what was asked, what is allowed and what to do. Anything that is not a
+A message says what was given, what is allowed and what to do. Anything that is not a
 :class:`NumembedError` is a bug and is shown as one.
 """
 
 
 class NumembedError(Exception):
-    """A sentence for the person who asked."""
+    """A sentence for the person at the page or terminal."""
 
 
 class UnknownName(NumembedError):
@@ -38,7 +38,7 @@ class AcceleratorLost(NumembedError):
 
 
 class RemoteFailed(NumembedError):
-    """An endpoint did not answer, or not as it should; nothing of that batch was stored."""
+    """An endpoint gave no answer, or a wrong one; nothing of that batch was stored."""
 
 
 class NonFiniteVectors(NumembedError):
@@ -58,4 +58,4 @@ class StoreUnreadable(NumembedError):
 
 
 class Cancelled(NumembedError):
-    """The person who asked has stopped the run; what was done is kept."""
+    """Somebody has stopped the run; what was done is kept."""

@@ -1,4 +1,4 @@
-"""How long verbs report, and how they are stopped: one callable for both, and the table of stages that runs report."""
+"""How long tasks report progress, and how they are stopped: one callable for both, and the table of stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Stage(str):
     words: str  # for visitors
     begins: float = 0.0  # its part of the row's bar, from 0 to 1
     ends: float = 1.0
-    timed: bool = False  # its remaining time is told
+    timed: bool = False  # the page shows how long it still takes
     in_bytes: bool = False  # it counts bytes
     prepares: bool = False  # it comes before the row's own work and is no part of it
     answers: bool = False  # a page that watches has more to show once it is reached

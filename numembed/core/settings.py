@@ -1,4 +1,4 @@
-"""What the operator sets and how much one visitor may ask for. Read from the environment once, at the rim."""
+"""What the operator sets and how much one visitor may ask for. Read from the environment once, at the start."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     home = Path(given).expanduser().absolute() if given else user_data_path("numembed")
     device = environ.get("NUMEMBED_DEVICE", "auto").lower()
     if device not in DEVICES:
-        raise BadSettings(f"NUMEMBED_DEVICE is one of {', '.join(DEVICES)}, got {device[:40]!r}.")
+        raise BadSettings(f"NUMEMBED_DEVICE must be one of {', '.join(DEVICES)}, got {device[:40]!r}.")
     plain = _operator_file(Path(environ.get("NUMEMBED_OPERATOR_FILE") or home / "operator.toml"))
     below = environ.get("NUMEMBED_MODEL_FOLDERS")
     folders = [Path(folder).expanduser() for folder in below.split(os.pathsep)] if below else [Path.home(), Path.cwd()]
@@ -170,27 +170,21 @@ def _operator_file(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadSettings(f"{file} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise BadSettings(f"{file} is no text in UTF-8. Save it as such.") from None
+        raise BadSettings(f"{file} is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{file} is no TOML: {error}.") from None
+        raise BadSettings(f"{file} is not valid TOML: {error}.") from None
     if unknown := set(plain) - {"endpoints", "remote_code"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
     for section, facts in plain.items():
         if not isinstance(facts, dict):
-            raise BadSettings(f"{file}: {section} is no section. Write [{section}.name] and its entries below it.")
+            raise BadSettings(f"{file}: {section} is not a section. Write [{section}.name] and its entries below it.")
     return plain
 
 
 _ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {
-    "url": (str,),
-    "model": (str,),
-    "kind": (str,),
-    "key_env": (str,),
-    "dimension": (int,),
-    "batch_texts": (int,),
-    "concurrency": (int,),
-    "timeout_seconds": (int, float),
-    "budget_seconds": (int, float),
+    **dict.fromkeys(("url", "model", "kind", "key_env"), (str,)),
+    **dict.fromkeys(("dimension", "batch_texts", "concurrency"), (int,)),
+    **dict.fromkeys(("timeout_seconds", "budget_seconds"), (int, float)),
 }
 
 
@@ -199,7 +193,7 @@ def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", name):
         raise BadSettings(f"{where}: a name has up to 40 letters, digits, dots and dashes.")
     if not isinstance(facts, dict):
-        raise BadSettings(f"{where} is no section. Write [endpoints.{name}].")
+        raise BadSettings(f"{where} is not a section. Write [endpoints.{name}].")
     if unknown := sorted(set(facts) - set(_ENDPOINT_FACTS)):
         raise BadSettings(f"{where} has no entry {unknown[0]!r}. Known: {', '.join(_ENDPOINT_FACTS)}.")
     for fact, value in facts.items():
@@ -207,9 +201,9 @@ def _endpoint(name: str, facts: Any, environ: Mapping[str, str]) -> Endpoint:
         if not is_kind or (not isinstance(value, str) and not 0 < value < math.inf):
             raise BadSettings(f"{where}: {fact} cannot be {str(value)[:40]!r}.")
     if not _is_address(facts.get("url", "")):
-        raise BadSettings(f"{where}: url is an http(s) address without a name, password or query in it.")
+        raise BadSettings(f"{where}: url is an http(s) address without user name, password or query.")
     if facts.get("kind", "openai") not in ("openai", "tei"):
-        raise BadSettings(f"{where}: kind is openai or tei.")
+        raise BadSettings(f"{where}: kind must be openai or tei.")
     rest = {fact: value for fact, value in facts.items() if fact != "key_env"}
     rest["url"] = facts["url"].rstrip("/")
     return Endpoint(name, key=environ.get(facts.get("key_env", ""), "").strip(), **rest)
@@ -231,10 +225,10 @@ def _allowed_code(repo: str, facts: Any) -> AllowedCode:
     code, _, revision = str(facts["code"]).partition("@")
     files = facts["files"]
     if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", str(facts["code"])) or not files:
-        raise BadSettings(f"{where}: code is owner/name@ and a commit of 40 digits, and at least one file is named.")
+        raise BadSettings(f"{where}: code must be owner/name@ and a commit of 40 digits, with at least one file.")
     if not all(
         re.fullmatch(r"[A-Za-z0-9_]+\.py", name) and re.fullmatch(r"[0-9a-f]{64}", str(sha))
         for name, sha in files.items()
     ):
-        raise BadSettings(f"{where}: files are names like modeling_x.py, each with its sha256.")
+        raise BadSettings(f"{where}: files must be names such as modeling_x.py, each with its sha256.")
     return AllowedCode(code, revision, dict(files))

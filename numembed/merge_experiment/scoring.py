@@ -23,8 +23,8 @@ from numembed.merge_experiment.redrawn import redrawn_split
 from numembed.merge_experiment.results import Candidate, Dominance, Frame, Retention, Separation, Straight
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.embedding import embed, refuse_failed
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
-from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.resolve import folder_of
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet

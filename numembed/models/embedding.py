@@ -14,7 +14,7 @@ from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
@@ -140,6 +140,6 @@ def _refuse_other_width(model: ModelSpec, stored: Matrix, values: NDArray[np.boo
     """Refuse vectors that cannot stand beside the stored ones: an endpoint's server now runs another model."""
     if values.any() and new.shape[1] != stored.shape[1]:
         raise RemoteFailed(
-            f"{model.name} now returns {new.shape[1]:,} numbers a text; those stored earlier have "
+            f"{model.name} now returns {new.shape[1]:,} numbers per text; those stored earlier have "
             f"{stored.shape[1]:,}. Delete its stored vectors on the Runs page, or run the same model again."
         )

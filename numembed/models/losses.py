@@ -15,7 +15,7 @@ def contrastive_loss(vectors: Any, labels: Any, temperature: float) -> Any:
 
     unit = torch.nn.functional.normalize(vectors.float(), dim=1)
     itself = torch.eye(len(labels), dtype=torch.bool, device=unit.device)
-    likeness = (unit @ unit.T / temperature).masked_fill(itself, -math.inf)
-    log_share = (likeness - torch.logsumexp(likeness, dim=1, keepdim=True)).masked_fill(itself, 0.0)
+    similarity = (unit @ unit.T / temperature).masked_fill(itself, -math.inf)
+    log_share = (similarity - torch.logsumexp(similarity, dim=1, keepdim=True)).masked_fill(itself, 0.0)
     same = (labels[:, None] == labels[None, :]) & ~itself
     return -((log_share * same).sum(dim=1) / same.sum(dim=1)).mean()

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
+from numembed.models import sources
 from numembed.models.merging.tensors import Merge, checked
-from numembed.models.sources import endpoint, hub, local, scratch
 from numembed.models.spec import (
     AdapterWeights,
     BaselineWeights,
@@ -104,12 +104,22 @@ def _merged(merged: MergedWeights, spec: ModelSpec, settings: Settings, progress
 
 
 KINDS: Mapping[type, Source[Any]] = {
-    HubWeights: Source(hub.resolved, hub.folder, hub.known_folder, hub.resolved_adapter, hub.adapter_folder),
-    LocalWeights: Source(
-        local.resolved, local.folder, local.known_folder, local.resolved_adapter, local.adapter_folder
+    HubWeights: Source(
+        sources.hub_resolved,
+        sources.hub_folder,
+        sources.known_hub_folder,
+        sources.hub_adapter_resolved,
+        sources.hub_adapter_folder,
     ),
-    ScratchWeights: Source(scratch.resolved, scratch.folder, scratch.known_folder),
-    RemoteWeights: Source(endpoint.resolved, folder=None, known_folder=None),
+    LocalWeights: Source(
+        sources.local_resolved,
+        sources.local_folder,
+        sources.known_local_folder,
+        sources.local_adapter_resolved,
+        sources.local_adapter_folder,
+    ),
+    ScratchWeights: Source(sources.scratch_resolved, sources.scratch_folder, sources.known_scratch_folder),
+    RemoteWeights: Source(sources.endpoint_resolved, folder=None, known_folder=None),
     BaselineWeights: Source(_as_it_is, folder=None, known_folder=None),
     LoraWeights: Source(_adapted, folder=None, known_folder=None),  # its base's
     MergedWeights: Source(_merged, folder=None, known_folder=None),  # its first part's

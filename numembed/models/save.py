@@ -11,9 +11,7 @@ from typing import Any
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.compatibility import attached
-from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.adapters.saved import CONFIG
+from numembed.models.adapters.fold import CONFIG, AdaptedFolder, attached
 from numembed.models.catalogue.names import model
 from numembed.models.catalogue.options import is_folder, split
 from numembed.models.files.tensors import TensorFolder
@@ -25,7 +23,7 @@ from numembed.models.spec import FolderWeights, HubWeights, LocalWeights, LoraWe
 
 Recipe = tuple[Merge, list[ModelFolder], ModelFolder | None, str]  # a merge, its parts, their base, and a card
 _PART = (
-    "A part is the folder of a model, a catalogue name or hub id of one that is on this machine, or, with the base "
+    "A part is a model's folder, or the catalogue name or hub id of a model on this machine, or, with the base "
     "named, the folder or hub id of an adapter."
 )
 
@@ -61,7 +59,7 @@ def save_fold(
     _check_free(out)
     weights, spec = _named(part, base, settings)
     if not isinstance(weights, LoraWeights) or weights.base != base.weights or weights.scale != 1:
-        raise BadChoice(f"{part[:80]!r} is no adapter. Name the folder or hub id of one with --parts.")
+        raise BadChoice(f"{part[:80]!r} is not an adapter. Name the folder or hub id of one with --parts.")
     return save_model(replace(spec, weights=replace(weights, scale=scale)), out, settings=settings, progress=progress)
 
 
@@ -106,7 +104,10 @@ def _opened(weights: Weights, spec: ModelSpec, settings: Settings) -> ModelFolde
     if isinstance(weights, LoraWeights):
         return _adapted(weights, spec, settings)
     if weights.change:  # its folder would be that of the model that it is made of
-        raise BadChoice(f"{spec.name[:80]} has a part that is made in memory. Save that part as a folder first.")
+        raise BadChoice(
+            f"{spec.name[:80]} cannot be saved: one of its parts is itself a merge, which exists only in memory. Save "
+            "that part as a folder first, and merge the folder."
+        )
     return TensorFolder(folder_of(replace(spec, weights=weights), settings))
 
 
@@ -117,7 +118,7 @@ def _adapted(weights: LoraWeights, spec: ModelSpec, settings: Settings) -> Adapt
 
 def _check_free(out: Path) -> None:
     if os.path.lexists(out):
-        raise BadChoice(f"{str(out)[:120]!r} is there already. Name a folder that is not, with --out.")
+        raise BadChoice(f"{str(out)[:120]!r} exists already. Name a new folder with --out.")
 
 
 def _named(part: str, base: ModelSpec | None, settings: Settings) -> tuple[Weights, ModelSpec]:
@@ -145,7 +146,7 @@ def _known_model(part: str) -> ModelSpec:
     try:
         spec = model(part)
     except BadChoice:
-        raise BadChoice(f"{part[:120]!r} is no folder on this machine and no model's name. {_PART}") from None
+        raise BadChoice(f"{part[:120]!r} is not a folder on this machine and not a model name. {_PART}") from None
     if not isinstance(spec.weights, FolderWeights | LoraWeights) or spec.loading.random_seed is not None:
         raise BadChoice(f"{spec.name[:80]} has no files to merge. {_PART}")
     return spec

@@ -176,7 +176,7 @@ PRECISIONS = ("float32", "int8", "binary")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model as it is asked for. Everything but ``name`` is part of ``key``.
+    """A model as requested. Everything but ``name`` is part of ``key``.
 
     ``dimensions`` and ``precision`` are applied to stored vectors; the rest decides what is stored.
     """

@@ -1,1 +1,1 @@
-"""Carrying out what was asked: studies, the job table, and the one worker process that imports torch."""
+"""Carrying out requests: studies, the job table, and the one worker process that imports torch."""

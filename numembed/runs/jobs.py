@@ -1,4 +1,4 @@
-"""The job table: who asked for what and how far it is. Pages write and read it; the worker works it off."""
+"""The job table: who requested what, and its progress. Pages write and read it; the worker carries the jobs out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import secrets
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from numembed.core.errors import NumembedError, UnknownName
+from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
-from numembed.runs.kinds import Request, kind_called
-from numembed.storage.sqlite import connect, transaction
+from numembed.runs.kinds import JOB_KINDS, Request, kind_called
+from numembed.storage.sqlite import Store, connect, transaction
 from numembed.studies.results import APP_SCHEMA
 
 ACTIVE = ("queued", "running")
@@ -59,8 +58,12 @@ class Job:
 
     @property
     def request(self) -> Any:
-        """What was asked for; raises BadChoice where this version cannot read it."""
-        return kind_called(self.kind).read(self.request_json)
+        """What the run carries out; raises BadChoice where this version cannot read it."""
+        read = kind_called(self.kind).read
+        try:
+            return read(self.request_json)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise BadChoice("What this run was to carry out cannot be read from the store. Start it again.") from None
 
     @property
     def title(self) -> str:
@@ -68,36 +71,28 @@ class Job:
         try:
             return kind_called(self.kind).title(self.request)
         except NumembedError:
-            return "a run of another version"
+            return "a run that cannot be read" if self.kind in JOB_KINDS else "a run of another version"
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
 _COLUMNS = ", ".join(_FIELDS).replace("request_json", "study")  # the column's name is older than other kinds
 
 
-class JobTable:
+class JobTable(Store):
     """Jobs in ``app.db``. Equal ones share one active job."""
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path, APP_SCHEMA, may_restart=True)
 
-    def __enter__(self) -> JobTable:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
-
     def submit(self, requested: Request, *, asked_by: str) -> str:
-        """Return the id of the active job for what is asked: the one that runs already, or a new one."""
+        """Return the id of the active job for a request: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
             running = connection.execute(
                 "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (requested.key,)
             ).fetchone()
             if running:
                 return str(running[0])
-            # a job that was told to stop makes room at once, so that the same can be asked for again
+            # a job that is to stop makes room at once, so that an equal one can be submitted
             connection.execute(
                 "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
                 (requested.key,),
@@ -109,9 +104,8 @@ class JobTable:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
             job = self._insert(requested, asked_by, state)
-            connection.execute(
-                "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?", (seconds, error, job)
-            )
+            ended = "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?"
+            connection.execute(ended, (seconds, error, job))
         return job
 
     def get(self, job_id: str) -> Job:
@@ -122,7 +116,7 @@ class JobTable:
         return _job(row)
 
     def latest(self, requested: Request) -> Job | None:
-        """Return the newest job for what is asked, or None."""
+        """Return the newest job for a request, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
         return _job(row) if row else None
@@ -158,12 +152,8 @@ class JobTable:
             )
         return self.get(row[0])
 
-    def has_waiting(self) -> bool:
-        """Return True when a job waits."""
-        return self._connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
-
-    def cancel_asked(self, job_id: str) -> bool:
-        """Return True when somebody has asked the job to stop, or it is gone."""
+    def cancel_requested(self, job_id: str) -> bool:
+        """Return True when somebody has requested that the job stop, or it is gone."""
         row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return row is None or bool(row[0])
 
@@ -194,9 +184,8 @@ class JobTable:
                 "SELECT id, progress FROM jobs WHERE state = 'running' AND attempts >= ?", (MAX_ATTEMPTS,)
             ).fetchall()
             for job, progress in given_up:
-                connection.execute(
-                    "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?", (_gave_up(progress), job)
-                )
+                failed = "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?"
+                connection.execute(failed, (_gave_up(progress), job))
             connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def _insert(self, requested: Request, asked_by: str, state: str) -> str:
@@ -221,7 +210,10 @@ def _gave_up(progress: str) -> str:
 
 def _job(row: tuple[Any, ...]) -> Job:
     named = dict(zip(_FIELDS, row, strict=True))
-    steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
+    try:
+        steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
+    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
+        steps = ()
     return Job(**(named | {"progress": steps, "cancel": bool(named["cancel"])}))
 
 

@@ -15,7 +15,7 @@ from numembed.core.settings import Settings
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
 
-if TYPE_CHECKING:  # read where one is asked for: most pages show studies alone
+if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
     from numembed.merge_experiment.experiment import MergeExperiment
     from numembed.merge_experiment.save_model import Saving
     from numembed.models.encoders.encoder import LoadedModel
@@ -31,11 +31,9 @@ class Request(Protocol):
     @property
     def key(self) -> str:
         """Equal ones share one active job."""
-        ...
 
     def to_json(self) -> str:
         """Return it as JSON, which its kind reads."""
-        ...
 
 
 @dataclass(frozen=True)

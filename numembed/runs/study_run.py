@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -35,7 +35,7 @@ from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.report import computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
@@ -110,7 +110,7 @@ def run(
                 if late:
                     finished[index] = replace(finished[index], designs=job.designs())
                     job.examinations(finished[index])
-                    job.twin()
+                    job.random_weights()
                     row(1, 1, DONE)
             except _ENDING:
                 raise
@@ -136,14 +136,7 @@ class _ModelRun:
 
     @cached_property
     def embeddings(self) -> Embeddings:
-        outcome = embed(
-            self.spec,
-            self.study.sequences,
-            store=self.vectors,
-            loaded=self.loaded,
-            progress=self._progress,
-            judge=self._judge,
-        )
+        outcome = self._embed(self.spec, self.study.sequences, self._progress, self._judge)
         if outcome.work is not None:
             self.results.add_work(self.spec.stored.key, outcome.work)
         return outcome
@@ -154,15 +147,12 @@ class _ModelRun:
         if len(study.sequences) > LARGEST or self.results.get(key) is not None:
             return
         counted = count_tokens(self.spec, study.sequences.texts, self.settings)
-        outcome = explain(
-            self.embeddings.matrix,
-            study.sequences,
-            result.clusters,
-            distance=cast(Distance, study.distance),
-            token_counts=counted.counts if counted else None,
-            seed=study.seed,
+        matrix, distance = self.embeddings.matrix, cast(Distance, study.distance)
+        tokens = counted.counts if counted else None
+        explained = explain(
+            matrix, study.sequences, result.clusters, distance=distance, token_counts=tokens, seed=study.seed
         )
-        self.results.put(key, as_plain(outcome))
+        self.results.put(key, as_plain(explained))
 
     def designs(self) -> Mapping[ScoreKind, tuple[float, ...]]:
         """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
@@ -176,9 +166,7 @@ class _ModelRun:
         scores: dict[ScoreKind, list[float]] = {}
         for done, design in enumerate(redrawings(study, study.designs)):
             self.row(done, study.designs, REDRAW)
-            matrix = embed(
-                self.spec, design, store=self.vectors, loaded=self.loaded, progress=self._watch(done), judge=self._judge
-            ).matrix
+            matrix = self._embed(self.spec, design, self._watch(done), self._judge).matrix
             values = plain_scores(matrix, design.labels, distance=cast(Distance, study.distance), seed=study.seed)
             for name, value in values.items():
                 scores.setdefault(name, []).append(value)
@@ -190,19 +178,14 @@ class _ModelRun:
             key = examined_key(self.study, self.spec, name)
             if self.results.get(key) is not None:
                 continue
+            progress = partial(self.row, note=EXAMINE)
             context = ExaminationContext(
-                self.study,
-                self.spec,
-                result,
-                self.results,
-                self.settings,
-                self._vectors,
-                progress=lambda done, total: self.row(done, total, EXAMINE),
+                self.study, self.spec, result, self.results, self.settings, self._vectors, progress=progress
             )
             self.row(0, 1, EXAMINE)
             self.results.put(key, computed(name, context))
 
-    def twin(self) -> None:
+    def random_weights(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""
         if random_init(self.spec) is None:
             return
@@ -214,26 +197,17 @@ class _ModelRun:
         except NumembedError:  # a missing reference score is no failure of the model
             _log.info("no random weights for %s", self.spec.name, exc_info=True)
 
-    def _random_init_vectors(self, twin: ModelSpec) -> Matrix:
-        return embed(
-            twin,
-            self.study.sequences,
-            store=self.vectors,
-            loaded=self.loaded,
-            judge=refuse_failed,
-            progress=self.row.at(RANDOM_INIT),
-        ).matrix
+    def _random_init_vectors(self, untrained: ModelSpec) -> Matrix:
+        return self._embed(untrained, self.study.sequences, self.row.at(RANDOM_INIT), refuse_failed).matrix
 
     def _vectors(self, sequences: SequenceSet, spec: ModelSpec) -> Matrix:
         """Return the vectors (n, d) of other sequences, or of this model with another prompt or precision."""
-        return embed(
-            spec,
-            sequences,
-            store=self.vectors,
-            loaded=self.loaded,
-            judge=partial(self._judge, of=spec),
-            progress=self.row.at(EXAMINE),
-        ).matrix
+        return self._embed(spec, sequences, self.row.at(EXAMINE), partial(self._judge, of=spec)).matrix
+
+    def _embed(
+        self, spec: ModelSpec, sequences: SequenceSet, progress: Progress, judge: Callable[[ModelCheck], None]
+    ) -> Embeddings:
+        return embed(spec, sequences, store=self.vectors, loaded=self.loaded, progress=progress, judge=judge)
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""
@@ -287,12 +261,7 @@ class _ModelRun:
             if method not in methods or self.results.get(key) is not None:
                 continue
             self.row(done, len(everything), PROJECT)
-            points, used = project(
-                self.embeddings.matrix,
-                method,
-                dims=dims,
-                seed=study.seed,
-                cache_folder=self.settings.compiled,
-            )
+            matrix, cache = self.embeddings.matrix, self.settings.compiled
+            points, used = project(matrix, method, dims=dims, seed=study.seed, cache_folder=cache)
             self.results.put_projection(key, Projection(points, method, used))
             self.row(done + 1, len(everything), PROJECT)

@@ -97,7 +97,7 @@ def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: Loade
 
 
 class Reporter:
-    """Writes the progress of a job to the table and raises Cancelled when somebody has asked to stop."""
+    """Writes the progress of a job to the table and raises Cancelled when somebody has requested a stop."""
 
     def __init__(self, job_id: str, jobs: JobTable) -> None:
         self._job_id, self._jobs = job_id, jobs
@@ -112,7 +112,7 @@ class Reporter:
         before = self.progress[index]
         step = replace(before, stage=stage, done=done, total=total, note=note, seconds_left=left)
         self.progress = (*self.progress[:index], step, *self.progress[index + 1 :])
-        if self._jobs.cancel_asked(self._job_id):
+        if self._jobs.cancel_requested(self._job_id):
             raise Cancelled("Stopped.")
         if step.stage != before.stage or now - self._shown >= _SHOW_SECONDS:
             self._jobs.show(self._job_id, self.progress)
@@ -196,7 +196,7 @@ def _serve(settings: Settings, parent: int) -> None:
 
 @contextlib.contextmanager
 def _stoppable(job_id: str, settings: Settings) -> Iterator[None]:
-    """End this process where a job that was told to stop does not hear it: deep in a map of many points, say.
+    """End this process where a job that is to stop does not notice it: deep in a map of many points, say.
 
     The store survives that, the next worker closes the job as cancelled, and the supervisor starts it at once.
     """
@@ -205,7 +205,7 @@ def _stoppable(job_id: str, settings: Settings) -> Iterator[None]:
     def watch() -> None:
         with JobTable(settings.app_db) as jobs:
             while not over.wait(_LOOK_SECONDS):
-                if jobs.cancel_asked(job_id):
+                if jobs.cancel_requested(job_id):
                     if not over.wait(_GRACE_SECONDS):
                         _log.info("job %s did not stop; ending the worker", job_id)
                         os._exit(_LOST)
@@ -272,7 +272,7 @@ def _started(items: Sequence[str]) -> int:
     except BadSettings as error:
         sys.exit(f"numembed: {error}")
     log_to_stderr(settings)
-    # told rather than asked for, because it may be gone by now; on Windows a launcher stands between the two
+    # passed on, because the parent may have ended by now; on Windows a launcher is between the two
     return main(settings, parent=int(items[0]) if items and os.name == "posix" else os.getppid())
 
 

@@ -11,11 +11,13 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 
 _BUSY_SECONDS = 30.0
 _PAGE_BYTES = 32_768  # small pages would hold a vector in pieces, each read apart
+_FULL = ("full", "disk I/O error")
 _DAMAGED = ("malformed", "not a database", "disk image")
 
 
@@ -37,9 +39,25 @@ def connect(path: Path, schema: Sequence[str], *, may_restart: bool = False) -> 
         raise StoreUnreadable(_sentence(path, error)) from error
 
 
+class Store:
+    """A file with one connection, closed after a ``with`` block. One object a thread; any number of processes."""
+
+    _connection: sqlite3.Connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was added is on disk already."""
+        self._connection.close()
+
+
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a block as one write: all of it or nothing. A full disk is told as :class:`StoreFull`."""
+    """Run a block as one write: all of it or nothing. Raises :class:`StoreFull` on a full disk."""
     try:
         _patiently(connection, "BEGIN IMMEDIATE")
         yield connection
@@ -48,7 +66,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError) and _is_full(error):
+        if isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _FULL):
             raise StoreFull("The disk is full. What was stored before is safe; make room and run again.") from error
         raise
 
@@ -127,10 +145,6 @@ def _version(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) 
             "Update numembed, or set NUMEMBED_HOME to another folder."
         )
     return version
-
-
-def _is_full(error: sqlite3.OperationalError) -> bool:
-    return "full" in str(error) or "disk I/O error" in str(error)
 
 
 def _sentence(path: Path, error: Exception) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
-from numembed.storage.sqlite import connect, is_damage, set_aside, transaction
+from numembed.storage.sqlite import Store, connect, is_damage, set_aside, transaction
 
 T = TypeVar("T")
 
@@ -28,8 +27,8 @@ _SCHEMA = (
         checksum BLOB NOT NULL, vector BLOB NOT NULL);
     CREATE INDEX vectors_of_model ON vectors (model)""",
 )
-_MANY = 500  # texts asked for in one statement
-_CACHE_KIB = 65_536  # texts lie in the file in another order than they are asked for
+_MANY = 500  # texts in one statement
+_CACHE_KIB = 65_536  # texts are read in another order than they have in the file
 
 
 @dataclass(frozen=True)
@@ -42,24 +41,12 @@ class StoredModel:
     size_bytes: int
 
 
-class VectorStore:
-    """Vectors by model key and text. One object a thread; any number of processes."""
+class VectorStore(Store):
+    """Vectors by model key and text."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = self._connect()
-
-    def __enter__(self) -> VectorStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; what was added is on disk already."""
-        self._connection.close()
 
     def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return (matrix (n, d), found (n,)); rows that are absent or damaged are zero and not found.
@@ -71,7 +58,7 @@ class VectorStore:
     def add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
         """Store one row a text in one transaction; what is there already stays. Refuses NaN and infinity."""
         if not np.isfinite(matrix).all():
-            raise NonFiniteVectors(f"{name} answered with numbers that are not finite; nothing was stored.")
+            raise NonFiniteVectors(f"{name} returned numbers that are not finite; nothing was stored.")
         self._or_anew(lambda: self._add(model_key, name, texts, matrix))
 
     def count(self, model_key: str, texts: Iterable[str]) -> int:
@@ -124,7 +111,7 @@ class VectorStore:
         places, checks = _places(model_key, distinct)
         row_of = dict(zip(places, range(len(places)), strict=True))
         matrix, width = np.zeros((len(distinct), 0), dtype=np.float32), 0
-        stored = np.zeros(len(distinct), dtype=np.bool_)
+        is_stored = np.zeros(len(distinct), dtype=np.bool_)
         for some in _chunks(sorted(places)):  # in the order of the file
             query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({_marks(some)})"
             for place, text, vector, checksum in self._connection.execute(query, some):
@@ -136,12 +123,12 @@ class VectorStore:
                     matrix = np.zeros((len(distinct), width // 4), dtype=np.float32)
                     buffer = memoryview(matrix.data).cast("B")
                 buffer[row * width : (row + 1) * width] = vector
-                stored[row] = True
+                is_stored[row] = True
         if len(distinct) < len(texts):
             row_of_text = {text: row for row, text in enumerate(distinct)}
             rows = [row_of_text[text] for text in texts]
-            matrix, stored = matrix[rows], stored[rows]
-        return matrix, stored
+            matrix, is_stored = matrix[rows], is_stored[rows]
+        return matrix, is_stored
 
     def _or_anew(self, action: Callable[[], T]) -> T:
         """Return what ``action`` returns; a file that it finds damaged is begun anew first."""

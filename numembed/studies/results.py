@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,9 +19,9 @@ from numembed.analysis.scores import Score
 from numembed.core.arrays import Points
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.spec import ModelSpec
-from numembed.storage.sqlite import connect, transaction
+from numembed.storage.sqlite import Store, connect, transaction
 
 Value = TypeVar("Value")
 APP_SCHEMA = (
@@ -73,19 +72,11 @@ class Projection:
     used: dict[str, Any]
 
 
-class ResultStore:
+class ResultStore(Store):
     """Results by key in ``app.db``; a damaged row counts as absent."""
 
     def __init__(self, path: Path) -> None:
         self._connection = connect(path, APP_SCHEMA, may_restart=True)
-
-    def __enter__(self) -> ResultStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was stored under ``key``, or None."""
@@ -103,11 +94,6 @@ class ResultStore:
                 "INSERT OR REPLACE INTO results (key, checksum, payload) VALUES (?, ?, ?)",
                 (key, _checksum(key, payload), payload),
             )
-
-    def delete_all(self) -> None:
-        """Forget every result; studies compute them again from the stored vectors."""
-        with transaction(self._connection) as connection:
-            connection.execute("DELETE FROM results")
 
     def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
         """Return the scores that :meth:`put_model_result` stored."""

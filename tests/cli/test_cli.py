@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -15,8 +16,11 @@ from pathlib import Path
 import pytest
 
 from numembed.analysis.metrics import METRICS
+from numembed.core.settings import Settings
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import CATALOGUE
+from numembed.paper.protocol import paper_study
+from numembed.runs.jobs import JobTable
 from numembed.sequences.families.family import FAMILIES
 from numembed.studies.study import Study
 from tests.cli.calls import ROOT, SMALL, Answer, Call, calls
@@ -56,6 +60,17 @@ def test_runs_lists_what_was_run(call: Call) -> None:
     assert newest["error"].startswith("There is no folder") and oldest["asked_by"].startswith("command line (")
     assert oldest["seconds"] >= 0 and Study.from_dict(oldest["study"]).families == ("even", "primes")
     assert "study" not in call("runs").out.splitlines()[0]
+
+
+@pytest.mark.parametrize("damage", ["no JSON", "", "[" * 100_000])
+def test_runs_lists_a_run_whose_request_is_not_json(call: Call, settings: Settings, damage: str) -> None:
+    with JobTable(settings.app_db) as jobs:
+        jobs.record(paper_study("last_digits"), asked_by="test", seconds=1.0, state="done")
+    with sqlite3.connect(settings.app_db) as app_db:
+        app_db.execute("UPDATE jobs SET study = ?", (damage,))
+    (row,) = call("runs", "--json").rows
+    assert (row["state"], row["study"]) == ("done", None)
+    assert row["id"] in call("runs").out
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 from tests.cli.calls import SMALL, Answer, calls
 
 ERRORS: dict[str, tuple[tuple[object, ...], int, str]] = {
-    "unknown model": (("run", "--models", "nope", *SMALL), 1, "'nope' is no model's name"),
-    "an id with ../": (("run", "--models", "owner/../x", *SMALL), 1, "is no model's name"),
+    "unknown model": (("run", "--models", "nope", *SMALL), 1, "'nope' is not a model name"),
+    "an id with ../": (("run", "--models", "owner/../x", *SMALL), 1, "is not a model name"),
     "two lines": (("run", "--models", "/a\nb", *SMALL), 1, "no control characters"),
     "refused row": (("run", "--models", "EmbeddingGemma-2", *SMALL), 1, "is not run here"),
     "no folder": (("run", "--models", "/no/such/folder", *SMALL), 1, "There is no folder"),

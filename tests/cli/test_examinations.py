@@ -61,7 +61,7 @@ def test_every_number_of_a_page_is_in_the_command_line_and_in_the_export(
     assert len(numbers) > 3 and numbers - set(_numbers(rows)) == set()
 
 
-def test_what_the_sequences_give_away_is_told_and_written(call: Call, tmp_path: Path) -> None:
+def test_what_the_sequences_give_away_is_reported_and_written(call: Call, tmp_path: Path) -> None:
     asked = ("sequences", "--families", "even", "odd", "squares", "--length", 30, "--seed", 3)
     first, *rows = call(*asked, "--json", "--out", tmp_path).rows
     study = Study.from_json((tmp_path / "study.json").read_text())
@@ -93,7 +93,7 @@ def test_a_text_of_ones_own_lands_somewhere(call: Call) -> None:
     assert [row["model"] for row in told] == ["Last digits", "Digits"] and all(row["family"] for row in told)
 
 
-def test_matched_families_are_asked_for_by_name(call: Call) -> None:
+def test_matched_families_are_requested_by_name(call: Call) -> None:
     small = ("run", "--models", "string_length", "--families", "even", "cubes", "--per-family", "2", "--length", "8")
     plain, matched = call(*small, "--json"), call(*small, "--match", "length", "--json")
     assert matched.code == 0 and plain.rows[0]["value"] != matched.rows[0]["value"]

@@ -20,7 +20,7 @@ _FAMILIES = ("multiples", "lucky", "happy")
 _OPTIONS = ("--steps", "4", "--seeds", "0", "1", "--rank", "2", "--points", "3", "--families", *_FAMILIES)
 
 
-def test_the_command_line_climbs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
+def test_the_command_line_runs_prints_and_writes(call: Call, tmp_path: Path, tiny_model: Path) -> None:
     options = (*_OPTIONS, "--base", tiny_model, "--paths", "linear", "slerp")
     answer = call("ladder", *options, "--out", tmp_path / "out")
     assert answer.code == 0 and answer.err == ""
@@ -71,8 +71,8 @@ def test_the_command_line_adapts_folds_and_merges(call: Call, tmp_path: Path, ti
     [
         (("merge", "fold", "--parts", "a", "--out", "new"), "give --base"),
         (("merge", "slerp", "--parts", "ADAPTER", "ADAPTER", "--out", "new"), "is an adapter"),
-        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "joins exactly 2 models, got 1"),
-        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "is there already"),
+        (("merge", "slerp", "--parts", "MODEL", "--out", "new"), "merges exactly 2 models, got 1"),
+        (("merge", "slerp", "--parts", "MODEL", "MODEL", "--out", "MODEL"), "exists already"),
         (("merge", "ties", "--parts", "MODEL", "MODEL", "--out", "new"), "needs the base"),
         (("adapt", "--base", "MODEL", "--families", "even", "odd", "--training", "paper"), "not both"),
         (("adapt", "--base", "MODEL", "--families", "even", "triangular"), "leaks"),

@@ -84,7 +84,7 @@ def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     assert again.out == answer.out
 
 
-def test_redrawn_designs_and_pairs_are_told_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
+def test_redrawn_designs_and_pairs_are_reported_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
     models = (tiny_model, f"{tiny_model} dim=8", "last_digits")
     asked = ("run", "--models", *models, *SMALL, "--designs", 4)
     answer = call(*asked, "--json", "--out", tmp_path)
@@ -110,7 +110,7 @@ def test_models_that_break_while_they_load_or_run_are_one_line_too(home: Path, n
     lost = tiny.write_model(tmp_path / "lost")
     (lost / "config.json").unlink()
     answers, _ = calls(*(("run", "--models", folder, *SMALL, "--json") for folder in (nan_model, torn, lost)))
-    sentences = ("broken answered with numbers that are not finite", "of 'torn' is damaged", "lost could not be")
+    sentences = ("broken returned numbers that are not finite", "of 'torn' is damaged", "lost could not be")
     for answer, sentence in zip(answers, sentences, strict=True):
         assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
         assert answer.err.startswith("numembed: ") and sentence in answer.err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numembed.models.files.tensors import TensorFolder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from tests import tiny
 from tests.cli.calls import Answer, Call
 from tests.lora import write_adapter
@@ -37,10 +37,10 @@ def _refused(answer: Answer, told: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings_of_it", "told"),
     [
-        ({"auto_mapping": "os"}, "names program code"),
+        ({"auto_mapping": "os"}, "asks to import program code"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
         ({"r": 4_096}, "rank from 1 to 256"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', of which its file has no factors"),
+        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
     ],
 )
 @pytest.mark.parametrize("method", ["fold", "wise_ft"])
@@ -122,7 +122,7 @@ def test_a_base_is_a_plain_model(
 
 @pytest.mark.parametrize("below", ["", "x"])
 @pytest.mark.parametrize("verb", ["merge", "adapt"])
-def test_a_file_where_a_folder_should_be_is_told(
+def test_a_file_where_a_folder_should_be_is_reported(
     call: Call, tiny_model: Path, tmp_path: Path, below: str, verb: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -153,14 +153,14 @@ def test_a_part_is_a_folder_or_a_name(
     ("part", "told"),
     [
         ("/no/such/folder", "There is no folder '/no/such/folder'"),
-        ("nothing", "no folder on this machine and no model's name. A part is"),
+        ("nothing", "not a folder on this machine and not a model name. A part is"),
         ("last_digits", "has no files to merge. A part is"),
         ("all-MiniLM-L6-v2 weights=random", "has no files to merge"),
         ("owner/never-fetched", "owner/never-fetched is not on this machine"),
         ("ADAPTER", "Name the model that it was trained on with --base"),
     ],
 )
-def test_what_is_no_part_is_told_what_may_be_one(
+def test_what_is_no_part_is_answered_with_what_may_be_one(
     merge: Saver, adapter: Path, tiny_model: Path, tmp_path: Path, part: str, told: str
 ) -> None:
     _refused(merge("soup", "--parts", tiny_model, part.replace("ADAPTER", str(adapter))), told, tmp_path)
@@ -198,8 +198,8 @@ def test_an_adapter_of_our_own_goes_onto_no_other_base(call: Call, tmp_path: Pat
         (("merge", "fold", "--parts", adapter), ("merge", "slerp", "--parts", adapter, adapter))
     ):
         answer = call(*verb, "--base", other, "--out", tmp_path / "new")
-        _refused(answer, "was trained on 'base', whose files were others than those of 'other'", tmp_path)
+        _refused(answer, "was trained on 'base', whose files differ from those of 'other'", tmp_path)
         moved = base if number == 0 else base.rename(tmp_path / "moved")
         assert call(*verb, "--base", moved, "--out", tmp_path / f"good-{number}").err == ""
     run = call("run", "--models", f"{other} adapter={adapter}", "--families", "even", "odd")
-    assert run.code == 1 and "whose files were others" in run.err
+    assert run.code == 1 and "whose files differ" in run.err

@@ -225,7 +225,7 @@ def test_a_model_above_a_thousand_million_weights_is_loaded_in_half_the_bytes(ro
 
 
 @EVERY
-def test_shorter_vectors_are_shorter_and_stand_longest_first(row: Row) -> None:
+def test_shorter_vectors_are_shorter_and_are_listed_longest_first(row: Row) -> None:
     assert all(0 < size < row.dimension for size in row.matryoshka)
     assert list(row.matryoshka) == sorted(set(row.matryoshka), reverse=True)
     assert not (row.matryoshka and row.matryoshka_note)
@@ -321,7 +321,7 @@ def test_only_a_model_that_cannot_be_loaded_is_refused_with_its_reason(row: Row)
 
 
 @EVERY
-def test_only_what_this_program_makes_itself_says_how_and_lies_in_no_repository(row: Row) -> None:
+def test_only_what_this_program_makes_itself_says_how_and_is_in_no_repository(row: Row) -> None:
     ours = {row.family == "scratch", not row.repo, bool(row.made_note), row.name in OURS}
     assert len(ours) == 1
     assert not row.made_note or re.fullmatch(r"[A-Z][^\n\[\]<>|*_`]+[a-z]\.", row.made_note)

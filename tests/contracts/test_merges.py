@@ -10,7 +10,8 @@ import pytest
 from numembed.core.errors import BadChoice
 from numembed.core.registry import Entry
 from numembed.models.merging.methods import MERGES
-from numembed.models.merging.tensors import Merge, checked, ingredients, merged, merged_tensors
+from numembed.models.merging.tensors import Merge, checked, ingredients, merged
+from tests.models.merging.weight_files import merged_tensors
 
 SHAPES = [(6, 4), (5,), (), (0, 3), (2, 3, 2), (700, 900)]
 WAYS = [
@@ -125,7 +126,7 @@ def test_whole_numbers_and_truth_values_are_kept_from_the_first(method: str, spa
 def test_too_few_and_too_many_models_and_a_missing_base_are_refused_in_one_sentence(entry: Entry[Any]) -> None:
     low, high = entry.facts["parts"]
     for count in (low - 1, *([high + 1] if high else [])):
-        with pytest.raises(BadChoice, match=f"{entry.title} joins .* got {count}"):
+        with pytest.raises(BadChoice, match=f"{entry.title} merges .* got {count}"):
             checked(Merge(entry.name), parts=count, has_base=True)
     if "task_vectors" in entry.facts["spaces"]:
         with pytest.raises(BadChoice, match="needs the base"):
@@ -153,7 +154,7 @@ def test_weights_are_taken_where_they_mean_something(entry: Entry[Any]) -> None:
             checked(Merge(entry.name, weights=(1.0,) * count), parts=count, has_base=True)
         return
     for wrong in ((1.0,) * (count + 1), (0.0,) * count, (-1.0, *(2.0,) * (count - 1)), (float("nan"),) * count):
-        with pytest.raises(BadChoice, match="one weight from 0 upwards"):
+        with pytest.raises(BadChoice, match="one weight of 0 or more"):
             checked(Merge(entry.name, weights=wrong), parts=count, has_base=True)
     neutral = tuple(entry.facts.get("neutral", lambda count: {})(1).items())
     only_first = checked(

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.__main__ import main as benchmark
 from numembed.cli import main
 from numembed.core.settings import read_settings
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from tests.docs.documents import ROOT, Block, blocks, lines, read
 from tests.lora import write_adapter
 from tests.test_layers import TIERS

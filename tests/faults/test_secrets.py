@@ -292,12 +292,12 @@ LAB = '[endpoints.lab]\nurl = "http://lab/v1"\n'
 CODE = '[remote_code."owner/name"]\n'
 SHA = "0" * 40
 BAD = [
-    ("endpoints = {", "is no TOML"),
-    (b"\xff\xfe[endpoints]", "no text in UTF-8"),
+    ("endpoints = {", "is not valid TOML"),
+    (b"\xff\xfe[endpoints]", "is not UTF-8 text"),
     ("[endpoint.x]", "'endpoint'"),
-    ("endpoints = 3", "endpoints is no section"),
-    ("remote_code = ['a/b']", "remote_code is no section"),
-    ("[endpoints]\nlab = 'http://lab'", "endpoint 'lab' is no section"),
+    ("endpoints = 3", "endpoints is not a section"),
+    ("remote_code = ['a/b']", "remote_code is not a section"),
+    ("[endpoints]\nlab = 'http://lab'", "endpoint 'lab' is not a section"),
     ("[endpoints.'a b']", "up to 40 letters"),
     ("[endpoints.lab]", "url is an http"),
     (LAB.replace("http", "ftp"), "url is an http"),
@@ -309,7 +309,7 @@ BAD = [
     (LAB.replace("lab/v1", "la b"), "url is an http"),
     ("[endpoints.lab]\nurl = 5", "url cannot be '5'"),
     (LAB + f"key = '{KEY}'", "no entry 'key'"),
-    (LAB + "kind = 'cohere'", "kind is openai or tei"),
+    (LAB + "kind = 'cohere'", "kind must be openai or tei"),
     (LAB + "batch_texts = 0", "batch_texts cannot be '0'"),
     (LAB + "dimension = true", "dimension cannot be 'True'"),
     (LAB + "concurrency = 2.5", "concurrency cannot be"),

@@ -111,7 +111,7 @@ TOKENIZER = _facts(
 FOREIGN = _facts("config.json", model_type="x", auto_map=MAP)
 TRUSTING = {kind: {"trust_remote_code": True} for kind in ("model_args", "config_args", "tokenizer_args")}
 PROCESSOR = {"processor_class": "XProcessor", "auto_map": {"AutoProcessor": "modeling_x.XModel"}}
-REPOSITORY, OWN = "asks to run program code from its own repository", "asks to run program code of its own"
+REPOSITORY, OWN = "asks to run program code from its own repository", "requires program code of its own"
 BROKEN = "could not be loaded as a SentenceTransformer model"
 HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, options, and what is done
     "a class for a known design": ("", "", (_facts("config.json", auto_map=MAP),)),
@@ -231,13 +231,13 @@ def test_pickled_weights_are_refused_unread(folder: Path, marker: Path, name: st
     else:
         _module("sentence_transformers.models.Dense", place.parent.name)(folder)
     place.write_bytes(pickle.dumps(_Runs(marker)))
-    assert "the safetensors format. Other formats can run programs while they load" in _text(folder)
+    assert "the safetensors format. Other formats can run code while they load" in _text(folder)
     assert known_folder(LocalWeights(str(folder)), OFFLINE) is None and not marker.exists()
     pickle.loads(place.read_bytes())
     assert marker.is_dir()  # it was harmful
 
 
-def test_what_lies_beside_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
+def test_what_is_next_to_a_model_and_is_no_part_of_it_neither_refuses_nor_breaks_it(folder: Path) -> None:
     vectors = _load(folder).encode(["1, 2"])
     strangers = {
         "extra/training_args.bin": b"x",
@@ -303,7 +303,9 @@ ADAPTERS: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=range(len(ADAPTERS)))
 @pytest.mark.parametrize("place", [".", "0_Transformer"])
-def test_an_adapter_is_told_from_a_model_and_nothing_of_it_is_imported(folder: Path, adapter: Any, place: str) -> None:
+def test_an_adapter_is_distinguished_from_a_model_and_nothing_of_it_is_imported(
+    folder: Path, adapter: Any, place: str
+) -> None:
     if place != ".":
         _module("sentence_transformers.models.Transformer", place)(folder)
     text = adapter if isinstance(adapter, str) else json.dumps(adapter)

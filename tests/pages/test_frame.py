@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 
-from numembed.core.errors import BadChoice, NumembedError
+from numembed.core.errors import BadChoice, NumembedError, StoreFull
 from tests.pages.elements import PAGES, ROOT, opened, plain
 from tests.pages.visit import Visit
+
+BUG = "numembed has an internal error on this page. See the server's log for details."
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ValueError("planted"), "numembed has an internal error on this page. See the server's log for details."),
+        (ValueError("planted"), BUG),
         (NumembedError("There is no *planted* thing."), "There is no *planted* thing."),
         (BadChoice("Choose [1](http://a.b) to 3."), "Choose [1](http://a.b) to 3."),
     ],
@@ -85,6 +88,67 @@ def test_an_error_after_a_click_is_one_sentence(
     assert "ValueError" not in str(app.main)
     app.run()
     assert app.title and not app.error and not app.exception
+
+
+SECRET = "hf_" + 20 * "s"
+
+
+@pytest.mark.parametrize(("page", "button"), [("pages/compare.py", "run"), ("pages/merge.py", "climb")])
+def test_a_bug_in_a_callback_is_one_sentence_and_a_log_without_secrets(
+    app: Visit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, page: str, button: str
+) -> None:
+    monkeypatch.setattr("ui.shared.run_progress.visitor", lambda: int(SECRET))
+    opened(app, page)
+    app.button(key=button).click().run()
+    assert not app.exception and app.title, "the page is drawn below the sentence"
+    assert [plain(one.value) for one in app.error] == [BUG]
+    assert "ValueError" in caplog.text and "[secret]" in caplog.text and SECRET not in caplog.text
+    app.run()
+    assert not app.error and not app.exception
+
+
+def test_a_bug_in_a_fragment_is_one_sentence_and_a_log_without_secrets(
+    app: Visit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(app, "pages/compare.py")
+    monkeypatch.setattr("ui.shared.run_progress.waiting_text", lambda job, listed: str(int(SECRET)))
+    app.button(key="run").click().run()
+    assert not app.exception and [plain(one.value) for one in app.error] == [BUG]
+    assert "[secret]" in caplog.text and SECRET not in caplog.text
+
+
+def test_what_a_person_can_cause_in_a_callback_is_said_in_its_own_words(
+    app: Visit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> str:
+        raise StoreFull("The disk is *full*.")
+
+    opened(app, "pages/compare.py")
+    monkeypatch.setattr("ui.shared.run_progress.visitor", full)
+    app.button(key="run").click().run()
+    assert not app.exception and [plain(one.value) for one in app.error] == ["The disk is *full*."]
+    assert not caplog.text
+
+
+def test_every_callback_and_fragment_of_the_pages_is_inside_an_error_boundary() -> None:
+    trees = {file: ast.parse(file.read_text()) for name in ("pages", "ui") for file in (ROOT / name).rglob("*.py")}
+    nodes = [(file, node) for file, tree in trees.items() for node in ast.walk(tree)]
+    guarded = {
+        node.name
+        for _, node in nodes
+        if isinstance(node, ast.FunctionDef) and "callback" in map(ast.unparse, node.decorator_list)
+    }
+    passed = [
+        (file.name, node.lineno, ast.unparse(word.value))
+        for file, node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) not in ("table", "figure")  # which guard what they get
+        for word in node.keywords
+        if (word.arg or "").startswith("on_")
+    ]
+    assert len(passed) > 20
+    assert not [one for one in passed if one[2] not in ("'ignore'", "'rerun'", *guarded) and "callback(" not in one[2]]
+    fragments = {file.name for file, node in nodes if isinstance(node, ast.Attribute) and node.attr == "fragment"}
+    assert fragments == {"frame.py"}
 
 
 def test_no_test_opens_the_app_in_another_way() -> None:

@@ -10,7 +10,7 @@ from tests.pages.elements import opened, protos
 from ui.shared.glossary import words
 
 
-def test_every_word_stands_beside_its_term_and_meaning(app: AppTest) -> None:
+def test_every_word_is_next_to_its_term_and_meaning(app: AppTest) -> None:
     tables = [json.loads(proto.json) for proto in protos(opened(app, "pages/paper.py"), "bidi_component")]
     shown = next(data for data in tables if data["label"] == "Words and standard terms")
     rows = [[cell["text"] for cell in row] for row in json.loads(shown["rows"])]

@@ -24,7 +24,7 @@ from tests.pages.elements import charts, opened, plain, protos, told, walk, work
 from ui.merge.choice import FURTHER
 from ui.merge.progress import parts_of, share_and_left
 from ui.merge.splits import LONGEST_RUNS
-from ui.shared.run_titles import waiting_text
+from ui.shared.run_progress import waiting_text
 
 PAGE = "pages/merge.py"
 STEPS = MergeExperiment().recipe.steps
@@ -162,9 +162,9 @@ def test_too_many_stages_for_the_steps_are_refused_with_a_sentence(app: AppTest)
     [
         ("/nowhere/at-all", "is not below a folder that models may be read from"),
         ("{tmp}/nothing", "There is no folder"),
-        ("{tmp}", "is no SentenceTransformer model"),
+        ("{tmp}", "is not a SentenceTransformer model"),
         ("last_digits", "cannot be adapted"),
-        ("no such model", "is no model's name"),
+        ("no such model", "is not a model name"),
         ("all-MiniLM-L6-v2 weights=random", "cannot be adapted"),
     ],
 )

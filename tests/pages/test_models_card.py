@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from numembed.core.settings import LIMITS, Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.protocol import Finding, ModelCheck
+from numembed.models.encoders.checks import Finding, ModelCheck
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
@@ -88,7 +88,7 @@ def test_the_card_shows_the_papers_numbers_and_that_nothing_was_run(page: AppTes
     assert tables(page)["Scores"][0] == ["not in the paper", "–", "–", "–", "–"]
 
 
-def test_a_failed_check_is_told_finding_by_finding(page: AppTest, home: Path) -> None:
+def test_a_failed_check_is_reported_finding_by_finding(page: AppTest, home: Path) -> None:
     found = (
         Finding("a", True, "All weights were there."),
         Finding("b", False, "The last token is missing."),
@@ -104,7 +104,7 @@ def test_a_failed_check_is_told_finding_by_finding(page: AppTest, home: Path) ->
     assert [row[8] for row in tables(page)["Models"] if row[0] == "Qwen3-Embedding-4B"] == ["⚠ failed"]
 
 
-def test_what_was_run_here_stands_beside_the_paper(page: AppTest, settings: Settings) -> None:
+def test_what_was_run_here_is_next_to_the_paper(page: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs.submit(paper_study("all-MiniLM-L6-v2"), asked_by="test")
     assert work_off(settings) == ["done"]
@@ -130,7 +130,7 @@ def test_a_model_made_here_says_that_its_first_use_trains_it(page: AppTest) -> N
 
 
 @pytest.mark.parametrize("row", RUN, ids=[row.name for row in RUN])
-def test_every_option_that_is_offered_can_be_asked_for(page: AppTest, row: Row) -> None:
+def test_every_option_that_is_offered_can_be_requested(page: AppTest, row: Row) -> None:
     show(page, row.name)
     assert model(reference(page)) == model(row.name)
     for prompt, text in row.prompts.items():
@@ -141,7 +141,7 @@ def test_every_option_that_is_offered_can_be_asked_for(page: AppTest, row: Row) 
         assert not page.error and model(reference(page)).dimensions == width
 
 
-def test_the_options_become_a_reference_that_lands_in_compare(page: AppTest) -> None:
+def test_the_options_become_a_reference_that_works_in_compare(page: AppTest) -> None:
     name = "EmbeddingGemma-300M"
     show(page, name)
     page.selectbox(key=f"prompt-{name}").set_value("query")

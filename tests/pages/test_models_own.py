@@ -86,7 +86,7 @@ def test_the_options_of_a_folder_are_kept(page: AppTest, tmp_path: Path) -> None
     assert compared(page)[0] == f"{folder} dim=16"
 
 
-def test_an_adapted_model_is_told_with_its_files_and_goes_to_compare(
+def test_an_adapted_model_is_reported_with_its_files_and_goes_to_compare(
     page: AppTest, tmp_path: Path, tiny_model: Path
 ) -> None:
     adapter = write_adapter(tmp_path / "adapter", tiny_model)
@@ -98,7 +98,9 @@ def test_an_adapted_model_is_told_with_its_files_and_goes_to_compare(
     assert not page.exception and any("adapter=" in one for one in page.multiselect(key="models").value)
 
 
-def test_an_adapter_that_is_not_there_is_told_in_a_sentence(page: AppTest, tmp_path: Path, tiny_model: Path) -> None:
+def test_an_adapter_that_is_not_there_is_reported_in_a_sentence(
+    page: AppTest, tmp_path: Path, tiny_model: Path
+) -> None:
     own(page, f"{tiny_model} adapter={tmp_path}/nothing")
     assert not page.exception and "There is no folder" in page.error[0].value
     assert "add_own" not in [button.key for button in page.button]
@@ -107,16 +109,16 @@ def test_an_adapter_that_is_not_there_is_told_in_a_sentence(page: AppTest, tmp_p
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no model at all", "is no model's name"),
-        ("a/../../etc/passwd", "is no model's name"),
-        ("<script>alert(1)</script>", "is no model's name"),
+        ("no model at all", "is not a model name"),
+        ("a/../../etc/passwd", "is not a model name"),
+        ("<script>alert(1)</script>", "is not a model name"),
         ("/etc", "is not below a folder that models may be read from"),
         ("{tmp}/nowhere", "There is no folder"),
-        ("{tmp}/empty", "is no SentenceTransformer model"),
+        ("{tmp}/empty", "is not a SentenceTransformer model"),
         ("{tmp}/adapter", "is a LoRA adapter"),
         ("{tmp}/pickled", "the safetensors format"),
         ("endpoint:", "endpoint"),
-        ("x" * 500, "is no model's name"),
+        ("x" * 500, "is not a model name"),
         ("google/embeddinggemma-2", "is not run here"),
     ],
 )
@@ -154,7 +156,7 @@ def test_offline_an_id_is_a_sentence(page: AppTest) -> None:
     assert "somebody/something is not on this machine" in told(page)
 
 
-def test_the_hub_is_asked_after_a_click_and_once(
+def test_the_hub_is_contacted_after_a_click_and_once(
     hub: FakeHub, online: AppTest, tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "served"))
@@ -198,7 +200,7 @@ def test_a_hub_model_that_would_be_refused_says_so_before_it_is_fetched(
     assert online.button(key="add_own").disabled
 
 
-def test_program_code_and_gates_are_told(hub: FakeHub, online: AppTest, tiny_model: Path, tmp_path: Path) -> None:
+def test_program_code_and_gates_are_reported(hub: FakeHub, online: AppTest, tiny_model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "served")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling_x.X"}}))
@@ -223,7 +225,7 @@ def test_strange_words_of_the_hub_stay_words(hub: FakeHub, online: AppTest, tiny
     assert not any("[x](http" in element.value for element in online.markdown)
 
 
-def test_a_hub_that_cannot_be_reached_is_a_sentence_and_may_be_asked_again(
+def test_a_hub_that_cannot_be_reached_is_a_sentence_and_may_be_contacted_again(
     monkeypatch: pytest.MonkeyPatch, hub: FakeHub, online: AppTest, tiny_model: Path
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", closed_port())

@@ -107,7 +107,7 @@ def test_hostile_links_are_left_out_and_start_nothing(
     ("widget", "value", "words"),
     [
         ("models", [], "at least one model"),
-        ("models", ["no such model"], "is no model's name"),
+        ("models", ["no such model"], "is not a model name"),
         ("models", ["EmbeddingGemma-2"], "is not run here"),
         ("families", [], "at least one family"),
         ("families", ["primess"], "Did you mean 'primes'?"),
@@ -133,7 +133,7 @@ def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, sett
     work_off(settings)
     app.run()
     said = plain(" ".join(error.value for error in app.error))
-    assert "is no SentenceTransformer model" in said
+    assert "is not a SentenceTransformer model" in said
     assert "nobody/nothing-here is not on this machine" in said
     assert "best baseline: Last digits" in app.subheader[0].value
 
@@ -206,7 +206,7 @@ def test_a_wrong_operator_file_is_one_sentence(app: AppTest, home: Path) -> None
     assert any("endpoint 'cluster': url is an http" in plain(error.value) for error in app.error)
 
 
-def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
+def test_endpoints_are_among_the_models_by_name_alone(app: AppTest, home: Path) -> None:
     (home / "operator.toml").write_text('[endpoints.cluster]\nurl = "http://10.1.2.3:8000/v1"\n')
     app.run()
     assert "endpoint:cluster" in app.multiselect(key="models").options
@@ -219,7 +219,7 @@ def test_endpoints_stand_among_the_models_by_name_alone(app: AppTest, home: Path
 
 
 @pytest.mark.slow
-def test_a_failed_check_is_told_and_can_be_overridden(app: AppTest, settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_check_is_reported_and_can_be_overridden(app: AppTest, settings: Settings, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()
     app.run()

@@ -132,7 +132,7 @@ def test_the_page_imports_nothing_heavy(home: Path) -> None:
 
 
 @pytest.mark.parametrize(("shift", "where"), [(0.0, "inside"), (0.5, "outside")])
-def test_redrawn_windows_say_whether_the_papers_value_lies_within(page: AppTest, shift: float, where: str) -> None:
+def test_redrawn_windows_say_whether_the_papers_value_is_within(page: AppTest, shift: float, where: str) -> None:
     line = PINNED[0]
     store_as_run(read_settings(), line)
     (row,) = (row for row in CATALOGUE.values() if row.paper_name == line.model)

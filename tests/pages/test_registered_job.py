@@ -151,4 +151,4 @@ def test_runs_of_an_older_home_have_their_kinds(tmp_path: Path) -> None:
     with JobTable(path) as jobs:
         assert [jobs.get(str(i)).request for i in range(3)] == requests
         assert [jobs.get(str(i)).kind for i in range(3)] == ["study", "ladder", "saving"]
-        assert jobs.get("none").title == "a run of another version"
+        assert jobs.get("none").title == "a run that cannot be read"

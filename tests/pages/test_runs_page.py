@@ -56,7 +56,7 @@ def test_a_further_question_is_called_by_its_name_and_opens_on_its_page(
     assert "examine" not in app.session_state["chosen"] or not app.session_state["chosen"]["examine"]
 
 
-def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
+def test_a_merging_experiment_is_among_the_runs(app: AppTest, settings: Settings, tiny_model: Path) -> None:
     asked = small_experiment(tiny_model)
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(asked, asked_by="test")
@@ -77,7 +77,9 @@ def test_a_ladder_stands_among_the_runs(app: AppTest, settings: Settings, tiny_m
         assert jobs.recent() == ()
 
 
-def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, settings: Settings, tiny_model: Path) -> None:
+def test_a_merging_experiment_of_the_merge_page_opens_there_again(
+    app: AppTest, settings: Settings, tiny_model: Path
+) -> None:
     base = model(str(tiny_model))
     recipe = recipe_for(base, split_called("paper"), seeds=(0, 1), steps=5, stages=1, rank=4)
     with JobTable(settings.app_db) as jobs:
@@ -94,7 +96,7 @@ def test_a_ladder_of_the_merge_page_opens_there_again(app: AppTest, settings: Se
     assert app.button(key="cancel").label == "Cancel", "its run goes on"
 
 
-def test_a_ladder_with_further_paths_and_redrawn_windows_opens_there_again(
+def test_a_merging_experiment_with_further_paths_and_redrawn_windows_opens_there_again(
     app: AppTest, settings: Settings, tiny_model: Path
 ) -> None:
     base = model(str(tiny_model))
@@ -113,7 +115,7 @@ def test_a_ladder_with_further_paths_and_redrawn_windows_opens_there_again(
     assert app.button(key="cancel").label == "Cancel", "its windows are being redrawn"
 
 
-def test_vectors_of_models_of_one_name_stand_in_one_row_and_go_together(app: AppTest, settings: Settings) -> None:
+def test_vectors_of_models_of_one_name_are_in_one_row_and_go_together(app: AppTest, settings: Settings) -> None:
     text, one = ["1, 2"], np.ones((1, 2), dtype=np.float32)
     with VectorStore(settings.cache_db) as vectors:
         for key, name in (("a", "base"), ("b", "base"), ("c", "other")):

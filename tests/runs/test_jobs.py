@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from numembed.core.errors import UnknownName
+from numembed.core.errors import NumembedError, UnknownName
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import MAX_ATTEMPTS, JobTable, ModelProgress
+from numembed.runs.kinds import JOB_KINDS
 from numembed.studies.study import Study
 
 STUDY = Study(("even", "odd"), (model("last_digits"),), per_family=2, length=5)
@@ -32,7 +33,7 @@ def _state(jobs: JobTable, job_id: str) -> str:
     return jobs.get(job_id).state
 
 
-def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
+def test_a_job_is_what_was_requested(jobs: JobTable) -> None:
     job = jobs.get(jobs.submit(STUDY, asked_by="visitor 1"))
     assert job.request == STUDY and job.asked_by == "visitor 1" and job.state == "queued" and job.active
     assert (job.attempts, job.cancel, job.progress, job.error, job.started_at, job.seconds) == (
@@ -44,6 +45,19 @@ def test_a_job_is_what_was_asked_for(jobs: JobTable) -> None:
         None,
     )
     assert abs(job.asked_at - time.time()) < 60
+
+
+@pytest.mark.parametrize("kind", sorted(JOB_KINDS))
+@pytest.mark.parametrize("damage", ["no JSON", "", "3", "[]", "{}", '{"ladder": 3, "saving": []}', "[" * 100_000])
+def test_a_request_that_cannot_be_read_leaves_its_run_in_the_list(jobs: JobTable, kind: str, damage: str) -> None:
+    job = jobs.submit(STUDY, asked_by="visitor 1")
+    jobs._connection.execute("UPDATE jobs SET kind = ?, study = ?, progress = ?", (kind, damage, damage))
+    (listed,) = jobs.recent()
+    if (kind, damage) != ("study", "{}"):  # a study without entries is the paper's
+        with pytest.raises(NumembedError):
+            _ = listed.request
+        assert listed.title == "a run that cannot be read"
+    assert (listed.id, listed.asked_by, listed.progress) == (job, "visitor 1", ())
 
 
 def test_equal_studies_share_one_active_job(jobs: JobTable) -> None:
@@ -87,15 +101,14 @@ def test_racing_visitors_share_one_job(tmp_path: Path) -> None:
         assert sorted(job.request.seed for job in jobs.recent()) == [0, 1, 2, 3, 4]
 
 
-def test_jobs_are_taken_in_the_order_in_which_they_were_asked_for(jobs: JobTable) -> None:
-    assert jobs.claim() is None and not jobs.has_waiting()
+def test_jobs_are_taken_in_the_order_in_which_they_were_requested(jobs: JobTable) -> None:
+    assert jobs.claim() is None
     asked = [jobs.submit(replace(STUDY, seed=seed), asked_by="one") for seed in (3, 1, 2)]
-    assert jobs.has_waiting()
     taken = []
     while (job := jobs.claim()) is not None:
         assert job.state == "running" and job.attempts == 1 and job.started_at is not None
         taken.append(job.id)
-    assert taken == asked and not jobs.has_waiting()
+    assert taken == asked
     assert [job.id for job in jobs.recent()] == asked[::-1] and [job.id for job in jobs.recent(limit=1)] == asked[2:]
 
 
@@ -128,9 +141,9 @@ def test_a_waiting_job_is_cancelled_at_once(jobs: JobTable) -> None:
 def test_a_running_job_is_asked_to_stop(jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="one")
     jobs.claim()
-    assert not jobs.cancel_asked(job_id)
+    assert not jobs.cancel_requested(job_id)
     jobs.cancel(job_id)
-    assert jobs.cancel_asked(job_id) and _state(jobs, job_id) == "running"
+    assert jobs.cancel_requested(job_id) and _state(jobs, job_id) == "running"
 
 
 def test_a_stopping_job_makes_room_for_the_same_study(jobs: JobTable) -> None:
@@ -155,8 +168,8 @@ def test_a_job_that_is_over_cannot_be_cancelled(jobs: JobTable) -> None:
     assert _state(jobs, job_id) == "done" and not jobs.get(job_id).cancel
 
 
-def test_a_job_that_is_gone_counts_as_told_to_stop(jobs: JobTable) -> None:
-    assert jobs.cancel_asked("nowhere")
+def test_a_job_that_is_gone_counts_as_stopped(jobs: JobTable) -> None:
+    assert jobs.cancel_requested("nowhere")
     with pytest.raises(UnknownName, match=r"There is no run 'nowhere'\. The Runs page lists all"):
         jobs.get("nowhere")
     with pytest.raises(UnknownName):
@@ -232,7 +245,7 @@ def test_only_what_is_over_can_be_deleted(jobs: JobTable) -> None:
     assert jobs.recent() == () and jobs.latest(STUDY) is None
 
 
-def test_runs_of_the_command_line_stand_in_the_same_table(jobs: JobTable) -> None:
+def test_runs_of_the_command_line_are_in_the_same_table(jobs: JobTable) -> None:
     active = jobs.submit(STUDY, asked_by="visitor")
     recorded = jobs.record(STUDY, asked_by="command line (me)", seconds=3.5, state="failed", error="a sentence")
     job = jobs.get(recorded)

@@ -100,7 +100,7 @@ def test_a_refused_file_is_not_held_open(tmp_path: Path) -> None:
     assert tmp_path / "a.db" not in {link.resolve() for link in Path("/proc/self/fd").iterdir()}
 
 
-def test_a_damaged_file_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
+def test_a_damaged_file_is_set_aside_and_started_again(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     for number in (1, 2):
         path.write_bytes(b"this was a database once" * 100)
@@ -124,7 +124,7 @@ def test_what_belongs_to_a_damaged_file_goes_with_it(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.db.corrupt-1"]
 
 
-def test_damage_is_told_from_a_busy_or_missing_file() -> None:
+def test_damage_is_distinguished_from_a_busy_or_missing_file() -> None:
     assert is_damage(sqlite3.DatabaseError("database disk image is malformed"))
     assert is_damage(sqlite3.DatabaseError("file is not a database"))
     assert not is_damage(sqlite3.OperationalError("database is locked"))
@@ -139,7 +139,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
             connect(path, FIRST, may_restart=True)
 
 
-def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
     connection = connect(tmp_path / "a.db", FIRST)
     with transaction(connection):
         connection.execute("INSERT INTO things VALUES ('kept')")

@@ -65,7 +65,7 @@ def test_what_was_stored_comes_back_bit_by_bit(path: Path) -> None:
     assert found.all() and matrix.dtype == np.float32 and matrix.tobytes() == vectors.tobytes()
 
 
-def test_rows_come_in_the_order_that_was_asked_for(whole: Path) -> None:
+def test_rows_come_in_the_order_that_was_requested(whole: Path) -> None:
     asked = [*TEXTS[30:10:-3], "absent", TEXTS[3], TEXTS[3], "absent"]
     with VectorStore(whole) as store:
         matrix, found = store.read(KEY, asked)
@@ -128,7 +128,7 @@ def test_a_number_that_is_none_is_refused_and_nothing_stored(path: Path, bad: fl
     vectors = _vectors(TEXTS)
     vectors[41, 3] = bad
     with VectorStore(path) as store:
-        with pytest.raises(NonFiniteVectors, match="one answered with numbers that are not finite; nothing was stored"):
+        with pytest.raises(NonFiniteVectors, match="one returned numbers that are not finite; nothing was stored"):
             store.add(KEY, "one", TEXTS, vectors)
         assert store.count(KEY, TEXTS) == 0 and store.models() == ()
 
@@ -195,7 +195,7 @@ def test_a_row_under_another_texts_number_is_a_miss(path: Path) -> None:
         assert _check_nothing_wrong(store) == 0
 
 
-def test_a_file_that_breaks_while_it_is_open_is_begun_anew(whole: Path, path: Path) -> None:
+def test_a_file_that_breaks_while_it_is_open_is_started_again(whole: Path, path: Path) -> None:
     shutil.copy(whole, path)
     for act in (
         lambda store: store.read(KEY, TEXTS),
@@ -214,7 +214,7 @@ def test_a_file_that_breaks_while_it_is_open_is_begun_anew(whole: Path, path: Pa
     assert len(list(path.parent.glob("cache.db.corrupt-*"))) == 5
 
 
-def test_a_file_that_another_process_began_anew_is_not_set_aside_again(path: Path) -> None:
+def test_a_file_that_another_process_started_again_is_not_set_aside_again(path: Path) -> None:
     with VectorStore(path) as late:
         late.add(KEY, "one", TEXTS, _vectors(TEXTS))
     with VectorStore(path) as late:

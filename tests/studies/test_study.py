@@ -114,7 +114,7 @@ BAD: list[tuple[dict[str, Any], type[NumembedError], str]] = [
     ({"families": [f"multiples:k={n}" for n in range(2, 90)]}, TooLarge, "number of families is at most 60"),
     ({"models": []}, BadChoice, "at least one model. Choose one"),
     ({"models": {"a": 1}}, BadChoice, "A study needs models: a list of names"),
-    ({"models": ["../../etc/passwd/../x", "owner/../x"]}, BadChoice, "is no model's name"),
+    ({"models": ["../../etc/passwd/../x", "owner/../x"]}, BadChoice, "is not a model name"),
     ({"models": [f"owner/name{n}" for n in range(1_000)]}, TooLarge, "at most 24 models"),
     ({"models": ["/one/name", "/two/name"]}, BadChoice, "Two models are called 'name'. Rename one"),
     ({"models": ["/models/\ud800"]}, BadChoice, "no control characters"),

@@ -17,7 +17,7 @@ from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import previously_pinned, stored_designs
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
-from ui.shared.frame import result_store, settings
+from ui.shared.frame import callback, result_store, settings
 from ui.shared.run_progress import start
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
 from ui.shared.text import md_text
@@ -168,6 +168,7 @@ def _takes(study: Study) -> str:
     return f", {about(sum(known))} on this machine" if known and len(known) == len(seconds) else ""
 
 
+@callback
 def _redraw(study: Study) -> None:
     st.session_state["designs"] = USUAL_DESIGNS
     start(replace(study, designs=USUAL_DESIGNS))

@@ -15,6 +15,7 @@ from numembed.studies.results import ModelResult, Projection, ResultStore, badge
 from numembed.studies.stored import stored_projection, stored_warning
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
 from ui.shared.figure import figure
+from ui.shared.frame import callback
 from ui.shared.text import md_text
 
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
@@ -111,6 +112,7 @@ def chosen_rows(study: Study) -> tuple[int, ...]:
     return tuple(st.session_state["lit"])
 
 
+@callback
 def clear_selection() -> None:
     """Forget the selection; new keys make the maps forget theirs."""
     st.session_state.update(lit=(), lit_in="", cleared=st.session_state.get("cleared", 0) + 1)

@@ -121,8 +121,8 @@ def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float 
         number(first.value, note="; ".join(notes)),
         low=first.chance_low,
         high=first.chance_high,
-        floor=best[1] if best else None,
-        twin=twin,
+        baseline=best[1] if best else None,
+        random_weights=twin,
     )
     return [
         Cell(result.model.name, result.model.name),

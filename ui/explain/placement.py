@@ -22,7 +22,7 @@ from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
 from ui.shared.cache import same_study
 from ui.shared.figure import how_computed
-from ui.shared.frame import job_table, result_store
+from ui.shared.frame import callback, job_table, result_store
 from ui.shared.run_progress import start, watch
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -87,6 +87,7 @@ def _models_of(study_json: str) -> tuple[ModelSpec, ...]:
         return ()
 
 
+@callback
 def _ask(study: Study, models: Sequence[ModelResult]) -> None:
     typed = st.session_state["landed"] = str(st.session_state["own_text"])
     try:

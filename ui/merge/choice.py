@@ -32,7 +32,7 @@ from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of
 from ui.merge.splits import splits_shown
-from ui.shared.frame import fields_drawn, result_store, set_cut_fields, settings
+from ui.shared.frame import callback, fields_drawn, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
 
 _BASES = [
@@ -162,6 +162,7 @@ def open_experiment(experiment: MergeExperiment) -> str:
     return ""
 
 
+@callback
 def _take_what_is_usual() -> None:
     """Set the values that are usual for a new base; values that the visitor has changed stay."""
     before, usual = (_usual(str(st.session_state[key] or "")) for key in ("merge_base_before", "merge_base"))

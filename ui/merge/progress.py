@@ -22,9 +22,8 @@ from numembed.studies.cost import cost_of
 from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
-from ui.shared.frame import job_table, result_store, settings
-from ui.shared.run_progress import poll_seconds, start, stop
-from ui.shared.run_titles import waiting_text
+from ui.shared.frame import fragment, job_table, result_store, settings
+from ui.shared.run_progress import poll_seconds, start, stop, waiting_text
 from ui.shared.text import md_text
 
 _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
@@ -32,13 +31,11 @@ _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles 
 
 def watch_experiment(experiment: MergeExperiment) -> Job | None:
     """Draw the newest run of ``experiment`` or of its redrawn windows: its progress, or how it ended; return it."""
-    if notice := st.session_state.pop("notice", ""):
-        st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
         listed = [job for one in (experiment, with_designs(experiment)) if (job := jobs.latest(one))]
     job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
     if job is not None and job.active:
-        st.fragment(_live, run_every=poll_seconds())(job.id, experiment)
+        fragment(_live, run_every=poll_seconds())(job.id, experiment)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
     elif job is not None and job.state == "cancelled":

@@ -23,7 +23,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import Job
 from ui.merge.progress import cancel_button
 from ui.merge.splits import SPLIT_TITLES
-from ui.shared.frame import job_table, settings
+from ui.shared.frame import callback, fragment, job_table, settings
 from ui.shared.run_progress import poll_seconds, start
 from ui.shared.study_choice import put_choice, take_to_compare
 from ui.shared.text import md_text
@@ -126,7 +126,7 @@ def _saving(result: ExperimentResult, candidate: Candidate) -> None:
     there, active = os.path.lexists(saving.folder(settings())), job is not None and job.active
     _save_button(pressed, None if there or active else saving)
     if job is not None and active:
-        st.fragment(_live, run_every=poll_seconds())(job.id)
+        fragment(_live, run_every=poll_seconds())(job.id)
     elif job is not None and there and job.state == "done":
         _saved(saving, candidate)
     elif there:
@@ -208,6 +208,7 @@ def _compare(reference: str) -> None:
     take_to_compare(reference)
 
 
+@callback
 def _as_base(reference: str, name: str) -> None:
     st.session_state["merge_base"] = reference
     st.toast(f"The base is now {md_text(name)}.", icon=":material/foundation:")

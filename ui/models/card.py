@@ -11,7 +11,7 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.spec import PRECISIONS, ModelSpec
 from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
@@ -27,7 +27,7 @@ from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
 _OWN_TEXT = " own"  # no prompt's name: they hold no spaces
-_PRECISIONS = {"float32": "full (float32)", "int8": "8 bits a number (int8)", "binary": "1 bit a number (binary)"}
+_PRECISIONS = {"float32": "full (float32)", "int8": "8 bits per number (int8)", "binary": "1 bit per number (binary)"}
 _ATTENTION = {"bidirectional": "both directions", "causal": "one direction (causal)", "none": "none", "": "unknown"}
 _POOLING = {"mean": "mean of all tokens", "cls": "first token", "lasttoken": "last token", "": "unknown"}
 _YES = {True: "yes", False: "no", None: "unknown"}
@@ -59,7 +59,7 @@ def model_card(row: Row) -> None:
             if chosen is not None:
                 _scores(row, chosen)
                 _cost(row, chosen)
-                _loaded(row)
+                st.markdown("**Loading.** " + md_text(" ".join(recipe_of(row))))
                 _check(known.check)
             if row.merge_note:
                 with st.expander("What its makers say about training and merging", key="merging"):
@@ -73,9 +73,8 @@ def model_card(row: Row) -> None:
 def sentence_of(row: Row) -> str:
     """Return what a model is, in one sentence."""
     millions = row.parameters_millions
-    many = (
-        f"{millions:,.{0 if millions >= 10 else 1}f} million" if millions < 1000 else f"{millions / 1000:.1f} billion"
-    )
+    small = f"{millions:,.{0 if millions >= 10 else 1}f} million"
+    many = small if millions < 1000 else f"{millions / 1000:.1f} billion"
     by = f"Made by {row.repo.partition('/')[0]}." if row.repo else row.made_note
     return f"{KINDS[row.family][1]} with {many} parameters. {by}"
 
@@ -94,9 +93,8 @@ def recipe_of(row: Row) -> list[str]:
         put = both or "end-of-text token is added"
         sentences.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
-        sentences.append(
-            f"Attention is set to {_ATTENTION['causal' if recipe.causal else 'bidirectional']} after loading."
-        )
+        attention = _ATTENTION["causal" if recipe.causal else "bidirectional"]
+        sentences.append(f"Attention is set to {attention} after loading.")
     if recipe.pooling:
         sentences.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
     if not recipe.pool_prompt:
@@ -204,6 +202,8 @@ def _width(text: str, row: Row) -> int | None:
 
 def _facts(row: Row) -> None:
     short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
+    file_bytes = row.download_gb * 1e9 or row.parameters_millions * 1e6 * BYTES[row.stored_dtype]
+    unsure = {"matryoshka" if field == "matryoshka_note" else field for field in row.unsure}
     facts = (
         ("Repository", "repo", row.repo or "none: this program makes it"),
         *([("Loaded from", "mirror", f"{row.mirror}, its newest commit when it is first used")] if row.mirror else []),
@@ -214,7 +214,7 @@ def _facts(row: Row) -> None:
         ("Reads at most", "max_tokens", "no limit" if row.max_tokens is None else f"{row.max_tokens:,} tokens"),
         ("Licence", "licence", row.licence or "unknown"),
         ("Files only by request", "gated", _YES[row.gated]),
-        ("Files", "download_gb", f"{size(_file_bytes(row))} in {row.stored_dtype}"),
+        ("Files", "download_gb", f"{size(file_bytes)} in {row.stored_dtype}"),
         ("Loaded in", "dtype", row.dtype + (f", never {', '.join(row.unfit_dtypes)}" if row.unfit_dtypes else "")),
         ("Architecture", "architecture", row.architecture or "unknown"),
         ("Vector made from", "pooling", _POOLING[row.pooling]),
@@ -224,8 +224,7 @@ def _facts(row: Row) -> None:
         ("Trained to be shortened to", "matryoshka", short),
         ("Its own prompts", "prompts", ", ".join(row.prompts) or "none known"),
     )
-    mark = {True: " · not verified", False: ""}
-    rows = [[Cell(title), Cell(value + mark[_unsure(name, row)])] for title, name, value in facts]
+    rows = [[Cell(title), Cell(value + " · not verified" * (name in unsure))] for title, name, value in facts]
     table((Column("Fact", kind="line"), Column(row.name)), rows, key="facts", label=f"Facts about {row.name}")
 
 
@@ -233,14 +232,6 @@ def _pin_of(row: Row) -> str:
     if not row.repo:
         return "none: identified by the digest of its files"
     return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
-
-
-def _file_bytes(row: Row) -> float:
-    return row.download_gb * 1e9 or row.parameters_millions * 1e6 * BYTES[row.stored_dtype]
-
-
-def _unsure(name: str, row: Row) -> bool:
-    return any(name == field or (name, field) == ("matryoshka", "matryoshka_note") for field in row.unsure)
 
 
 def _scores(row: Row, spec: ModelSpec) -> None:
@@ -291,10 +282,6 @@ def _chosen_characters() -> int:
     return sum(map(len, study.sequences.texts))
 
 
-def _loaded(row: Row) -> None:
-    st.markdown("**Loading.** " + md_text(" ".join(recipe_of(row))))
-
-
 def _check(check: ModelCheck | None) -> None:
     if check is None:
         st.markdown(
@@ -309,4 +296,4 @@ def _check(check: ModelCheck | None) -> None:
 def _sources(row: Row) -> None:
     st.markdown("\n".join(f"- {md_text(source)}" for source in row.sources) or "unknown")
     if row.unsure:
-        st.caption("What is marked “not verified” was found in no source that could be read; others have reported it.")
+        st.caption("“Not verified”: no source that could be read confirms it; others have reported it.")

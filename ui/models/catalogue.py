@@ -11,12 +11,12 @@ import streamlit as st
 from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders.protocol import ModelCheck
+from numembed.models.encoders.checks import ModelCheck
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import previously_pinned
-from ui.shared.frame import result_store, settings
+from ui.shared.frame import callback, result_store, settings
 from ui.shared.table import Cell, Column, number, selected_rows, table
 
 KINDS = {  # the chip, and how a sentence about such a model begins
@@ -40,9 +40,7 @@ _COLUMNS = (
     Column("Kind", "How it was made: the paper's kinds, and static models.", "line"),
     Column("Parameters", "Number of parameters (weights); M stands for million, B for billion.", "number"),
     Column("Dimensions", "Dimension: how many numbers one vector has.", "number"),
-    Column(
-        "Reads at most", "Longest input in tokens, the units that a model reads. Longer texts are truncated.", "number"
-    ),
+    Column("Reads at most", "Longest input in tokens, the units that a model reads; more is truncated.", "number"),
     Column("Download", "What must be downloaded before the first run.", "number"),
     Column("Fits", "Whether this machine has enough memory for it."),
     Column("Licence"),
@@ -86,9 +84,7 @@ def find_models() -> list[Row]:
             "Encoders read the whole text at once. LoRA, souping and SLERP are ways of training and merging. Static "
             "models are tables. Those made here belong to this program.",
         )
-        _chips(
-            "Parameters", "find_size", _SIZES, "Number of weights of a model (parameters), in millions and billions."
-        )
+        _chips("Parameters", "find_size", _SIZES, "Number of weights (parameters) of a model, in millions or billions.")
         _chips("Licence", "find_licence", _LICENCES, "Apache-2.0 and MIT allow nearly everything.")
     rows = [row for row in CATALOGUE.values() if all(keeps(row) for keeps in _filters())]
     with st.container(horizontal=True, vertical_alignment="center", key="counted"):
@@ -109,7 +105,7 @@ def catalogue_table(rows: Sequence[Row]) -> None:
     names = [row.name for row in rows]
     chosen = st.session_state.get(_CHOSEN, "")
     known = standings()
-    # rows are told by number: another list is another table, or a click on the number chosen before would be lost
+    # rows are identified by number: another list is another table, or a click on the number chosen before would be lost
     key = f"catalogue-{st.session_state.get(_TURN, 0)}-{zlib.crc32(' '.join(names).encode())}"
     table(
         _COLUMNS,
@@ -130,6 +126,7 @@ def shown_model(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.name == st.session_state.get(_CHOSEN)), None)
 
 
+@callback
 def show_model(name: str) -> None:
     """Select a row and take away the filters that may hide it."""
     _clear()
@@ -256,6 +253,7 @@ def _remember(key: str, names: list[str]) -> None:
     st.session_state[_CHOSEN] = names[rows[-1]] if rows else ""
 
 
+@callback
 def _clear() -> None:
     for key in _KEYS:
         st.session_state[key] = "" if key == "find_text" else []

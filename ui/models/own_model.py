@@ -15,9 +15,9 @@ from numembed.core.settings import LIMITS
 from numembed.core.wording import size
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
-from numembed.models.files.model_config import read_json
-from numembed.models.hub import snapshots as hub
+from numembed.models.files.folders import KEPT, read_json
 from numembed.models.hub.card import HubCard, prompts_in
+from numembed.models.hub.card import card as hub_card
 from numembed.models.resolve import adapter_folder, folder_of
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
 from ui.models.catalogue import parameters, show_model, spec_of
@@ -67,7 +67,7 @@ def _preview(spec: ModelSpec) -> None:
 
 
 def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
-    """Tell what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
+    """Draw what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
     if isinstance(weights.base, LocalWeights):
         folder_of(replace(spec, weights=weights.base), settings())
     if isinstance(weights.adapter, LocalWeights):
@@ -94,8 +94,8 @@ def _folder(spec: ModelSpec) -> None:
 
 
 def _folder_facts(folder: Path) -> list[tuple[str, str]]:
-    config = _config(folder)
-    kept = {file for pattern in hub.KEPT for file in folder.rglob(pattern) if file.is_file()}
+    config = read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
+    kept = {file for pattern in KEPT for file in folder.rglob(pattern) if file.is_file()}
     limit, width = max_tokens(folder), _dimension(folder, config)
     return [
         ("Architecture", _word(config.get("architectures")) or "unknown"),
@@ -103,10 +103,6 @@ def _folder_facts(folder: Path) -> list[tuple[str, str]]:
         ("Reads at most", f"{limit:,} tokens" if limit else "unknown"),
         ("Files", size(sum(os.path.getsize(file) for file in kept))),
     ]
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
 
 
 def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
@@ -125,7 +121,7 @@ def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
         if not st.button("Look it up", key="look_up", icon=":material/search:"):
             return
         with st.spinner("Contacting the model hub …"):
-            seen[repo, revision] = hub.card(repo, settings(), revision)
+            seen[repo, revision] = hub_card(repo, settings(), revision)
         st.rerun()
     card = seen[repo, revision]
     with st.container(border=True, key="own_card"):
@@ -149,7 +145,7 @@ def refusal_of(card: HubCard) -> str:
     if not card.has_safe_weights:
         return (
             "it holds no weights in the safetensors format. Other formats can run code while they load. "
-            "Choose a copy that has been saved with safe serialization."
+            "Choose a copy that was saved in that format."
         )
     return ""
 
@@ -163,9 +159,7 @@ def warnings_of(card: HubCard) -> list[str]:
             "architecture, it is loaded without that code; otherwise it is refused."
         )
     if card.gated:
-        texts.append(
-            "Its owner decides who may download it. It can be downloaded only if the operator's hub token has access."
-        )
+        texts.append("Its owner decides who may download it: the operator's hub token must have access.")
     return texts
 
 

@@ -1,4 +1,4 @@
-"""The parts of the Runs page: what was asked for, and what is stored."""
+"""The parts of the Runs page: the list of runs, and what is stored."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.jobs import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
-from ui.shared.frame import job_table, vector_store
+from ui.shared.frame import callback, job_table, vector_store
 from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
 
-_STATES = {
-    "queued": "waiting",
-    "running": "running",
-    "done": "done",
-    "failed": "failed",
-    "cancelled": "stopped",
-}
+_STATES = {"queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped"}
 _RUNS = (
     Column("Asked for", kind="wide"),
     Column("When", kind="line"),
@@ -38,7 +32,7 @@ _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kin
 
 
 def run_list() -> None:
-    """Draw all runs, newest first; a selected one can be opened, asked for again, stopped or forgotten."""
+    """Draw all runs, newest first; a selected one can be opened, repeated, stopped or removed."""
     with job_table() as jobs:
         listed = jobs.recent()
     if not listed:
@@ -89,26 +83,23 @@ def stored_vectors() -> None:
     )
     if not models:
         return
-    titles = {name: _stored_title(name, len(alike)) for name, alike in named.items()}
+    titles = {  # variants: other prompts, or merges made of the model
+        name: name if len(alike) == 1 else f"{name}, in {len(alike)} variants" for name, alike in named.items()
+    }
     rows = [[Cell(titles[name]), *_held(alike)] for name, alike in named.items()]
     table(_STORED, rows, key="stored", label="Stored vectors of each model")
     with st.popover("Delete vectors", icon=":material/delete:"):
         choices = [*named, _ALL]
-        chosen = st.selectbox(
-            "Whose vectors?", choices, format_func=lambda name: titles.get(name, "All models"), key="delete_which"
-        )
+        titles[_ALL] = "All models"
+        chosen = st.selectbox("Whose vectors?", choices, format_func=titles.__getitem__, key="delete_which")
         st.caption("Scores and maps stay. The vectors are computed again when a run needs them.")
         keys = [None] if chosen == _ALL else [model.key for model in named[chosen]]
         st.button(
-            f"Delete the vectors of: {md_text(titles.get(chosen, 'All models'))}",
+            f"Delete the vectors of: {md_text(titles[chosen])}",
             on_click=_delete_vectors,
             args=(keys,),
             key="delete_now",
         )
-
-
-def _stored_title(name: str, count: int) -> str:
-    return name if count == 1 else f"{name}, in {count} variants"  # other prompts, say, or merges made of it
 
 
 def _held(models: Sequence[StoredModel]) -> list[Cell]:
@@ -162,17 +153,20 @@ def _open(kind: JobKind | None, request: Any) -> None:
         st.switch_page(kind.page(request))
 
 
+@callback
 def _again(request: Request) -> None:
     st.session_state["run_chosen"] = ""
     start(request)
 
 
+@callback
 def _forget(job_id: str) -> None:
     st.session_state["run_chosen"] = ""
     with job_table() as jobs:
         jobs.delete(job_id)
 
 
+@callback
 def _delete_vectors(keys: Sequence[str | None]) -> None:
     with vector_store() as vectors:
         for key in keys:

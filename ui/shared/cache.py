@@ -14,6 +14,10 @@ from numembed.studies.study import Study
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_BY_VALUE: dict[str | type[Any], Callable[[Any], Any]] = {
+    Study: lambda study: study.key,
+    ModelSpec: lambda spec: canonical_json(spec.as_dict()),
+}
 
 
 def cached(*, entries: int, seconds: float | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -25,14 +29,3 @@ def cached(*, entries: int, seconds: float | None = None) -> Callable[[Callable[
 def same_study(study: Study) -> Study:
     """Return the first study that was equal to this one, so that its sequences are made once."""
     return study
-
-
-def _described(spec: ModelSpec) -> str:
-    return canonical_json(spec.as_dict())
-
-
-def _key_of(study: Study) -> str:
-    return study.key
-
-
-_BY_VALUE: dict[str | type[Any], Callable[[Any], Any]] = {Study: _key_of, ModelSpec: _described}

@@ -1,4 +1,4 @@
-"""What every page about one model stands on: which model, what was found about it, and the button that asks for it."""
+"""What every page about one model needs: the choice of the model, stored results, and the button that requests them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
         return None, None
     name = st.selectbox("Model", list(results), key="explained", persist_state="session")
     if len(study.sequences) > LARGEST:
-        st.info(
-            f"Up to {LARGEST:,} sequences are examined one by one on this page; Compare has {len(study.sequences):,}."
-        )
+        st.info(f"This page examines up to {LARGEST:,} sequences one by one; Compare has {len(study.sequences):,}.")
         return None, None
     tell_failed(results[str(name)])
     return study, results[str(name)]
@@ -81,9 +79,8 @@ def examined(
         return from_plain(kind, values)
     job = watch(requested)
     if job is None or not job.active:
-        st.button(
-            button, key=f"ask {name}", type="primary", icon=":material/search:", on_click=start, args=(requested,)
-        )
+        icon = ":material/search:"
+        st.button(button, key=f"ask {name}", type="primary", icon=icon, on_click=start, args=(requested,))
         st.caption(text + _cost(requested, result, texts))
     return None
 

@@ -1,4 +1,4 @@
-"""How every figure is drawn on a page, and the folded panel below it that tells how its numbers are computed."""
+"""How every figure is drawn on a page, and the folded panel below it on how its numbers are computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.figures.style import PLOTLY_CONFIG
-from ui.shared.frame import theme
+from ui.shared.frame import callback, theme
 
 _HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
 
@@ -32,12 +32,13 @@ def figure(
     made = draw(look) if by is None else _drawn((key, look, *by), lambda: draw(look))
     image = {"format": "svg", "filename": f"numembed-{file}"}
     config = PLOTLY_CONFIG | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS, "toImageButtonOptions": image}
-    chosen: dict[str, Any] = {"on_select": on_select, "selection_mode": ("points", "box", "lasso")} if on_select else {}
+    modes = ("points", "box", "lasso")
+    chosen: dict[str, Any] = {"on_select": callback(on_select), "selection_mode": modes} if on_select else {}
     st.plotly_chart(made, theme=None, key=key, config=config | {"staticPlot": still}, alt=alt, **chosen)
 
 
 def how_computed(key: str, *, numbers: bool = False, compact: bool = False) -> Any:
-    """Return the folded panel that tells how something is computed, to be filled; ``numbers``: it has all of them."""
+    """Return the folded panel on how something is computed, to be filled; ``numbers``: it has all of them."""
     title = "All numbers, and how this is computed" if numbers else "How this is computed"
     return st.expander(title, key=f"{key}_more", type="compact" if compact else "default")
 

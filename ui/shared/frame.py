@@ -1,22 +1,30 @@
-"""What every page stands on: the app around it, the settings, the files and the worker."""
+"""What every page needs: the app around it, the settings, the files and the worker."""
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import secrets
 import traceback
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec
 
 import streamlit as st
 
+from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings, read_settings
+from ui.shared.text import md_text
 
 if TYPE_CHECKING:  # imported where they are used: the title of the first page does not wait for them
     from numembed.runs.jobs import JobTable
     from numembed.storage.vectors import VectorStore
     from numembed.studies.results import ResultStore
+
+P = ParamSpec("P")
+_FAILED = "failed_callback"  # what is shown of a callback that failed, until it is shown
+_BUG = "numembed has an internal error on this page. See the server's log for details."
 
 
 def inside_app(page: str) -> None:
@@ -52,9 +60,51 @@ def calm() -> None:
     )
 
 
-def log_fault() -> None:
-    """Write the present error into the server's log, without secrets."""
+@contextmanager
+def error_boundary() -> Iterator[None]:
+    """Show an error of the block, or of the callback before it, as one sentence; a bug is logged without secrets."""
+    if _FAILED in st.session_state:
+        _show(*st.session_state.pop(_FAILED))
+    try:
+        yield
+    except Exception as error:
+        _show(*_described(error))
+
+
+def callback(function: Callable[P, None]) -> Callable[P, None]:
+    """Return ``function`` for a widget to call: it runs before app.py, which then shows an error in it."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            function(*arguments, **named)
+        except Exception as error:
+            st.session_state[_FAILED] = _described(error)
+
+    return guarded
+
+
+def fragment(draw: Callable[P, None], *, run_every: float) -> Callable[P, None]:
+    """Return ``draw`` as a part of a page that runs again every ``run_every`` seconds, without app.py around it."""
+
+    @functools.wraps(draw)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> None:
+        with error_boundary():
+            draw(*arguments, **named)
+
+    return st.fragment(guarded, run_every=run_every)
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Return what is shown of an error, and its icon; a bug is logged."""
+    if isinstance(error, NumembedError):
+        return str(error), ":material/error:"
     logging.getLogger("numembed").error("a page failed\n%s", settings().redact(traceback.format_exc()))
+    return _BUG, ":material/bug_report:"
+
+
+def _show(sentence: str, icon: str) -> None:
+    st.error(md_text(sentence), icon=icon)
 
 
 def supervise(chosen: Settings) -> None:
@@ -105,7 +155,7 @@ def visitor() -> str:
 def set_cut_fields(group: str, keys: Iterable[str]) -> None:
     """Set fields once more where a click came before the last drawing of their ``group`` was through.
 
-    The browser is told a value in the run that sets it only, and may not have heard of it; then it would send back an
+    The browser gets a value in the run that sets it only, and may not have heard of it; then it would send back an
     empty or lowest one. Call it before the fields are drawn, and :func:`fields_drawn` after them.
     """
     if not st.session_state.get(f"{group}_drawn", True):

@@ -1,34 +1,45 @@
-"""A run while it runs: one bar a model, and a way to stop it. The work itself is in the worker."""
+"""A run while it is active: what it waits for, one bar a model, and a way to stop it. The worker does the work."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
-from numembed.core.wording import about, size
+from numembed.core.wording import about, plural, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
-from ui.shared.frame import job_table, result_store, visitor
-from ui.shared.run_titles import waiting_text
+from ui.shared.frame import callback, fragment, job_table, result_store, visitor
 from ui.shared.text import md_text
+
+
+def waiting_text(job: Job, listed: Sequence[Job]) -> str:
+    """Return what a run that has not begun waits for; ``listed`` are the runs, newest first."""
+    earlier = [one.id for one in listed].index(job.id) + 1 if job in listed else 0
+    before = [one for one in listed if one.state == "running" and one.id != job.id]
+    before += [one for one in listed[earlier:][::-1] if one.state == "queued"]
+    if job.state != "queued" or not before:
+        return "Starting. The first run after a start loads its libraries for some seconds."
+    first = f"“{md_text(before[0].title, most=80)}”"
+    more = f" and {plural(len(before) - 1, 'more run')}" if len(before) > 1 else ""
+    return f"In the queue. Before it: {first}{more}."
+
 
 _FORGET_SECONDS = 15
 
 
+@callback
 def start(requested: Request) -> None:
-    """Ask the worker to carry something out; equal requests share one run."""
-    try:
-        with job_table() as jobs:
-            jobs.submit(requested, asked_by=visitor())
-    except NumembedError as error:
-        st.session_state["notice"] = str(error)
+    """Request a run from the worker; equal requests share one run."""
+    with job_table() as jobs:
+        jobs.submit(requested, asked_by=visitor())
 
 
+@callback
 def stop(job_id: str) -> None:
     """Ask a run to stop after its present batch."""
     with job_table() as jobs:
@@ -37,12 +48,10 @@ def stop(job_id: str) -> None:
 
 def watch(study: Study) -> Job | None:
     """Draw the newest run of ``study`` while it is active, or how it ended; return it."""
-    if notice := st.session_state.pop("notice", ""):
-        st.error(md_text(notice), icon=":material/error:")
     with job_table() as jobs:
         job = jobs.latest(study)
     if job is not None and job.active:
-        st.fragment(_bars, run_every=poll_seconds())(job.id)
+        fragment(_bars, run_every=poll_seconds())(job.id)
     elif job is not None and job.state == "failed":
         st.error(md_text(job.error), icon=":material/error:")
         if _failed_checks(study):
@@ -55,9 +64,7 @@ def watch(study: Study) -> Job | None:
                 help="Their results will say on every chart that the check failed.",
             )
     elif job is not None and job.state == "cancelled":
-        st.info(
-            "This run was stopped. Computed results are kept; press Run to continue.", icon=":material/stop_circle:"
-        )
+        st.info("This run was stopped. Its results are kept; press Run to continue.", icon=":material/stop_circle:")
     return job
 
 
@@ -70,6 +77,7 @@ def _failed_checks(study: Study) -> bool:
     return any(check is not None and not check.ok for check in checks)
 
 
+@callback
 def _start_anyway(study: Study) -> None:
     st.session_state["despite_checks"] = True
     start(replace(study, despite_checks=True))

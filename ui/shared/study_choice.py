@@ -37,7 +37,7 @@ def choose() -> Study | None:
         with left:
             st.multiselect(
                 "Models and baselines",
-                [*_MODELS, *_endpoints(), *BASELINES.names],
+                [*_MODELS, *(ENDPOINT + name for name in settings().endpoints), *BASELINES.names],
                 key="models",
                 format_func=_model_title,
                 accept_new_options=True,
@@ -84,7 +84,7 @@ def put_choice(study: Study) -> None:
 
 
 def open_study(study: Study) -> str:
-    """Make what was asked for the visitor's choice, for the page that shows what was found; return ""."""
+    """Make a run's study the visitor's choice, for the page that shows its results; return ""."""
     put_choice(replace(study, examine=(), designs=0, query=""))
     if study.examine:
         st.session_state["explained"] = study.models[0].name
@@ -138,9 +138,8 @@ def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
 def address_of(study: Study) -> dict[str, Any]:
     """Return the address's parts that restore ``study``; what the preset says already is left out."""
     usual = paper_study().as_dict()
-    return {
-        name: value for name, value in study.as_dict().items() if value != usual[name] and name not in _NEVER_IN_LINKS
-    }
+    changed = {name: value for name, value in study.as_dict().items() if value != usual[name]}
+    return {name: value for name, value in changed.items() if name not in _NEVER_IN_LINKS}
 
 
 def write_address(study: Study) -> None:
@@ -157,7 +156,7 @@ def family_picker() -> None:
         "Families of sequences",
         FAMILIES.names,
         key="families",
-        format_func=_family_title,
+        format_func=lambda reference: family(reference).title if reference in FAMILIES else reference,
         accept_new_options=True,
         placeholder="Choose, or type a name",
         select_all=False,
@@ -178,9 +177,7 @@ def sequence_details() -> None:
         accept_new_options=True,
         format_func=lambda text: _SEPARATORS.get(text, text),
     )
-    _number(
-        five, "Longest text", "max_chars", 1, LIMITS.text_chars, "In characters; terms beyond this limit are left out."
-    )
+    _number(five, "Longest text", "max_chars", 1, LIMITS.text_chars, "In characters; terms beyond it are left out.")
     st.pills(
         "Make equal between families",
         MATCHINGS.names,
@@ -222,17 +219,9 @@ def _number(place: Any, label: str, key: str, low: int, high: int, text: str) ->
     place.number_input(label, low, high, value=st.session_state[key], key=key, step=1, help=text)
 
 
-def _endpoints() -> list[str]:
-    return [ENDPOINT + name for name in settings().endpoints]
-
-
 def _model_title(reference: str) -> str:
     """A typed name is its own title: the browser sends titles back, and knows only those of the list."""
     return BASELINES[reference].title if reference in BASELINES else reference
-
-
-def _family_title(reference: str) -> str:
-    return family(reference).title if reference in FAMILIES else reference
 
 
 def take_to_compare(reference: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 from numembed.core.wording import LEAST_P, decimal, p_value, span
+from ui.shared.frame import callback
 
 _ASSETS = Path(__file__).parent / "table_files"
 
@@ -42,8 +43,8 @@ class Cell:
     note: str = ""  # why there is no number, or more about it
     low: float | None = None  # chance band of an interval
     high: float | None = None
-    floor: float | None = None  # of the best baseline: a tick
-    twin: float | None = None  # of the same architecture with random weights: a ring
+    baseline: float | None = None  # the best one's score: a tick
+    random_weights: float | None = None  # score of the same architecture before training: a ring
 
 
 def table(
@@ -71,7 +72,9 @@ def table(
         "height": height or 0,
     }
     first = {"selected": {"rows": list(selected)}}
-    chosen: Any = _component()(key=key, data=data, default=first, on_selected_change=on_select or (lambda: None))
+    chosen: Any = _component()(
+        key=key, data=data, default=first, on_selected_change=callback(on_select or (lambda: None))
+    )
     return _rows(chosen)
 
 

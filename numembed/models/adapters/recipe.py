@@ -16,15 +16,11 @@ Loss = Literal["contrastive", "in_batch"]
 LOSSES: tuple[Loss, ...] = ("contrastive", "in_batch")
 
 
-def _usual_split() -> Split:
-    return split_called("others")
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How adapters are trained; always valid once made. One adapter is saved for each seed and stage."""
 
-    split: Split = field(default_factory=_usual_split)
+    split: Split = field(default_factory=lambda: split_called("others"))
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[str, ...] = ()  # ends of module names such as "query"; () for all linear layers of the encoder
@@ -57,7 +53,7 @@ class Recipe:
         if self.apart is not None:
             object.__setattr__(self, "apart", tuple(map(float, self.apart)))
             if len(self.apart) != 2 or not all(1 < factor < math.inf for factor in self.apart):
-                raise BadChoice(f"How far apart sequences begin is two factors above 1, got {str(self.apart)[:40]}.")
+                raise BadChoice(f"apart takes two factors above 1, got {str(self.apart)[:40]}.")
         if self.loss not in LOSSES:
             raise BadChoice(f"The loss is one of {', '.join(LOSSES)}, got {str(self.loss)[:40]!r}.")
         for seed in self.seeds:
@@ -113,6 +109,6 @@ def _limits(recipe: Recipe) -> dict[str, tuple[Any, int, int]]:
         "The number of steps": (recipe.steps, 1, 100_000),
         "The number of steps of warm-up": (recipe.warmup, 0, 100_000),
         "The number of stages": (recipe.stages, 1, min(recipe.steps, 50)),
-        "The number of looks at validation": (recipe.looks, 1, min(recipe.steps, 1_000)),
+        "The number of validations": (recipe.looks, 1, min(recipe.steps, 1_000)),
         "The number of seeds": (len(recipe.seeds), 1, 20),
     }

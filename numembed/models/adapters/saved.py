@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,13 @@ from typing import Any
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
 from numembed.core.progress import Progress, silent
-from numembed.models.adapters.fold import read_adapter
+from numembed.models.adapters.fold import CONFIG, RECIPE, WEIGHTS, read_adapter
 from numembed.models.adapters.recipe import Reading, Recipe
-from numembed.models.files.folders import digest_of_folder
-from numembed.models.files.model_config import read_json
-from numembed.models.files.publish import is_whole, published
+from numembed.models.files.folders import digest_of_folder, read_json
+from numembed.models.files.publish import held_lock, is_whole, published
 from numembed.models.files.tensors import read_header, write_file
 from numembed.models.spec import LocalWeights, ModelSpec
 
-RECIPE = "recipe.json"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
 _STATE = "state.safetensors"
 _ASK_SECONDS = 0.5  # while another process trains
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
@@ -82,7 +79,10 @@ def save_stage(
     seed, step = readings[-1].seed, readings[-1].step
     folder = adapter_folder(place, seed, step)
     if step < recipe.steps:
-        _write_state(_state_folder(place, seed, step), kept)
+        state, sums = _state_folder(place, seed, step), dict[str, str]()
+        shutil.rmtree(state, ignore_errors=True)
+        with published(state, sums) as draft:
+            sums[_STATE] = _write_tensors(draft / _STATE, kept.moments)
     shutil.rmtree(folder, ignore_errors=True)  # one that could not be gone on from
     digests: dict[str, str] = {}
     with published(folder, digests) as draft:
@@ -134,36 +134,19 @@ def reserved_place(place: Path, progress: Progress = silent) -> Iterator[None]:
 
     ``progress`` hears of the stage "waiting" and may raise Cancelled. Raises BadChoice where nothing can be written.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(place / ".training.lock")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with suppress(Timeout):
-            lock.acquire(timeout=0)
-        while not lock.is_locked:
-            progress(0, 1, "waiting")
-            with suppress(Timeout):
-                lock.acquire(timeout=_ASK_SECONDS)
-    except OSError as error:
-        raise BadChoice(
-            f"The adapters cannot be saved to {str(place)[:120]!r} ({error.strerror}). Name another folder."
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            file = place / ".training.lock"
+            held.enter_context(held_lock(file, lambda: progress(0, 1, "waiting"), seconds=_ASK_SECONDS))
+        except OSError as error:
+            sentence = f"{str(place)[:120]!r} cannot be written ({error.strerror}). Name another folder."
+            raise BadChoice(sentence) from None
         yield
-    finally:
-        lock.release()
 
 
 def _state_folder(place: Path, seed: int, step: int) -> Path:
     return place / ".resume" / f"seed-{seed}" / f"step-{step:05d}"
-
-
-def _write_state(folder: Path, kept: Snapshot) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    digests: dict[str, str] = {}
-    with published(folder, digests) as draft:
-        digests[_STATE] = _write_tensors(draft / _STATE, kept.moments)
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:

@@ -1,7 +1,7 @@
 """A small encoder of numbers, trained from nothing on this machine: contrastively, on families beside the paper's.
 
-BERT's architecture with four layers of 128, mean pooling and vectors of unit length. It is told which windows are of
-one family and learns nothing else. On a processor the same seed gives the same weights, bit for bit.
+BERT's architecture with four layers of 128, mean pooling and vectors of unit length. It learns only which windows
+are of one family. On a processor the same seed gives the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.progress import Progress, silent
-from numembed.models.builtin.files import write_parts, write_weights
-from numembed.models.builtin.tokenizer import PAD, vocabulary
+from numembed.models.builtin.files import PAD, vocabulary, write_parts, write_weights
 from numembed.models.losses import contrastive_loss
 from numembed.sequences.splits import Split, apart_at, split_called, training_batch
 
@@ -122,8 +121,8 @@ def _reader(folder: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
     def read(texts: tuple[str, ...]) -> Any:
-        result = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        return result["input_ids"], result["attention_mask"]
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        return tokens["input_ids"], tokens["attention_mask"]
 
     return read
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
@@ -21,7 +19,7 @@ from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.adapters.recipe import Recipe
 from numembed.models.builtin.encoder import EncoderRecipe, train_encoder
-from numembed.models.files.publish import is_whole, published
+from numembed.models.files.publish import held_lock, is_whole, published
 from numembed.models.spec import ModelSpec, ScratchWeights, origin_of
 from numembed.sequences.splits import split_called
 
@@ -41,9 +39,7 @@ def builtin_place(name: str, settings: Settings) -> Path:
         case "number-lm":
             return SHIPPED / LANGUAGE_MODEL
         case _:
-            raise ModelUnavailable(
-                f"There is no model of our own called {name[:80]!r}. Known: {ENCODER}, {LANGUAGE_MODEL}."
-            )
+            raise ModelUnavailable(f"No built-in model is called {name[:80]!r}. Known: {ENCODER}, {LANGUAGE_MODEL}.")
 
 
 def builtin_folder(name: str, settings: Settings, *, progress: Progress = silent) -> Path:
@@ -72,7 +68,10 @@ def trained_encoder(recipe: EncoderRecipe, settings: Settings, *, progress: Prog
     """
     place = encoder_place(recipe, settings)
     if not is_whole(place):
-        with _turn(place, recipe, progress):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        begins = partial(progress, 0, recipe.steps, "train")  # also while it waits
+        begins()
+        with held_lock(place.with_name(f".{place.name}.lock"), begins, seconds=_ASK_SECONDS):
             if not is_whole(place):  # nobody has trained it in the meantime
                 shutil.rmtree(place, ignore_errors=True)  # a file of it is damaged
                 with published(place) as draft:
@@ -89,23 +88,3 @@ def usual_recipe(base: ModelSpec) -> Recipe:
     if origin.name == LANGUAGE_MODEL:  # sequences that begin near one another won it nothing
         return Recipe(split=split, rank=32, alpha=64.0, apart=None, learning_rate=4e-3, steps=150)
     return Recipe(split=split, apart=None, steps=100)  # it knows the twelve families: more is won on the paper's six
-
-
-@contextmanager
-def _turn(place: Path, recipe: EncoderRecipe, progress: Progress) -> Iterator[None]:
-    """Wait until no other process trains the same; a process that died has given its turn back."""
-    from filelock import FileLock, Timeout
-
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
-    while True:
-        progress(0, recipe.steps, "train")
-        try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout:
-            time.sleep(_ASK_SECONDS)
-    try:
-        yield
-    finally:
-        lock.release()

@@ -92,16 +92,16 @@ def random_init(spec: ModelSpec) -> ModelSpec | None:
     >>> random_init(model("all-MiniLM-L6-v2")).name
     'all-MiniLM-L6-v2 weights=random'
 
-    The twin of an adapted or merged model is its base's. None for baselines, endpoints, what has random weights already
+    For an adapted or merged model it is its base's. None for baselines, endpoints, what has random weights already
     and models that need program code of their own.
     """
     recipe, origin = spec.loading, origin_of(spec.weights)
     if not isinstance(origin, FolderWeights) or recipe.random_seed is not None or recipe.remote_code:
         return None
-    twin = replace(spec, weights=origin, loading=replace(recipe, random_seed=0))
+    untrained = replace(spec, weights=origin, loading=replace(recipe, random_seed=0))
     merged = isinstance(spec.weights, MergedWeights)
-    own = _plain(_weights_reference(twin)).name if merged else spec.name.removesuffix(_written(spec, short=True))
-    return replace(twin, name=own + _written(twin))
+    own = _plain(_weights_reference(untrained)).name if merged else spec.name.removesuffix(_written(spec, short=True))
+    return replace(untrained, name=own + _written(untrained))
 
 
 def facts_of(spec: ModelSpec) -> Row | None:
@@ -136,7 +136,7 @@ def _plain(name: str) -> ModelSpec:
     if row and repo.casefold() == row.repo.casefold() and (revision in ("", row.revision) or not row.mirror):
         return _from_row(row, revision)
     if not is_hub_id(name):
-        raise BadChoice(f"{name[:80]!r} is no model's name. {hint_for(name)}")
+        raise BadChoice(f"{name[:80]!r} is not a model name. {hint_for(name)}")
     return ModelSpec(name, HubWeights(repo, revision))
 
 
@@ -168,7 +168,7 @@ def _weights_reference(spec: ModelSpec) -> str:
         case LoraWeights() | MergedWeights():
             raise BadChoice(
                 f"{spec.name[:80]} is a merge in memory, which a study or a link cannot name. Save it as a folder and "
-                "take that."
+                "use that."
             )
 
 
@@ -183,9 +183,7 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
     facts = facts_of(spec)
     if facts and options.get("dtype") in facts.unfit_dtypes:
         fit = ", ".join(one for one in DTYPES if one not in facts.unfit_dtypes)
-        raise BadChoice(
-            f"The numbers of {facts.name} do not fit into {options['dtype']}: its vectors collapse. Take {fit}."
-        )
+        raise BadChoice(f"{facts.name} does not fit into {options['dtype']}: its vectors collapse. Take {fit}.")
     changes: dict[str, Any] = {name: options[name] for name in ("precision", "dtype") if name in options}
     recipe: dict[str, Any] = {f"add_{name}": True for name in ("bos", "eos") if name in options}
     if "pooling" in options:
@@ -207,7 +205,7 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
 
 def _adapted(base: Weights, options: Mapping[str, str]) -> LoraWeights:
     if "adapter" not in options:
-        raise BadChoice("scale tells how strongly an adapter acts: name the adapter before it, adapter=/its/folder.")
+        raise BadChoice("scale sets how strongly an adapter acts: also name the adapter, adapter=/its/folder.")
     assert isinstance(base, FolderWeights)
     try:
         scale = float(options.get("scale", 1))
@@ -227,7 +225,7 @@ def _prompt(value: str, spec: ModelSpec) -> str:
             sentence = 'a backslash must be followed by n, t, " or another backslash.'
             raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
     known = f"its own are {', '.join(own)}; any other" if own else "any"
-    sentence = f'{known} text stands in quotes, prompt="text: ".'
+    sentence = f'{known} text is written in quotes, prompt="text: ".'
     raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {sentence}")
 
 

@@ -14,10 +14,10 @@ from numembed.models.spec import PRECISIONS, AdapterWeights, HubWeights, LocalWe
 
 DTYPES = ("float32", "bfloat16", "float16")
 OPTIONS = {  # in the order in which a reference lists them
-    "adapter": "a LoRA adapter to put on the model: its folder (in quotes where it has blanks) or owner/name[@commit]",
+    "adapter": "a LoRA adapter to put on the model: its folder (in quotes if it has spaces) or owner/name[@commit]",
     "scale": "how strongly the adapter acts, from 0 to 2",
     "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
-    "dim": "keep only the first dimensions of a vector, this many (Matryoshka)",
+    "dim": "number of first dimensions to keep (Matryoshka truncation)",
     "precision": f"round the vectors: {', '.join(PRECISIONS)}",
     "max_tokens": "maximum number of tokens to read",
     "attention": "causal or bidirectional, whatever the folder says",
@@ -36,7 +36,7 @@ CHOICES = {
     "dtype": DTYPES,
 }
 _RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
-WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint can be asked for
+WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint supports
 _OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
 
@@ -48,11 +48,11 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     ('all-MiniLM-L6-v2', {'prompt': '"query: "', 'dim': '64'})
     """
     options: dict[str, str] = {}
-    while result := _OPTION.search(reference):
-        if result[1] in options:
-            raise BadChoice(f"The option {result[1]} is given twice in {reference[:80]!r}.")
-        options = {result[1]: result[2]} | options
-        reference = reference[: result.start()]
+    while match := _OPTION.search(reference):
+        if match[1] in options:
+            raise BadChoice(f"The option {match[1]} is given twice in {reference[:80]!r}.")
+        options = {match[1]: match[2]} | options
+        reference = reference[: match.start()]
     return reference, options
 
 
@@ -65,12 +65,12 @@ def folder_named(name: str) -> Path:
     """Return the folder that a person wrote; raises BadChoice for the home of a user who is not there."""
     written = os.path.expanduser(name)  # pathlib's own raises where there is no such user
     if written.startswith("~"):
-        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Write the folder from / on.")
+        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Give the folder's full path.")
     return Path(written).absolute()
 
 
 def hint_for(name: str) -> str:
-    """Return what to write instead of what is no model's name.
+    """Return what to write instead of what is not a model name.
 
     >>> hint_for("https://huggingface.co/intfloat/e5-small"), hint_for("owner/name DIM=3")[:29]
     ('Write intfloat/e5-small, without the address.', "There is no option 'DIM'. Opt")
@@ -79,10 +79,10 @@ def hint_for(name: str) -> str:
         return f"Write {address[1][:100]}, without the address."
     if option := re.search(r"\s([A-Za-z_]+)\s*=", name):
         if option[1] in OPTIONS:
-            return f"Write {option[1]}= and its value without blanks around the =; put a text with blanks in quotes."
+            return f"Write {option[1]}= and its value without spaces around the =; put text with spaces in quotes."
         return f"There is no option {option[1][:40]!r}. Options: {', '.join(OPTIONS)}."
     if re.fullmatch(r"[^\s@]+/[^\s@]+@\S*", name):
-        return "Behind @ stands a commit, 40 signs from 0 to 9 and a to f; no branch, because branches change."
+        return "After @ comes a commit: 40 characters from 0 to 9 and a to f. A branch is refused, because it changes."
     return (
         "Give a name from the catalogue, a baseline, a Hugging Face id such as BAAI/bge-small-en-v1.5, or a folder "
         "that starts with / or ~."
@@ -109,10 +109,10 @@ def whole(name: str, value: str, most: int) -> int:
 
 def seed_named(value: str) -> int:
     """Return the seed of random weights; raises BadChoice."""
-    result = _RANDOM.fullmatch(value)
-    if result is None:
+    match = _RANDOM.fullmatch(value)
+    if match is None:
         raise BadChoice(f"weights is random or random: and a seed of at most 9 digits, got {value[:40]!r}.")
-    return int(result[1] or 0)
+    return int(match[1] or 0)
 
 
 def adapter_named(value: str) -> AdapterWeights:
@@ -120,14 +120,12 @@ def adapter_named(value: str) -> AdapterWeights:
     try:
         name = str(json.loads(value)) if value.startswith('"') else value
     except ValueError:
-        raise BadChoice(f"The adapter {value[:80]} cannot be read: a backslash stands before another one.") from None
+        raise BadChoice(f"The adapter {value[:80]} cannot be read: write a backslash as two.") from None
     check_characters(name)
     if is_folder(name):
         return LocalWeights(str(folder_named(name)))
     if not is_hub_id(name):
-        raise BadChoice(
-            f"{name[:80]!r} is no adapter. Give its folder, which starts with / or ~, or a Hugging Face id owner/name."
-        )
+        raise BadChoice(f"{name[:80]!r} is not an adapter. Give its Hugging Face id, or its folder from / or ~ on.")
     repo, _, revision = name.partition("@")
     return HubWeights(repo, revision)
 

@@ -1,18 +1,89 @@
-"""Does a loaded model do what its makers say? A few short texts tell, on every load."""
+"""What every encoder offers, and the check of each loaded model: a few texts show whether it is as its makers say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from numembed.core.arrays import Matrix
 from numembed.models.catalogue.entries import Row
-from numembed.models.encoders.protocol import CheckedEncoder, Finding, ModelCheck
-from numembed.models.files.model_config import read_json
-from numembed.models.loading.loader import pooling_of, transformer_of
+from numembed.models.encoders.weight_swap import WeightSwapper
+from numembed.models.files.folders import read_json
+from numembed.models.loading.loader import LoadReport, pooling_of, transformer_of
+from numembed.models.spec import ModelSpec
+
+
+class Encoder(Protocol):
+    """The whole interface of a loaded model."""
+
+    @property
+    def check(self) -> ModelCheck:
+        """What was found out about it when it was loaded."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda", "mps" or the name of an endpoint."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers its weights are; 0 where nobody knows."""
+
+    def batches(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the indices of ``texts`` grouped into batches of similar length, shortest first."""
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Return one row a text, (n, d)."""
+
+
+class CheckedEncoder(Encoder, Protocol):
+    """What a check looks at: a model in this process, with its tokens and modules."""
+
+    spec: ModelSpec
+    folder: Path
+    facts: Row | None  # what its makers say, where known
+    swapper: WeightSwapper | None  # of a model that is adapted or merged in memory
+    model: Any  # the SentenceTransformer
+    report: LoadReport
+    guessed_pooling: bool  # neither its files nor its recipe name one
+
+    def token_vectors(self, text: str) -> Matrix:
+        """Return one row a token of ``text``, before pooling."""
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text as the model reads them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: right, wrong, or (None) with nothing to hold it against."""
+
+    name: str
+    ok: bool | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What a load found out."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is wrong."""
+        return all(finding.ok is not False for finding in self.findings)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, or what was found right, in one or two plain sentences."""
+        wrong = [finding.sentence for finding in self.findings if finding.ok is False]
+        return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
+
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
 _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
@@ -53,44 +124,43 @@ def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     if changed is not None:
         changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
     vectors = _vectors(encoder, encoder.facts)
-    anew = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
-    same = [finding for finding in known.check.findings if finding.name not in anew]
+    repeated = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
+    same = [finding for finding in known.check.findings if finding.name not in repeated]
     return ModelCheck((weights, *([changed] if changed else []), *same, *vectors))
 
 
 def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
     vectors = encoder.encode(list(_TEXTS))
-    promised = (facts.normalizes if facts else None) or _normalizes(encoder)
-    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=promised)
+    normalizes = any(type(module).__name__ == "Normalize" for module in encoder.model)
+    unit = (facts.normalizes if facts else None) or normalizes
+    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=unit)
 
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
     """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
     width, findings = vectors.shape[1], []
     stated = "as stated" if dimension == width else f"but {dimension} are stated"
-    said = f"A vector has {width} dimensions" + (f", {stated}." if dimension else ".")
-    findings.append(Finding("dimension", None if dimension is None else dimension == width, said))
+    sentence = f"A vector has {width} dimensions" + (f", {stated}." if dimension else ".")
+    findings.append(Finding("dimension", None if dimension is None else dimension == width, sentence))
     lengths = np.linalg.norm(vectors, axis=1)
     is_unit = bool(np.abs(lengths - 1).max() < 0.02)
-    said = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
-    findings.append(Finding("unit length", is_unit if unit else None, said))
+    sentence = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
+    findings.append(Finding("unit length", is_unit if unit else None, sentence))
     return findings
 
 
 def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
     missing, ignored, seed = encoder.report.missing, encoder.report.ignored, encoder.spec.loading.random_seed
     if seed is not None:  # nothing that was read is left, but what was built must be what the files are made for
-        said = f"All its weights were drawn at random with seed {seed}, as requested."
-        other = (
-            f"{len(ignored)} weights in its files do not fit the model that was built, so it has another architecture"
-        )
-        return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else said)
+        sentence = f"All its weights were drawn at random with seed {seed}, as requested."
+        other = f"{len(ignored)} weights in its files do not fit the built model, so it has another architecture"
+        return Finding("weights", not ignored, f"{other} ({_some(ignored)})." if ignored else sentence)
     if missing:
-        said = f"{len(missing)} of its weights were not in the files and were initialised at random"
-        return Finding("weights", False, f"{said} ({_some(missing)}).")
+        sentence = f"{len(missing)} of its weights were not in the files and were initialised at random"
+        return Finding("weights", False, f"{sentence} ({_some(missing)}).")
     if ignored:
-        said = f"{len(ignored)} weights in its files were not loaded, so the model is incomplete"
-        return Finding("weights", False, f"{said} ({_some(ignored)}).")
+        sentence = f"{len(ignored)} weights in its files were not loaded, so the model is incomplete"
+        return Finding("weights", False, f"{sentence} ({_some(ignored)}).")
     return Finding("weights", True, "All weights were loaded from the files.")
 
 
@@ -102,10 +172,10 @@ def _swapped(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
         return None
     if not swapper.changed:
         return Finding(what, False, f"Its {what} changes no weights that affect a vector.")
-    said = f"Its {what} changes {swapper.changed} of {swapper.tensors} weight tensors."
+    sentence = f"Its {what} changes {swapper.changed} of {swapper.tensors} weight tensors."
     if swapper.lost:
-        said += f" {encoder.spec.dtype} loses {swapper.lost:.0%} of that change by rounding; dtype=float32 keeps it."
-    return Finding(what, True, said)
+        sentence += f" Rounding to {encoder.spec.dtype} loses {swapper.lost:.0%} of the change; dtype=float32 keeps it."
+    return Finding(what, True, sentence)
 
 
 def _needed_part(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
@@ -113,8 +183,8 @@ def _needed_part(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if not part:
         return None
     there = any(part in name for name, _ in encoder.model.named_parameters())
-    said = f"Its part {part!r} is present." if there else f"Its part {part!r} is missing, so its vectors are noise."
-    return Finding("parts", there, said)
+    sentence = f"Its part {part!r} is present." if there else f"Its part {part!r} is missing, so its vectors are noise."
+    return Finding("parts", there, sentence)
 
 
 def _wanted_tokens(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
@@ -130,8 +200,9 @@ def _wanted_tokens(encoder: CheckedEncoder, facts: Row | None) -> Finding | None
     lost = [name for wish, name, token, there in wanted if wishes.get(wish) is True and token not in (None, there)]
     if not lost:
         return None
-    said = f"Its tokenizer is set to add the {' and the '.join(lost)} token, but the installed libraries do not add it."
-    return Finding("tokens", False, said)
+    tokens = " and the ".join(lost)
+    sentence = f"Its tokenizer is set to add the {tokens} token, but the installed libraries do not add it."
+    return Finding("tokens", False, sentence)
 
 
 def _last_token(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
@@ -144,31 +215,31 @@ def _last_token(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if len(ends) == 1 and special:
         token = tokenizer.convert_ids_to_tokens(ends.pop())
         return Finding("last token", True, f"Texts end with {token}, as required.")
-    said = "Its makers end every text with an end-of-text token, but texts end without one here."
+    sentence = "Its makers end every text with an end-of-text token, but texts end without one here."
     if _pooling_mode(encoder) == "lasttoken":
-        said = (
+        sentence = (
             "Its vector is read from the last token, but its texts end without the end-of-text token: only the last "
             "digit would decide."
         )
-    return Finding("last token", False, said)
+    return Finding("last token", False, sentence)
 
 
 def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """Does the first position feel a change at the end? Then the model reads in both directions."""
     if transformer_of(encoder.model) is None:
         return None
-    result = _direction(encoder)
-    if result is None:
+    direction = _direction(encoder)
+    if direction is None:
         return Finding("attention", None, "The attention direction could not be determined.")
     expected = facts.attention if facts else ""
-    if encoder.spec.loading.causal is not None:  # the reading that was asked for
+    if encoder.spec.loading.causal is not None:  # the requested reading
         expected = "causal" if encoder.spec.loading.causal else "bidirectional"
     words = {"causal": "It reads from left to right", "bidirectional": "It reads in both directions"}
     if expected not in words:
-        return Finding("attention", None, words[result] + ".")
-    if result == expected:
-        return Finding("attention", True, words[result] + ", as it should.")
-    return Finding("attention", False, f"{words[result]}, but it should be {expected}.")
+        return Finding("attention", None, words[direction] + ".")
+    if direction == expected:
+        return Finding("attention", True, words[direction] + ", as it should.")
+    return Finding("attention", False, f"{words[direction]}, but it should be {expected}.")
 
 
 def _direction(encoder: CheckedEncoder) -> str | None:
@@ -192,9 +263,9 @@ def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
             "Choose the pooling: pooling=mean, pooling=cls or pooling=lasttoken.",
         )
     if facts and facts.pooling in ("mean", "cls", "lasttoken") and mode:
-        said = f"One vector is made by {mode} pooling"
+        sentence = f"One vector is made by {mode} pooling"
         right = mode == facts.pooling
-        return Finding("pooling", right, said + (", as stated." if right else f", but {facts.pooling} is stated."))
+        return Finding("pooling", right, sentence + (", as stated." if right else f", but {facts.pooling} is stated."))
     return None
 
 
@@ -212,10 +283,6 @@ def _batches(encoder: CheckedEncoder, facts: Row | None) -> Finding:
 def _pooling_mode(encoder: CheckedEncoder) -> str:
     pooling = pooling_of(encoder.model)
     return pooling.pooling_mode if pooling is not None and isinstance(pooling.pooling_mode, str) else ""
-
-
-def _normalizes(encoder: CheckedEncoder) -> bool:
-    return any(type(module).__name__ == "Normalize" for module in encoder.model)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -20,15 +20,14 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
-from numembed.models.encoders.checks import TEXTS, check_model, check_related
+from numembed.models.encoders.checks import TEXTS, Encoder, check_model, check_related
 from numembed.models.encoders.endpoint import EndpointEncoder
-from numembed.models.encoders.protocol import Encoder
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.loading.devices import device_of, give_back_memory
 from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.resolve import folder_of, known_folder
-from numembed.models.sources.endpoint import endpoint_of
+from numembed.models.sources import endpoint_of
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
 
 MOST_BATCH_TOKENS = 65_536  # on a graphics card
@@ -91,7 +90,7 @@ class SentenceEncoder:
         if not np.isfinite(matrix).all():
             row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
             raise NonFiniteVectors(
-                f"{self.spec.name} answered with numbers that are not finite (first for {texts[row][:40]!r}…). "
+                f"{self.spec.name} returned numbers that are not finite (first for {texts[row][:40]!r}…). "
                 "Nothing of that batch was stored; its weights may be damaged or its number format too small."
             )
         return matrix
@@ -100,9 +99,8 @@ class SentenceEncoder:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
         self._put_in_place()
         with described_faults(self.spec):  # the first pass of a model is this one, in its check
-            vectors = self.model.encode(
-                [text], prompt=self.spec.prompt, output_value="token_embeddings", show_progress_bar=False
-            )
+            kind = {"output_value": "token_embeddings", "show_progress_bar": False}
+            vectors = self.model.encode([text], prompt=self.spec.prompt, **kind)
             return np.asarray(vectors[0].float().cpu().numpy())
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -208,7 +206,7 @@ class LoadedModel:
         self.load_seconds = 0.0  # what the present encoder took to load; 0 where another prompt's weights were there
 
     def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
-        """Return the encoder of ``spec``, loaded where it is not the present one; its files are told to ``progress``.
+        """Return the encoder of ``spec``, loaded where it is not the present one; ``progress`` counts its files' bytes.
 
         A model on this machine stays in memory where only the prompt is another, or an adapter or merge made of it.
         """
@@ -253,7 +251,7 @@ class LoadedModel:
 def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
     assert folder is not None
     swapper = WeightSwapper(spec, folder, settings)
-    swapper.prepare(spec.weights, progress)  # what does not fit is told before any weight is read
+    swapper.prepare(spec.weights, progress)  # refuses what does not fit before any weight is read
     device, facts = settings.device, facts_of(spec)
     return SentenceEncoder(spec, folder, device=device, facts=facts, swapper=swapper, progress=progress)
 

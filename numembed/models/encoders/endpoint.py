@@ -20,7 +20,7 @@ import numpy as np
 from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.settings import Endpoint
-from numembed.models.encoders.protocol import Finding, ModelCheck
+from numembed.models.encoders.checks import Finding, ModelCheck
 from numembed.models.hub.client import is_untrusted
 from numembed.models.spec import ModelSpec, RemoteWeights
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of one answer
-_PASSING = frozenset({429, 500, 502, 503, 504})  # asked again while the budget lasts
+_PASSING = frozenset({429, 500, 502, 503, 504})  # tried again while the budget lasts
 _FIRST_WAIT, _MOST_WAIT = 0.25, 20.0  # seconds before the request is sent again
 _REFUSED = {
     404: "does not know this url or model. Check both in operator.toml.",
@@ -51,7 +51,7 @@ class EndpointEncoder:
             raise BadChoice(f"{changed} Choose it again: its vectors are kept apart from the earlier ones.")
         self.spec, self._endpoint, self._dimension = spec, endpoint, endpoint.dimension
         self.device, self.parameters = endpoint.name, 0
-        words = f"Endpoint {endpoint.name!r} shows vectors only: each answer is checked, its weights are not."
+        words = f"Endpoint {endpoint.name!r} returns vectors only: each answer is checked, its weights cannot be."
         self.check = ModelCheck((Finding("endpoint", None, words),))
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
@@ -116,7 +116,7 @@ def _failed(endpoint: Endpoint, sentence: str) -> RemoteFailed:
 
 
 async def _vectors(shared: _Round, texts: list[str], dimension: int | None) -> Matrix:
-    """Return the vectors of one request, asked for again while what is wrong may pass.
+    """Return the vectors of one request, repeated while the error may be temporary.
 
     The waits grow and are at least what the server asks for; none ends after the budget.
     """
@@ -207,13 +207,9 @@ def _refused(endpoint: Endpoint, status: int, content: bytes, retry_after: str) 
     if status in _PASSING:
         return _Passing(endpoint, f"answered with status {status}", _wait_seconds(retry_after))
     if status in (401, 403):  # the server's words are left out: some quote a part of the key
-        sentence = (
-            f"{'refused the' if endpoint.key else 'requires a'} key. Check key_env and the variable that it names."
-        )
+        sentence = f"{'refused the' if endpoint.key else 'requires a'} key. Check key_env and the variable it names."
     elif 300 <= status < 400:
-        sentence = (
-            "redirects to another address; redirects are not followed. Set url in operator.toml to the final address."
-        )
+        sentence = "redirects to another address, which is not followed. Set url in operator.toml to that address."
     else:
         sentence = _REFUSED.get(status, "refused the request. Check kind and model.") + _excerpt(endpoint, content)
     return _failed(endpoint, f"(status {status}) {sentence}")
@@ -253,7 +249,7 @@ async def _read(endpoint: Endpoint, answer: httpx2.Response) -> bytes:
 
 
 def _matrix(endpoint: Endpoint, content: bytes, count: int, dimension: int | None) -> Matrix:
-    """Return the answer as (count, d), or raise with what is wrong in it; such an answer is not asked for again."""
+    """Return the answer as (count, d), or raise with what is wrong in it; such a request is not repeated."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -292,7 +288,7 @@ def _numbers(endpoint: Endpoint, rows: list[Any]) -> Matrix:
     with np.errstate(over="ignore"), contextlib.suppress(OverflowError):
         matrix = np.array(rows, dtype=np.float64).astype(np.float32)
     if not np.isfinite(matrix).all():
-        raise _failed(endpoint, "answered with numbers that are not finite.")
+        raise _failed(endpoint, "returned numbers that are not finite.")
     if not matrix.any(axis=1).all():
         raise _failed(endpoint, "answered with a vector of length zero, which has no direction to compare.")
     return matrix

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import modules_of
 from numembed.models.loading.loader import transformer_of
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.protocol import Encoder
+    from numembed.models.encoders.checks import Encoder
 
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3", "olmo2", "smollm3")
 _TIED = ("gemma", "gemma2", "gemma3_text", "gpt2")  # also where their settings do not say so
@@ -47,8 +47,8 @@ def language_loss(encoder: Encoder, texts: Sequence[str]) -> float | None:
         return None
     rows = np.asarray(table.detach().float().cpu().numpy())
     losses = [_losses(encoder.token_vectors(text), rows, encoder.token_ids([text])[0]) for text in texts]
-    result = np.concatenate(losses) if losses else np.zeros(0)
-    return float(result.mean()) if len(result) and np.isfinite(result).all() else None
+    all_losses = np.concatenate(losses) if losses else np.zeros(0)
+    return float(all_losses.mean()) if len(all_losses) and np.isfinite(all_losses).all() else None
 
 
 def _losses(hidden: NDArray[np.float32], table: NDArray[np.float32], ids: Sequence[int]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Texts split by one tokenizer.json. Also a program of its own: the question on standard input, the answer on output.
 
-It imports nothing of this package: an unlisted model's tokenizer is asked in a fresh process, which starts at once.
+It imports nothing of this package: an unlisted model's tokenizer runs in a fresh process, which starts at once.
 """
 
 from __future__ import annotations

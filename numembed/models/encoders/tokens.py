@@ -1,6 +1,6 @@
-"""How a model splits texts into tokens, told by its tokenizer alone: no torch, milliseconds.
+"""How a model splits texts into tokens, from its tokenizer alone: no torch, milliseconds.
 
-A tokenizer of an unlisted model can be made so that it never ends. It is therefore asked in a process of its own, which
+A tokenizer of an unlisted model can be made so that it never ends. It therefore runs in a process of its own, which
 is killed after a while.
 """
 
@@ -22,8 +22,7 @@ from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings, harmless
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders import tokenizer_process as token_counts
-from numembed.models.files.folders import kinds_of
-from numembed.models.files.model_config import positions_of, read_json
+from numembed.models.files.folders import kinds_of, positions_of, read_json
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 

@@ -16,9 +16,8 @@ from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.compatibility import attached
-from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.files.model_config import is_used
+from numembed.models.adapters.fold import AdaptedFolder, attached
+from numembed.models.files.folders import is_used
 from numembed.models.files.tensors import TensorFolder, known_as
 from numembed.models.merging.arcs import Gram
 from numembed.models.merging.compatibility import check_related
@@ -90,7 +89,7 @@ class WeightSwapper:
             progress(number, len(order), "load")
             values = value_of(name) if name in wanted else base[name]
             _write(places[name], values)
-            if name in wanted and _is_half(places[name]):
+            if name in wanted and places[name].element_size() < 4:
                 total += float(np.sum(np.square(values - base[name], dtype=np.float64)))
                 lost += float(np.sum(np.square(_read(places[name]) - values, dtype=np.float64)))
         self.present, self._foreign, self.changed = weights, wanted, len(names)
@@ -216,7 +215,3 @@ def _write(place: Any, values: Tensor) -> None:
 
 def _read(place: Any) -> Tensor:
     return np.asarray(place.float().cpu().numpy())
-
-
-def _is_half(place: Any) -> bool:
-    return bool(place.element_size() < 4)

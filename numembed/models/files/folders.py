@@ -1,23 +1,96 @@
-"""Whether a folder may be read and holds a whole model in a safe format; its digest. No weights are read here."""
+"""Which files of a model count, what its configuration says, and whether a folder may be read. Reads no weights."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
-from numembed.models.files.formats import KEPT, PICKLED
-from numembed.models.files.model_config import read_json
 
-_MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
+KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_BLOCK_BYTES = 1 << 20
+
+
+def is_kept(name: str) -> bool:
+    """Return True for the files of a repository that are downloaded.
+
+    >>> is_kept("1_Pooling/config.json"), is_kept("pytorch_model.bin"), is_kept("modeling_x.py")
+    (True, False, False)
+    """
+    return any(fnmatchcase(name, pattern) for pattern in KEPT)
+
+
+def digest_of(file: Path, digest: str, tick: Callable[[], None] = lambda: None) -> str:
+    """Return the digest of ``file``, of the same kind as ``digest``."""
+    digester = digester_of(digest, file.stat().st_size)
+    for block in blocks_of(file):
+        digester.update(block)
+        tick()
+    return str(digester.hexdigest())
+
+
+def digester_of(digest: str, size: int) -> Any:
+    """Return what computes a digest of the kind of ``digest`` over ``size`` bytes: sha256, or git's sha1."""
+    return hashlib.sha256() if len(digest) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def blocks_of(file: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, block by block."""
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            yield block
+
+
+PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
+
+
+_AFTER_PADDING = ("roberta", "camembert", "mpnet", "xmod", "longformer")  # their positions begin behind the padding's
+_UNUSED_PARTS = (  # heads that an embedding never passes through
+    *("pooler", "lm_head", "cls.", "classifier", "score.", "qa_outputs", "mlm_head", "generator", "predictions"),
+    *("position_ids", "rotary_emb", "vision", "audio", "multi_modal"),
+)
+
+
+def read_json(file: Path | None) -> dict[str, Any]:
+    """Return the JSON object in ``file``; {} where there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def positions_of(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a transformer with this config.json has places for; None where it does not say.
+
+    >>> positions_of({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1})
+    512
+    """
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int or positions <= 0:
+        return None
+    if any(kind in str(config.get("model_type")) for kind in _AFTER_PADDING):
+        positions -= (config.get("pad_token_id") or 0) + 1
+    return positions
+
+
+def is_used(name: str) -> bool:
+    """Return False for weights that an embedding never passes through: poolers, output heads, tables of positions."""
+    return not any(part in name for part in _UNUSED_PARTS)
+
+
+MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 _ADAPTER = "adapter_config.json"
-_OWN_MODULES = "sentence_transformers."
+OWN_MODULES = "sentence_transformers."
 
 
 def checked_folder(folder: Path, *, called: str = "") -> Path:
@@ -33,13 +106,13 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
         raise ModelUnavailable(_adapter_sentence(folder, called))
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ModelUnavailable(
-            f"{name!r} is no SentenceTransformer model: it has neither modules.json nor config.json. Choose one that "
-            "has."
+            f"{name!r} is not a SentenceTransformer model: it has neither modules.json nor config.json. "
+            "Choose a folder that has one of them."
         )
     if foreign := _foreign_names(folder):
         raise ModelUnavailable(
-            f"The model {name!r} asks to run program code of its own ({foreign[0][:60]!r}), which is not done here. "
-            "Choose a model made of the library's own modules."
+            f"The model {name!r} requires program code of its own ({foreign[0][:60]!r}), which is not run here. "
+            "Choose a model that uses only the library's own modules."
         )
     for module in _modules(folder):
         part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
@@ -52,8 +125,8 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
         where = "weights outside" if weights else "no weights in"
         raise ModelUnavailable(
-            f"The model {name!r} has {where} the safetensors format. Other formats can run programs while they load, "
-            "so they are refused; save the model again with safe serialization."
+            f"The model {name!r} has {where} the safetensors format. Other formats can run code while they load, "
+            "so they are refused. Save the model again in the safetensors format."
         )
     for file in files:
         if file.suffix == ".safetensors":
@@ -79,7 +152,7 @@ def allowed_folder(folder: Path, settings: Settings) -> Path:
         if file.is_symlink() and not _lies_in(file, *roots):
             raise ModelUnavailable(
                 f"{file.name[:80]!r} in the folder {folder.name[:80]!r} is a link to a place outside the folders that "
-                "models may be read from. Put the file itself there."
+                "models may be read from. Copy the file itself to that folder."
             )
     return folder
 
@@ -141,10 +214,10 @@ def _files_of_parts(folder: Path) -> list[Path]:
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
-        result = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
-    return [module for module in result if isinstance(module, dict)] if isinstance(result, list) else []
+    return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
 
 def _foreign_names(folder: Path) -> list[str]:
@@ -154,7 +227,7 @@ def _foreign_names(folder: Path) -> list[str]:
     kinds = [str(module.get("type")) for module in _modules(folder)]
     kinds += [str(kind) for router in routers for kind in router.values()]
     functions = [str(config.get("activation_function")) for config in configs]  # "gelu" is looked up, not imported
-    return [kind for kind in kinds if not kind.startswith(_OWN_MODULES)] + [
+    return [kind for kind in kinds if not kind.startswith(OWN_MODULES)] + [
         name for name in functions if "." in name and not name.startswith("torch.")
     ]
 
@@ -165,8 +238,8 @@ def _check_header(file: Path, name: str) -> None:
     if size > 8:
         with file.open("rb") as opened:
             header = struct.unpack("<Q", opened.read(8))[0]
-    if not 0 < header <= min(size - 8, _MOST_HEADER_BYTES):
-        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Fetch or save it again.")
+    if not 0 < header <= min(size - 8, MOST_HEADER_BYTES):
+        raise ModelUnavailable(f"The weight file {file.name[:80]!r} of {name!r} is damaged. Download or save it again.")
 
 
 def _missing_shards(files: Sequence[Path]) -> list[Path]:

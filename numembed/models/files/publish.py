@@ -6,16 +6,15 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull
-from numembed.models.files.formats import digest_of
+from numembed.models.files.folders import sha256_of
 
 MANIFEST = "SHA256SUMS"  # the last file of a folder; ``sha256sum -c SHA256SUMS`` checks it too
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_ANY_SHA256 = "0" * 64
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
         place.parent.mkdir(parents=True, exist_ok=True)
         with lock.acquire(timeout=0):
             if os.path.lexists(place):
-                raise BadChoice(f"There is {place.name[:80]!r} at that place already. Choose another name.")
+                raise BadChoice(f"{place.name[:80]!r} exists already. Choose another name.")
             shutil.rmtree(draft, ignore_errors=True)  # its writer is dead: this process holds the lock
             draft.mkdir()
             try:
@@ -47,16 +46,32 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
                 shutil.rmtree(draft, ignore_errors=True)
                 os.unlink(lock.lock_file)
     except Timeout:
-        raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait for it.") from None
+        raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait until it ends.") from None
     except OSError as error:
-        if error.errno not in _FULL:
-            raise BadChoice(
-                f"{place.name[:80]!r} could not be saved ({error.strerror}). Name another folder."
-            ) from error
+        if error.errno not in DISK_FULL:
+            raise BadChoice(f"{place.name[:80]!r} cannot be saved ({error.strerror}). Name another folder.") from error
         raise StoreFull(
             f"The disk is full: {place.name[:80]!r} could not be saved, and nothing of it was kept. Make room and try "
             "again."
         ) from None
+
+
+@contextmanager
+def held_lock(file: Path, waiting: Callable[[], None], *, seconds: float) -> Iterator[None]:
+    """Keep other processes from the same block; ``waiting`` is called while one is in it, and may raise."""
+    from filelock import FileLock, Timeout
+
+    lock, timeout = FileLock(file), 0.0
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            waiting()
+            timeout = seconds
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_whole(folder: Path) -> bool:
@@ -64,7 +79,7 @@ def is_whole(folder: Path) -> bool:
     try:
         listed = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
         sums = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in listed]
-        return all(match and digest_of(folder / match[2], _ANY_SHA256) == match[1] for match in sums)
+        return all(match and sha256_of(folder / match[2]) == match[1] for match in sums)
     except OSError:
         return False
 
@@ -77,7 +92,7 @@ def _seal(folder: Path, digests: dict[str, str]) -> None:
         name = file.relative_to(folder).as_posix()
         if name not in digests:
             _sync(file)
-        lines.append(f"{digests.get(name) or digest_of(file, _ANY_SHA256)}  {name}\n")
+        lines.append(f"{digests.get(name) or sha256_of(file)}  {name}\n")
     for inner in {file.parent for file in files}:
         _sync(inner)
     (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")

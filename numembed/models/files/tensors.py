@@ -15,27 +15,15 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import MOST_HEADER_BYTES, read_json
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
 _TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "BOOL": "?",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "|i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "|u1",
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?"},
+    **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"},
 }
 _PREFIXES = ("model.", "bert.", "roberta.", "distilbert.", "mpnet.", "xlm-roberta.", "new.", "transformer.")
-_MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,7 @@ class Stored:
 
 
 class TensorFolder(Mapping[str, Tensor]):
-    """The weights of a model folder by name; each is read when it is asked for and not kept.
+    """The weights of a model folder by name; each is read on demand and not kept.
 
     Names of modules behind the first begin with the module's number: ``2/linear.weight``.
     Raises ModelUnavailable for a folder that holds no weights or damaged ones, BadChoice for quantised ones.
@@ -86,12 +74,11 @@ class TensorFolder(Mapping[str, Tensor]):
         if not self.stored:
             raise ModelUnavailable(f"The folder {folder.name[:80]!r} holds no weights in the safetensors format.")
         packed = [one.dtype for one in self.stored.values() if one.dtype not in _TYPES]
-        if packed or any(
-            "quantization_config" in read_json(folder / module / "config.json") for module in self.modules
-        ):
+        configs = (read_json(folder / module / "config.json") for module in self.modules)
+        if packed or any("quantization_config" in config for config in configs):
             raise BadChoice(
                 f"The weights of {folder.name[:80]!r} are quantised ({packed[0][:20] if packed else 'packed'}), which "
-                "cannot be merged or adapted. Take the model in float32, bfloat16 or float16."
+                "cannot be merged or adapted. Use the model in float32, bfloat16 or float16."
             )
 
     def __getitem__(self, name: str) -> Tensor:
@@ -134,7 +121,7 @@ def read_header(file: Path) -> dict[str, Stored]:
     try:
         with file.open("rb") as opened:
             length = struct.unpack("<Q", opened.read(8))[0]
-            if not 0 < length <= _MOST_HEADER_BYTES:
+            if not 0 < length <= MOST_HEADER_BYTES:
                 raise ValueError
             header, size = json.loads(opened.read(length)), file.stat().st_size
         header.pop("__metadata__", None)
@@ -213,9 +200,8 @@ def modules_of(folder: Path) -> tuple[str, ...]:
 
 
 def _damaged(file: Path) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"The weight file {file.name[:80]!r} of {file.parent.name[:80]!r} is damaged. Fetch or save it again."
-    )
+    place = f"{file.name[:80]!r} of {file.parent.name[:80]!r}"
+    return ModelUnavailable(f"The weight file {place} is damaged. Download or save it again.")
 
 
 HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from numembed.core.settings import Settings
-from numembed.models.files.formats import is_kept
+from numembed.models.files.folders import OWN_MODULES, is_kept
 from numembed.models.hub.client import Hub, Refused, connected
 from numembed.models.hub.download import files_of
 
-_OWN_MODULES = "sentence_transformers."
 _MOST_CHARS, _MOST_TAGS, _MOST_MODULES = 100, 100, 8
 _MOST_PROMPTS, _MOST_PROMPT = 20, 300  # and characters of each
 
@@ -48,7 +47,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         files = files_of(about, repo)
         small = _SmallFiles(hub, about, {file.name for file in files})
         config = _dict(small.read("config.json")) or _dict(about.get("config"))
-        modules = _modules(small.read("modules.json"))
+        modules = [module for module in _list(small.read("modules.json")) if isinstance(module, dict)]
         dimension = _dimension(modules, config, small)
         sentences = _dict(small.read("sentence_bert_config.json"))
         own = small.read("config_sentence_transformers.json")
@@ -65,7 +64,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         library=_word(about.get("library_name")),
         has_safe_weights=any(name.endswith(".safetensors") for name in names),
         needs_code=bool(config.get("auto_map"))
-        or any(not _word(module.get("type")).startswith(_OWN_MODULES) for module in modules),
+        or any(not _word(module.get("type")).startswith(OWN_MODULES) for module in modules),
         is_adapter="adapter_config.json" in names,
         tags=tags,
         dimension=dimension,
@@ -115,10 +114,6 @@ def _licence(page: dict[str, Any], tags: tuple[str, ...]) -> str:
     named = page.get("license_name") if page.get("license") in ("other", None) else page.get("license")
     tagged = (tag.removeprefix("license:") for tag in tags if tag.startswith("license:"))
     return ", ".join(map(_word, _list(named) or [named or next(tagged, "")]))
-
-
-def _modules(value: Any) -> list[dict[str, Any]]:
-    return [module for module in _list(value) if isinstance(module, dict)]
 
 
 def _dict(value: Any) -> dict[str, Any]:

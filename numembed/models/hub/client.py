@@ -30,12 +30,12 @@ SILENCE_SECONDS = 8.0  # without one byte, while a file arrives
 _TICK_SECONDS = 0.2  # how often a cancel is noticed meanwhile
 _MOST_LISTING_BYTES = 32_000_000
 _MOST_NAME_CHARS = 120
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 class Refused(ModelUnavailable):
-    """The hub answered, and not with what was asked."""
+    """The hub answered with an error."""
 
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)
@@ -81,16 +81,16 @@ class Hub:
             answer = None
         if not (
             isinstance(answer, dict)
-            and _COMMIT.fullmatch(str(answer.get("sha")))
+            and COMMIT.fullmatch(str(answer.get("sha")))
             and isinstance(answer.get("siblings"), list)
         ):
             where = urlsplit(self._settings.hub).hostname or "that address"
             raise ModelUnavailable(
-                f"What {where} answered about {self.repo} is no model hub's answer. Check "
+                f"What {where} answered about {self.repo} is not the answer of a model hub. Check "
                 "HF_ENDPOINT, or whether this network asks you to log in first."
             )
-        if _COMMIT.fullmatch(revision) and answer["sha"] != revision:
-            raise ModelUnavailable(f"The model hub answered about another commit of {self.repo} than was asked.")
+        if COMMIT.fullmatch(revision) and answer["sha"] != revision:
+            raise ModelUnavailable(f"The model hub answered with another commit of {self.repo} than the requested one.")
         return answer
 
     def small_file(self, revision: str, name: str, *, most_bytes: int = 1_000_000) -> bytes:
@@ -136,7 +136,7 @@ class Hub:
             if len(whole) > most_bytes:
                 raise ModelUnavailable(
                     f"An answer of the model hub about {self.repo} is longer than "
-                    f"{most_bytes / 1e6:.0f} MB, which none should be."
+                    f"{most_bytes / 1e6:.0f} MB, more than is accepted."
                 )
         return bytes(whole)
 
@@ -178,9 +178,8 @@ class Hub:
     def _refusal(self, response: httpx2.Response) -> ModelUnavailable:
         code, status = response.headers.get("X-Error-Code", ""), response.status_code
         credentials = "credentials" in response.headers.get("X-Error-Message", "").lower()
-        return Refused(
-            _refusal_sentence(self.repo, status, code, self._has_token, credentials, response.headers), status
-        )
+        sentence = _refusal_sentence(self.repo, status, code, self._has_token, credentials, response.headers)
+        return Refused(sentence, status)
 
 
 def check_name(repo: str) -> None:
@@ -189,13 +188,13 @@ def check_name(repo: str) -> None:
     >>> check_name("BAAI/bge-m3")
     """
     if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo or len(repo) > _MOST_NAME_CHARS:
-        raise ModelUnavailable(f"{repo[:80]!r} is no name of a model on the hub. A name reads owner/name.")
+        raise ModelUnavailable(f"{repo[:80]!r} is not a model name on the hub. A name has the form owner/name.")
 
 
 def unreachable(repo: str, why: str) -> str:
-    """Return what to do about ``repo`` while the hub cannot be asked, for the reason ``why``."""
+    """Return what to do about ``repo`` while the hub cannot be reached, for the reason ``why``."""
     if (cache_of(repo) / "snapshots").is_dir():
-        return f"The model hub could not be asked about {repo}: {why}. Try again with a connection."
+        return f"The model hub could not be contacted about {repo}: {why}. Try again with a connection."
     return (
         f"{repo} is not on this machine and {why}. Choose all-MiniLM-L6-v2, which needs no network, "
         "a folder with a model, or try again with a connection."
@@ -228,7 +227,7 @@ def _pump(client: httpx2.Client, url: str, headers: dict[str, str], arrived: Que
                 if stop.is_set():
                     return
         give(None)
-    except Exception as error:  # the one who asked gives whatever happened here its sentence
+    except Exception as error:  # the caller describes whatever happened here
         give(error)
 
 
@@ -303,7 +302,7 @@ def _wait(headers: httpx2.Headers) -> str:
 
 
 def _token(settings: Settings) -> str:
-    """Return the token for the hub, else the one of the hub library's own login, which only huggingface.co is told."""
+    """Return the token for the hub, else that of the hub library's own login, which is for huggingface.co only."""
     from huggingface_hub import constants
 
     token = settings.hub_token
@@ -313,5 +312,5 @@ def _token(settings: Settings) -> str:
         except (OSError, ValueError):
             token = ""
     if not re.fullmatch(r"[!-~]*", token):  # said here, because the library's error would quote it
-        raise ModelUnavailable("HF_TOKEN holds signs that no token has. Copy it again from huggingface.co.")
+        raise ModelUnavailable("HF_TOKEN contains characters that no token has. Copy it again from huggingface.co.")
     return token

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -15,10 +14,10 @@ from typing import Any
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress
 from numembed.core.settings import Settings
-from numembed.models.files.formats import DIGEST, _blocks, _digester, digest_of
+from numembed.models.files.folders import DIGEST, blocks_of, digest_of, digester_of
+from numembed.models.files.publish import DISK_FULL
 from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PAUSES_SECONDS = (0.2, 1.0, 2.0)  # before a broken connection is tried again
 _ENOUGH_BYTES = 65_536  # after which a broken connection counts as a new trouble
 _REPORT_SECONDS = 0.2  # between two reports of progress
@@ -41,13 +40,8 @@ def files_of(about: dict[str, Any], repo: str) -> list[HubFile]:
             large = listed.get("lfs") or {}
             size, digest = int(large.get("size", listed["size"])), str(large.get("sha256", listed["blobId"]))
             path = PurePosixPath(listed["rfilename"])
-            if (
-                path.is_absolute()
-                or ".." in path.parts
-                or "\\" in str(path)
-                or not DIGEST.fullmatch(digest)
-                or size < 0
-            ):
+            outside = path.is_absolute() or ".." in path.parts or "\\" in str(path)
+            if outside or not DIGEST.fullmatch(digest) or size < 0:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelUnavailable(f"The model hub's list of the files of {repo} cannot be read.") from None
@@ -67,7 +61,7 @@ class Meter:
         self.tick()
 
     def tick(self) -> None:
-        """Report where that is due; raises Cancelled where the person who asked has stopped it."""
+        """Report where that is due; raises Cancelled where somebody has stopped it."""
         if time.monotonic() - self._reported_at >= _REPORT_SECONDS:
             self.tell()
 
@@ -121,7 +115,7 @@ def in_plain_words(repo: str, settings: Settings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise ModelUnavailable(
                 f"The disk is full: {repo} could not be saved. What has arrived is kept; make room and try again, or "
                 "set HF_HOME to a folder on another disk."
@@ -144,8 +138,8 @@ def _download(hub: Hub, revision: str, file: HubFile, part: Path, meter: Meter) 
     if part.exists() and part.stat().st_size > file.size:
         part.unlink()
     with part.open("ab") as out:
-        digester = _digester(file.digest, file.size)
-        for block in _blocks(part):
+        digester = digester_of(file.digest, file.size)
+        for block in blocks_of(part):
             digester.update(block)
             meter.tick()
         size, failures = out.tell(), 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from contextlib import suppress
@@ -18,31 +17,15 @@ from pathlib import Path
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import AllowedCode, Settings
-from numembed.models.files.formats import DIGEST, KEPT, digest_of, is_kept
-from numembed.models.hub.card import HubCard, card
-from numembed.models.hub.client import cache_of, check_name, connected
+from numembed.models.files.folders import DIGEST, KEPT, digest_of, is_kept
+from numembed.models.hub.client import COMMIT, cache_of, check_name, connected
 from numembed.models.hub.download import Meter, fetch_file, files_of, in_plain_words, link
-
-__all__ = [
-    "KEPT",
-    "HubCard",
-    "cached_folder",
-    "card",
-    "code_digests",
-    "fetch",
-    "fetch_code",
-    "is_verified",
-    "newest_commit",
-    "verify",
-]
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def cached_folder(repo: str, revision: str) -> Path:
     """Return where the snapshot of a commit is or would be in the hub's cache; "" stands for main as it was fetched."""
     commit = revision or _fetched_main(repo)
-    return cache_of(repo) / "snapshots" / (commit if _COMMIT.fullmatch(commit) else "unknown")
+    return cache_of(repo) / "snapshots" / (commit if COMMIT.fullmatch(commit) else "unknown")
 
 
 def newest_commit(repo: str, settings: Settings) -> str:
@@ -68,7 +51,7 @@ def newest_commit(repo: str, settings: Settings) -> str:
 def fetch(repo: str, revision: str, settings: Settings, progress: Progress = silent) -> Path:
     """Return the folder of a commit's files, downloaded and verified where that has not been done.
 
-    ``progress`` is told bytes. What has arrived before it raises, or before the connection breaks, is kept for the
+    ``progress`` counts bytes. What has arrived before it raises, or before the connection breaks, is kept for the
     next try. Raises :class:`ModelUnavailable`.
     """
     folder = cached_folder(repo, revision)
@@ -118,7 +101,7 @@ def verify(repo: str, revision: str, settings: Settings) -> None:
             digest = os.path.basename(os.readlink(folder / name)) if (folder / name).is_symlink() else ""
             if DIGEST.fullmatch(digest) and digest_of(folder / name, digest) != digest:
                 raise ModelUnavailable(f"The copy of {repo} on this machine is damaged ({name[:80]}). {again}")
-        if listed:  # else a file may be missing that nobody knows of, and with a connection it is asked for
+        if listed:  # else a file may be missing that nobody knows of, and with a connection it is fetched
             _mark(repo, revision, settings)
 
 
@@ -156,7 +139,7 @@ def _fetched_main(repo: str) -> str:
         commit = (cache_of(repo) / "refs" / "main").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return ""
-    return commit if _COMMIT.fullmatch(commit) and (cache_of(repo) / "snapshots" / commit).is_dir() else ""
+    return commit if COMMIT.fullmatch(commit) and (cache_of(repo) / "snapshots" / commit).is_dir() else ""
 
 
 def _note_main(repo: str, commit: str) -> None:
@@ -177,7 +160,7 @@ def _stamps(folder: Path) -> dict[str, list[int]]:
 def _own_name(repo: str, revision: str) -> str:
     """Return the name that a commit of a repository has among our own files."""
     check_name(repo)
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise ModelUnavailable(f"{repo} has no such commit. Leave the part after @ out to take the newest.")
     return f"{repo.replace('/', '--')}@{revision}"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable
-from numembed.models.files.model_config import is_used, positions_of
+from numembed.models.files.folders import is_used, positions_of
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
@@ -22,6 +22,7 @@ _NO_ROOM = (
     "STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, which finds no room for the code of an operation
 )
+_LOST = ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "HIP error")
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,15 @@ def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     # said to each of them: where it is left open, the library asks at the terminal whether to run program code
-    said = {"local_files_only": True, "trust_remote_code": bool(spec.loading.remote_code)}
+    shared = {"local_files_only": True, "trust_remote_code": bool(spec.loading.remote_code)}
     kinds = ("model_kwargs", "processor_kwargs", "config_kwargs")
-    transformer = Transformer(str(folder), **{kind: options.get(kind, {}) | said for kind in kinds})
+    transformer = Transformer(str(folder), **{kind: options.get(kind, {}) | shared for kind in kinds})
     pooling = Pooling(transformer.get_embedding_dimension(), spec.loading.pooling, spec.loading.pool_prompt)
     return [transformer, pooling]
 
 
 def _limit(spec: ModelSpec, model: Any) -> int | None:
-    """Return the most tokens that the model can read: what is asked or stated, but never more than it has positions."""
+    """Return the most tokens that the model can read: as requested or stated, but never more than it has positions."""
     stated = spec.max_tokens or model.max_seq_length
     config = transformer_of(model).auto_model.config
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -149,9 +150,7 @@ def _refuse_without(spec: ModelSpec, model: Any) -> None:
     """Refuse a model whose loader dropped a part without a word: nomic's experts, where their code did not run."""
     part = spec.loading.needs_parameter
     if part and not any(part in name for name, _ in model.named_parameters()):
-        raise ModelUnavailable(
-            f"{spec.name} was loaded without its part {part!r}, so its vectors would be noise. It is not run."
-        )
+        raise ModelUnavailable(f"{spec.name} is not run: it was loaded without its part {part!r}.")
 
 
 def _randomise(spec: ModelSpec, model: Any, seed: int) -> None:
@@ -191,7 +190,7 @@ def _explained(spec: ModelSpec, error: Exception) -> Exception:
 
 def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:
     if is_lost(error):
-        return AcceleratorLost("The graphics card does not answer any more.")
+        return AcceleratorLost("The graphics card no longer responds.")
     if is_out_of_memory(error):
         return ModelUnavailable(f"{spec.name} does not fit into the memory of this machine. Choose a smaller model.")
     return None
@@ -217,13 +216,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """Return True where a graphics card fails for good: every later call in this process would fail too."""
-    return (
-        isinstance(error, RuntimeError)
-        and not is_out_of_memory(error)
-        and any(
-            words in str(error) for words in ("CUDA error", "CUDA driver", "cuDNN error", "CUBLAS_STATUS", "HIP error")
-        )
-    )
+    named = any(words in str(error) for words in _LOST)
+    return named and isinstance(error, RuntimeError) and not is_out_of_memory(error)
 
 
 def _register_shims() -> None:

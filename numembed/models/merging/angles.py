@@ -135,8 +135,8 @@ def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:
     """
     layers: dict[str, list[Update]] = {}
     for one in changes:
-        result = _LAYER.search(one.name)
-        layers.setdefault(f"layer {result[1]}" if result else _part(one.name), []).append(one)
+        match = _LAYER.search(one.name)
+        layers.setdefault(f"layer {match[1]}" if match else _part(one.name), []).append(one)
     return tuple(
         Update(
             name,
@@ -149,9 +149,8 @@ def by_layer(changes: Iterable[Update]) -> tuple[Update, ...]:
 
 
 def _part(name: str) -> str:
-    return next((part for part in ("embed", "pooler", "lm_head") if part in name), "other").replace(
-        "embed", "embedding"
-    )
+    parts = {"embed": "embedding", "pooler": "pooler", "lm_head": "lm_head"}
+    return next((title for part, title in parts.items() if part in name), "other")
 
 
 def _largest(each: list[Tensor], base: Tensor | None, beyond: Shares) -> float:

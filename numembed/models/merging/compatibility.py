@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import modules_of
 
 _SIZES = (
@@ -22,11 +22,9 @@ def check_related(first: Path, other: Path) -> None:
     both = f"{first.name[:60]} and {other.name[:60]}"
     kinds = [_kinds(folder) for folder in (first, other)]
     if all(kinds) and kinds[0] != kinds[1]:
-        text = " against ".join(" + ".join(kind) for kind in kinds)
-        raise BadChoice(f"{both} are built of different parts ({text}). A merge needs models of one architecture.")
-    configs = [
-        read_json(folder / module / "config.json") for folder in (first, other) for module in modules_of(folder)[:1]
-    ]
+        text = " and ".join(" + ".join(kind) for kind in kinds)
+        raise BadChoice(f"{both} consist of different modules ({text}). A merge needs models of one architecture.")
+    configs = [read_json(folder / modules_of(folder)[0] / "config.json") for folder in (first, other)]
     for name in _SIZES:
         mine, theirs = (config.get(name) for config in configs)
         if None not in (mine, theirs) and mine != theirs:
@@ -37,9 +35,9 @@ def check_related(first: Path, other: Path) -> None:
     pooling = [_pooling(folder) for folder in (first, other)]
     if all(pooling) and pooling[0] != pooling[1]:
         text = " and ".join(pooling)
-        raise BadChoice(f"{both} pool their tokens differently ({text}). A merge needs models that pool alike.")
+        raise BadChoice(f"{both} have different pooling ({text}). A merge needs models with the same pooling.")
     if not _same_tokenizer(*(folder / modules_of(folder)[0] for folder in (first, other))):
-        raise BadChoice(f"{both} have different tokenizers. A merge needs models that cut texts into the same tokens.")
+        raise BadChoice(f"{both} have different tokenizers. A merge needs models with the same tokenizer.")
 
 
 def _kinds(folder: Path) -> list[str]:

@@ -15,10 +15,8 @@ import numpy as np
 from numembed.core.arrays import Tensor
 from numembed.core.errors import StoreFull, TooLarge
 from numembed.core.progress import Progress, silent
-from numembed.models.adapters.compatibility import attached
 from numembed.models.adapters.fold import AdaptedFolder
-from numembed.models.files.formats import is_kept
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import is_kept, read_json
 from numembed.models.files.publish import published
 from numembed.models.files.tensors import INDEX, TensorFolder, as_stored, read_header, weight_files, write_file
 from numembed.models.loading.devices import available_memory
@@ -68,17 +66,6 @@ def merge_folders(
     _check_room(merge, given, opened[0], out, saved_type)
     text = card or _card(merge, opened, origin)
     return _save(given, opened[0], out, merger(merge, given, progress=progress), saved_type, text, progress)
-
-
-def fold_folder(
-    base: Path, adapter: Path, out: Path, *, scale: float = 1.0, card: str = "", progress: Progress = silent
-) -> Saved:
-    """Write ``base`` with a LoRA adapter folded in to the folder ``out``, as :func:`merge_folders` writes.
-
-    Raises what :func:`numembed.models.adapters.compatibility.attached` raises for an adapter that does not fit.
-    """
-    adapted = attached(base, adapter, scale)
-    return merge_folders(FOLD, [adapted], out, base=base, card=card or fold_card(adapted), progress=progress)
 
 
 def rounded_away(adapted: AdaptedFolder, dtype: str) -> float:

@@ -1,4 +1,4 @@
-"""Ways to make one model of several. A merge is told by shares: how much of each part is in the result.
+"""Ways to make one model of several. A merge is described by shares: how much of each part is in the result.
 
 Most methods look only at lengths and angles, so they get the parts' inner products (``gram``, (k, k)) and return shares
 (k,). The gram matrix of one tensor gives one angle per tensor; the sum over all tensors gives one angle for the whole
@@ -34,6 +34,11 @@ T = Annotated[float, Range(0, 1, 0.05)]
 Scale = Annotated[float, Range(0, 2, 0.05)]
 Parallel = Annotated[float, Range(0, 1)]
 Density = Annotated[float, Range(0.01, 1, 0.01)]
+_TWO: dict[str, Any] = {"parts": (2, 2), "spaces": BOTH, "scopes": SCOPES}
+_MANY: dict[str, Any] = {"parts": (2, None), "spaces": BOTH, "scopes": SCOPES}
+_UPDATES: dict[str, Any] = {"parts": (1, None), "spaces": ("task_vectors",)}  # of one base
+_SUM: dict[str, Any] = {**_UPDATES, "sees": "nothing"}
+_VALUES: dict[str, Any] = {**_UPDATES, "weighted": True, "sees": "values", "neutral": lambda count: {"density": 1}}
 
 
 # --- two models
@@ -49,7 +54,7 @@ def linear(gram: Gram, *, t: T = 0.5) -> Shares:
     return np.array([1 - t, t])
 
 
-@MERGES.register("SLERP", parts=(2, 2), spaces=BOTH, scopes=SCOPES, reference="Shoemake 1985")
+@MERGES.register("SLERP", **_TWO, reference="Shoemake 1985")
 def slerp(gram: Gram, *, t: T = 0.5, fallback: Parallel = MERGEKIT_PARALLEL) -> Shares:
     """The arc between two models: the direction turns evenly, the length stays between theirs.
 
@@ -62,9 +67,7 @@ def slerp(gram: Gram, *, t: T = 0.5, fallback: Parallel = MERGEKIT_PARALLEL) -> 
     return arc(gram, t, fallback)
 
 
-@MERGES.register(
-    "Linear, length kept", parts=(2, 2), spaces=BOTH, scopes=SCOPES, control_of="slerp", reference="a control"
-)
+@MERGES.register("Linear, length kept", **_TWO, control_of="slerp", reference="a control")
 def norm_matched(gram: Gram, *, t: T = 0.5) -> Shares:
     """The control for SLERP: the straight line, stretched to the length between the two models' lengths.
 
@@ -89,15 +92,7 @@ def soup(gram: Gram, *, weights: Shares) -> Shares:
     return weights
 
 
-@MERGES.register(
-    "Soup, length kept",
-    parts=(2, None),
-    spaces=BOTH,
-    scopes=SCOPES,
-    weighted=True,
-    control_of="karcher",
-    reference="a control",
-)
+@MERGES.register("Soup, length kept", **_MANY, weighted=True, control_of="karcher", reference="a control")
 def norm_matched_soup(gram: Gram, *, weights: Shares) -> Shares:
     """The control for the Karcher mean: the soup, stretched to the mean of the models' lengths.
 
@@ -107,14 +102,7 @@ def norm_matched_soup(gram: Gram, *, weights: Shares) -> Shares:
     return stretched(gram, weights)
 
 
-@MERGES.register(
-    "Karcher mean",
-    parts=(2, None),
-    spaces=BOTH,
-    scopes=SCOPES,
-    weighted=True,
-    reference="Karcher 1977; arXiv 2603.04972",
-)
+@MERGES.register("Karcher mean", **_MANY, weighted=True, reference="Karcher 1977; arXiv 2603.04972")
 def karcher(gram: Gram, *, weights: Shares) -> Shares:
     """SLERP of many: the mean direction on the sphere, with the mean of the lengths.
 
@@ -136,7 +124,7 @@ def karcher(gram: Gram, *, weights: Shares) -> Shares:
     return shares
 
 
-@MERGES.register("SLERP across stages", parts=(2, None), spaces=BOTH, scopes=SCOPES, reference="Zhang 2025 (Qwen3)")
+@MERGES.register("SLERP across stages", **_MANY, reference="Zhang 2025 (Qwen3)")
 def multi_stage(gram: Gram, *, t: T = 0.5, fallback: Parallel = MERGEKIT_PARALLEL) -> Shares:
     """SLERP through saved stages in their order: each next one is mixed into what came out so far, with share t.
 
@@ -167,13 +155,7 @@ def wise_ft(gram: Gram, *, t: T = 0.5) -> Shares:
 
 
 @MERGES.register(
-    "Soup with base",
-    parts=(1, None),
-    spaces=("task_vectors",),
-    sees="nothing",
-    weighted=True,
-    reference="Wortsman 2022",
-    neutral=lambda count: {"base_weight": 0},
+    "Soup with base", **_SUM, weighted=True, reference="Wortsman 2022", neutral=lambda count: {"base_weight": 0}
 )
 def soup_with_base(gram: Gram, *, weights: Shares, base_weight: Annotated[float, Range(0, 10)] = 1.0) -> Shares:
     """The mean of the models and their base, which counts ``base_weight`` times as much as one model.
@@ -184,14 +166,7 @@ def soup_with_base(gram: Gram, *, weights: Shares, base_weight: Annotated[float,
     return weights * len(weights) / (len(weights) + base_weight)
 
 
-@MERGES.register(
-    "Task arithmetic",
-    parts=(1, None),
-    spaces=("task_vectors",),
-    sees="nothing",
-    reference="Ilharco 2023",
-    neutral=lambda count: {"scale": 1 / count},
-)
+@MERGES.register("Task arithmetic", **_SUM, reference="Ilharco 2023", neutral=lambda count: {"scale": 1 / count})
 def task_arithmetic(gram: Gram, *, scale: Scale = 0.4) -> Shares:
     """The base plus the sum of all updates, times ``scale``; with one model, its adapter's strength.
 
@@ -217,15 +192,7 @@ def model_stock(gram: Gram) -> Shares:
     return np.full(count, cosine / (1 + (count - 1) * cosine))
 
 
-@MERGES.register(
-    "TIES",
-    parts=(1, None),
-    spaces=("task_vectors",),
-    weighted=True,
-    sees="values",
-    reference="Yadav 2023",
-    neutral=lambda count: {"density": 1},
-)
+@MERGES.register("TIES", **_VALUES, reference="Yadav 2023")
 def ties(deltas: Sequence[Tensor], *, weights: Shares, name: str, density: Density = 0.2, scale: Scale = 1.0) -> Tensor:
     """Keeps each update's largest values, lets them vote on the sign, and averages those that agree.
 
@@ -246,15 +213,7 @@ def ties(deltas: Sequence[Tensor], *, weights: Shares, name: str, density: Densi
     return total
 
 
-@MERGES.register(
-    "DARE",
-    parts=(1, None),
-    spaces=("task_vectors",),
-    weighted=True,
-    sees="values",
-    reference="Yu 2024",
-    neutral=lambda count: {"density": 1},
-)
+@MERGES.register("DARE", **_VALUES, reference="Yu 2024")
 def dare(
     deltas: Sequence[Tensor],
     *,

@@ -27,7 +27,7 @@ _CHUNK = 1 << 18  # values added up at a time
 
 @dataclass(frozen=True)
 class Merge:
-    """A merge as it is asked for; :func:`checked` fills in what is left open."""
+    """A merge as requested; :func:`checked` fills in what is left open."""
 
     method: str
     space: Space | Literal[""] = ""  # what is mixed; "": the first that the method knows
@@ -43,12 +43,12 @@ def checked(merge: Merge, *, parts: int, has_base: bool) -> Merge:
     if not low <= parts <= (high or parts):
         wanted = f"exactly {low}" if low == high else f"at least {low}"
         many = "; use a soup or the Karcher mean for more" if high and parts > high else ""
-        raise BadChoice(f"{entry.title} joins {wanted} model{'s' * (low > 1)}, got {parts}{many}.")
+        raise BadChoice(f"{entry.title} merges {wanted} model{'s' * (low > 1)}, got {parts}{many}.")
     _check_choice(entry, "space", merge.space or entry.facts["spaces"][0], entry.facts["spaces"])
     _check_choice(entry, "scope", merge.scope, entry.facts.get("scopes", ("tensor",)))
     space = merge.space or entry.facts["spaces"][0]
     if space == "task_vectors" and not has_base:
-        raise BadChoice(f"{entry.title} of task vectors needs the base that all parts were made from. Name it.")
+        raise BadChoice(f"{entry.title} of task vectors needs the base of all parts. Name it.")
     known = {option.name: option for option in entry.options}
     given = dict(merge.options)
     if unknown := sorted(set(given) - set(known)):
@@ -74,8 +74,8 @@ def merged(
     sees = entry.facts.get("sees", "gram")
     if sees == "values":
         assert base is not None
-        result = base + entry.function([part - base for part in parts], name=name, **more)
-        return _finite(np.asarray(result, dtype=parts[0].dtype), name)
+        mixed = base + entry.function([part - base for part in parts], name=name, **more)
+        return _finite(np.asarray(mixed, dtype=parts[0].dtype), name)
     if gram is None:
         gram = gram_of(parts, origin) if sees == "gram" else np.full((len(parts), len(parts)), np.nan)
     return combined(parts, entry.function(gram, **more), origin, name=name)
@@ -86,14 +86,14 @@ def combined(parts: Sequence[Tensor], shares: Shares, base: Tensor | None = None
     terms = [(part.reshape(-1), share) for part, share in zip(parts, shares.tolist(), strict=True)]
     if base is not None:
         terms.append((base.reshape(-1), 1 - sum(shares.tolist())))
-    result = np.empty(parts[0].size, dtype=parts[0].dtype)
-    for chunk in _chunks(result.size):
-        total = np.zeros(result[chunk].size)
+    mixed = np.empty(parts[0].size, dtype=parts[0].dtype)
+    for chunk in _chunks(mixed.size):
+        total = np.zeros(mixed[chunk].size)
         for values, share in terms:
             if share:  # nothing of a part is nothing, also at the end of a path
                 total += np.multiply(values[chunk], share, dtype=np.float64)  # not in the type of the values
-        result[chunk] = total
-    return _finite(result.reshape(parts[0].shape), name)
+        mixed[chunk] = total
+    return _finite(mixed.reshape(parts[0].shape), name)
 
 
 def gram_of(parts: Sequence[Tensor], base: Tensor | None = None) -> Gram:
@@ -160,23 +160,6 @@ def ingredients(parts: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor
     return Ingredients(tuple(parts), base, tuple(own_names), mixed, kept, tied)
 
 
-def merged_tensors(
-    merge: Merge, given: Ingredients, *, grams: Mapping[str, Gram] | None = None, progress: Progress = silent
-) -> dict[str, Tensor]:
-    """Return the merged model's tensors by the first part's names.
-
-    For a sweep give :func:`grams_of` once: each step then reads every part once and computes no angle again.
-    """
-    value_of = merger(merge, given, grams=grams, progress=progress)
-    names = (*given.mixed, *given.kept, *given.tied)
-    tensors = {}
-    for number, name in enumerate(names):
-        progress(number, len(names), "merge")
-        tensors[name] = value_of(name)
-    progress(len(names), len(names), "merge")
-    return tensors
-
-
 def merger(
     merge: Merge, given: Ingredients, *, grams: Mapping[str, Gram] | None = None, progress: Progress = silent
 ) -> Callable[[str], Tensor]:
@@ -230,14 +213,14 @@ def _label(model: Mapping[str, Tensor], number: int, parts: int) -> str:
     return f"{place} ({folder.name[:60]})" if folder is not None else place
 
 
-def _finite(result: Tensor, name: str) -> Tensor:
-    values = result.reshape(-1)
+def _finite(tensor: Tensor, name: str) -> Tensor:
+    values = tensor.reshape(-1)
     if not all(np.isfinite(values[chunk]).all() for chunk in _chunks(values.size)):
         raise ModelUnavailable(
             f"The merge of {name[:120]!r} is not finite: one of the models holds NaN or infinity, or the sum is too "
-            "large. Leave that model out, or take less of it."
+            "large. Leave that model out, or reduce its weight."
         )
-    return result
+    return tensor
 
 
 def _check_choice(entry: Entry[Callable[..., Any]], what: str, got: str, allowed: Sequence[str]) -> None:
@@ -251,9 +234,7 @@ def _checked_weights(entry: Entry[Callable[..., Any]], weights: tuple[float, ...
     if not entry.facts.get("weighted"):
         raise BadChoice(f"{entry.title} takes no weights of its parts.")
     if len(weights) != parts or not all(0 <= weight < np.inf for weight in weights) or not sum(weights):
-        raise BadChoice(
-            f"{entry.title} takes one weight from 0 upwards for each of {parts} models, and not only zeros."
-        )
+        raise BadChoice(f"{entry.title} takes one weight of 0 or more for each of {parts} models, not all 0.")
     return tuple(map(float, weights))
 
 

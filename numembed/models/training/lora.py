@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:
     import torch
 
     inside = {
-        result[1]: None
+        match[1]: None
         for name, module in transformer.named_modules()
-        if isinstance(module, torch.nn.Linear) and (result := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
+        if isinstance(module, torch.nn.Linear) and (match := IN_LAYER.search(name)) and not _NOT_ADAPTED.search(name)
     }
     for wanted in recipe.targets:
         if not any(_ends(name, wanted) for name in inside):
@@ -47,7 +48,7 @@ def targets_in(transformer: Any, recipe: Recipe) -> tuple[str, ...]:
             raise BadChoice(f"The model has no linear layer called {wanted[:80]!r} to adapt. It has: {known[:400]}.")
     chosen = [name for name in inside if not recipe.targets or any(_ends(name, wanted) for wanted in recipe.targets)]
     if not chosen:
-        raise BadChoice("The model has no layers of the kind that LoRA adapts. Choose another one.")
+        raise BadChoice("The model has no linear layers that LoRA can adapt. Choose another one.")
     if recipe.embeddings:
         table = transformer.get_input_embeddings()
         chosen += [name for name, module in transformer.named_modules() if module is table]
@@ -95,7 +96,7 @@ class AdaptedModel:
         self._saves_memory = True
         self.model.train()
 
-    def begin(self, seed: int, result: Snapshot | None, step: int) -> None:
+    def begin(self, seed: int, snapshot: Snapshot | None, step: int) -> None:
         """Set the factors and the optimiser: drawn by ``seed``, or as they were left after ``step``."""
         import torch
 
@@ -104,10 +105,10 @@ class AdaptedModel:
         with torch.no_grad():
             for name, weight in self.factors.items():
                 drawn = _drawn(name, weight.shape, generator)
-                weight.copy_(drawn if result is None else torch.from_numpy(result.factors[name]))
-                if result is not None:
+                weight.copy_(drawn if snapshot is None else torch.from_numpy(snapshot.factors[name]))
+                if snapshot is not None:
                     moments = {
-                        kind: torch.from_numpy(result.moments[f"{name}.{kind}"]).to(weight.device)
+                        kind: torch.from_numpy(snapshot.moments[f"{name}.{kind}"]).to(weight.device)
                         for kind in ("exp_avg", "exp_avg_sq")
                     }
                     self.optimiser.state[weight] = {"step": torch.tensor(float(step)), **moments}
@@ -143,7 +144,7 @@ class AdaptedModel:
         return float(silhouette_score(np.asarray(vectors, dtype=np.float64), windows.labels))
 
     def before(self) -> float:
-        """Return the silhouette of the base, measured once; asked for while the update is zero."""
+        """Return the silhouette of the base, measured once, while the update is zero."""
         if self._before is None:
             self._before = self.silhouette()
         return self._before
@@ -168,15 +169,13 @@ class AdaptedModel:
 
         temperature = self.recipe.temperature
         if self.recipe.loss == "contrastive":
-            return lambda vectors, labels: contrastive_loss(
-                vectors, torch.tensor(labels, device=self.device), temperature
-            )
+            tensor = partial(torch.tensor, device=self.device)
+            return lambda vectors, labels: contrastive_loss(vectors, tensor(labels), temperature)
         from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
         pairs = MultipleNegativesRankingLoss(self.model, scale=1 / temperature)
-        return lambda vectors, labels: pairs.compute_loss_from_embeddings(
-            [vectors[0::2].float(), vectors[1::2].float()], labels
-        )
+        loss = pairs.compute_loss_from_embeddings
+        return lambda vectors, labels: loss([vectors[0::2].float(), vectors[1::2].float()], labels)
 
     def _autocast(self) -> Any:
         import torch

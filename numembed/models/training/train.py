@@ -16,7 +16,7 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_stage
-from numembed.models.files.model_config import read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
 from numembed.models.loading.devices import available_memory, device_of
 from numembed.models.loading.loader import described_faults
@@ -45,12 +45,12 @@ def train_adapters(
     What a stopped training of the same recipe has left there is gone on from. ``progress`` counts the steps of all
     seeds; ``listen`` hears every loss, and the validation silhouette where it is measured. Raises BadChoice, TooLarge
     or StoreFull before it begins, TrainingFailed where the loss is no number, Cancelled through ``progress``: whole
-    stages stay. A seed that fails does not keep the others from being trained; it is told when they are.
+    stages stay. A seed that fails does not keep the others from being trained; it is reported when they are.
     """
     if base.weights.runner != "files":
-        raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose a model.")
+        raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose another model.")
     if not isinstance(base.weights, FolderWeights):
-        raise BadChoice(f"{base.name} is made in memory. Save it as a model folder first, and adapt that.")
+        raise BadChoice(f"{base.name} exists only in memory. Save it as a model folder first, and adapt that.")
     if base.loading.random_seed is not None:
         raise BadChoice(f"{base.name} has random weights, so there is nothing to adapt. Leave weights=random out.")
     spec = resolve(base, settings, progress=progress).stored
@@ -66,7 +66,10 @@ def train_adapters(
 
 def check_room(recipe: Recipe, folder: Path, place: Path, *, device: str = "cpu") -> None:
     """Raise TooLarge or StoreFull, with the figures, where the memory or the disk will not do; reads no weights."""
-    needed, there = memory_needed(recipe, folder, device=device), _free_memory(device)
+    import torch
+
+    needed = memory_needed(recipe, folder, device=device)
+    there = int(torch.cuda.mem_get_info()[0]) if device == "cuda" else available_memory()
     if there is not None and needed > there:
         raise TooLarge(
             f"This training needs about {needed / 1e9:,.1f} GB of memory and {there / 1e9:,.1f} GB are free. Choose "
@@ -123,23 +126,17 @@ class _BaseNotFinite(TrainingFailed):
 def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress: Progress, listen: Listener) -> None:
     """Train one seed from its last stage to its end."""
     recipe, spec = model.recipe, model.spec
-    result = last_stage(place, spec, recipe, seed)
-    saved = result[0].step if result else 0
+    stage = last_stage(place, spec, recipe, seed)
+    saved = stage[0].step if stage else 0
     if saved < recipe.steps:
-        model.begin(seed, result[1] if result else None, saved)
-    readings = list(result[0].readings) if result else []
-    if not result:
+        model.begin(seed, stage[1] if stage else None, saved)
+    readings = list(stage[0].readings) if stage else []
+    if not stage:
         readings.append(_listened(Reading(seed, 0, None, _finite(model.before(), spec, seed, 0, 0)), listen))
     for step in range(saved + 1, recipe.steps + 1):
         progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
-        batch = training_batch(
-            recipe.split,
-            size=recipe.batch,
-            seed=seed,
-            step=step,
-            pairs=recipe.loss == "in_batch",
-            apart=apart_at(step, recipe.steps, recipe.apart),
-        )
+        pairs, apart = recipe.loss == "in_batch", apart_at(step, recipe.steps, recipe.apart)
+        batch = training_batch(recipe.split, size=recipe.batch, seed=seed, step=step, pairs=pairs, apart=apart)
         loss = _finite(model.step(batch, step), spec, seed, step, saved)
         looked = step in recipe.looked_steps
         silhouette = _finite(model.silhouette(), spec, seed, step, saved) if looked else None
@@ -169,9 +166,3 @@ def _adapter_bytes(recipe: Recipe, folder: Path) -> int:
     """Return how large one adapter is, by the shapes of the matrices in numbered layers."""
     shapes = [one.shape for name, one in TensorFolder(folder).stored.items() if IN_LAYER.search(name)]
     return sum(4 * recipe.rank * sum(shape) for shape in shapes if len(shape) == 2)
-
-
-def _free_memory(device: str) -> int | None:
-    import torch
-
-    return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else available_memory()

@@ -19,16 +19,15 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.tokens import count_tokens
-from numembed.models.merging.folders import fold_folder
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_results
 from numembed.studies.study import Study
 from tests import tiny
-from tests.lora import write_adapter
+from tests.lora import fold_folder, write_adapter
 from tests.models.adapters.adapted import TEXTS, adapted_spec, encoded
 from tests.offline import OFFLINE
 
@@ -113,11 +112,11 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     assert "Its attention was checked when its base was loaded." in loaded.get(spec).check.sentence
     assert {finding.name for finding in loaded.get(spec).check.findings} == {one.name for one in fresh.findings}
     half = LoadedModel(OFFLINE).get(replace(spec, dtype="bfloat16")).check
-    share = re.search(r"bfloat16 loses (\d+)% of that change by rounding; dtype=float32 keeps it", half.sentence)
+    share = re.search(r"Rounding to bfloat16 loses (\d+)% of the change; dtype=float32 keeps it", half.sentence)
     assert share is not None and 0 < int(share[1]) < 20
 
 
-def test_an_adapter_of_the_pooler_alone_is_told_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_the_pooler_alone_is_reported_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     made = write_adapter(tmp_path / "pooler", tiny_model, config={"target_modules": ["pooler.dense"]})
@@ -184,7 +183,7 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
 
 
 @pytest.mark.slow
-def test_a_run_looks_at_the_adapter_anew_also_on_a_catalogue_base(settings: Settings, tmp_path: Path) -> None:
+def test_a_run_looks_at_the_adapter_again_also_on_a_catalogue_base(settings: Settings, tmp_path: Path) -> None:
     made = write_adapter(tmp_path / "adapter", bundled_folder(), size=0.05)
     study = Study(("even", "odd"), (model(f'all-MiniLM-L6-v2 adapter="{made}"'),), per_family=2, length=8)
     first = _run(study, settings)

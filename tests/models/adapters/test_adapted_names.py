@@ -20,7 +20,7 @@ from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of, model, prompts_of, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.resolve import folder_of, known_folder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, LoraWeights, ModelSpec, Weights
 from numembed.studies.cost import cost_of, parameters_of
 from numembed.studies.results import ResultStore
@@ -138,9 +138,9 @@ def test_a_reference_comes_back(reference: str, name: str, written: str) -> None
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("all-MiniLM-L6-v2 adapter=adapters/one/two", "'adapters/one/two' is no adapter. Give its folder"),
-        ("all-MiniLM-L6-v2 adapter=seed-0", "'seed-0' is no adapter"),
-        ("all-MiniLM-L6-v2 scale=0.5", "name the adapter before it"),
+        ("all-MiniLM-L6-v2 adapter=adapters/one/two", "'adapters/one/two' is not an adapter. Give its Hugging Face id"),
+        ("all-MiniLM-L6-v2 adapter=seed-0", "'seed-0' is not an adapter"),
+        ("all-MiniLM-L6-v2 scale=0.5", "also name the adapter"),
         ("all-MiniLM-L6-v2 adapter=/a scale=much", "scale is a number from 0 to 2, got 'much'"),
         ("all-MiniLM-L6-v2 adapter=/a scale=3", "scale is a number from 0 to 2, got 3.0"),
         ("all-MiniLM-L6-v2 adapter=/a scale=nan", "scale is a number from 0 to 2, got nan"),
@@ -153,7 +153,7 @@ def test_a_reference_comes_back(reference: str, name: str, written: str) -> None
         ("endpoint:lab adapter=/a", "adapter is decided by its server"),
     ],
 )
-def test_what_is_no_adapter_is_told_in_a_sentence(reference: str, words: str) -> None:
+def test_what_is_no_adapter_is_reported_in_a_sentence(reference: str, words: str) -> None:
     with pytest.raises(BadChoice, match=re.escape(words)):
         model(reference)
 
@@ -169,7 +169,7 @@ def test_what_is_known_of_the_base_is_known_of_the_adapted_model(settings: Setti
 
 
 @pytest.mark.parametrize("reference", ["all-MiniLM-L6-v2", "/models/one", 'owner/name prompt="a: " dim=8'])
-def test_its_twin_is_its_bases_twin(reference: str) -> None:
+def test_its_untrained_model_is_its_bases(reference: str) -> None:
     base, _, rest = reference.partition(" ")
     twin = random_init(model(f"{base} adapter=/a/b scale=0.5 {rest}"))
     assert twin == random_init(model(reference)) is not None

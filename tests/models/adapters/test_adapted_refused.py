@@ -16,7 +16,7 @@ from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, LoraWeights
 from tests.lora import write_adapter
 from tests.models.adapters.adapted import TEXTS, adapted_spec, encoded
@@ -35,7 +35,7 @@ def test_an_adapter_of_another_base_is_one_sentence_before_any_weight_is_read(
     for config, words in (
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
-        ({"auto_mapping": "os"}, "names program code"),
+        ({"auto_mapping": "os"}, "asks to import program code"),
     ):
         with pytest.raises(BadChoice, match=words):
             LoadedModel(OFFLINE).get(
@@ -54,7 +54,7 @@ def test_a_folder_without_an_adapter_is_one_sentence(missing: str, tiny_model: P
     folder = write_adapter(tmp_path / "adapter", tiny_model)
     if missing:
         (folder / missing).unlink()
-    with pytest.raises(ModelUnavailable, match="is no LoRA adapter" if missing else "There is no folder"):
+    with pytest.raises(ModelUnavailable, match="is not a LoRA adapter" if missing else "There is no folder"):
         adapted_spec(tiny_model, folder if missing else tmp_path / "nowhere")
 
 
@@ -72,7 +72,7 @@ def test_an_adapter_is_read_only_where_models_may_be_read(tiny_model: Path, adap
         adapted_spec(tiny_model, linked, settings=closed)
 
 
-def test_an_adapter_alone_is_told_how_to_be_attached(adapter: Path) -> None:
+def test_an_adapter_alone_is_reported_how_to_be_attached(adapter: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"is a LoRA adapter: a small change to a model.*adapter="):
         resolve(model(str(adapter)), OFFLINE)
 
@@ -112,6 +112,6 @@ def test_a_model_of_the_hub_is_no_adapter(
     with serve_hub() as hub:
         hub.add("owner/name", tiny_model)
         online = replace(settings, offline=False, hub=hub.address, hub_token="")
-        with pytest.raises(ModelUnavailable, match="is no LoRA adapter"):
+        with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
             LoadedModel(online).get(resolve(model(f"{tiny_model} adapter=owner/name"), online))
         assert not any(path.endswith(".safetensors") for path in hub.paths())

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.adapters.fold import AdaptedFolder, fold_lora
+from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.files.publish import is_whole
 from numembed.models.files.tensors import TensorFolder
-from numembed.models.merging.folders import fold_folder
-from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
+from numembed.models.merging.tensors import Merge, ingredients
 from tests import tiny
+from tests.lora import fold_folder, fold_lora
+from tests.models.merging.weight_files import merged_tensors
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # transformers and PEFT warn of themselves
 Tensors = dict[str, np.ndarray]
@@ -215,9 +216,9 @@ def test_an_adapter_of_another_base_is_refused_before_its_weights_are_used(
     assert fold_lora(prefixed, adapter, config).keys() == prefixed.keys()
 
 
-def test_a_folder_without_an_adapter_is_told(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="is no LoRA adapter"):
+def test_a_folder_without_an_adapter_is_reported(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
         AdaptedFolder(tiny_model, tmp_path)
     tiny.write_model(tmp_path / "model")
-    with pytest.raises(ModelUnavailable, match="is no LoRA adapter"):
+    with pytest.raises(ModelUnavailable, match="is not a LoRA adapter"):
         AdaptedFolder(tiny_model, tmp_path / "model")

@@ -22,8 +22,7 @@ from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.adapters.saved import name_of_base
 from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
-from numembed.models.builtin.language_model import LanguageRecipe, pretrain
-from numembed.models.builtin.texts import LONGEST, SHORTEST, reading, text_pairs
+from numembed.models.builtin.language_model import LONGEST, SHORTEST, LanguageRecipe, pretrain, reading, text_pairs
 from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
@@ -119,14 +118,14 @@ def test_a_run_tells_of_the_training_and_is_stopped_in_it(settings: Settings, sh
     assert stages == ["train"] * len(stages) and len(stages) >= 3
 
 
-def test_files_that_changed_are_made_anew_and_another_pin_is_refused(settings: Settings, short: EncoderRecipe) -> None:
+def test_files_that_changed_are_made_again_and_another_pin_is_refused(settings: Settings, short: EncoderRecipe) -> None:
     pinned = resolve(model("number-encoder"), settings)
     folder = folder_of(pinned, settings)
     (folder / "model.safetensors").write_bytes(b"torn")
     assert resolve(model("number-encoder"), settings) == pinned and is_whole(folder)
     with pytest.raises(ModelUnavailable, match="was made again since it was chosen"):
         folder_of(replace(pinned, weights=ScratchWeights("number-encoder", "0" * 64)), settings)
-    with pytest.raises(ModelUnavailable, match="no model of our own called 'another'"):
+    with pytest.raises(ModelUnavailable, match="No built-in model is called 'another'"):
         resolve(replace(pinned, weights=ScratchWeights("another")), settings)
 
 
@@ -188,7 +187,9 @@ def test_before_its_first_use_it_costs_training_and_no_download(settings: Settin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["number-encoder", "number-lm"])
-def test_a_name_its_facts_and_its_twin_belong_together(settings: Settings, short: EncoderRecipe, name: str) -> None:
+def test_a_name_its_facts_and_its_untrained_model_belong_together(
+    settings: Settings, short: EncoderRecipe, name: str
+) -> None:
     spec = model(f"{name} dim=64")
     facts, twin = facts_of(spec), random_init(spec)
     assert reference_of(spec) == f"{name} dim=64" and facts is not None and facts.name == name
@@ -240,7 +241,7 @@ def test_pretraining_is_repeatable_and_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_language_model_predicts_numbers_better_than_its_random_twin(settings: Settings) -> None:
+def test_the_language_model_predicts_numbers_better_than_random_weights(settings: Settings) -> None:
     spec = model("number-lm")
     twin = random_init(spec)
     assert twin is not None
@@ -273,7 +274,7 @@ def test_a_model_of_our_own_has_a_recipe_of_its_own() -> None:
     assert all(recipe.split.longest == 50 for recipe in recipes[1:])
 
 
-def test_both_are_bases_of_a_ladder() -> None:
+def test_both_are_bases_of_a_merging_experiment() -> None:
     for name in ("number-encoder", "number-lm"):
         base = model(name)
         experiment = MergeExperiment(base, scratch.usual_recipe(base))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numembed.models.builtin.tokenizer import INNER, LAST, SPECIAL, UNKNOWN, vocabulary, write_tokenizer
+from numembed.models.builtin.files import INNER, LAST, SPECIAL, UNKNOWN, vocabulary, write_tokenizer
 
 
 @pytest.fixture(scope="module")

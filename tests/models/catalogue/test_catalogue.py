@@ -116,24 +116,24 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 dtype=int8", "dtype is one of"),
         (
             "gte-Qwen2-7B-instruct dtype=float16",
-            "do not fit into float16: its vectors collapse. Take float32, bfloat16",
+            "does not fit into float16: its vectors collapse. Take float32, bfloat16",
         ),
         ("all-MiniLM-L6-v2 weights=none", "weights is random or random: and a seed of at most 9 digits, got 'none'"),
         ("last_digits weights=random", "is a baseline and takes no options such as weights"),
         ("endpoint:cluster weights=random", "weights is decided by its server"),
         ("all-MiniLM-L6-v2 dim=3 dim=4", "given twice"),
-        ("all-MiniLM-L6-v2 prompt=query", "has no prompt called 'query': any text stands in quotes"),
+        ("all-MiniLM-L6-v2 prompt=query", "has no prompt called 'query': any text is written in quotes"),
         ("GritLM-7B prompt=query", "its own are embed"),
         ('all-MiniLM-L6-v2 prompt="\\x"', "cannot be read"),
         ("last_digits dim=3", "is a baseline and takes no options"),
         ("endpoint:cluster pooling=mean", "decided by its server"),
-        ("all-MiniLM-L6-v2 trust=yes", "is no model's name. There is no option 'trust'. Options: adapter, scale"),
+        ("all-MiniLM-L6-v2 trust=yes", "is not a model name. There is no option 'trust'. Options: adapter, scale"),
         ("all-MiniLM-L6-v2 DIM=128", "There is no option 'DIM'. Options:"),
-        ("all-MiniLM-L6-v2 dim = 128", "Write dim= and its value without blanks around the ="),
+        ("all-MiniLM-L6-v2 dim = 128", "Write dim= and its value without spaces around the ="),
         ("https://huggingface.co/intfloat/e5-small/tree/main", "Write intfloat/e5-small, without the address."),
-        ("intfloat/e5-small@main", "Behind @ stands a commit, 40 signs"),
+        ("intfloat/e5-small@main", "After @ comes a commit: 40 characters"),
         ("~no-such-user/one", "There is no user 'no-such-user' here."),
-        ("owner/name remote_code=x/y", "is no model's name"),
+        ("owner/name remote_code=x/y", "is not a model name"),
     ],
 )
 def test_options_that_cannot_be_are_a_sentence(reference: str, sentence: str) -> None:
@@ -157,7 +157,7 @@ def test_a_hub_id_with_and_without_a_commit() -> None:
 
 
 @pytest.mark.parametrize("reference", ["/models/one", "~/models/one", "./models/one", "../models/one"])
-def test_a_folder_is_told_by_how_it_begins(reference: str) -> None:
+def test_a_folder_is_recognised_by_how_it_begins(reference: str) -> None:
     made = model(reference)
     assert isinstance(made.weights, LocalWeights) and Path(made.weights.path).is_absolute()
     assert made.name == "one" and not made.resolved and model(reference_of(made)) == made

@@ -18,9 +18,8 @@ from numembed.core.errors import BadChoice
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders.checks import check_model, check_vectors
+from numembed.models.encoders.checks import ModelCheck, check_model, check_vectors
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
-from numembed.models.encoders.protocol import ModelCheck
 from numembed.models.resolve import resolve
 from numembed.models.spec import Loading
 from tests import architectures, tiny
@@ -67,7 +66,7 @@ def test_the_bundled_model_passes_in_every_point() -> None:
     )
 
 
-def test_what_nobody_has_stated_is_told_and_not_judged(tiny_model: Path) -> None:
+def test_what_nobody_has_stated_is_reported_and_not_judged(tiny_model: Path) -> None:
     check = _check(tiny_model)
     assert check.ok and _finding(check, "attention") is None and _finding(check, "dimension") is None
     assert _finding(check, "unit length") is True  # its folder has a module for it
@@ -88,7 +87,9 @@ def test_facts_that_do_not_hold_are_found(tiny_model: Path, facts: dict[str, Any
     assert not check.ok and _finding(check, name) is False and sentence in check.sentence
 
 
-def test_a_text_that_must_end_and_is_not_read_there_is_told_in_other_words(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_text_that_must_end_and_is_not_read_there_is_reported_in_other_words(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     facts, endless = replace(FACTS, ends_with_eos=True), tiny.wordpiece()
     endless.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 2)])
     assert _check(tiny_model, facts).ok
@@ -154,7 +155,7 @@ def test_tokens_that_the_tokenizer_is_set_to_add_must_be_there(
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_the_direction_that_was_asked_for_is_the_one_that_counts(tmp_path: Path, causal: bool) -> None:
+def test_the_direction_that_was_requested_is_the_one_that_counts(tmp_path: Path, causal: bool) -> None:
     folder = architectures.published("gte-qwen2", tmp_path / "gte")
     check = _check(folder, FACTS_OF_GTE, Loading(add_eos=True, causal=causal))
     assert _finding(check, "attention") is True
@@ -200,7 +201,7 @@ def test_a_static_model_has_no_direction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in CATALOGUE.values() if row.paper_name], ids=lambda row: row.name)
-def test_each_of_the_papers_models_is_asked_for_by_its_recipe(row: Row) -> None:
+def test_each_of_the_papers_models_is_requested_by_its_recipe(row: Row) -> None:
     spec = model(row.name)
     assert spec.loading == row.loading and spec.dtype == row.dtype and spec.prompt == ""
     if row.pooling == "lasttoken" and row.loading.add_eos:
@@ -211,7 +212,7 @@ def test_each_of_the_papers_models_is_asked_for_by_its_recipe(row: Row) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in architectures.NAMES if name != "static"])
-def test_the_direction_of_every_architecture_is_told(tmp_path: Path, name: str) -> None:
+def test_the_direction_of_every_architecture_is_reported(tmp_path: Path, name: str) -> None:
     folder = architectures.build(name, tmp_path / "model")
     told = next(finding.sentence for finding in _check(folder).findings if finding.name == "attention")
     assert told == ("It reads from left to right." if "causal" in name else "It reads in both directions.")

@@ -182,7 +182,7 @@ def test_a_static_model_runs_too(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_are_refused(nan_model: Path) -> None:
-    with pytest.raises(NonFiniteVectors, match=r"broken answered with numbers that are not finite \(first for '2, 4"):
+    with pytest.raises(NonFiniteVectors, match=r"broken returned numbers that are not finite \(first for '2, 4"):
         _encoder(nan_model).encode(["1, 2", "3"])
 
 

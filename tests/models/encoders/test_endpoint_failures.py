@@ -121,7 +121,7 @@ def test_a_retry_after_that_means_nothing_is_passed_over(asked: str) -> None:
     ],
 )
 @pytest.mark.parametrize("answer", [servers.echoing, servers.status], ids=["echoing the key", "plain"])
-def test_what_stays_is_not_asked_again_and_has_its_sentence(code: int, words: str, answer: Any) -> None:
+def test_what_stays_is_not_checked_again_and_has_its_sentence(code: int, words: str, answer: Any) -> None:
     with EmbeddingServer(otherwise=answer(code)) as server:
         sentence = failure(server, TEXTS[:4])
     assert words in sentence and f"status {code}" in sentence
@@ -129,18 +129,18 @@ def test_what_stays_is_not_asked_again_and_has_its_sentence(code: int, words: st
 
 
 @pytest.mark.parametrize("code", [200, 429, 500, 302])
-def test_a_key_that_comes_back_in_any_answer_is_not_told(code: int) -> None:
+def test_a_key_that_comes_back_in_any_answer_is_not_shown(code: int) -> None:
     with EmbeddingServer(otherwise=servers.echoing(code)) as server:
         failure(server, TEXTS[:4], budget_seconds=0.3)
 
 
-def test_a_key_that_comes_back_in_other_writing_or_cut_at_the_end_is_not_told() -> None:
+def test_a_key_that_comes_back_in_other_writing_or_cut_at_the_end_is_not_shown() -> None:
     for said in (KEY.replace("/", "\\/"), KEY[:20], " " * 4_070 + KEY, f"<b>{KEY[:14]}</b>{KEY[14:]}"):
         with EmbeddingServer(otherwise=servers.status(400, f'{{"error": "no {said}"}}'.encode())) as server:
             assert "refused the request" in failure(server, TEXTS[:4])
 
 
-def test_the_servers_own_words_are_told_short_and_without_markup() -> None:
+def test_the_servers_own_words_are_quoted_short_and_without_markup() -> None:
     said = b'{"error": "batch <b>size</b> 33 > [32](http://evil)\\n\\u001b[31m ' + b"x" * 900 + b'"}'
     with EmbeddingServer(otherwise=servers.status(413, said)) as server:
         sentence = failure(server, TEXTS[:4])

@@ -51,7 +51,7 @@ WRONG: dict[str, tuple[Behaviour, str]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 @KINDS
-def test_a_wrong_answer_is_refused_and_not_asked_again(kind: str, what: str) -> None:
+def test_a_wrong_answer_is_refused_and_not_checked_again(kind: str, what: str) -> None:
     behaviour, words = WRONG[what]
     with EmbeddingServer(kind, otherwise=behaviour) as server:
         assert words in failure(server, TEXTS[:4])

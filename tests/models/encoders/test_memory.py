@@ -21,7 +21,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
 from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
 from numembed.models.resolve import resolve
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, Loading, LocalWeights, ModelSpec, RemoteWeights
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore

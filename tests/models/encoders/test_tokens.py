@@ -37,7 +37,7 @@ def test_the_bundled_model_reads_the_papers_sequences_whole() -> None:
     assert counted.numbers == (4, *[50] * 24) == counted.numbers_read
 
 
-def test_the_pieces_of_a_text_are_told_with_the_special_tokens_by_name() -> None:
+def test_the_pieces_of_a_text_are_reported_with_the_special_tokens_by_name() -> None:
     counted = _count(model("all-MiniLM-L6-v2"), ["2, 123456789", "7"], pieces_of=1)
     assert counted is not None and len(counted.pieces) == 1
     (pieces,) = counted.pieces
@@ -113,7 +113,7 @@ def test_a_tokenizer_is_watched_from_the_first_text_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_limit_that_is_told_is_the_encoders(tmp_path: Path) -> None:
+def test_the_reported_limit_is_the_encoders(tmp_path: Path) -> None:
     for folder in (tiny.write_model(tmp_path / "bert"), architectures.build("xlm-roberta", tmp_path / "roberta")):
         (folder / "sentence_bert_config.json").write_text("{}")
         (folder / "tokenizer_config.json").write_text(
@@ -129,7 +129,7 @@ def test_the_limit_that_is_told_is_the_encoders(tmp_path: Path) -> None:
     assert max_tokens(table) is None
 
 
-def test_what_a_tokenizer_has_read_in_time_is_not_asked_again(
+def test_what_a_tokenizer_has_read_in_time_is_not_checked_again(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, texts = _spec(tiny_model), ["2, 3, 5", "7, 11"]

@@ -60,7 +60,7 @@ def test_a_commit_that_is_none_is_a_sentence(hub: FakeHub, online: Settings, mod
 )
 def test_a_name_that_is_none_is_a_sentence_and_asks_nobody(hub: FakeHub, online: Settings, name: str) -> None:
     for ask in (lambda: newest_commit(name, online), lambda: card(name, online), lambda: fetch(name, "1" * 40, online)):
-        assert "is no name of a model on the hub. A name reads owner/name." in told_by(ask)
+        assert "is not a model name on the hub. A name has the form owner/name." in told_by(ask)
     assert hub.paths() == []
 
 
@@ -86,7 +86,7 @@ def test_a_token_that_the_hub_does_not_know_is_a_sentence(hub: FakeHub, online: 
     assert "does not accept the token" in told_by(lambda: newest_commit(NAME, unknown))
     assert "does not accept the token" in told_by(lambda: fetch(NAME, commit, unknown))
     assert "does not accept the token" in told_by(lambda: card(NAME, unknown))
-    assert "HF_TOKEN holds signs" in told_by(lambda: fetch(NAME, commit, torn))
+    assert "HF_TOKEN contains characters" in told_by(lambda: fetch(NAME, commit, torn))
 
 
 def test_the_token_goes_to_the_hub_and_nowhere_else(hub: FakeHub, online: Settings, model: Path) -> None:
@@ -96,7 +96,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub: FakeHub, online: Settin
     assert told == {"hub": f"Bearer {TOKEN}", "cdn": ""}
 
 
-def test_the_librarys_login_is_not_told_to_another_hub(
+def test_the_librarys_login_is_not_shown_to_another_hub(
     hub: FakeHub, online: Settings, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text(TOKEN)
@@ -145,14 +145,14 @@ def test_offline_asks_nobody(hub: FakeHub, online: Settings, model: Path) -> Non
 def test_a_model_that_is_here_is_not_said_to_be_missing(hub: FakeHub, online: Settings, model: Path) -> None:
     fetch(NAME, hub.add(NAME, model), online)
     told = told_by(lambda: card(NAME, replace(online, offline=True)))
-    assert told.startswith("The model hub could not be asked about owner/name: this installation works offline.")
+    assert told.startswith("The model hub could not be contacted about owner/name: this installation works offline.")
 
 
 def test_a_hotels_login_page_is_no_hub(hub: FakeHub, online: Settings, model: Path) -> None:
     commit = hub.add(NAME, model)
     hub.spoil(NAME, "login")
     for ask in (lambda: newest_commit(NAME, online), lambda: fetch(NAME, commit, online)):
-        assert "is no model hub's answer. Check HF_ENDPOINT" in told_by(ask)
+        assert "is not the answer of a model hub. Check HF_ENDPOINT" in told_by(ask)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -154,7 +154,7 @@ def test_a_server_without_ranges_is_gone_on_with_too(hub: FakeHub, online: Setti
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["flip", "header"])
-def test_wrong_bytes_are_asked_for_once_more(
+def test_wrong_bytes_are_requested_once_more(
     hub: FakeHub, online: Settings, model: Path, cache: Path, kind: str
 ) -> None:
     commit, seen = hub.add(NAME, model), []

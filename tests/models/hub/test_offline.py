@@ -75,7 +75,9 @@ def test_what_was_fetched_once_is_found_without_a_network(hub_cache: Path, setti
 
 
 def test_another_commit_than_the_fetched_one_is_not_taken_for_it(hub_cache: Path, settings: Settings) -> None:
-    with pytest.raises(ModelUnavailable, match="could not be asked about owner/name: this installation works offline"):
+    with pytest.raises(
+        ModelUnavailable, match="could not be contacted about owner/name: this installation works offline"
+    ):
         folder_of(model(f"owner/name@{OLDER}"), settings)
 
 
@@ -83,7 +85,7 @@ def test_another_commit_than_the_fetched_one_is_not_taken_for_it(hub_cache: Path
 def test_a_torn_cache_counts_as_absent(hub_cache: Path, settings: Settings, torn: str) -> None:
     (hub_cache / "refs" / "main").write_text(torn)
     assert known_folder(HubWeights("owner/name"), settings) is None
-    with pytest.raises(ModelUnavailable, match="could not be asked about owner/name"):
+    with pytest.raises(ModelUnavailable, match="could not be contacted about owner/name"):
         resolve(model("owner/name"), settings)
 
 
@@ -152,7 +154,7 @@ def _empty(folder: Path) -> None:
 
 @pytest.mark.usefixtures("hub_cache")
 @pytest.mark.parametrize("change", [_as_adapter, _as_pickle, _empty])
-def test_what_is_wrong_with_a_hub_model_is_told_of_its_name(
+def test_what_is_wrong_with_a_hub_model_is_reported_with_its_name(
     hub: FakeHub, tiny_model: Path, tmp_path: Path, online: Settings, change: Callable[[Path], None]
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "served"))

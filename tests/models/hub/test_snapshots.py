@@ -85,7 +85,7 @@ def test_nothing_is_no_verified_copy(online: Settings) -> None:
 
 
 @pytest.mark.parametrize("change", ["replaced", "removed", "added", "marker"])
-def test_what_changes_after_it_was_verified_is_verified_anew(
+def test_what_changes_after_it_was_verified_is_verified_again(
     hub: FakeHub, online: Settings, model: Path, change: str
 ) -> None:
     commit = hub.add(NAME, model)
@@ -149,7 +149,7 @@ def test_code_that_the_operator_has_not_read_is_refused_and_not_kept(
 
 
 @pytest.mark.parametrize("change", ["edited", "added", "removed"])
-def test_code_that_was_changed_on_this_machine_is_fetched_anew(
+def test_code_that_was_changed_on_this_machine_is_fetched_again(
     hub: FakeHub, online: Settings, code: Path, change: str
 ) -> None:
     allowed = _allowed(hub, code)

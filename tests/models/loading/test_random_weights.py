@@ -80,7 +80,7 @@ def fingerprints(folders: list[str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_architecture_has_a_twin_that_passes_its_check(folder: Folder, name: str) -> None:
+def test_every_architecture_has_a_untrained_model_that_passes_its_check(folder: Folder, name: str) -> None:
     learnt, drawn = _encoder(folder(name)), _encoder(folder(name), SEED)
     assert drawn.check.ok and "drawn at random with seed 0, as requested" in drawn.check.sentence
     ours, theirs = drawn.encode(TEXTS), learnt.encode(TEXTS)
@@ -156,7 +156,7 @@ def test_a_smaller_number_format_stays(folder: Folder, name: str, dtype: str) ->
     assert drawn.check.ok, drawn.check.sentence
 
 
-def test_weights_that_are_no_numbers_do_not_reach_the_twin(nan_model: Path) -> None:
+def test_weights_that_are_no_numbers_do_not_reach_the_untrained_model(nan_model: Path) -> None:
     assert np.isfinite(_encoder(nan_model, SEED).encode(TEXTS)).all()
 
 
@@ -258,7 +258,7 @@ def test_formulas_and_endpoints_have_no_weights_to_draw() -> None:
         ("owner/name@" + "0" * 40, "owner/name@" + "0" * 40 + " weights=random"),
     ],
 )
-def test_a_twin_is_the_same_model_with_random_weights(reference: str, twin: str) -> None:
+def test_an_untrained_model_is_the_same_model_with_random_weights(reference: str, twin: str) -> None:
     spec = model(reference)
     found = random_init(spec)
     assert found is not None and found.name == twin
@@ -267,11 +267,11 @@ def test_a_twin_is_the_same_model_with_random_weights(reference: str, twin: str)
 
 
 @pytest.mark.parametrize("reference", ["last_digits", "endpoint:cluster", "nomic-embed-text-v2-moe"])
-def test_what_is_no_architecture_of_the_library_has_no_twin(reference: str) -> None:
+def test_what_is_no_architecture_of_the_library_has_no_untrained_model(reference: str) -> None:
     assert random_init(model(reference)) is None
 
 
-def test_a_twin_is_loaded_by_its_reference(tiny_model: Path) -> None:
+def test_an_untrained_model_is_loaded_by_its_reference(tiny_model: Path) -> None:
     loaded = LoadedModel(OFFLINE)
     plain = resolve(model(str(tiny_model)), OFFLINE)
     twin = random_init(plain)
@@ -298,7 +298,7 @@ def test_a_weight_that_is_missing_is_no_fault_of_random_ones(tiny_model: Path, t
     assert not _encoder(folder).check.ok and _encoder(folder, SEED).check.ok
 
 
-def test_files_of_another_architecture_have_no_honest_twin(tiny_model: Path, tmp_path: Path) -> None:
+def test_files_of_another_architecture_fail_their_check_with_random_weights(tiny_model: Path, tmp_path: Path) -> None:
     extra = {"encoder.layer.2.output.dense.weight": np.zeros((tiny.HIDDEN, 2 * tiny.HIDDEN), dtype=np.float32)}
     check = _encoder(_changed(tiny_model, tmp_path / "m", lambda all_: all_.update(extra)), SEED).check
     assert not check.ok and "so it has another architecture (encoder.layer.2.output.dense.weight)" in check.sentence

@@ -15,10 +15,10 @@ from numembed.core.errors import ModelUnavailable
 from numembed.models.files.publish import MANIFEST, is_whole
 from numembed.models.files.tensors import TensorFolder, as_stored
 from numembed.models.merging.folders import merge_folders
-from numembed.models.merging.tensors import Merge, ingredients, merged_tensors
+from numembed.models.merging.tensors import Merge, ingredients
 from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, ModelSpec
-from tests.models.merging.weight_files import write_weights
+from tests.models.merging.weight_files import merged_tensors, write_weights
 from tests.offline import OFFLINE
 
 SLERP, SOUP = Merge("slerp"), Merge("soup")

@@ -94,7 +94,7 @@ def test_a_stopped_merge_leaves_nothing(two: tuple[Path, Path], tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_a_sentence_and_leaves_nothing(two: tuple[Path, Path], tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     done = _python(FULL_DISK, tmp_path)
     assert done.stdout.startswith("The disk is full: 'out' could not be saved"), done.stderr[-2_000:]

@@ -46,12 +46,12 @@ def test_other_architectures_poolings_and_tokenizers_are_refused_and_nothing_is_
     _changed(other, "config.json", num_hidden_layers=7)
     refused("num_hidden_layers is 2 and 7")
     _changed(other, "1_Pooling/config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True)
-    refused("pool their tokens differently .mean and cls")
+    refused("have different pooling .mean and cls")
     tiny.unigram().save(str(other / "tokenizer.json"))
     refused("different tokenizers")
     modules = json.loads((other / "modules.json").read_text())
     (other / "modules.json").write_text(json.dumps(modules[:2]))
-    refused("different parts")
+    refused("consist of different modules")
     (other / "model.safetensors").write_bytes((first / "model.safetensors").read_bytes()[:-400_000])
     with pytest.raises(ModelUnavailable, match="damaged"):
         merge_folders(SOUP, two, tmp_path / "out")
@@ -113,7 +113,7 @@ def test_more_disk_than_there_is_is_refused_with_the_figure(tmp_path: Path) -> N
 
 
 def test_a_name_that_is_taken_is_never_overwritten(two: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(BadChoice, match="There is 'a' at that place already"):
+    with pytest.raises(BadChoice, match="'a' exists already"):
         merge_folders(SOUP, two, two[0])
     with published(tmp_path / "out") as draft:
         with pytest.raises(BadChoice, match="being written by another process"):

@@ -120,7 +120,7 @@ def test_whole_models_are_merged_as_adapters_are(space: Any, scope: Any, tiny_mo
 
 
 @pytest.mark.slow
-def test_a_sweep_loads_the_base_once_and_every_arm_is_what_it_is_alone(
+def test_a_sweep_loads_the_base_once_and_every_candidate_is_what_it_is_alone(
     tiny_model: Path, adapters: list[Path], loads: list[str]
 ) -> None:
     base, parts = _local(tiny_model), [_adapted(tiny_model, adapter) for adapter in adapters]
@@ -142,7 +142,7 @@ def test_a_sweep_loads_the_base_once_and_every_arm_is_what_it_is_alone(
     assert np.array_equal(swept[0], ends[0]) and np.abs(swept[4] - ends[1]).max() <= 1e-6
 
 
-def test_angles_are_measured_once_for_all_arms(
+def test_angles_are_measured_once_for_all_candidates(
     tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from numembed.models.encoders import weight_swap as adapted
@@ -273,7 +273,7 @@ def test_a_merge_in_memory_is_no_part_of_a_study() -> None:
         reference_of(ModelSpec("my soup", MERGE))
 
 
-def test_facts_and_twin_are_its_bases() -> None:
+def test_facts_and_untrained_model_are_its_bases() -> None:
     bundled = model("all-MiniLM-L6-v2")
     merged = ModelSpec("my soup", MergedWeights("soup", (LoraWeights(bundled.weights, ONE.adapter), bundled.weights)))  # type: ignore[arg-type]
     assert facts_of(merged) == facts_of(bundled) and random_init(merged) == random_init(bundled)
@@ -283,19 +283,19 @@ def test_facts_and_twin_are_its_bases() -> None:
     ("weights", "error", "words"),
     [
         (MergedWeights("no_such", (BASE, BASE)), UnknownName, "No merge is called"),
-        (MergedWeights("slerp", (BASE,) * 3), BadChoice, "joins exactly 2 models, got 3"),
-        (MergedWeights("slerp", ()), BadChoice, "joins exactly 2 models, got 0"),
+        (MergedWeights("slerp", (BASE,) * 3), BadChoice, "merges exactly 2 models, got 3"),
+        (MergedWeights("slerp", ()), BadChoice, "merges exactly 2 models, got 0"),
         (MergedWeights("slerp", (BASE, BASE), space="task_vectors"), BadChoice, "needs the base"),
         (MergedWeights("slerp", (BASE, BASE), options=(("t", 1.5),)), BadChoice, "t takes a number from 0 to 1"),
         (MergedWeights("soup", (BASE, BASE), options=(("t", 1),)), BadChoice, "has no option 't'"),
     ],
 )
-def test_what_cannot_be_merged_is_told_when_it_is_pinned(weights: Weights, error: type, words: str) -> None:
+def test_what_cannot_be_merged_is_reported_when_it_is_pinned(weights: Weights, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         resolve(ModelSpec("m", weights), OFFLINE)
 
 
-def test_parts_that_do_not_fit_are_told_before_any_weight_is_read(
+def test_parts_that_do_not_fit_are_reported_before_any_weight_is_read(
     tiny_model: Path, adapters: list[Path], tmp_path: Path, loads: list[str]
 ) -> None:
     inner = MergedWeights("soup", (_local(tiny_model), _adapted(tiny_model, adapters[0])))

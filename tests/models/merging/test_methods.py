@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import arrays
 from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable, UnknownName
 from numembed.models.merging.angles import angles, by_layer, straightness, together, updates
 from numembed.models.merging.methods import MERGES, dare, slerp, ties
-from numembed.models.merging.tensors import Merge, checked, flat, gram_of, grams_of, ingredients, merged, merged_tensors
+from numembed.models.merging.tensors import Merge, checked, flat, gram_of, grams_of, ingredients, merged, merger
+from tests.models.merging.weight_files import merged_tensors
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "merges.json").read_text(encoding="utf-8"))
 LARGEST_DIFFERENCE = 2e-6
@@ -110,7 +111,7 @@ def test_a_zero_vector_has_no_direction_so_the_straight_line_is_taken() -> None:
     np.testing.assert_allclose(_one(Merge("karcher"), [0, 0], [2, 4]), [1, 2], rtol=1e-6)
 
 
-def test_near_parallel_models_take_the_line_as_in_mergekit_and_the_arc_where_it_is_asked_for() -> None:
+def test_near_parallel_models_take_the_line_as_in_mergekit_and_the_arc_where_it_is_requested() -> None:
     one, other = np.array([1, 0.0]), np.array([math.cos(0.02), math.sin(0.02)])  # cosine .9998
     line = 0.5 * (one.astype(np.float32) + other.astype(np.float32))
     assert (_slerp(one, other, 0.5, fallback=0.9995) == line).all()
@@ -155,7 +156,7 @@ def test_stages_are_mixed_in_their_order_and_two_of_them_are_slerp() -> None:
     np.testing.assert_allclose(_one(Merge("multi_stage", options=(("t", 0.3), ("fallback", 1.0))), *stages[:2]), step)
 
 
-def test_soup_with_base_and_wise_ft_stand_between_the_base_and_the_models() -> None:
+def test_soup_with_base_and_wise_ft_are_between_the_base_and_the_models() -> None:
     assert (_one(Merge("wise_ft", options=(("t", 0.25),)), [4.0], base=[0.0]) == 1).all()
     assert (_one(Merge("soup_with_base"), [4.0], [8.0], base=[0.0]) == 4).all()  # of three, one is the base
     assert (_one(Merge("soup_with_base", weights=(1, 0)), [4.0], [8.0], base=[1.0]) == 3).all()
@@ -255,18 +256,18 @@ def test_a_head_of_its_own_is_merged_or_missed_like_any_tensor() -> None:
 def test_a_merge_can_be_watched_and_stopped() -> None:
     seen: list[tuple[int, int, str]] = []
     sides = ingredients([_model(0), _model(1)])
-    merged_tensors(Merge("slerp", scope="flat"), sides, progress=lambda *told: seen.append(told))
-    assert {note for _, _, note in seen} == {"angles", "merge"} and seen[-1] == (4, 4, "merge")
+    merger(Merge("slerp", scope="flat"), sides, progress=lambda *told: seen.append(told))
+    assert seen == [(done, 4, "angles") for done in range(4)]
 
     def stop(done: int, total: int, note: str) -> None:
         if done == 2:
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        merged_tensors(Merge("slerp"), sides, progress=stop)
+        merger(Merge("slerp", scope="flat"), sides, progress=stop)
 
 
-def test_unknown_methods_spaces_and_scopes_are_told() -> None:
+def test_unknown_methods_spaces_and_scopes_are_reported() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'slerp'"):
         checked(Merge("slrp"), parts=2, has_base=False)
     with pytest.raises(BadChoice, match="Soup takes the space weights"):

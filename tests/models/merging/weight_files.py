@@ -1,15 +1,18 @@
-"""Folders of weights that tests of merges write."""
+"""Folders of weights that tests of merges write, and whole merges in memory."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from numembed.core.arrays import Tensor
 from numembed.models.files.tensors import write_file
+from numembed.models.merging.arcs import Gram
+from numembed.models.merging.tensors import Ingredients, Merge, merger
 
 
 def write_weights(folder: Path, tensors: dict[str, tuple[str, np.ndarray]], name: str = "model.safetensors") -> Path:
@@ -52,3 +55,9 @@ def write_sharded(folder: Path, *, seed: int, shapes: Sequence[tuple[int, ...]] 
     index = {"metadata": {"total_size": 0}, "weight_map": names}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
+
+
+def merged_tensors(merge: Merge, given: Ingredients, *, grams: Mapping[str, Gram] | None = None) -> dict[str, Tensor]:
+    """Return the merged model's tensors by the first part's names."""
+    value_of = merger(merge, given, grams=grams)
+    return {name: value_of(name) for name in (*given.mixed, *given.kept, *given.tied)}

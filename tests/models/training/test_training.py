@@ -24,7 +24,7 @@ from numembed.core.errors import (
     TrainingFailed,
 )
 from numembed.core.settings import Settings
-from numembed.models.adapters.compatibility import check_adapter
+from numembed.models.adapters.fold import check_adapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, reserved_place, saved_adapter
 from numembed.models.catalogue.names import BUNDLED, model
@@ -32,14 +32,13 @@ from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.publish import is_whole
 from numembed.models.loading.loader import load
 from numembed.models.losses import contrastive_loss
-from numembed.models.merging.folders import fold_folder
-from numembed.models.sources.bundled import bundled_folder
+from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec
 from numembed.models.training.lora import AdaptedModel, targets_in
 from numembed.models.training.train import check_room, memory_needed, train_adapters
 from numembed.sequences.splits import split_called, training_batch
 from tests import architectures, tiny
-from tests.lora import run_away
+from tests.lora import fold_folder, run_away
 
 RECIPE = Recipe(steps=6, stages=3, looks=1, batch=12, seeds=(0, 1))
 TEXTS = ["1, 2, 3", "2, 4, 6, 8, 10", "The bakery opens before sunrise."]
@@ -69,7 +68,7 @@ def test_equal_seeds_give_equal_adapters_and_others_others(train: Trainer) -> No
         assert Recipe.from_dict(_read(adapter)["training"] | {"seeds": [0, 1]}) == RECIPE
 
 
-def test_everything_is_told_while_it_runs(train: Trainer) -> None:
+def test_everything_is_reported_while_it_runs(train: Trainer) -> None:
     told: list[tuple[int, int, str]] = []
     heard: list[Reading] = []
     adapters = train(progress=lambda *one: told.append(one), listen=heard.append)
@@ -112,7 +111,7 @@ def test_what_is_there_is_not_trained_again(train: Trainer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 1, 2])
-def test_a_damaged_stage_is_trained_anew(train: Trainer, stage: int) -> None:
+def test_a_damaged_stage_is_trained_again(train: Trainer, stage: int) -> None:
     first = train()
     (first[stage].folder / "adapter_model.safetensors").write_bytes(b"torn")
     assert train() == first
@@ -316,7 +315,9 @@ def test_too_little_memory_or_disk_is_said_before_anything_is_loaded(
         check_room(RECIPE, tiny_model, tmp_path / "not" / "there" / "yet")
 
 
-def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_another_base_is_distinguished_from_the_headers(
+    train: Trainer, tiny_model: Path, tmp_path: Path
+) -> None:
     adapter = train(replace(RECIPE, steps=1, stages=1, looks=1, seeds=(0,)))[0].folder
     other = shutil.copytree(tiny_model, tmp_path / "other")
     weights = other / "model.safetensors"
@@ -329,7 +330,7 @@ def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tin
         weights.write_bytes(head.replace(old, new) + bytes(100_000))
         with pytest.raises(BadChoice, match=f"made for another base: .*{told}|{told}"):
             check_adapter(adapter, other)
-    with pytest.raises(ModelUnavailable, match="no LoRA adapter"):
+    with pytest.raises(ModelUnavailable, match="not a LoRA adapter"):
         check_adapter(tiny_model, tiny_model)
 
 
@@ -339,14 +340,14 @@ def test_an_adapter_of_another_base_is_told_from_the_headers(train: Trainer, tin
     [
         ({"peft_type": "LOHA"}, "only LoRA adapters"),
         ({"peft_type": None}, "only LoRA adapters"),
-        ({"auto_mapping": {"base_model_class": "x", "parent_library": "os.path"}}, "names program code"),
-        ({"auto_mapping": {"base_model_class": "system", "parent_library": "os"}}, "names program code"),
-        ({"auto_mapping": "os"}, "names program code"),
-        ({"megatron_core": "evil.module"}, "names program code"),
+        ({"auto_mapping": {"base_model_class": "x", "parent_library": "os.path"}}, "asks to import program code"),
+        ({"auto_mapping": {"base_model_class": "system", "parent_library": "os"}}, "asks to import program code"),
+        ({"auto_mapping": "os"}, "asks to import program code"),
+        ({"megatron_core": "evil.module"}, "asks to import program code"),
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"r": "8"}, "rank from 1 to 256"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', of which its file has no factors"),
+        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
         ({"base_model_name_or_path": "owner/another-model"}, "made for owner/another-model, not for owner/tiny"),
     ],
 )

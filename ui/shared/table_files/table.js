@@ -26,14 +26,14 @@ function strip(cell, range) {
     const width = Math.max(2, place(cell.high) - place(cell.low));
     shape("rect", { x: place(cell.low), y: 2, width, height: 10, rx: 2, fill: "currentColor", "fill-opacity": 0.3 });
   }
-  if (cell.floor !== null) shape("rect", { x: place(cell.floor) - 1, y: 1, width: 2, height: 12, fill: "currentColor" });
-  if (cell.twin !== null) shape("circle", { cx: place(cell.twin), cy: 7, r: 3, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
+  if (cell.baseline !== null) shape("rect", { x: place(cell.baseline) - 1, y: 1, width: 2, height: 12, fill: "currentColor" });
+  if (cell.random_weights !== null) shape("circle", { cx: place(cell.random_weights), cy: 7, r: 3, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
   shape("circle", { cx: place(cell.sort), cy: 7, r: 3.5, fill: "var(--st-primary-color)" });
   return svg;
 }
 
 function tokens(parts) {
-  // the pieces of a text, told apart by their ground; a cut line where the model stops reading
+  // the pieces of a text, distinguished by their background; a cut line where the model stops reading
   const line = document.createElement("span");
   for (const part of parts) {
     element("span", part === "" ? "·" : part, line).className = part === "✂" ? "cut" : "piece";
@@ -58,7 +58,7 @@ export default function (component) {
   const [columns, rows] = [JSON.parse(data.columns), JSON.parse(data.rows)];
   const muted = new Set(JSON.parse(data.muted));
   let selected = new Set(JSON.parse(data.selected));
-  const scroll = parentElement.querySelector(".scroll"), told = parentElement.querySelector(".told");
+  const scroll = parentElement.querySelector(".scroll"), message = parentElement.querySelector(".message");
   const sort = parentElement.numembedSort ?? (parentElement.numembedSort = { column: -1, down: 1 });
   if (data.height) scroll.style.maxHeight = data.height + "px";
   scroll.setAttribute("aria-label", data.label);
@@ -71,13 +71,13 @@ export default function (component) {
   });
   const ranges = columns.map((column, i) => {
     const cells = rows.map((row) => row[i]).filter((cell) => typeof cell.sort === "number");
-    const all = cells.flatMap((cell) => [cell.sort, ...[cell.low, cell.high, cell.floor, cell.twin].map((v) => v ?? cell.sort)]);
+    const all = cells.flatMap((cell) => [cell.sort, ...[cell.low, cell.high, cell.baseline, cell.random_weights].map((v) => v ?? cell.sort)]);
     return [Math.min(...all), Math.max(...all)];
   });
 
   function tell(text) {
-    told.hidden = !text;
-    told.textContent = text;
+    message.hidden = !text;
+    message.textContent = text;
   }
 
   function drawHead() {

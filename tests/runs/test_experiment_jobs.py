@@ -40,7 +40,7 @@ def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobTab
         yield table
 
 
-def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
+def test_a_merging_experiment_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny_model: Path) -> None:
     asked = small_experiment(tiny_model, paths=("lora",))
     job_id = jobs.submit(asked, asked_by="visitor")
     assert jobs.submit(MergeExperiment.from_json(asked.to_json()), asked_by="another") == job_id
@@ -57,7 +57,7 @@ def test_a_ladder_is_a_job_like_a_study(jobs: JobTable, settings: Settings, tiny
     assert stored is not None and stored.complete and done.error == ""
 
 
-def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
+def test_a_study_is_no_merging_experiment(jobs: JobTable, tiny_model: Path) -> None:
 
     job = jobs.get(jobs.submit(Study(("even", "odd"), (model("last_digits"),)), asked_by="visitor"))
     assert job.kind == Study.kind and isinstance(job.request, Study)
@@ -65,7 +65,7 @@ def test_a_study_is_no_ladder(jobs: JobTable, tiny_model: Path) -> None:
         MergeExperiment.from_json(job.request_json)
 
 
-def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
+def test_a_merging_experiment_that_cannot_be_run_ends_in_a_sentence(
     jobs: JobTable, settings: Settings, nan_model: Path
 ) -> None:
     jobs.submit(small_experiment(nan_model, paths=("lora",)), asked_by="visitor")
@@ -80,7 +80,7 @@ def test_a_ladder_that_cannot_be_climbed_ends_in_a_sentence(
 _FAMILIES = ("multiples", "lucky", "happy")
 
 
-def test_a_killed_ladder_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, home: Path) -> None:
+def test_a_killed_merging_experiment_goes_on_where_it_was(tmp_path: Path, tiny_model: Path, home: Path) -> None:
     options = ["--steps", "4", "--seeds", "0", "--rank", "2", "--points", "3", "--base", str(tiny_model)]
     options += ["--families", *_FAMILIES, "--paths", "lora", "slerp_base"]
     asked = [sys.executable, "-m", "numembed", "ladder", *options, "--out", str(tmp_path / "out")]
