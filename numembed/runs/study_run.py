@@ -31,8 +31,7 @@ from numembed.core.progress import (
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.examinations.clusters.compute import LARGEST, explain
-from numembed.examinations.registry import ExaminationContext
-from numembed.examinations.report import computed
+from numembed.examinations.registry import ExaminationContext, computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.protocol import ModelCheck
@@ -46,7 +45,7 @@ from numembed.studies.keys import design_key, examined_key, explain_key, project
 from numembed.studies.pinning import pin
 from numembed.studies.reference_scores import ReferenceScores, score_baselines, score_random_init, stored_references
 from numembed.studies.results import ModelResult, Projection, ResultStore
-from numembed.studies.stored import previously_pinned, stored_designs, stored_result
+from numembed.studies.stored import previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
@@ -187,8 +186,7 @@ class _ModelRun:
     def examinations(self, result: ModelResult) -> None:
         """Answer the further questions that the study asks about this model."""
         for name in self.study.examine:
-            key = examined_key(self.study, self.spec, name)
-            if self.results.get(key) is not None:
+            if stored_examination(self.study, self.spec, name, self.results) is not None:
                 continue
             context = ExaminationContext(
                 self.study,
@@ -200,7 +198,7 @@ class _ModelRun:
                 progress=lambda done, total: self.row(done, total, EXAMINE),
             )
             self.row(0, 1, EXAMINE)
-            self.results.put(key, computed(name, context))
+            self.results.put(examined_key(self.study, self.spec, name), computed(name, context))
 
     def twin(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from numembed.analysis.score_kinds import ScoreKind
 from numembed.models.spec import ModelSpec
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
 from numembed.studies.results import ModelResult, Projection, ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study
@@ -30,7 +31,7 @@ def stored_projection(
 
 def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
     """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
-    values = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    values = results.get(examined_key(replace(study, designs=0), spec, "maps")) or {"maps": ()}
     return next((str(one["warning"]) for one in values["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
 
 
@@ -68,5 +69,9 @@ def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mappi
 
 
 def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
-    """Return what an examination found about a resolved model, as JSON values, or None."""
-    return results.get(examined_key(study, spec, name))
+    """Return what an examination found about a resolved model, as JSON values; None where there is nothing.
+
+    Also None where something that it lists, such as a map, was registered since: it is then computed again.
+    """
+    stored = results.get(examined_key(study, spec, name))
+    return stored if stored is not None and EXAMINATIONS[name].implementation.is_current(stored) else None

@@ -10,8 +10,14 @@ import streamlit as st
 from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
 from numembed.examinations.stress.compute import Stress, TrialResult, texts_of, variant_of
-from numembed.examinations.stress.rows import rows_of
-from numembed.examinations.stress.text import displacement_sentence, effect_of, evidence, headline, most_extreme
+from numembed.examinations.stress.text import (
+    displacement_sentence,
+    effect_of,
+    evidence,
+    headline,
+    most_extreme,
+    rows_of,
+)
 from numembed.export import table_csv
 from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.sequences.families.family import family

@@ -24,8 +24,13 @@ from numembed.analysis.clusters.neighbours import (
 )
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.serialization import from_plain
 from numembed.core.significance import LEVEL, holm
+from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
+from numembed.studies.keys import explain_key
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
@@ -128,6 +133,12 @@ def tree_members(explanation: Explanation) -> list[tuple[int, ...]]:
     for one, other, _ in explanation.tree:
         members.append(members[one] + members[other])
     return members
+
+
+def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
+    """Return what earlier runs found about the clusters of a resolved model, or None."""
+    stored = results.get(explain_key(study, spec))
+    return from_plain(Explanation, stored) if stored else None
 
 
 def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from numembed.analysis.probes.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import listed, p_text, percent
+from numembed.examinations.generalisation.compute import generalisation
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
-from numembed.examinations.registry import Answer
+from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.models.baselines import BASELINES
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -24,11 +27,6 @@ _SIMPLE = {
     "log_magnitude": "The size of the numbers alone",
     "string_length": "The length of the text alone",
 }
-
-
-def sentence(answer: Answer[Generalisation]) -> str:
-    """Return where the model names the families better than chance, and where not."""
-    return verdict(answer.model, answer.found)
 
 
 def verdict(name: str, generalisation: Generalisation) -> str:
@@ -148,3 +146,28 @@ def _left_out(far: Far) -> str:
 
 def _because(note: str) -> str:
     return note if note.startswith(("no other", "all ", "needs")) else f"it {note}"
+
+
+def rows(answer: Answer[Generalisation]) -> list[Row]:
+    """Return all numbers as rows; ``part`` says what each belongs to."""
+    result = answer.found
+    parts = [("near windows", result.near), *((f"from term {far.start:,}", far.probes) for far in result.far)]
+    parts += [("unseen families", result.unseen), ("one attribute", result.single)]
+    first: Row = {"part": "sequences", "families": result.families, "windows": result.windows}
+    probed = ({"part": part} | asdict(probe) for part, probes in parts for probe in probes)
+    return [first, *map(_far_row, result.far), *probed]
+
+
+def _far_row(far: Far) -> Row:
+    left_out = "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
+    numbers = {"start": far.start, "families": far.families, "left_out": left_out, "note": far.note}
+    return {"part": f"from term {far.start:,}"} | numbers
+
+
+IMPLEMENTATION = Implementation(
+    Generalisation,
+    generalisation,
+    lambda answer: verdict(answer.model, answer.found),
+    rows,
+    lists=("near", "name", CLASSIFIERS),
+)

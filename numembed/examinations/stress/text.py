@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, p_text, percent, signed, span
-from numembed.examinations.registry import Answer
-from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, variant_of
+from numembed.examinations.registry import Answer, Implementation, Row
+from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, stress, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
 _ALL, _MOST = 0.9, 0.5  # shares of the score
 _DOING = {  # how a sentence about it begins; others begin with their title
-    "separator": "Joining the numbers otherwise ({})",
+    "separator": "Using another separator ({})",
     "brackets": "Putting {} around the text",
-    "leading_zeros": "Filling the numbers up with zeros",
+    "leading_zeros": "Padding the numbers with zeros",
     "base": "Writing the numbers in {}",
     "number_words": "Writing the numbers as words",
     "last_digit_removed": "Removing the last digit",
@@ -28,21 +28,38 @@ _DOING = {  # how a sentence about it begins; others begin with their title
     "order_reversed": "Reversing the order",
     "order_sorted": "Sorting the numbers",
     "corrupted": "Corrupting {} of the numbers",
-    "first_term": "Beginning the windows {}",
+    "first_term": "Starting the windows {}",
     "interleaved": "Interleaving the windows",
     "magnitude_matched": "Matching the magnitude ({})",
-    "length": "Taking {} of each sequence",
+    "length": "Using {} of each sequence",
     "prompt": "The prompt {}",
     "precision": "Keeping the vectors as {}",
-    "distance": "Measuring by the {} distance",
+    "distance": "Using the {} distance",
     "normalisation": "Normalising the vectors ({})",
-    "kmeans_seed": "Another start of KMeans ({})",
+    "kmeans_seed": "Another seed of KMeans ({})",
 }
 _FALLS = {  # what a fall says where the registry's meaning is about a score that stays
     "order_shuffled": "it lies in how one number follows another",
     "digits_masked": "it lies in the digits and not in how many there are",
     "last_digits_only": "last digits are not enough for it",
 }
+_SAME = "Nothing changes: the texts already have this form."
+_NUMBERS = [
+    "value",
+    "change",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "chance",
+    "p_chance",
+    "z_within",
+    "p_within",
+    "ari",
+    "drift",
+    "ratio",
+    "repeated",
+]
 _DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "moves": (-1, 1), "changes": (-1, 1)}
 
 
@@ -103,11 +120,8 @@ def headline(stress: Stress) -> str:
         return "There is no plain score to compare with."
     first = leader(stress)
     if above_chance(stress.plain):
-        return (
-            _effect(stress, first)
-            if first
-            else "None of the changes has a statistically significant effect on the score."
-        )
+        nothing = "None of the changes has a statistically significant effect on the score."
+        return _effect(stress, first) if first else nothing
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} None of the changes raises it significantly."
@@ -128,11 +142,6 @@ def evidence(stress: Stress) -> str:
     return f"{sentence} {after} All {tests} changes are judged together{where} (Holm's {p_text(first.p_holm)})."
 
 
-def sentence(answer: Answer[Stress]) -> str:
-    """Return what moves the score most, and the numbers behind it."""
-    return sentence_of(answer.found)
-
-
 def sentence_of(stress: Stress) -> str:
     """Return what was found in a few sentences: the headline and its numbers."""
     return f"{headline(stress)} {evidence(stress)}"
@@ -143,7 +152,7 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
     if one.note:
         return one.note
     if one.same:
-        return "Nothing changes: the texts already have this form."
+        return _SAME
     if PERTURBATIONS[one.perturbation].facts.get("other_families"):
         return _control(one)
     if one.perturbation == "kmeans_seed":
@@ -248,11 +257,8 @@ def _moved(one: TrialResult) -> list[str]:
 def _control(one: TrialResult) -> str:
     numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_text(one.p_chance)})"
     if one.p_chance is not None and one.p_chance <= LEVEL:
-        return (
-            f"Primes are distinguished from composites that look like them {numbers}. Gaps between the numbers, and "
-            "numbers "
-            "below 100, may be enough for that."
-        )
+        known = "Gaps between the numbers, and numbers below 100, may be enough for that."
+        return f"Primes are distinguished from composites that look like them {numbers}. {known}"
     return f"Primes are distinguished from composites that look like them no better than by chance {numbers}."
 
 
@@ -276,3 +282,37 @@ def _times(one: TrialResult) -> str:
 
 def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def rows(answer: Answer[Stress]) -> list[Row]:
+    """Return all numbers as rows: the plain score, then every variant."""
+    return [plain_row(answer.found), *rows_of(answer.found)]
+
+
+def rows_of(stress: Stress) -> list[Row]:
+    """Return one flat row a variant, for tables and files; None where undefined."""
+    rows = []
+    for one in stress.tried:
+        entry = PERTURBATIONS[one.perturbation]
+        texts = {
+            "perturbation": one.perturbation,
+            "title": entry.title,
+            "group": entry.facts["group"],
+            "variant": variant_of(one),
+            "options": one.options,
+        }
+        numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
+        note = one.note or (_SAME if one.same else "")
+        rows.append(texts | numbers | {"note": note, "meaning": entry.facts["meaning"]})
+    return rows
+
+
+def plain_row(stress: Stress) -> Row:
+    """Return everything about the score before anything is changed as one flat row."""
+    first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
+    return first | {"distance": stress.distance} | asdict(stress.plain)
+
+
+IMPLEMENTATION = Implementation(
+    Stress, stress, lambda answer: sentence_of(answer.found), rows, lists=("tried", "perturbation", PERTURBATIONS)
+)

@@ -16,9 +16,15 @@ from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.labels import kmeans
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.clusters.compute import LARGEST, Explanation, explain, followed, tree_members
+from numembed.examinations.clusters.compute import (
+    LARGEST,
+    Explanation,
+    explain,
+    followed,
+    stored_explanation,
+    tree_members,
+)
 from numembed.examinations.clusters.rows import rows_of
-from numembed.examinations.clusters.stored import stored_explanation
 from numembed.examinations.clusters.text import (
     matched_sentence,
     nearest_sentence,

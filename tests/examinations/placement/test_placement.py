@@ -12,16 +12,15 @@ import pytest
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.placement import EXAMINATION
 from numembed.examinations.placement.compute import Placement, placed, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.examinations.registry import Answer
-from numembed.examinations.report import rows_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat
 from numembed.storage.vectors import VectorStore
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
@@ -138,7 +137,8 @@ def test_a_baseline_that_finds_nothing_says_so() -> None:
     found = placed(matrix, read_query("🐍", FORMAT), STUDY, is_baseline=True)
     assert found.family == "" and "finds nothing in the text" in found.note and math.isnan(found.distance)
     result = ModelResult(STUDY.models[0], 4, (), np.zeros(24, dtype=np.int64))
-    assert rows_of(Answer(EXAMINATION, replace(STUDY, query="🐍"), result, found))[0]["distance"] is None
+    answer = Answer(EXAMINATIONS["landing"], replace(STUDY, query="🐍"), result, found)
+    assert answer.rows[0]["distance"] is None
 
 
 def _run(study: Study, settings: Settings) -> tuple[Outcome, list[Placement]]:

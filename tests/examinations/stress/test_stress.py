@@ -22,7 +22,6 @@ from numembed.core.settings import Settings
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress import trials as stress_reading
 from numembed.examinations.stress.compute import Stress, TrialResult, stress, texts_of, variant_of
-from numembed.examinations.stress.rows import rows_of
 from numembed.examinations.stress.text import (
     above_chance,
     destroyed,
@@ -32,6 +31,7 @@ from numembed.examinations.stress.text import (
     evidence,
     headline,
     leader,
+    rows_of,
     sentence_of,
 )
 from numembed.figures.stress import displacement_figure, tornado_figure
