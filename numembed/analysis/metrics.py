@@ -25,11 +25,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import agreement_undefined_reason, davies_bouldin_note, undefined_reason
 from numembed.analysis.inference.intervals import jackknife
 from numembed.analysis.inference.permuted_scores import distances_of, permuted_davies_bouldin, permuted_silhouettes
 from numembed.analysis.inference.ring_permutations import Ring, ring_davies_bouldin, ring_silhouettes
-from numembed.analysis.preparation import ONE_CENTRE, Distance, centred, counts_of
+from numembed.analysis.preparation import (
+    ONE_CENTRE,
+    Distance,
+    agreement_undefined_reason,
+    centred,
+    counts_of,
+    davies_bouldin_note,
+    undefined_reason,
+)
 from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.similarity.displacement import ROUNDING
+from numembed.analysis.similarity import ROUNDING
 from numembed.core.significance import LEVEL
 
 FEWEST_SEEDS = 3  # below, nothing is said of other seeds

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numembed.analysis.similarity.displacement import ROUNDING
+from numembed.analysis.similarity import ROUNDING
 from numembed.core.significance import holm
 from numembed.core.wording import decimal, listed, span
 from numembed.merge_experiment.combined_estimate import FEWEST_SEEDS, Doubles, estimated

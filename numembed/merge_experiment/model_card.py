@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numembed.analysis.score_kinds import score_kinds
+from numembed.analysis.scores import score_kinds
 from numembed.core.settings import Settings
 from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from numembed.analysis.maps.projections import project, run_order
 from numembed.analysis.preparation import Distance
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
-from numembed.analysis.scores import plain_scores, score_all
+from numembed.analysis.scores import ScoreKind, plain_scores, score_all, score_kinds
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
 from numembed.core.progress import (
@@ -42,10 +41,9 @@ from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
-from numembed.studies.pinning import pin
 from numembed.studies.reference_scores import ReferenceScores, score_baselines, score_random_init, stored_references
 from numembed.studies.results import ModelResult, Projection, ResultStore
-from numembed.studies.stored import previously_pinned, stored_designs, stored_examination, stored_result
+from numembed.studies.stored import pin, previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from numembed.analysis.inference.intervals import (
     redrawing_interval,
     sequences_needed,
 )
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import listed

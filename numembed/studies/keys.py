@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from typing import Any
 
-from numembed.analysis.score_kinds import score_kinds
+from numembed.analysis.scores import score_kinds
 from numembed.core.registry import Entry
 from numembed.core.serialization import canonical_json
 from numembed.models.baselines import BASELINES

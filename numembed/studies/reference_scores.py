@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from numembed.analysis.preparation import Distance
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
-from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
+from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, ScoreKind, plain_scores
 from numembed.core.arrays import Matrix
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_init

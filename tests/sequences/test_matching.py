@@ -18,8 +18,7 @@ from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS, matched, matching_sentence
 from numembed.sequences.perturbations.terms import perturb
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
+from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, redrawn
 
 PAPER = make_sequences(PAPER_FAMILIES)
 SETS = {

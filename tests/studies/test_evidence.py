@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
-from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
+from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, Score, ScoreKind, score_all
 from numembed.core.errors import BadChoice, Cancelled
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import LIMITS, Settings

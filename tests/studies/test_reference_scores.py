@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.export import scores_csv

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
+from numembed.analysis.scores import ScoreKind, score_kinds
 from numembed.core.significance import LEVEL
 from numembed.core.wording import about, p_value, plural
 from numembed.export import pairs_csv

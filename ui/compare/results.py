@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
+from numembed.analysis.scores import SILHOUETTE, ScoreKind, score_kinds
 from numembed.core.wording import decimal, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family

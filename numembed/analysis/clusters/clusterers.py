@@ -21,9 +21,8 @@ from numembed.analysis import labels as labellings
 from numembed.analysis.clusters.agreement import pairwise_ari
 from numembed.analysis.clusters.attributes import traits
 from numembed.analysis.clusters.neighbours import distances, refuse_larger
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, rescaled
+from numembed.analysis.preparation import Distance, rescaled, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Registry

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
-from numembed.analysis.preparation import Distance, cosine_parts, rescaled
+from numembed.analysis.preparation import Distance, cosine_parts, rescaled, undefined_reason
 from numembed.analysis.silhouettes import from_sums
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permuted_scores import row_distances
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.settings import LIMITS

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.inference.permuted_scores import worst_pairs
+from numembed.analysis.inference.permuted_scores import part_of, worst_pairs
 from numembed.analysis.preparation import ONE_CENTRE, counts_of
 from numembed.core.progress import Progress, silent
 
@@ -90,7 +89,8 @@ def ring_silhouettes(distances: NDArray[np.float32], items: Sequence[Ring], *, p
     smallest = np.bincount(items[0].labels.ravel()).min()
     single = not outlier and equal.sum(axis=1).max() < smallest  # no group may lie on one point
     table = distances if single else np.where(equal, 0, distances.astype(np.float64))
-    return np.concatenate([_silhouettes(table, ring, progress) for ring, progress in _each(items, progress)])
+    parts = [part_of(progress, at, len(items)) for at in range(len(items))]
+    return np.concatenate([_silhouettes(table, ring, part) for ring, part in zip(items, parts, strict=True)])
 
 
 def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
@@ -118,7 +118,8 @@ def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
 def ring_davies_bouldin(rows: Doubles, items: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
     """Return the Davies–Bouldin indices of all shuffles of some rings, of vectors (n, d) around their mean."""
     dots = rows @ rows.T
-    return np.concatenate([_davies_bouldin(rows, dots, ring, progress) for ring, progress in _each(items, progress)])
+    parts = [part_of(progress, at, len(items)) for at in range(len(items))]
+    return np.concatenate([_davies_bouldin(rows, dots, ring, part) for ring, part in zip(items, parts, strict=True)])
 
 
 def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress) -> Doubles:
@@ -136,16 +137,6 @@ def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress
         for group, size in enumerate(sizes):
             widths[group] += np.einsum("i...,i...->...", apart, (own == group).astype(np.float64)) / size
     return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))[ring.counted]
-
-
-def _each(items: Sequence[Ring], progress: Progress) -> Iterator[tuple[Ring, Progress]]:
-    """Yield each ring with what tells its progress as a part of all rings'."""
-    for before, ring in enumerate(items):
-        yield ring, partial(_further, progress, before * ring.order.size, len(items) * ring.order.size)
-
-
-def _further(progress: Progress, before: int, whole: int, done: int, total: int, note: str) -> None:
-    progress(before + done, whole, note)
 
 
 def _centres(rows: Doubles, ring: Ring, shares: list[Spectrum]) -> tuple[list[Doubles], dict[tuple[int, int], Doubles]]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled
+from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason
 from numembed.core.arrays import Labels, Matrix, Points
 from numembed.core.wording import decimal
 

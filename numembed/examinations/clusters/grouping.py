@@ -14,9 +14,8 @@ from numembed.analysis.clusters.attributes import attributes_and_reasons
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.significance import holm
 from numembed.examinations.registry import ExaminationContext

@@ -13,19 +13,21 @@ import numpy as np
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.preparation import all_equal
-from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
-from numembed.analysis.probes.probes import (
+from numembed.analysis.probes import (
     CLASSIFIERS,
     Accuracy,
     Fold,
     Sorter,
+    alike,
     assessed,
     balanced,
+    family_classes,
     family_orders,
     folds_of,
     held_out_sorter,
     learnable,
     rounds_for,
+    sequence_classes,
     undefined,
 )
 from numembed.core.arrays import Labels, Matrix

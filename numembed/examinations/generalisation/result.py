@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
-from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.analysis.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.studies.study import Study
 

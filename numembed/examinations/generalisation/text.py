@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.analysis.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import listed, p_text, percent
 from numembed.examinations.generalisation.compute import generalisation

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
+from numembed.analysis.scores import ScoreKind, score_kinds
 from numembed.figures.style import PALETTE, SYMBOLS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS

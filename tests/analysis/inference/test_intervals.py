@@ -30,8 +30,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import SequenceSet, make_sequences
+from numembed.sequences.sets import SequenceSet, make_sequences, redrawn
 from numembed.storage.vectors import VectorStore
 from tests.offline import OFFLINE
 

@@ -7,7 +7,7 @@ import pytest
 
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.similarity.displacement import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
+from numembed.analysis.similarity import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
 from numembed.core.arrays import Labels, Matrix
 
 LABELS = np.repeat(np.arange(6), 4)

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.probes.classes import family_classes, levels, sequence_classes
-from numembed.analysis.probes.probes import (
+from numembed.analysis.probes import (
     CLASSIFIERS,
     MOST_FOLDS,
     RIDGE,
     assessed,
     balanced,
+    family_classes,
     family_orders,
     folds_of,
     grouped_interval,
     held_out_sorter,
     learnable,
+    levels,
+    sequence_classes,
 )
 from numembed.core.arrays import Labels, Matrix
 from numembed.sequences.sets import make_sequences
