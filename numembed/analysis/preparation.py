@@ -31,6 +31,13 @@ def rescaled(matrix: Matrix) -> Matrix:
     return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
 
 
+def unit_rows(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the rows scaled to length 1 in double precision; zero rows stay."""
+    rows = np.asarray(matrix, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
 def centred(matrix: Matrix) -> NDArray[np.float64]:
     """Return the rows around their mean in double precision, where differences lose no digits."""
     rows = np.array(rescaled(matrix), dtype=np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from numembed.analysis.clusters.neighbours import distances
 from numembed.analysis.inference.intervals import Difference
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, unit_rows
 from numembed.core.arrays import Labels, Matrix
 
 Doubles = NDArray[np.float64]
@@ -40,10 +40,8 @@ def cka(one: Matrix, other: Matrix, *, debiased: bool = True) -> float:
 
 def similarities(matrix: Matrix) -> Doubles:
     """Return the cosines of all pairs of rows, (n (n − 1) / 2,); 0 with a zero row."""
-    rows = np.asarray(matrix, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(norms > 0, norms, 1)
-    upper: Doubles = (unit @ unit.T)[np.triu_indices(len(rows), 1)]
+    unit = unit_rows(matrix)
+    upper: Doubles = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
     return upper
 
 
@@ -61,8 +59,9 @@ def similarity_agreement(one: Matrix, other: Matrix) -> float:
 
 def _ranked_alike(one: Doubles, other: Doubles) -> float:
     """Return Spearman's correlation of two rows of numbers; NaN where one is all equal."""
-    ranks = [_ranks(values) for values in (one, other)]
-    centred = [each - each.mean() for each in ranks]
+    from scipy.stats import rankdata
+
+    centred = [ranks - ranks.mean() for ranks in (rankdata(one), rankdata(other))]
     length = math.sqrt(float((centred[0] ** 2).sum()) * float((centred[1] ** 2).sum()))
     return float(centred[0] @ centred[1]) / length if length > _ROUNDING else math.nan
 
@@ -174,9 +173,7 @@ def grades_agreement(matrix: Matrix, graded: Sequence[tuple[int, int, float]]) -
     """
     if len(graded) < 3:
         return math.nan
-    rows = np.asarray(matrix, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(norms > 0, norms, 1)
+    unit = unit_rows(matrix)
     cosines = np.array([float(unit[i] @ unit[j]) for i, j, _ in graded])
     return _ranked_alike(np.round(cosines, 9), np.array([grade for *_, grade in graded], dtype=np.float64))
 
@@ -217,17 +214,6 @@ def _unbiased(one: Doubles, other: Doubles) -> float:
     return (float((a * b).sum()) + sums - cross) / (n * (n - 3))
 
 
-def _ranks(values: Doubles) -> Doubles:
-    """Return the ranks; equal values share their mean rank."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    ends = np.concatenate([begins[1:], [len(values)]])
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat((begins + ends + 1) / 2, ends - begins)
-    return ranks
-
-
 def normalised(matrix: Matrix, how: str) -> Matrix:
     """Return the vectors (n, d) scaled to length 1, moved to mean 0, or with mean 0 and variance 1 in each coordinate.
 
@@ -236,8 +222,7 @@ def normalised(matrix: Matrix, how: str) -> Matrix:
     rows = np.asarray(matrix, dtype=np.float64)
     match how:
         case "unit length":
-            norms = np.linalg.norm(rows, axis=1, keepdims=True)
-            rows = rows / np.where(norms > 0, norms, 1)
+            rows = unit_rows(rows)
         case "centred":
             rows = rows - rows.mean(axis=0)
         case "standardised":

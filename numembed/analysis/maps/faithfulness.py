@@ -14,7 +14,7 @@ from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason
+from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason, unit_rows
 from numembed.core.arrays import Labels, Matrix, Points
 from numembed.core.wording import decimal
 
@@ -184,9 +184,7 @@ def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], fl
 
 def noise_reference(n: int, d: int, seed: int) -> Matrix:
     """Return n random directions (n, d), each of length 1: what a map makes of vectors without any structure."""
-    drawn = np.random.default_rng(seed).standard_normal((n, d))
-    norms = np.linalg.norm(drawn, axis=1, keepdims=True)
-    return np.asarray(drawn / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(unit_rows(np.random.default_rng(seed).standard_normal((n, d))), dtype=np.float32)
 
 
 def chance_stability(maps: Sequence[Points], *, seed: int = 0) -> float:

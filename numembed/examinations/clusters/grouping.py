@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from numembed.analysis.clusters.agreement import Agreement, ranked_agreement
-from numembed.analysis.clusters.attributes import attributes_and_reasons
+from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
 from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
@@ -80,8 +80,8 @@ def grouping(context: ExaminationContext) -> Grouping:
     study, sequences = context.study, context.study.sequences
     refuse_larger(len(sequences), "Other ways of grouping")
     counted = count_tokens(context.spec, sequences.texts, context.settings)
-    attributes, _ = attributes_and_reasons(sequences, token_counts=counted.counts if counted else None)
-    return examine(context.matrix, attributes, study, progress=context.progress)
+    kinds = attributes(sequences, token_counts=counted.counts if counted else None)
+    return examine(context.matrix, kinds, study, progress=context.progress)
 
 
 def examine(

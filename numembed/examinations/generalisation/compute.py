@@ -12,7 +12,7 @@ import numpy as np
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.preparation import all_equal
+from numembed.analysis.preparation import all_equal, unit_rows
 from numembed.analysis.probes import (
     CLASSIFIERS,
     Accuracy,
@@ -248,10 +248,7 @@ def _flat(matrix: Matrix) -> str:
 
 def _scaled(matrix: Matrix, distance: str) -> Matrix:
     """Return the vectors so that Euclidean distances stand for the study's: of length 1 for the cosine."""
-    if distance != "cosine":
-        return matrix
-    norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(unit_rows(matrix), dtype=np.float32) if distance == "cosine" else matrix
 
 
 def _best(values: Mapping[str, float]) -> tuple[str, float]:
