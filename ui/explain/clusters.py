@@ -11,14 +11,8 @@ import streamlit as st
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
 from numembed.core.wording import decimal, p_text, percent, plural
+from numembed.examinations.clusters import text
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
-from numembed.examinations.clusters.text import (
-    matched_sentence,
-    nearest_sentence,
-    sentence_of,
-    shares_sentence,
-    tree_sentence,
-)
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
@@ -60,7 +54,7 @@ _WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the simila
 
 def followed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what the clusters agree with."""
-    st.subheader(md_text(sentence_of(result.model.name, explanation)), anchor=False)
+    st.subheader(md_text(text.sentence_of(result.model.name, explanation)), anchor=False)
     sentence = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in explanation.agreements)
     alt, by = f"Agreement of the clusters (ARI): {sentence}.", (study.key, result.model.key)
     figure(lambda look: agreement_figure(explanation, theme=look), "agreement", alt, by=by)
@@ -89,7 +83,7 @@ def followed(study: Study, result: ModelResult, explanation: Explanation) -> Non
 
 def variance(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what makes the vectors differ."""
-    _headed(shares_sentence(explanation))
+    _headed(text.shares_sentence(explanation))
     sentence = ", ".join(f"{share.name} {percent(share.share)}" for share in explanation.shares)
     alt, by = f"Shares of the variance: {sentence}.", (study.key, result.model.key)
     figure(lambda look: shares_figure(explanation, theme=look), "shares", alt, by=by)
@@ -104,7 +98,7 @@ def variance(study: Study, result: ModelResult, explanation: Explanation) -> Non
 
 def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie in which cluster."""
-    _headed(matched_sentence(explanation))
+    _headed(text.matched_sentence(explanation))
     st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
     sentence = f"{len(explanation.counts)} clusters against {len(study.sequences.families)} families"
     by = (study.key, result.model.key)
@@ -124,7 +118,7 @@ def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
 
 def neighbours(study: Study, explanation: Explanation) -> None:
     """Draw the nearest sequences of a chosen one."""
-    _headed(nearest_sentence(explanation))
+    _headed(text.nearest_sentence(explanation))
     names, items = sequence_names(study.sequences), study.sequences.items
     row = st.selectbox("Neighbours of", range(len(names)), format_func=lambda row: names[row], key="neighbours_of")
     row = row if row < len(names) else 0
@@ -148,7 +142,7 @@ def neighbours(study: Study, explanation: Explanation) -> None:
 
 def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie close to each other."""
-    _headed(tree_sentence(explanation, study.sequences))
+    _headed(text.tree_sentence(explanation, study.sequences))
     if not explanation.tree:
         return
     titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(explanation)[-1]]
@@ -222,5 +216,5 @@ def _headed(sentence: str) -> None:
 
 
 def _first_terms(study: Study, row: int) -> str:
-    text = study.sequences.texts[row]
-    return text if len(text) <= _FIRST else text[:_FIRST] + " …"
+    terms = study.sequences.texts[row]
+    return terms if len(terms) <= _FIRST else terms[:_FIRST] + " …"

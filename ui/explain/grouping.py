@@ -7,14 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.wording import decimal
+from numembed.examinations.clusters import text
 from numembed.examinations.clusters.grouping import Factor, Grouping, Way
-from numembed.examinations.clusters.text import (
-    most_of,
-    seeds_sentence,
-    steps_sentence,
-    title_of,
-    ways_sentence,
-)
 from numembed.figures.clusters import steps_figure
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
@@ -57,9 +51,9 @@ def other_ways(study: Study, result: ModelResult) -> None:
     )
     if grouping is None:
         return
-    heading.subheader(md_text(ways_sentence(grouping).removesuffix(".")), anchor=False)
+    heading.subheader(md_text(text.ways_sentence(grouping).removesuffix(".")), anchor=False)
     table(_COLUMNS, [_row(way) for way in grouping.ways], key="grouping_table", label="Ways of grouping")
-    st.markdown(md_text(f"{seeds_sentence(grouping)} {steps_sentence(grouping)}".strip()))
+    st.markdown(md_text(f"{text.seeds_sentence(grouping)} {text.steps_sentence(grouping)}".strip()))
     alt = "; ".join(
         f"{one.k} groups: silhouette {decimal(one.silhouette)}, stability {decimal(one.stability)}"
         for one in grouping.steps
@@ -88,10 +82,10 @@ def grouping_runs(study: Study, result: ModelResult) -> bool:
 def _row(way: Way) -> list[Cell]:
     left_out = f" + {way.left_out} alone" if way.left_out else ""
     return [
-        Cell(title_of(way)),
+        Cell(text.title_of(way)),
         Cell(f"{way.groups}{left_out}", way.groups),
         *(cell for factor in (way.family, way.window) for cell in _cells(factor, way.note)),
-        Cell(most_of(way) or "–"),
+        Cell(text.most_of(way) or "–"),
         number(way.most.ari),
         p_cell(way.most.p),
         number(way.silhouette, note=way.note),

@@ -8,13 +8,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from numembed.core.wording import p_text, percent
+from numembed.examinations.generalisation import text
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
-from numembed.examinations.generalisation.text import (
-    far_sentence,
-    near_sentence,
-    single_sentence,
-    unseen_sentence,
-)
 from numembed.figures.generalisation import Row, accuracy_figure
 from numembed.models.baselines import BASELINES
 from ui.shared.figure import figure, how_computed
@@ -52,7 +47,7 @@ def near(generalisation: Generalisation) -> None:
     st.subheader("Does it name the family of a window that was held out?", anchor=False)
     _figure([(probe.title, probe) for probe in generalisation.near], "near")
     st.caption(_READ)
-    st.markdown(md_text(near_sentence(generalisation)))
+    st.markdown(md_text(text.near_sentence(generalisation)))
     with how_computed("near", numbers=True):
         _table([(probe.title, probe) for probe in generalisation.near], "near")
         st.markdown(
@@ -71,7 +66,7 @@ def far(generalisation: Generalisation) -> None:
     rows = [(f"{_short(probe)}, {_thousands(one)}", probe) for one in generalisation.far for probe in one.probes]
     _figure(rows, "far")
     for one in generalisation.far:
-        st.markdown(md_text(far_sentence(one)))
+        st.markdown(md_text(text.far_sentence(one)))
     with how_computed("far", numbers=True):
         _table(rows, "far")
         st.markdown(
@@ -87,7 +82,7 @@ def unseen(generalisation: Generalisation) -> None:
     st.subheader("Does what it learns apply to families it has never seen (unseen classes)?", anchor=False)
     _figure([(probe.title, probe) for probe in generalisation.unseen], "unseen", chance="shuffled classes")
     for probe in generalisation.unseen:
-        st.markdown(md_text(unseen_sentence(probe)))
+        st.markdown(md_text(text.unseen_sentence(probe)))
     with how_computed("unseen", numbers=True):
         _table([(probe.title, probe) for probe in generalisation.unseen], "unseen")
         st.markdown(
@@ -102,7 +97,7 @@ def single(generalisation: Generalisation) -> None:
     """Draw which attributes can be read off windows that were held out."""
     st.subheader("Which properties can be predicted from the vectors?", anchor=False)
     _figure([(probe.title, probe) for probe in generalisation.single], "single", chance="shuffled classes")
-    st.markdown(md_text(single_sentence(generalisation.single), most=1_000))
+    st.markdown(md_text(text.single_sentence(generalisation.single), most=1_000))
     with how_computed("single", numbers=True):
         _table([(probe.title, probe) for probe in generalisation.single], "single")
         st.markdown(
@@ -127,8 +122,10 @@ def _figure(rows: Sequence[Row], key: str, *, chance: str = "guessing") -> None:
     known = [(label, probe) for label, probe in rows if not math.isnan(probe.value)]
     if not known:
         return
-    text = "; ".join(f"{label} {percent(probe.value)}, {chance} {percent(probe.chance)}" for label, probe in known)
-    figure(lambda look: accuracy_figure(rows, theme=look, chance=chance), f"accuracy {key}", f"Named rightly: {text}.")
+    values = "; ".join(f"{label} {percent(probe.value)}, {chance} {percent(probe.chance)}" for label, probe in known)
+    figure(
+        lambda look: accuracy_figure(rows, theme=look, chance=chance), f"accuracy {key}", f"Named rightly: {values}."
+    )
 
 
 def _table(rows: Sequence[Row], key: str) -> None:

@@ -9,16 +9,8 @@ import streamlit as st
 
 from numembed.analysis.maps.projections import PROJECTIONS, seeded_maps
 from numembed.core.wording import decimal, listed
+from numembed.examinations.maps import text
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
-from numembed.examinations.maps.text import (
-    groups_sentence,
-    kept_sentence,
-    maps_sentence,
-    noise_sentence,
-    scores_sentence,
-    seeds_sentence,
-    title,
-)
 from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
 from numembed.figures.maps import COLOR_BY, groups_of
 from numembed.studies.results import ModelResult, badged
@@ -46,33 +38,33 @@ _COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
 
 def verdict(result: ModelResult, maps: Maps) -> None:
     """Draw the answer in one sentence: red where a map shows groups that the vectors do not have."""
-    said = md_text(maps_sentence(badged(result), maps))
+    said = md_text(text.maps_sentence(badged(result), maps))
     caught = [one for one in maps.maps if one.warning]
     st.subheader(said, anchor=False)
     for one in caught:
-        st.error(f"**{title(one)}.** {md_text(one.warning)}", icon=":material/error:")
+        st.error(f"**{text.title(one)}.** {md_text(one.warning)}", icon=":material/error:")
 
 
 def kept(maps: Maps) -> None:
     """Draw how much of the neighbourhoods and of the score each map keeps."""
     st.subheader("Are neighbours in the map neighbours in the vectors?", anchor=False)
-    text = "; ".join(
-        f"{title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
+    values = "; ".join(
+        f"{text.title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
         for one in maps.maps
         if one.dims == 2
     )
-    alt = f"Trustworthiness, continuity and shared neighbours: {text}."
+    alt = f"Trustworthiness, continuity and shared neighbours: {values}."
     figure(lambda look: kept_figure(maps, theme=look), "honesty kept", alt)
-    st.markdown(md_text(kept_sentence(maps)))
+    st.markdown(md_text(text.kept_sentence(maps)))
 
 
 def scored(maps: Maps) -> None:
     """Draw the families' score in each map beside that in the vectors."""
     st.subheader("Is the score in the map the score in the vectors?", anchor=False)
-    text = "; ".join(f"{title(one)} {decimal(one.silhouette)}" for one in maps.maps)
-    alt = f"Silhouette of the families: {decimal(maps.space)} in the vectors; {text}."
+    values = "; ".join(f"{text.title(one)} {decimal(one.silhouette)}" for one in maps.maps)
+    alt = f"Silhouette of the families: {decimal(maps.space)} in the vectors; {values}."
     figure(lambda look: scores_figure(maps, theme=look), "honesty scores", alt)
-    st.markdown(md_text(scores_sentence(maps)))
+    st.markdown(md_text(text.scores_sentence(maps)))
 
 
 def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
@@ -85,7 +77,7 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
         method = _choice("Map", [one.method for one in maps.seeds], "seeds_method", _map_title)
         color = _choice("Colour", COLOR_BY, "seeds_color", _COLORS.__getitem__)
     seeds = next(one for one in maps.seeds if one.method == method)
-    st.markdown(md_text(seeds_sentence(seeds, maps.n)))
+    st.markdown(md_text(text.seeds_sentence(seeds, maps.n)))
     groups = groups_of(study.sequences, result.clusters, color)
     alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {decimal(seeds.stability)}."
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
@@ -119,7 +111,7 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
         f"{_map_title(method)} maps side by side: {names}.",
     )
     if revealed:
-        st.markdown(md_text(f"{noise_sentence(maps, method)} {groups_sentence(maps, method)}"))
+        st.markdown(md_text(f"{text.noise_sentence(maps, method)} {text.groups_sentence(maps, method)}"))
 
 
 def method_and_numbers(maps: Maps) -> None:
@@ -127,7 +119,7 @@ def method_and_numbers(maps: Maps) -> None:
     with how_computed("honesty", numbers=True):
         rows = [
             [
-                Cell(title(one)),
+                Cell(text.title(one)),
                 number(one.trustworthiness),
                 number(one.continuity),
                 number(one.overlap),

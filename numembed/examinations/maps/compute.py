@@ -9,16 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.maps.faithfulness import (
-    chance_stability,
-    clearest_scatter,
-    faithfulness,
-    groups_in,
-    groups_warning,
-    map_faithfulness,
-    noise_reference,
-    procrustes_stability,
-)
+from numembed.analysis.maps import faithfulness
 from numembed.analysis.maps.projections import PROJECTIONS, project, seeded_maps
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance
@@ -116,8 +107,10 @@ def maps(context: ExaminationContext) -> Maps:
         context.result.score("silhouette", "families"),
     )
     n, d = matrix.shape
-    twins = tuple(noise_reference(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
-    scatter = clearest_scatter(labels, seed=context.study.seed)
+    twins = tuple(
+        faithfulness.noise_reference(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n))
+    )
+    scatter = faithfulness.clearest_scatter(labels, seed=context.study.seed)
     kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
     rounds = SEEDS * len(seeded_maps()) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
     step = _counting(context.progress, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
@@ -181,13 +174,13 @@ def _truth(
     """Return what one map keeps and shows, beside the maps of the noise ``twins``."""
     labels, distance = context.study.sequences.labels, _distance(context)
     limit = context.result.score("silhouette", "families").chance_high
-    own = map_faithfulness(
+    own = faithfulness.map_faithfulness(
         context.matrix, points, labels, distance=distance, seed=context.study.seed, chance_high=limit
     )
-    noise = [faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    result = groups_in(context.matrix, points, labels, distance=distance)
-    others = [groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    read = groups_warning(result, scatter=scatter, noise_in_space=[other.in_space for other in others])
+    noise = [faithfulness.faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
+    result = faithfulness.groups_in(context.matrix, points, labels, distance=distance)
+    others = [faithfulness.groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
+    read = faithfulness.groups_warning(result, scatter=scatter, noise_in_space=[other.in_space for other in others])
     numbers = {
         "trustworthiness": own["trustworthiness"],
         "continuity": own["continuity"],
@@ -226,17 +219,19 @@ def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], st
             yield _mapped(context, matrix, method, seed=(context.study.seed + i) % 2**31, **options)
 
     maps = list(drawn(context.matrix))
-    aligned, stability = procrustes_stability(maps)
-    noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
+    aligned, stability = faithfulness.procrustes_stability(maps)
+    noise = faithfulness.procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
     members = int(np.bincount(labels).min()) - 1
-    pairs = [faithfulness(maps[0], other, labels, neighbours=min(10, max(1, members))) for other in maps[1:]]
+    pairs = [
+        faithfulness.faithfulness(maps[0], other, labels, neighbours=min(10, max(1, members))) for other in maps[1:]
+    ]
     widest = max(float(np.abs(points).max(initial=0)) for points in aligned)
     return Seeds(
         method,
         tuple(_places(points, widest) for points in aligned),
         tuple(_rounded(silhouette(points, labels)) for points in maps),
         _rounded(stability),
-        _rounded(chance_stability(maps, seed=context.study.seed)),
+        _rounded(faithfulness.chance_stability(maps, seed=context.study.seed)),
         _rounded(noise),
         pairs[0].neighbours,
         _rounded(_mean([one.neighbour_overlap for one in pairs])),
