@@ -295,9 +295,12 @@ def family_classes(name: str, sequences: SequenceSet) -> tuple[Labels, str]:
         if np.count_nonzero(sizes > 1) > 1 and (sizes.min() > 1 or name in _UNORDERED):
             return classes, ""
     if len(sizes) < 2:
-        return classes, "all families share one class, so that there is nothing to tell apart"
+        return classes, "all families have the same class, so there is nothing to predict"
     alone = [family(one).title for one, own in zip(sequences.families, classes, strict=True) if sizes[own] == 1]
-    return classes, f"no other family has the class of {' or of '.join(alone)}, so that it cannot be learnt from others"
+    return (
+        classes,
+        f"no other family has the class of {' or of '.join(alone)}, so it cannot be learnt",
+    )
 
 
 def alike(one: Labels, other: Labels) -> bool:

@@ -18,7 +18,7 @@ from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
 
 _UNTESTED = {
-    "separation": "these groups were made from the vectors, so shuffled groups are no chance level for them",
+    "separation": "these groups were computed from the vectors, so shuffled groups are no chance level for them",
     "agreement": "no shuffles are made of groups that are compared with the families",
 }
 

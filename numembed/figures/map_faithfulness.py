@@ -125,7 +125,7 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
 def seeds_figure(
     seeds: Seeds, sequences: SequenceSet, groups: Sequence[Group], *, theme: str = "light", columns: int = 3
 ) -> go.Figure:
-    """Return one method's maps from several seeds side by side, laid upon the first, with one legend."""
+    """Return one method's maps from several seeds side by side, aligned with the first, with one legend."""
     named = zip(seeds.points, seeds.silhouettes, strict=True)
     maps = [(f"{i}: {decimal(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
     figure = overview_figure(maps, sequences, groups, theme=theme, columns=columns)

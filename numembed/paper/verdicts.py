@@ -52,16 +52,16 @@ def size_trend(table: Table) -> Verdict:
         alone = _with_size(some)
         detail = f"Among the {len(some)} models built on a language model alone, " + _pick(
             alone,
-            f"larger ones score higher too ({alone.told}).",
-            f"larger ones score lower ({alone.told}).",
-            f"no link can be shown ({alone.told}). Size and kind go together here, so their effects cannot be "
+            f"larger ones score higher too ({alone.words}).",
+            f"larger ones score lower ({alone.words}).",
+            f"no link can be shown ({alone.words}). Size and kind go together here, so their effects cannot be "
             "separated (confounded).",
         )
     sentence = _pick(
         result,
-        f"Larger models score higher: rank correlation {result.told}. The strength of the relation remains unknown.",
-        f"Larger models score lower: rank correlation {result.told}.",
-        f"Whether larger models score higher cannot be determined: rank correlation {result.told}.",
+        f"Larger models score higher: rank correlation {result.words}. The strength of the relation remains unknown.",
+        f"Larger models score lower: rank correlation {result.words}.",
+        f"Whether larger models score higher cannot be determined: rank correlation {result.words}.",
     )
     return _estimated(result, _word(result.sign), sentence, detail)
 
@@ -98,9 +98,9 @@ def backbone(table: Table) -> Verdict:
     result = difference(_silhouettes(built), _silhouettes(encoders))
     sentence = _pick(
         result,
-        f"Models built on a language model score higher on average ({result.told}).",
-        f"Encoders score higher on average ({result.told}).",
-        f"Whether either kind scores higher cannot be determined ({result.told}).",
+        f"Models built on a language model score higher on average ({result.words}).",
+        f"Encoders score higher on average ({result.words}).",
+        f"Whether either kind scores higher cannot be determined ({result.words}).",
     )
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
@@ -166,7 +166,7 @@ def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause:
         f"{models} score lower {than}",
         f"Whether {name} models score {claimed} {than} cannot be determined",
     )
-    return _estimated(result, OPEN, f"{what} ({result.told}). {cause}", detail)
+    return _estimated(result, OPEN, f"{what} ({result.words}). {cause}", detail)
 
 
 def slerp(table: Table) -> Verdict:
@@ -226,9 +226,9 @@ def kmeans_small(table: Table) -> Verdict:
     )
     sentence = _pick(
         result,
-        f"The gap is wider in larger models: rank correlation with size {result.told}.",
-        f"The gap is wider in smaller models: rank correlation with size {result.told}.",
-        f"Whether the gap changes with size cannot be determined: rank correlation {result.told}.",
+        f"The gap is wider in larger models: rank correlation with size {result.words}.",
+        f"The gap is wider in smaller models: rank correlation with size {result.words}.",
+        f"Whether the gap changes with size cannot be determined: rank correlation {result.words}.",
     )
     detail = "The gap is also wider where the silhouette by family is lower, so this may be the trend with size again."
     return _estimated(result, _word(-result.sign), sentence, detail if same.sign < 0 else "")

@@ -1,7 +1,7 @@
-"""What gives families away besides their rule: numbers that they share, and how large, long and many-tokened they are.
+"""What reveals families besides their rule (confounds): shared numbers, magnitude, text length, number of tokens.
 
-A model that lays a family's sequences together may have read no more than that. Everything here is told from the
-sequences alone; no model is asked.
+A model that puts a family's sequences close together may use no more than that. Everything here is computed from the
+sequences alone, without any model.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Clue:
         claim = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
         p = self.p if self.p_holm != self.p_holm else self.p_holm
         if p <= LEVEL:
-            return f"{claim} That is more than chance gives ({p_text(p)})."
+            return f"{claim} That is better than chance ({p_text(p)})."
         if self.least_p > LEVEL:
-            return f"{claim} There are too few sequences to tell that from chance ({p_text(p)})."
-        return f"{claim} Chance alone does as well often enough ({p_text(p)})."
+            return f"{claim} There are too few sequences for a significance test ({p_text(p)})."
+        return f"{claim} That is no better than chance ({p_text(p)})."
 
 
 @dataclass(frozen=True)

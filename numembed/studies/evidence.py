@@ -45,22 +45,32 @@ class Evidence:
     designs: int
     gain: float | None  # over the best baseline: above 0 is better, whatever the metric
     best_baseline: str
-    floor: float | None  # what that baseline scores
-    twin: float | None  # what the same architecture scores with random weights
+    best_baseline_value: float | None
+    random_weights: float | None  # what the same architecture scores with random weights
     note: str = ""
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return it flat, for the command line and files; None where there is nothing."""
-        redrawn = {} if self.redrawn is None else {"redrawn_low": self.redrawn.low, "redrawn_high": self.redrawn.high}
-        first = {name: getattr(self, name) for name in ("model", "metric", "labels", "value")}
-        tests: tuple[str, ...] = ("p", "chance_mean", "chance_low", "chance_high", "z", "p_holm", "p_within")
-        tests += ("least_p", "least_p_within", "low", "high")
-        against = {"best_baseline": self.best_baseline or None, "best_baseline_value": self.floor, "gain": self.gain}
-        row = first | {name: getattr(self, name) for name in tests} | {"redrawn_low": None, "redrawn_high": None}
-        row |= redrawn | {"redrawn_sd": self.redrawn_sd, "designs": self.designs} | against
-        plain: dict[str, Any] = as_plain(row | {"random_weights": self.twin, "note": self.note})
+        redrawn = self.redrawn
+        tests = (
+            "p",
+            "chance_mean",
+            "chance_low",
+            "chance_high",
+            "z",
+            "p_holm",
+            "p_within",
+            "least_p",
+            "least_p_within",
+        )
+        names = ("model", "metric", "labels", "value", *tests, "low", "high")
+        row = {name: getattr(self, name) for name in names}
+        row |= {"redrawn_low": redrawn and redrawn.low, "redrawn_high": redrawn and redrawn.high}
+        row |= {"redrawn_sd": self.redrawn_sd, "designs": self.designs, "best_baseline": self.best_baseline or None}
+        rest = {name: getattr(self, name) for name in ("best_baseline_value", "gain", "random_weights", "note")}
+        plain: dict[str, Any] = as_plain(row | rest)
         return plain
 
 
@@ -122,7 +132,7 @@ def evidence_of(
                 gain,
                 best_name,
                 best,
-                references.twin(result.model.name, scores),
+                references.random_weights_score(result.model.name, scores),
                 score.note or scores.untested,
                 score.least_p,
                 score.least_p_within,

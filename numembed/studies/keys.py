@@ -80,7 +80,7 @@ def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed:
 
 
 def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of scores without evidence: those of a model's twin with random weights."""
+    """Return the key of scores without evidence: those of a model with random weights."""
     labels = sequences.labels.tolist()
     return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
 

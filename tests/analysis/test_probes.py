@@ -169,7 +169,7 @@ def test_families_are_put_into_classes_that_others_share_or_it_is_said_why_not()
     assert family_classes("odd_share", paper)[0].tolist() == [1, 0, 2, 2, 1, 0]
     few = make_sequences(["even", "odd", "squares"], per_family=2, length=20)
     assert "no other family has the class of" in family_classes("growth", few)[1]
-    assert "all families share one class" in family_classes("growth", make_sequences(["even", "odd"]))[1]
+    assert "all families have the same class" in family_classes("growth", make_sequences(["even", "odd"]))[1]
     assert levels([0, 0, 0, 5], 3).tolist() == [0, 0, 0, 1]
 
 

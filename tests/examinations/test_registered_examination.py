@@ -133,9 +133,9 @@ def test_its_key_holds_the_options_that_it_names() -> None:
 
 @pytest.mark.usefixtures("registered")
 def test_names_and_verbs_are_unique() -> None:
-    for twin in (replace(NORMS, verb="other"), replace(NORMS, name="other")):
+    for other in (replace(NORMS, verb="other"), replace(NORMS, name="other")):
         with pytest.raises(ValueError, match="Two examinations are called"):
-            register(twin)
+            register(other)
 
 
 def test_a_study_is_validated_without_importing_what_computes() -> None:

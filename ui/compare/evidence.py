@@ -61,6 +61,7 @@ _COLUMNS = (
     Column("Gain", "How much better than the best baseline; above 0 the model is better.", "number", "compared with"),
     Column("Random weights", "The same architecture before any training.", "number", "compared with"),
 )
+_NO_RANDOM_WEIGHTS = "Computed in a run, for models of up to one billion parameters."
 _PAIRS = (
     Column("Higher"),
     Column("Lower"),
@@ -195,12 +196,9 @@ def _row(one: Evidence) -> list[Cell]:
         p_cell(one.p, one.note or too_few(one.least_p)),
         p_cell(one.p_holm),
         p_cell(one.p_within, too_few(one.least_p_within)),
-        number(one.floor, note=one.best_baseline),
+        number(one.best_baseline_value, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
-        number(
-            one.twin,
-            note="" if one.twin is not None else "Computed in a run, for models of up to one billion parameters.",
-        ),
+        number(one.random_weights, note=_NO_RANDOM_WEIGHTS if one.random_weights is None else ""),
     ]
 
 
@@ -224,8 +222,8 @@ bootstrap would: doubled points lie at distance 0 and raise a silhouette by them
 The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
 
 **p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
-10,000, or fewer where they take long. From 501 to 5,000 sequences the shuffles are steps of labels around rings, which
-gives all of them at the price of few (Besag and Clifford 1989). *Within windows* families are shuffled inside each
+10,000, or fewer where they take long. From 501 to 5,000 sequences the labels are shifted along random
+cycles of the sequences, which is faster (Besag and Clifford 1989). *Within windows* families are shuffled inside each
 window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
 Holm's adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so
 shuffles of them are no chance level: their scores have none.

@@ -79,7 +79,7 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
     seeds = next(one for one in maps.seeds if one.method == method)
     st.markdown(md_text(text.seeds_sentence(seeds, maps.n)))
     groups = groups_of(study.sequences, result.clusters, color)
-    alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {decimal(seeds.stability)}."
+    alt = f"Six {_map_title(method)} maps from six seeds, aligned; agreement {decimal(seeds.stability)}."
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
     fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
@@ -138,7 +138,7 @@ def method_and_numbers(maps: Maps) -> None:
         seeded = " and ".join(
             f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()
         )
-        st.markdown(_METHOD.format(count=count, twins=maps.twins, dimension=maps.dimension, seeded=seeded))
+        st.markdown(_METHOD.format(count=count, noises=maps.noise_maps, dimension=maps.dimension, seeded=seeded))
 
 
 _METHOD = """
@@ -152,7 +152,7 @@ _METHOD = """
 - **Six seeds**: {seeded}. The maps are moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975);
   agreement is the share of the squared spread that then fits. Where groups lie far apart, t-SNE puts them
   anywhere: the layout then agrees little, but neighbours stay.
-- **Noise**: {twins} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
+- **Noise**: {noises} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
 """  # noqa: E501  a line here is a line on the page
 
 

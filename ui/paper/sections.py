@@ -93,7 +93,7 @@ def findings() -> None:
             figure(partial(_scores, metric), f"figure {metric}", _figure_alt(title, metric), by=(), file="paper")
     best = max(TABLE_2, key=lambda line: line.silhouette_families)
     st.markdown(
-        f"**{md_text(best.model)} keeps the families apart best, with a silhouette of "
+        f"**{md_text(best.model)} separates the families best, with a silhouette of "
         f"{decimal(best.silhouette_families)}; a mere count of last digits reaches {decimal(floor.silhouette)}, and "
         f"chance is not 0 but {decimal(CHANCE.silhouette)} where it was measured.**"
     )

@@ -158,7 +158,7 @@ def distances(matrix: Matrix, distance: Distance) -> Distances:
 
 
 def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], float]:
-    """Return the maps, each laid upon the first, and how far they agree with it: from 0 to 1, higher is better.
+    """Return the maps, each aligned with the first, and how far they agree with it: from 0 to 1, higher is better.
 
     Maps are moved, turned, mirrored and scaled to one size (squared coordinates sum to 1). Stability is 1 minus the
     mean disparity of scipy's ``procrustes``: the share of a map's squared spread that the best fit to the first leaves
@@ -200,7 +200,7 @@ def chance_stability(maps: Sequence[Points], *, seed: int = 0) -> float:
 def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float = _SOME, of: str = _NOISE) -> str:
     """Return a sentence where a map shows groups that its space does not have, or "".
 
-    ``null`` holds scores in maps without groups: those of noise twins with the same labels and method, or of shuffled
+    ``null`` holds scores in maps without groups: those of noise with the same labels and method, or of shuffled
     families in this map; ``of`` names them. It speaks where the score in the map is above 0.25 and 95% of those, and
     above the score in the space by 0.25, which itself is not above ``chance_high``: best the upper end of its
     permutation test, so that weak but real groups are not denied.
@@ -223,7 +223,7 @@ def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[f
     """Return a sentence where the eye finds groups in a map that its space does not have, or "".
 
     It speaks where the groups read off the map are clearer than in 99 even ``scatter``s and by 0.25 than the same
-    groups in the space, where they are no clearer than those read off maps of noise twins, ``noise_in_space``, or 0.1.
+    groups in the space, where they are no clearer than those read off maps of noise, ``noise_in_space``, or 0.1.
     """
     known = [score for score in noise_in_space if not math.isnan(score)]
     if not known or math.isnan(scatter) or math.isnan(groups.in_map) or math.isnan(groups.in_space):

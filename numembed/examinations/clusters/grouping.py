@@ -13,7 +13,7 @@ from numembed.analysis.clusters.agreement import Agreement, ranked_agreement
 from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
-from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
+from numembed.analysis.clusters.null_reference import LARGEST, REFERENCES, StandingOut, standing_out
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.core.arrays import Labels, Matrix
@@ -90,7 +90,7 @@ def examine(
     """Return what other ways of grouping find in ``matrix`` (n, d); ``progress(done, total)`` may raise Cancelled."""
     families, n, distance = len(study.sequences.families), len(matrix), cast(Distance, study.distance)
     ks, seeds = sorted({*KS, families} - {0, 1}), default_seeds(n)
-    parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * TWINS if n <= LARGEST else 0)
+    parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * REFERENCES if n <= LARGEST else 0)
     progress(0, sum(parts))
     ways = []
     for number, entry in enumerate(CLUSTERERS, start=1):

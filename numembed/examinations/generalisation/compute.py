@@ -141,8 +141,8 @@ def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, s
     sorters, seen = _sorters(matrix, rivals, folds), dict[str, Labels]()
     for name in UNSEEN:
         own, note = probing.family_classes(name, sequences)
-        if not note and (twin := next((other for other, same in seen.items() if probing.alike(own, same)), "")):
-            note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
+        if not note and (other := next((name for name, same in seen.items() if probing.alike(own, same)), "")):
+            note = f"divides these families exactly as {ATTRIBUTES[other].title.lower()} does"
         if note := note or _flat(matrix):
             probes.append(_probe(name, 0, probing.undefined(note)))
             continue
@@ -228,7 +228,7 @@ def _unlearnable(labels: Labels, windows: Labels) -> str:
     if len(np.unique(windows)) < 2:
         return "needs at least 2 windows of each family"
     mixed = any(len(np.unique(labels[windows == one])) > 1 for one in np.unique(windows))
-    return "" if mixed else "the window tells it already"
+    return "" if mixed else "is determined by the window"
 
 
 def _flat(matrix: Matrix) -> str:

@@ -79,10 +79,10 @@ def noise_sentence(maps: Maps, method: str) -> str:
         return "The families of this choice have no score in the maps."
     scores = f"{decimal(one.silhouette)} against {decimal(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
-        luck = f"as one map of noise in {maps.twins + 1} would by chance"
-        said = f"The families lie closer together in the model's map than in any of {maps.twins} maps of noise"
+        luck = f"as one map of noise in {maps.noise_maps + 1} would by chance"
+        said = f"The families lie closer together in the model's map than in any of {maps.noise_maps} maps of noise"
         return f"{said}, {luck}: {scores}."
-    return f"The families lie no closer together in the model's map than in {maps.twins} maps of noise: {scores}."
+    return f"The families lie no closer together in the model's map than in {maps.noise_maps} maps of noise: {scores}."
 
 
 def groups_sentence(maps: Maps, method: str) -> str:
@@ -91,7 +91,7 @@ def groups_sentence(maps: Maps, method: str) -> str:
     if one is None or any(map(math.isnan, (one.groups, one.groups_space, one.groups_noise, one.groups_noise_space))):
         return ""
     said = "Without the family labels, the visible groups in it are"
-    against = f"in {maps.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
+    against = f"in {maps.noise_maps} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."
     clearer = f"{said} clearer than {against}"
@@ -108,8 +108,10 @@ def title(one: MapTruth) -> str:
 def rows(answer: Answer[Maps]) -> list[Row]:
     """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
     result = answer.found
-    names = ("n", "dimension", "twins", "scatter", "chance_mean", "chance_low", "chance_high", "p")
-    space = {"part": "space", "silhouette": result.space} | {name: getattr(result, name) for name in names}
+    names = ("n", "dimension", "scatter", "chance_mean", "chance_low", "chance_high", "p")
+    space = {"part": "space", "silhouette": result.space, "twins": result.noise_maps} | {
+        name: getattr(result, name) for name in names
+    }
     pictures = [("drawn", one) for one in result.drawn] + [("noise", one) for one in result.noise]
     return [
         space,

@@ -86,7 +86,7 @@ def rows(answer: Answer[Placement]) -> list[Row]:
         "nearest_distance": one.distances[0] if one.distances else math.nan,
         "neighbours": [names[row] for row in one.nearest],
         "distances": list(one.distances),
-        "same_text": names[one.twin] if one.twin >= 0 else "",
+        "same_text": names[one.same_text] if one.same_text >= 0 else "",
         "note": one.note,
     }
     return [row]

@@ -60,7 +60,7 @@ _NUMBERS = [
     "ratio",
     "repeated",
 ]
-_DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "moves": (-1, 1), "changes": (-1, 1)}
+_DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "changes": (-1, 1)}
 
 
 def above_chance(result: Plain) -> bool:
@@ -259,7 +259,7 @@ def _control(one: TrialResult) -> str:
     if one.p_chance is not None and one.p_chance <= LEVEL:
         known = "Gaps between the numbers, and numbers below 100, may be enough for that."
         return f"Primes are distinguished from composites that look like them {numbers}. {known}"
-    return f"Primes are distinguished from composites that look like them no better than by chance {numbers}."
+    return f"Primes are distinguished from composites that look like them no better than chance {numbers}."
 
 
 def _seeds(stress: Stress) -> str:

@@ -204,11 +204,11 @@ def test_collapsed_maps_agree_only_with_each_other() -> None:
 
 
 def test_noise_has_unit_length_and_no_structure() -> None:
-    twin = noise_reference(300, 64, 5)
-    assert twin.shape == (300, 64) and twin.dtype == np.float32
-    assert np.linalg.norm(twin, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
-    assert (twin == noise_reference(300, 64, 5)).all() and (twin != noise_reference(300, 64, 6)).any()
-    assert abs(silhouette(twin, _labels(300))) < 0.02
+    noise_vectors = noise_reference(300, 64, 5)
+    assert noise_vectors.shape == (300, 64) and noise_vectors.dtype == np.float32
+    assert np.linalg.norm(noise_vectors, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    assert (noise_vectors == noise_reference(300, 64, 5)).all() and (noise_vectors != noise_reference(300, 64, 6)).any()
+    assert abs(silhouette(noise_vectors, _labels(300))) < 0.02
     assert noise_reference(0, 4, 0).shape == (0, 4)
 
 
@@ -345,7 +345,10 @@ def test_the_warning_of_groups_speaks_where_a_map_tears_noise_into_islands() -> 
     matrix, labels = noise_reference(96, 384, 0), _labels(96)
     islands = (_normal(6, 2, 2)[np.random.default_rng(1).permutation(labels)] * 9 + _normal(96, 2)).astype(np.float32)
     found, scatter = groups_in(matrix, islands, labels), clearest_scatter(labels)
-    noise = [groups_in(twin, project(twin, "pca")[0], labels).in_space for twin in (noise_reference(96, 384, 9),)]
+    noise = [
+        groups_in(noise_vectors, project(noise_vectors, "pca")[0], labels).in_space
+        for noise_vectors in (noise_reference(96, 384, 9),)
+    ]
     said = groups_warning(found, scatter=scatter, noise_in_space=noise)
     assert said.startswith("This map shows groups that the vectors do not: the groups that the eye finds")
 
@@ -374,8 +377,8 @@ def test_maps_of_noise_are_rarely_accused_of_showing_groups(method: str) -> None
     labels = _labels(24)
     scatter = clearest_scatter(labels)
     spaces = [
-        groups_in(twin, project(twin, method)[0], labels)
-        for twin in (noise_reference(24, 384, 900 + i) for i in range(9))
+        groups_in(noise_vectors, project(noise_vectors, method)[0], labels)
+        for noise_vectors in (noise_reference(24, 384, 900 + i) for i in range(9))
     ]
     said = 0
     for seed in range(40):

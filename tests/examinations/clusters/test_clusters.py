@@ -114,8 +114,8 @@ def test_shares_of_the_variance_are_told_as_they_are() -> None:
     alone = 0
     for seed in range(6):
         family, window = _of("family", 0.3, seed), _of("window", 0.3, seed)
-        assert shares_sentence(family).startswith(("The family makes more of the difference than chance", "Both"))
-        assert shares_sentence(window).startswith(("The window makes more of the difference than chance", "Both"))
+        assert shares_sentence(family).startswith(("The family explains more of the variance than chance", "Both"))
+        assert shares_sentence(window).startswith(("The window explains more of the variance than chance", "Both"))
         alone += "the window does not" in shares_sentence(family) and "the family does not" in shares_sentence(window)
     assert alone >= 4  # the other factor seems to count once in twenty
     for found in (family, window):
@@ -258,7 +258,9 @@ def test_the_bundled_model_follows_the_window(stores: tuple[VectorStore, ResultS
         told.startswith("The groups that KMeans finds in it follow the window most") and "no better than chance" in told
     )
     assert "token_count" in by_name
-    assert shares_sentence(found).startswith("The window makes more of the difference than chance, the family does not")
+    assert shares_sentence(found).startswith(
+        "The window explains more of the variance than chance, the family does not"
+    )
     assert "46% of the nearest neighbours are of the same window; by chance 22% would be." in nearest_sentence(found)
     assert "no more than by chance" in nearest_sentence(found) and "may be chance" in tree_sentence(
         found, study.sequences

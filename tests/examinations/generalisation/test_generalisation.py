@@ -243,9 +243,9 @@ def test_unseen_families_are_known_by_what_they_share_and_twins_are_asked_once()
     assert odd.note == "all vectors are equal"
     shares = np.array([[np.mean([term % 2 for term in item.terms]), 1.0] for item in sequences.items], np.float32)
     odd, primes, _ = unseen_families(shares, sequences, {})
-    assert odd.value > 0.7 and odd.sure and "of families never seen" in unseen_sentence(odd)
+    assert odd.value > 0.7 and odd.sure and "for unseen families" in unseen_sentence(odd)
     paper = unseen_families(shares[:18], make_sequences(PAPER_FAMILIES, per_family=3, length=30), {})
-    assert paper[1].note == "sorts these families just as share of odd numbers does"
+    assert paper[1].note == "divides these families exactly as share of odd numbers does"
     assert "no other family has the class of" in unseen_sentence(paper[2]) or "all families" in unseen_sentence(
         paper[2]
     )

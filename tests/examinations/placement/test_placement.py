@@ -1,4 +1,4 @@
-"""A text of one's own: how it is read, where it lands, and what is said where models do not agree."""
+"""A text of one's own: how it is read, where it is placed, and what is said if models do not agree."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def test_a_member_left_out_lands_in_its_family_and_a_stranger_beyond() -> None:
     matrix = (6 * np.eye(6, 8)[STUDY.sequences.labels] + drawn.normal(0, 0.3, (24, 8))).astype(np.float32)
     query = read_query(STUDY.sequences.texts[5], FORMAT)
     found = placed(np.vstack([matrix, matrix[5]]), query, STUDY)
-    assert found.twin == 5 and found.family == STUDY.sequences.families[1] and found.members == 3
+    assert found.same_text == 5 and found.family == STUDY.sequences.families[1] and found.members == 3
     assert 5 not in found.nearest and len(found.nearest) == 5 and found.distance > 0
     away = placed(np.vstack([matrix, 100 * np.ones((1, 8), np.float32)]), read_query("1", FORMAT), STUDY)
-    assert not away.inside and outlying(away) == "farther out than all 4" and away.twin == -1
+    assert not away.inside and outlying(away) == "farther out than all 4" and away.same_text == -1
     assert from_plain(Placement, json.loads(json.dumps(as_plain(away), allow_nan=False))) == away
 
 
@@ -186,4 +186,4 @@ def test_the_bundled_model_encodes_the_query_alone(settings: Settings) -> None:
         assert sum(stored.vectors for stored in vectors.models()) == before + 1
     assert found.family in study.sequences.families and found.distance > 0
     _, (same,) = _run(replace(study, query=study.sequences.texts[0]), settings)
-    assert same.twin == 0 and 0 not in same.nearest
+    assert same.same_text == 0 and 0 not in same.nearest
