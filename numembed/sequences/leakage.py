@@ -98,10 +98,8 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
     Raises TooLarge above ``MOST_ROWS`` sequences.
     """
     if len(sequences) > MOST_ROWS:
-        raise TooLarge(
-            f"Up to {MOST_ROWS:,} sequences are compared with each other, got {len(sequences):,}; "
-            f"take fewer sequences per family."
-        )
+        what = f"Up to {MOST_ROWS:,} sequences are compared with each other, got {len(sequences):,}"
+        raise TooLarge(f"{what}; choose fewer sequences per family.")
     read = [numbers_in(text) for text in sequences.texts]
     rows, labels = [set(numbers) for numbers in read], sequences.labels.tolist()
     shared, repeated = _counted(rows, labels, len(sequences.families))
@@ -150,29 +148,11 @@ def rows_of(leakage: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
         }
         for one, other in combinations(range(len(titles)), 2)
     ]
-    own = [
-        {
-            "part": "family",
-            "family": title,
-            "numbers": int(leakage.shared[at, at]),
-            "repeated": int(leakage.repeated[at]),
-        }
-        for at, title in enumerate(titles)
-    ]
+    counts = zip(titles, leakage.shared.diagonal().tolist(), leakage.repeated.tolist(), strict=True)
+    own = [{"part": "family", "family": title, "numbers": n, "repeated": twice} for title, n, twice in counts]
+    numbers = ("name", "unit", "named", "tried", "guessing", "p", "p_holm", "least_p", "overlap")
     clues = [
-        {
-            "part": "clue",
-            "name": clue.name,
-            "unit": clue.unit,
-            "named": clue.named,
-            "tried": clue.tried,
-            "guessing": clue.guessing,
-            "p": clue.p,
-            "p_holm": clue.p_holm,
-            "least_p": clue.least_p,
-            "overlap": clue.overlap,
-            "values": clue.values.tolist(),
-        }
+        {"part": "clue"} | {name: getattr(clue, name) for name in numbers} | {"values": clue.values.tolist()}
         for clue in leakage.clues
     ]
     pairs = [

@@ -248,10 +248,11 @@ def _terms_to_draw_from(
     whole_number("The number of terms to draw from", len(chosen) * (furthest + length), low=1, high=LIMITS.terms)
     for one in chosen:
         one.check(furthest, length)
-    if sequences.written is not None or any(map(_is_changed, sequences.items, _own_terms(sequences))):
+    pairs = zip(sequences.items, _own_terms(sequences), strict=True)
+    if sequences.written is not None or any(item.terms != terms for item, terms in pairs):
         raise BadChoice(
-            "Only the plain terms of families are drawn anew, and these sequences were changed; "
-            "draw the plain ones anew and change those."
+            "Only the plain terms of families can be drawn again, and these sequences were changed; "
+            "draw the plain ones again and change those."
         )
     return {name: family(name).terms(0, furthest + length) for name in sequences.families}
 
@@ -267,7 +268,3 @@ def _own_terms(sequences: SequenceSet) -> Iterator[tuple[int, ...]]:
     for item in sequences.items:
         first, terms = spans[item.family]
         yield terms[item.offset - first :][: len(item.terms)]
-
-
-def _is_changed(item: IntegerSequence, terms: tuple[int, ...]) -> bool:
-    return item.terms != terms

@@ -54,18 +54,8 @@ class Evidence:
     def as_row(self) -> dict[str, Any]:
         """Return it flat, for the command line and files; None where there is nothing."""
         redrawn = self.redrawn
-        tests = (
-            "p",
-            "chance_mean",
-            "chance_low",
-            "chance_high",
-            "z",
-            "p_holm",
-            "p_within",
-            "least_p",
-            "least_p_within",
-        )
-        names = ("model", "metric", "labels", "value", *tests, "low", "high")
+        tests = ("p", "chance_mean", "chance_low", "chance_high", "z", "p_holm", "p_within")
+        names = ("model", "metric", "labels", "value", *tests, "least_p", "least_p_within", "low", "high")
         row = {name: getattr(self, name) for name in names}
         row |= {"redrawn_low": redrawn and redrawn.low, "redrawn_high": redrawn and redrawn.high}
         row |= {"redrawn_sd": self.redrawn_sd, "designs": self.designs, "best_baseline": self.best_baseline or None}

@@ -27,9 +27,8 @@ def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
     """Return the key of what an examination found about a resolved model."""
     entries = study.as_dict()
     options = {option: entries[option] for option in EXAMINATIONS[name].options}
-    return examination_key(
-        name, spec, study.sequences, distance=study.distance, seed=study.seed, **options, **_matching(study)
-    )
+    decides = {"distance": study.distance, "seed": study.seed} | options | _matching(study)
+    return examination_key(name, spec, study.sequences, **decides)
 
 
 def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
@@ -55,16 +54,10 @@ def result_key(study: Study, spec: ModelSpec) -> str:
 
 FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
 
-
-_FIRST = (
-    "silhouette families",
-    "davies_bouldin families",
-    "silhouette kmeans",
-    "davies_bouldin kmeans",
-    "ari kmeans",
-    "ami kmeans",
+_FIRST = (  # the scores that keys imply: they were there before keys named any
+    *("silhouette families", "davies_bouldin families", "silhouette kmeans", "davies_bouldin kmeans"),
+    *("ari kmeans", "ami kmeans"),
 )
-"""The scores that keys imply: they were there before keys named any."""
 
 
 def added_scores() -> dict[str, list[str]]:

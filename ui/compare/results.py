@@ -191,7 +191,7 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
             key="sequences",
             label="The sequences",
             selected=[row for row in chosen if row < len(rows)],
-            on_select=_take_rows,
+            on_select=lambda: st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences"),
             height=380,
         )
         if len(sequences) > len(rows):
@@ -210,7 +210,3 @@ def _item_columns(result: ModelResult) -> tuple[Column, ...]:
         Column("Cluster", f"Of KMeans on {result.model.name}.", "number"),
         Column("First terms", kind="line"),
     )
-
-
-def _take_rows() -> None:
-    st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences")

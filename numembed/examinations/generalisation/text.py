@@ -140,8 +140,11 @@ def _numbers(probes: Sequence[Probe]) -> str:
 def _left_out(far: Far) -> str:
     if not far.left_out:
         return ""
-    text = "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
-    return f" Left out: {text}."
+    return f" Left out: {_reasons(far)}."
+
+
+def _reasons(far: Far) -> str:
+    return "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
 
 
 def _because(note: str) -> str:
@@ -159,8 +162,7 @@ def rows(answer: Answer[Generalisation]) -> list[Row]:
 
 
 def _far_row(far: Far) -> Row:
-    left_out = "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
-    numbers = {"start": far.start, "families": far.families, "left_out": left_out, "note": far.note}
+    numbers = {"start": far.start, "families": far.families, "left_out": _reasons(far), "note": far.note}
     return {"part": f"from term {far.start:,}"} | numbers
 
 

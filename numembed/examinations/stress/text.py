@@ -161,13 +161,17 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
         return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing: every vector stays the same."
-    parts = [f"{_alone(stress, one)} {_numbers_sentence(stress, one)}."]
+    numbers = f"from {decimal(stress.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
+    parts = [f"{_alone(stress, one)} The silhouette goes {numbers}."]
     if one.repeated and sure(one):
         parts.append(
             f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
             "any model: so this says little about this one."
         )
-    return " ".join([*parts, *_inside(stress, one), *_moved(one)])
+    parts += _inside(stress, one)
+    if one.ratio is not None:
+        parts.append(f"It moves each vector {_times(one)} as far as its nearest relative lies.")
+    return " ".join(parts)
 
 
 def displacement_sentence(stress: Stress) -> str:
@@ -230,10 +234,6 @@ def _claim(one: TrialResult, direction: int) -> str:
     return f": {match[2].split(';')[0]}"
 
 
-def _numbers_sentence(stress: Stress, one: TrialResult) -> str:
-    return f"The silhouette goes from {decimal(stress.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
-
-
 def _numbers(one: TrialResult) -> str:
     interval = ""
     if one.low is not None and one.high is not None:
@@ -248,10 +248,6 @@ def _inside(stress: Stress, one: TrialResult) -> list[str]:
     before = f"before: z {decimal(stress.plain.z_within)}, {p_text(stress.plain.p_within)}"
     how = "are distinguished" if one.p_within <= LEVEL else "are not distinguished significantly"
     return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_text(one.p_within)}; {before})."]
-
-
-def _moved(one: TrialResult) -> list[str]:
-    return [f"It moves each vector {_times(one)} as far as its nearest relative lies."] if one.ratio is not None else []
 
 
 def _control(one: TrialResult) -> str:
