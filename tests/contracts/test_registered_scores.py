@@ -130,7 +130,7 @@ def test_redrawn_windows_and_baselines_have_every_registered_score(
 
 
 @pytest.mark.usefixtures("dummies")
-def test_an_arm_of_a_merging_experiment_has_every_registered_score() -> None:
+def test_a_candidate_of_a_merging_experiment_has_every_registered_score() -> None:
     matrix = np.random.default_rng(0).standard_normal((len(SMALL.sequences), 4)).astype(np.float32)
     found = separation(matrix, SMALL.sequences, distance="euclidean", seed=0)
     row = Candidate("base", "base", 0.0, {}, {"new": found}, Retention(1.0, 1.0, 1.0), 0.0, 0.0).as_row()

@@ -94,7 +94,7 @@ def land(page: AppTest, settings: Settings, text: str) -> AppTest:
     return page
 
 
-def test_a_sequence_of_ones_own_lands_in_every_model(page: AppTest, settings: Settings) -> None:
+def test_your_own_sequence_is_placed_in_every_model(page: AppTest, settings: Settings) -> None:
     land(page, settings, "101 103 105 107 109 111 113 115 117 119 121 123")
     assert not page.error and "Read as 12 whole numbers" in told(page)
     found = next(str(e.proto) for e in walk(page.main) if "Where the text is placed" in str(getattr(e, "proto", "")))
@@ -154,7 +154,7 @@ def test_the_page_imports_nothing_heavy(page: AppTest, settings: Settings) -> No
 
 
 @pytest.mark.slow
-def test_a_text_lands_in_the_models_of_earlier_runs_too(page: AppTest, settings: Settings) -> None:
+def test_a_text_is_placed_in_the_models_of_earlier_runs_too(page: AppTest, settings: Settings) -> None:
     """Where they have read the same sequences, and nowhere else."""
     earlier = {"digit_counts": 12, "log_magnitude": 13}
     with JobTable(settings.app_db) as jobs:

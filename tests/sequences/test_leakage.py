@@ -81,7 +81,7 @@ def test_tokens_are_a_clue_where_they_are_counted() -> None:
 
 
 @pytest.mark.parametrize("sequences", [make_sequences(["odd"]), make_sequences(["odd", "even"], per_family=1)])
-def test_what_cannot_be_told_is_not_told(sequences: SequenceSet) -> None:
+def test_nothing_is_claimed_without_a_test(sequences: SequenceSet) -> None:
     clue = _clue(sequences, "length")
     assert clue.tried == 0 and "nothing can be concluded" in clue.sentence
 

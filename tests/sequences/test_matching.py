@@ -108,7 +108,7 @@ def test_every_combination_keeps_what_each_part_promises(names: tuple[str, ...],
         assert all(len(text) <= shortest or text.isdecimal() for text in after.texts)
 
 
-def test_nothing_asked_is_nothing_changed() -> None:
+def test_without_a_matching_nothing_changes() -> None:
     assert matched(PAPER, ()) is PAPER
 
 

@@ -59,7 +59,7 @@ def test_the_best_davies_bouldin_is_the_lowest() -> None:
 
 
 @pytest.mark.slow
-def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Path) -> None:
+def test_random_weights_score_as_the_model_of_that_name(settings: Settings, tiny_model: Path) -> None:
     outcome = carry_out(_study(str(tiny_model)), settings)
     twin = random_init(outcome.results[0].model)
     assert twin is not None and outcome.references.random_weights_score("tiny") is not None
@@ -70,7 +70,7 @@ def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Pat
     assert outcome.references.random_weights_score("tiny") != outcome.results[0].score("silhouette", "families").value
 
 
-def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
+def test_a_study_is_answered_where_random_weights_cannot_be_made(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = encoders.load
@@ -85,7 +85,7 @@ def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
     assert outcome.errors == {} and len(outcome.results) == 2 and outcome.references.random_weights == {}
 
 
-def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(settings: Settings) -> None:
+def test_baselines_have_no_random_weights_and_files_name_the_reference_scores(settings: Settings) -> None:
     outcome = carry_out(paper_study("last_digits", "string_length"), settings)
     assert outcome.references.random_weights == {}
     study, scores = paper_study(), [score for result in outcome.results for score in result.scores]
@@ -96,7 +96,7 @@ def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(sett
     assert [row["value"] for row in rows] == [as_plain(score)["value"] for score in scores]
 
 
-def test_other_sequences_have_other_floors(settings: Settings) -> None:
+def test_other_sequences_have_other_reference_scores(settings: Settings) -> None:
     study = paper_study("last_digits")
     carry_out(study, settings)
     with ResultStore(settings.app_db) as results:

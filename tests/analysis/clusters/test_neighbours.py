@@ -139,7 +139,7 @@ def test_centroids_join_as_in_scipy() -> None:
 
 
 @DISTANCES
-def test_a_query_lands_in_the_family_it_was_drawn_from(distance: Distance) -> None:
+def test_a_query_is_placed_in_the_family_it_was_drawn_from(distance: Distance) -> None:
     labels = np.arange(40) % 4
     centres = 6 * np.eye(4, 8, dtype=np.float32)
     matrix = noise(40) + centres[labels]

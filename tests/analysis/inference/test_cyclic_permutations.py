@@ -116,7 +116,7 @@ def test_every_shuffle_keeps_the_families_of_each_group(groups: int, families: l
             assert sorted(one[strata == group]) == sorted(own[strata == group])
 
 
-def test_unequal_groups_are_told_apart() -> None:
+def test_unequal_groups_are_distinguished() -> None:
     own = np.array([0, 1, 0, 1, 0, 1])
     assert same_make_up(own, np.array([0, 0, 1, 1, 2, 2]))
     assert not same_make_up(own, np.array([0, 0, 1, 1, 2, 3]))
@@ -124,7 +124,7 @@ def test_unequal_groups_are_told_apart() -> None:
 
 
 @WHERE
-def test_all_rings_run_through_one_hub_and_the_first_through_what_was_observed(where: str) -> None:
+def test_all_cycles_share_one_hub_and_the_first_holds_the_observed_labels(where: str) -> None:
     labels, groups = _design(9, 4, where)
     found = cycles(labels, groups, 200, seed=2)
     hubs = []
@@ -202,7 +202,7 @@ def test_p_is_exact_even_where_few_shuffles_exist() -> None:
 @pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin"])
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @WHERE
-def test_rings_tell_what_drawn_shuffles_tell(
+def test_cyclic_shifts_give_the_distribution_of_drawn_shuffles(
     where: str, distance: Literal["euclidean", "cosine"], metric: Literal["silhouette", "davies_bouldin"]
 ) -> None:
     labels, windows = _design(10, 6)
@@ -223,7 +223,7 @@ def test_rings_tell_what_drawn_shuffles_tell(
         assert getattr(around, end) == pytest.approx(getattr(drawn, end), abs=0.2 * spread)
 
 
-def test_many_sequences_go_around_rings_and_uneven_windows_do_not() -> None:
+def test_many_sequences_use_cyclic_shifts_and_uneven_windows_do_not() -> None:
     labels, windows = _design(101, 5)
     matrix = _noise(505, 8) + _noise(5, 8, seed=1)[labels]
     free = permutation_test(matrix, labels)
@@ -250,7 +250,7 @@ def test_p_does_not_depend_on_the_stretches(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.undo()
 
 
-def test_progress_runs_through_all_rings_and_stops_the_test() -> None:
+def test_progress_covers_all_cycles_and_can_stop_the_test() -> None:
     labels, _ = _design(101, 5)
     told: list[tuple[int, int]] = []
     permutation_test(

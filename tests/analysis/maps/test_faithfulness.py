@@ -268,7 +268,7 @@ def test_the_warning_speaks_for_tsne_of_noise_with_labels_that_were_read_off_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 @pytest.mark.parametrize("gap", [0, 3, 6])
-def test_the_warning_is_silent_on_honest_maps(method: str, gap: float) -> None:
+def test_faithful_maps_get_no_warning(method: str, gap: float) -> None:
     matrix, labels = _groups(48, 24, gap)
     points = project(matrix, method)[0]
     assert warning(faithfulness(matrix, points, labels), _noise_scores(48, 24, labels, method, 3)) == ""
@@ -303,7 +303,7 @@ def test_map_faithfulness_warns_of_a_map_that_sorts_noise_by_family() -> None:
 
 @pytest.mark.parametrize("gap", [0.5, 2, 6])
 @pytest.mark.parametrize("n", [12, 24, 120])
-def test_map_faithfulness_is_silent_on_honest_maps_of_families(n: int, gap: float) -> None:
+def test_faithful_maps_of_families_get_no_warning(n: int, gap: float) -> None:
     for seed in range(10):
         labels = _labels(n)
         matrix = (_normal(n, 24, seed) + gap * np.eye(6, 24)[labels]).astype(np.float32)

@@ -110,7 +110,7 @@ def test_noise_is_claimed_to_hold_nothing() -> None:
     assert max(claims.values()) <= 7, claims  # one in twenty by chance, and room for the luck of 60 draws
 
 
-def test_shares_of_the_variance_are_told_as_they_are() -> None:
+def test_sentences_give_the_shares_of_the_variance() -> None:
     alone = 0
     for seed in range(6):
         family, window = _of("family", 0.3, seed), _of("window", 0.3, seed)
@@ -134,7 +134,7 @@ def test_chance_beside_a_share_is_what_noise_gives() -> None:
     assert np.mean(told) == pytest.approx(np.mean(held), abs=0.02)
 
 
-def test_neighbours_of_the_same_family_are_told_beside_chance() -> None:
+def test_sentences_compare_neighbours_of_the_same_family_with_chance() -> None:
     family, window = _of("family"), _of("window")
     assert nearest_sentence(family).startswith(
         "100% of the nearest neighbours are of the same family; by chance 22% would be. 0% of the nearest"
@@ -166,7 +166,7 @@ def test_the_tree_joins_what_lies_close_and_names_who_comes_last() -> None:
 
 
 @pytest.mark.parametrize(("families", "per_family"), [(["primes"], 1), (["primes"], 4), (["primes", "even"], 1)])
-def test_sets_without_groups_are_told_in_words(families: list[str], per_family: int) -> None:
+def test_sets_without_groups_have_a_sentence(families: list[str], per_family: int) -> None:
     few = make_sequences(families, per_family=per_family, length=5)
     matrix = np.random.default_rng(0).standard_normal((len(few), 8)).astype(np.float32)
     found = explain(matrix, few, np.zeros(len(few), np.int64))

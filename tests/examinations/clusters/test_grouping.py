@@ -127,7 +127,7 @@ def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
         assert way.most.p >= one[way.attribute] and way.most.p >= min(1, len(ATTRIBUTES) * min(one.values()))
 
 
-def test_a_twin_has_the_same_mean_and_spread_but_other_places() -> None:
+def test_vectors_without_groups_have_the_same_mean_and_variance_at_other_places() -> None:
     matrix = (np.random.default_rng(0).standard_normal((20, 30)) * np.linspace(1, 3, 30) + 5).astype(np.float32)
     other = without_groups(matrix, 1)
     assert other.mean(axis=0) == pytest.approx(matrix.mean(axis=0), abs=1e-4)

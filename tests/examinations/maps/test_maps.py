@@ -89,7 +89,7 @@ def test_clear_families_are_kept_by_every_map_and_no_map_is_accused(settings: Se
     assert from_plain(Maps, json.loads(json.dumps(as_plain(found)))) == found
 
 
-def test_noise_in_the_place_of_a_model_is_told_from_noise_nowhere(settings: Settings, store: ResultStore) -> None:
+def test_noise_in_place_of_a_model_is_nowhere_distinguished_from_noise(settings: Settings, store: ResultStore) -> None:
     accused, closer = 0, 0
     for seed in range(2):
         found = maps(_bench(_planted(0, seed), settings, store))

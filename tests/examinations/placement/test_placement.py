@@ -111,7 +111,7 @@ def test_the_sentence_counts_models_apart_from_baselines(found: list[tuple[str, 
     assert sentence_of(found) == told
 
 
-def test_a_member_left_out_lands_in_its_family_and_a_stranger_beyond() -> None:
+def test_a_member_left_out_is_placed_in_its_family_and_a_stranger_outside() -> None:
     drawn = np.random.default_rng(0)
     matrix = (6 * np.eye(6, 8)[STUDY.sequences.labels] + drawn.normal(0, 0.3, (24, 8))).astype(np.float32)
     query = read_query(STUDY.sequences.texts[5], FORMAT)

@@ -280,7 +280,7 @@ def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
     assert len(found.tried) == len(EVERY) and found.plain.value is not None
 
 
-def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
+def test_one_sequence_per_family_or_one_family_gets_a_reason_and_no_score() -> None:
     for families, per_family in ((("even", "odd", "primes"), 1), (("even",), 4)):
         study = Study(families, (NOISE,), per_family=per_family, length=10)
         found = stress(_bench(study, _noise(1)))
