@@ -19,7 +19,7 @@ from numembed.core.registry import Entry
 
 _UNTESTED = {
     "separation": "these groups were computed from the vectors, so shuffled groups are no chance level for them",
-    "agreement": "no shuffles are made of groups that are compared with the families",
+    "agreement": "groups that are compared with the families are not shuffled",
 }
 
 

@@ -165,10 +165,10 @@ def test_a_family_that_never_gets_there_is_named_with_what_to_do() -> None:
     with pytest.raises(BadChoice) as told:
         matched(make_sequences([*PAPER_FAMILIES, "digit_sums"]), ["magnitude"])
     assert str(told.value) == (
-        "Digit sums: within the first 100,000 terms it does not come to 241, where a window of Primes begins, so "
+        "Digit sums: within the first 100,000 terms it does not reach 241, where a window of Primes begins, so "
         "magnitudes cannot be matched. Leave one of the two out, choose earlier windows, or do not match the magnitude."
     )
-    with pytest.raises(BadChoice, match="does not come to a number of 70 digits, where a window of Factorials begins"):
+    with pytest.raises(BadChoice, match="does not reach a number of 70 digits, where a window of Factorials begins"):
         matched(make_sequences([*PAPER_FAMILIES, "factorials"]), ["magnitude"])
 
 

@@ -218,15 +218,15 @@ _HOW = """
 **Jackknife.** Each sequence is left out once; Student's t around the score (Tukey 1958). Points are never doubled, as a
 bootstrap would: doubled points lie at distance 0 and raise a silhouette by themselves.
 
-**Redrawn windows.** The same families, as many sequences, as many terms, but other places to begin.
+**Redrawn windows.** The same families, numbers of sequences and numbers of terms, but other first terms.
 The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
 
 **p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
 10,000, or fewer where they take long. From 501 to 5,000 sequences the labels are shifted along random
 cycles of the sequences, which is faster (Besag and Clifford 1989). *Within windows* families are shuffled inside each
 window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
-Holm's adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so
-shuffles of them are no chance level: their scores have none.
+Holm's adjustment (1979): values below 0.05 are significant together. KMeans chose its clusters to be separate, so
+shuffles of them are no chance level: their scores have no p value.
 
 **Pairs.** Student's t of the differences over the same redrawn windows: what the windows have in common cancels.
 

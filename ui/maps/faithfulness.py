@@ -89,8 +89,8 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
 
 
 def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
-    """Draw the model's map and one of noise side by side; which is which is told on demand."""
-    st.subheader("Show me noise: could you tell?", anchor=False)
+    """Draw the model's map and one of noise side by side; which is which is shown on demand."""
+    st.subheader("Can you distinguish this map from noise?", anchor=False)
     if not maps.noise:
         st.caption("Noise is mapped for 2 to 3,000 sequences.")
         return
@@ -100,7 +100,7 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
     )
     with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
         method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title)
-        revealed = st.toggle("Tell me which", key="noise_told")
+        revealed = st.toggle("Show which is which", key="noise_told")
     pair = _pair(study, result, maps, method)
     named = [(name if revealed else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
     groups = groups_of(study.sequences, result.clusters, "family")
@@ -146,8 +146,8 @@ _METHOD = """
   the overlap of the {count} nearest (Lee and Verleysen 2009). Above 3,000 sequences, 3,000 drawn at random are compared.
 - **The score** is the silhouette of the families (Rousseeuw 1987): in the vectors with the distance of the study, in the
   map with Euclidean distance, as the eye reads it. 95% of shuffles of the families lie in the grey areas.
-- **Red** is said where the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
-  vectors, and there no more than chance; or where KMeans reads groups off the map that are clearer than in 99 even
+- **A red warning** appears if the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
+  vectors, and there no more than chance; or if KMeans finds groups in the map that are clearer than in 99 even
   scatters of points and 0.25 clearer than in the vectors, where they are no clearer than in noise.
 - **Six seeds**: {seeded}. The maps are moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975);
   agreement is the share of the squared spread that then fits. Where groups lie far apart, t-SNE puts them

@@ -31,7 +31,7 @@ _COLUMNS = (
     Column("How", kind="line"),
     Column("Of"),
     Column("Silhouette", "Silhouette after the change; for the KMeans seed, silhouette of the clusters.", "number"),
-    Column("Difference", "Compared with the plain score.", "number"),
+    Column("Difference", "Difference from the plain score.", "number"),
     Column("from", "Lower end of the 95% confidence interval of the difference.", "number", group="95% interval"),
     Column("to", "Upper end of the 95% confidence interval of the difference.", "number", group="95% interval"),
     Column("p (Holm)", "p value of the difference, adjusted for all changes together.", "number", digits=3),
@@ -48,14 +48,15 @@ _HOW = """\
 **The change** of a variant is the silhouette of the families after it minus the plain one; for the KMeans seed,
 that of the clusters. **Its interval** comes from the paired jackknife (Tukey 1958): each sequence is left out of both
 sets at once, and the pseudo-values of the difference give a standard error and Student's t. **Judged together:** with
-so many variants some would stand out by chance, so the first sentence and the strong colours follow Holm's rule (1979):
-the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above shuffled
-families. Where texts of a set become equal, every model gives them equal vectors: such variants are never claimed.
+so many variants some would stand out by chance, so the first sentence and the strong colours use the correction of
+Holm (1979): the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above
+shuffled families. Where texts of a set become equal, every model gives them equal vectors, so they
+support no claim.
 
-The jackknife holds the windows as they are; how the changes come out with other windows is tested below. The tests use
-the plain sequences, before anything is made equal between the families."""
+The jackknife keeps the windows fixed; other windows are tested below. The tests use the plain sequences, before
+anything is made equal between the families."""
 _HOW_REDRAWN = """\
-Every variant is made of each design anew. The interval is Student's t of the paired differences: what the designs have
+Every variant is applied to each design. The interval is Student's t of the paired differences: what the designs have
 in common cancels. Where a change puts the windows at the same places in every design, the designs repeat nothing, and
 each row is left out in turn instead. Of the p values against chance, twice their mean over the designs counts, which is
 valid however these depend on each other (Rüschendorf 1982)."""

@@ -215,7 +215,7 @@ def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float
     return (
         f"This map shows groups that the vectors do not: the silhouette of the families is {decimal(shown)} in the map "
         f"and {decimal(space)} in the vectors, and 95% of {of} reach no more than {decimal(noise)}. "
-        "Do not read groups off this map."
+        "Do not interpret groups in this map."
     )
 
 
@@ -233,8 +233,8 @@ def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[f
         return ""
     return (
         f"This map shows groups that the vectors do not: the groups that the eye finds in it have a silhouette of "
-        f"{decimal(shown)} there and {decimal(space)} in the vectors, where pure noise reaches "
-        f"{decimal(max(known))}. Do not read groups off this map."
+        f"{decimal(shown)} there and {decimal(space)} in the vectors, where noise reaches at most "
+        f"{decimal(max(known))}. Do not interpret groups in this map."
     )
 
 
