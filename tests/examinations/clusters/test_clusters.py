@@ -128,7 +128,7 @@ def test_chance_beside_a_share_is_what_noise_gives() -> None:
     for seed in range(25):
         found = _of("window", 1000.0, seed)  # nothing but noise
         held.append(found.shares[0].share)
-        words = re.search(r"the family makes \d+% \((\d+)% by chance\)", shares_sentence(found))
+        words = re.search(r"the family explains \d+% \((\d+)% by chance\)", shares_sentence(found))
         assert words is not None
         told.append(int(words[1]) / 100)
     assert np.mean(told) == pytest.approx(np.mean(held), abs=0.02)

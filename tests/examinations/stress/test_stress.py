@@ -44,8 +44,8 @@ from numembed.runs.study_run import run
 from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
+from numembed.studies.keys import examined_key
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
@@ -66,7 +66,7 @@ def _answers(stores: tuple[VectorStore, ResultStore, Settings], study: Study) ->
     asked = replace(study, examine=("stress",))
     outcome = run(asked, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
     assert not outcome.errors
-    found = [stored_examination(asked, result.model, "stress", results) for result in outcome.results]
+    found = [results.get(examined_key(asked, result.model, "stress")) for result in outcome.results]
     return [one for one in found if one is not None]
 
 
@@ -130,10 +130,10 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     assert effect_of(found, removed).startswith(
         "Removing the last digit destroys all of the score, at least "
     ) and effect_of(found, removed).split(" of it")[1].startswith(
-        ": the model reads last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
+        ": the model uses last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
     )
     assert re.match(
-        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d% of it: the model reads",
+        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d% of it: the model uses",
         headline(found),
     )
     low = removed.low or 0
