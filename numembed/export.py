@@ -97,11 +97,11 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
 
 def answers_json(study: Study, results: Sequence[ModelResult], store: ResultStore) -> str:
     """Return what the study's further questions found about each model, with the study that they belong to."""
-    from numembed.examinations.report import answers, sentence_of
+    from numembed.examinations.registry import answers
 
     entries = []
     for answer in answers(study, results, store):
-        entry = {"examination": answer.examination.name, "model": answer.model, "sentence": sentence_of(answer)}
+        entry = {"examination": answer.examination.name, "model": answer.model, "sentence": answer.sentence}
         explained = {"explanation": answer.explanation} if answer.explanation else {}
         entries.append(as_plain(entry | explained | {"found": answer.found}))
     return json.dumps({"study": study.as_dict(), "answers": entries}, indent=2, ensure_ascii=False) + "\n"

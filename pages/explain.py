@@ -11,7 +11,7 @@ st.markdown(
     "have in common."
 )
 
-from numembed.examinations.clusters.stored import stored_explanation
+from numembed.examinations.clusters.compute import stored_explanation
 from ui.explain.clusters import (
     ask_for_clusters,
     family_tree,

@@ -34,7 +34,7 @@ def families(matrix: Matrix, labels: Labels) -> Labels:
 @LABELLINGS.register(
     "KMeans clusters",
     reference="section 4.5 of the paper",
-    untested="KMeans chose these groups to lie apart, so shuffled groups are no chance level for them",
+    untested="KMeans chose these groups to be separate, so shuffled groups are no chance level for them",
 )
 def kmeans(
     matrix: Matrix,

@@ -25,11 +25,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import agreement_undefined_reason, davies_bouldin_note, undefined_reason
+from numembed.analysis.inference.cyclic_permutations import Cycle, cyclic_davies_bouldin, cyclic_silhouettes
 from numembed.analysis.inference.intervals import jackknife
 from numembed.analysis.inference.permuted_scores import distances_of, permuted_davies_bouldin, permuted_silhouettes
-from numembed.analysis.inference.ring_permutations import Ring, ring_davies_bouldin, ring_silhouettes
-from numembed.analysis.preparation import ONE_CENTRE, Distance, centred, counts_of
+from numembed.analysis.preparation import (
+    ONE_CENTRE,
+    Distance,
+    agreement_undefined_reason,
+    centred,
+    counts_of,
+    davies_bouldin_note,
+    undefined_reason,
+)
 from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress
@@ -37,7 +44,7 @@ from numembed.core.registry import Entry, Registry
 
 METRICS: Registry[Callable[..., float]] = Registry("metric")
 _NOTES: dict[str, Callable[..., str]] = {"separation": undefined_reason, "agreement": agreement_undefined_reason}
-_ADJUSTED = "adjusted for chance already: 0 on average; its p stands on Explain"
+_ADJUSTED = "already adjusted for chance: 0 on average; its p value is on the Explain page"
 _MOST_TABLE = 1 << 23  # numbers of the table that counts what clusters share by chance
 
 
@@ -46,8 +53,8 @@ class Shuffles:
     """How a metric scores many shuffles of the same labels at once; both also take its options and ``progress``."""
 
     products: Callable[..., NDArray[np.float64]]  # (matrix, labellings (b, n)) → (b,)
-    rings: Callable[..., NDArray[np.float64]]  # (matrix, rings) → one value for each of their shuffles
-    cheap: bool = False  # around rings all of them take seconds, and even the largest sets are tested
+    cycles: Callable[..., NDArray[np.float64]]  # (matrix, cycles) → one value for each of their shuffles
+    cheap: bool = False  # all cyclic shifts take seconds, and even the largest sets are tested
 
 
 def note_of(entry: Entry[Any], *arguments: Any, **options: Any) -> str:
@@ -56,12 +63,12 @@ def note_of(entry: Entry[Any], *arguments: Any, **options: Any) -> str:
     return note
 
 
-def _silhouettes_around(matrix: Matrix, items: list[Ring], *, distance: Distance, progress: Progress) -> Any:
-    return ring_silhouettes(distances_of(matrix, distance), items, progress=progress)
+def _silhouettes_around(matrix: Matrix, items: list[Cycle], *, distance: Distance, progress: Progress) -> Any:
+    return cyclic_silhouettes(distances_of(matrix, distance), items, progress=progress)
 
 
-def _davies_bouldin_around(matrix: Matrix, items: list[Ring], *, progress: Progress) -> Any:
-    return ring_davies_bouldin(centred(matrix), items, progress=progress)
+def _davies_bouldin_around(matrix: Matrix, items: list[Cycle], *, progress: Progress) -> Any:
+    return cyclic_davies_bouldin(centred(matrix), items, progress=progress)
 
 
 @METRICS.register(

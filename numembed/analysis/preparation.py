@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Matrix
+from numembed.core.arrays import Labels, Matrix
 
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
@@ -29,6 +29,13 @@ def rescaled(matrix: Matrix) -> Matrix:
     if largest == 0 or 1e-3 < largest < 1e6:
         return matrix
     return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
+
+
+def unit_rows(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the rows scaled to length 1 in double precision; zero rows stay."""
+    rows = np.asarray(matrix, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
 
 
 def centred(matrix: Matrix) -> NDArray[np.float64]:
@@ -58,3 +65,42 @@ def counts_of(labels: NDArray[np.integer], clusters: NDArray[np.integer]) -> NDA
     result, into = np.unique(clusters, return_inverse=True)
     counts = np.bincount(own * len(result) + into, minlength=len(groups) * len(result))
     return np.asarray(counts.reshape(len(groups), len(result)), dtype=np.int64)
+
+
+def undefined_reason(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> str:
+    """Return why separation is undefined here, in plain words, or "" where it is defined."""
+    if reason := _groups_reason(labels):
+        return reason
+    if all_equal(matrix):
+        return "all vectors are equal"
+    if distance == "cosine" and one_direction(cosine_parts(matrix)[1]):
+        return "all vectors point the same way"
+    return ""
+
+
+def davies_bouldin_note(matrix: Matrix, labels: Labels) -> str:
+    """Return why Davies–Bouldin is undefined here, or what flatters it, or ""."""
+    if reason := undefined_reason(matrix, labels):
+        return reason
+    centres = np.stack([matrix[labels == group].mean(axis=0, dtype=np.float64) for group in np.unique(labels)])
+    gaps = [np.linalg.norm(centres[i + 1 :] - centres[i], axis=1).min() for i in range(len(centres) - 1)]
+    return "two groups share one centre; that pair is left out" if min(gaps) <= SAME * np.abs(matrix).max() else ""
+
+
+def agreement_undefined_reason(labels: Labels, clusters: Labels) -> str:
+    """Return why agreement is undefined here, or ""; with one sequence per family any clusters would match."""
+    if len(np.unique(labels)) < 2:
+        return "needs at least 2 families"
+    if reason := _groups_reason(labels):
+        return reason
+    return "KMeans found no two clusters" if len(np.unique(clusters)) < 2 else ""
+
+
+def one_direction(halves: NDArray[np.float32]) -> bool:
+    """Return whether vectors with these parts of cosine distances all point the same way."""
+    return bool(halves.max() < 1e-12)  # closer to the common direction than single precision can tell
+
+
+def _groups_reason(labels: Labels) -> str:
+    n, groups = len(labels), len(np.unique(labels))
+    return "" if 2 <= groups <= n - 1 else f"needs 2 to n − 1 groups, got {groups} for n = {n}"

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import one_direction, undefined_reason
-from numembed.analysis.preparation import SAME, Distance, centred, cosine_parts
+from numembed.analysis.preparation import SAME, Distance, centred, cosine_parts, one_direction, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 
 _STRETCH_NUMBERS = 1 << 20  # distances looked at together: stay in the processor's cache

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from numembed.analysis.metrics import METRICS
-from numembed.analysis.score_kinds import score_kinds
+from numembed.analysis.scores import score_kinds
 from numembed.cli.printing import Row, print_lines, print_rows, print_table
 from numembed.core.errors import BadChoice
 from numembed.core.settings import Settings

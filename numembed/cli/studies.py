@@ -17,8 +17,7 @@ from numembed.cli.printing import print_lines, print_table
 from numembed.core.errors import BadChoice
 from numembed.core.progress import DONE, FAILED, Report, Stage, unreported
 from numembed.core.settings import LIMITS, Settings
-from numembed.examinations.registry import Answer
-from numembed.examinations.report import answers, rows_of, sentence_of
+from numembed.examinations.registry import Answer, answers
 from numembed.models.catalogue.names import BUNDLED
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.encoders.tokens import count_tokens
@@ -62,7 +61,7 @@ def examine(options: argparse.Namespace, settings: Settings) -> int:
     study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
     outcome, answers_given = _carried_out(study, options, settings)
     for answer in answers_given:
-        sentence, rows = sentence_of(answer), rows_of(answer)
+        sentence, rows = answer.sentence, answer.rows
         of = {"model": answer.model, "seed": study.seed, "designs": study.designs}
         if options.json:
             print_lines([of | {"sentence": sentence}, *(of | row for row in rows)])

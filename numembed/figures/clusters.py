@@ -11,22 +11,8 @@ from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.wording import percent
 from numembed.examinations.clusters.compute import Explanation, followed, tree_members
 from numembed.examinations.clusters.grouping import Grouping
+from numembed.figures import style
 from numembed.figures.maps import family_style
-from numembed.figures.style import (
-    CLEAR,
-    GREY,
-    PALETTE,
-    SHADES,
-    SIGNAL,
-    SYMBOLS,
-    THEMES,
-    figure_layout,
-    legend,
-    name_axis,
-    note,
-    plotly_text,
-    value_axis,
-)
 from numembed.sequences.families.family import family
 from numembed.sequences.sets import SequenceSet
 
@@ -37,7 +23,7 @@ def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Fi
     """Return a bar for each attribute, best on top: how well the clusters agree with it, and where chance ends."""
     rows, sure = explanation.agreements[::-1], followed(explanation)
     names = [ATTRIBUTES[row.attribute].title for row in rows]
-    kinds = (("more than chance", PALETTE[0], True), ("may be chance", GREY, False))
+    kinds = (("more than chance", style.PALETTE[0], True), ("may be chance", style.GREY, False))
     bars = [
         {
             "type": "bar",
@@ -55,24 +41,24 @@ def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Fi
         "mode": "markers",
         "y": names,
         "x": [row.limit for row in rows],
-        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": SIGNAL}},
+        "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": style.SIGNAL}},
         "name": "chance ends here",
         "hoverinfo": "skip",
     }
-    layout = figure_layout(
+    layout = style.figure_layout(
         theme,
         90 + 30 * len(rows),
-        xaxis=value_axis(theme, "agreement with KMeans (ARI)"),
-        yaxis=name_axis(),
+        xaxis=style.value_axis(theme, "agreement with KMeans (ARI)"),
+        yaxis=style.name_axis(),
         barmode="overlay",
-        legend=legend(-0.3),
+        legend=style.legend(-0.3),
     )
     return go.Figure({"data": [*bars, chance], "layout": layout})
 
 
 def shares_figure(explanation: Explanation, *, theme: str = "light") -> go.Figure:
     """Return one bar divided by what makes the vectors differ."""
-    colors = (PALETTE[0], PALETTE[1], GREY)
+    colors = (style.PALETTE[0], style.PALETTE[1], style.GREY)
     words = {"family": "Family", "window": "Window", "rest": "The rest"}
     traces: list[dict[str, Any]] = [
         {
@@ -89,35 +75,35 @@ def shares_figure(explanation: Explanation, *, theme: str = "light") -> go.Figur
         }
         for share, color in zip(explanation.shares, colors, strict=False)
     ]
-    layout = figure_layout(
+    layout = style.figure_layout(
         theme,
         150,
         barmode="stack",
-        xaxis=value_axis(theme, tickformat=".0%", range=[0, 1]),
-        yaxis=name_axis(showticklabels=False),
-        legend=legend(-0.5, traceorder="normal"),
+        xaxis=style.value_axis(theme, tickformat=".0%", range=[0, 1]),
+        yaxis=style.name_axis(showticklabels=False),
+        legend=style.legend(-0.5, traceorder="normal"),
     )
     return go.Figure({"data": traces, "layout": layout})
 
 
 def confusion_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
     """Return how many sequences of each family lie in each cluster, with the clusters' names."""
-    columns = [plotly_text(family(name).title, most=24) for name in sequences.families]
-    names = [f"{i + 1}: {plotly_text(name, most=40)}" for i, name in enumerate(explanation.cluster_names)]
+    columns = [style.plotly_text(family(name).title, most=24) for name in sequences.families]
+    names = [f"{i + 1}: {style.plotly_text(name, most=40)}" for i, name in enumerate(explanation.cluster_names)]
     heat = {
         "type": "heatmap",
         "x": columns,
         "y": names,
         "z": [list(row) for row in explanation.counts],
         "showscale": False,
-        "colorscale": SHADES[theme],
+        "colorscale": style.SHADES[theme],
         "texttemplate": "%{z}",
         "xgap": 2,
         "ygap": 2,
         "hovertemplate": "%{x} in cluster %{y}: %{z}<extra></extra>",
     }
-    layout = figure_layout(
-        theme, 130 + 34 * len(names), xaxis=name_axis(side="top"), yaxis=name_axis(autorange="reversed")
+    layout = style.figure_layout(
+        theme, 130 + 34 * len(names), xaxis=style.name_axis(side="top"), yaxis=style.name_axis(autorange="reversed")
     )
     return go.Figure({"data": [heat], "layout": layout})
 
@@ -127,7 +113,7 @@ def similarity_figure(
 ) -> go.Figure:
     """Return the cosine of every pair of sequences, rows and columns in ``order``."""
     titles = [
-        f"{plotly_text(family(item.family).title, most=20)} {int(window) + 1}"
+        f"{style.plotly_text(family(item.family).title, most=20)} {int(window) + 1}"
         for item, window in zip(sequences.items, sequences.windows, strict=True)
     ]
     names = [titles[row] for row in order]
@@ -144,8 +130,8 @@ def similarity_figure(
     ticks = {"tickvals": list(range(len(names))), "ticktext": names}
     few = len(names) <= 40
     shown = ticks if few else {"showticklabels": False}
-    axis = name_axis(fixedrange=False) | shown
-    layout = figure_layout(
+    axis = style.name_axis(fixedrange=False) | shown
+    layout = style.figure_layout(
         theme, 620 if few else 560, dragmode="zoom", xaxis=axis, yaxis=axis | {"autorange": "reversed"}
     )
     return go.Figure({"data": [heat], "layout": layout})
@@ -167,29 +153,29 @@ def tree_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str 
         "mode": "lines",
         "x": xs,
         "y": ys,
-        "line": {"color": PALETTE[7], "width": 2},
+        "line": {"color": style.PALETTE[7], "width": 2},
         "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
     }
     colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
-    names = [plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
+    names = [style.plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
     leaves = {
         "type": "scatter",
         "mode": "markers",
         "x": [0] * len(order),
         "y": list(range(len(order))),
         "text": names,
-        "marker": {"size": 10, "color": colors, "symbol": [SYMBOLS[shape] for shape in shapes]},
+        "marker": {"size": 10, "color": colors, "symbol": [style.SYMBOLS[shape] for shape in shapes]},
         "hovertemplate": "%{text}<extra></extra>",
         "cliponaxis": False,
     }
-    apart = {"ticks": "outside", "ticklen": 8, "tickcolor": CLEAR}  # room for the markers
+    apart = {"ticks": "outside", "ticklen": 8, "tickcolor": style.CLEAR}  # room for the markers
     furthest = max(heights) or 1.0
-    layout = figure_layout(
+    layout = style.figure_layout(
         theme,
         110 + 28 * len(order),
         showlegend=False,
-        xaxis=value_axis(theme, "distance at which centres join", zeroline=False, range=[0, 1.03 * furthest]),
-        yaxis=name_axis(tickvals=list(range(len(order))), ticktext=names, **apart),
+        xaxis=style.value_axis(theme, "distance at which centres join", zeroline=False, range=[0, 1.03 * furthest]),
+        yaxis=style.name_axis(tickvals=list(range(len(order))), ticktext=names, **apart),
     )
     return go.Figure({"data": [lines, leaves], "layout": layout})
 
@@ -221,8 +207,8 @@ def steps_figure(grouping: Grouping, *, theme: str = "light") -> go.Figure:
             "hovertemplate": "%{x} groups: " + name + " %{y:.2f}<extra></extra>",
         }
         for name, values, axis, color, symbol in (
-            ("silhouette", [step.silhouette for step in grouping.steps], "y", PALETTE[0], "circle"),
-            ("stability", [step.stability for step in grouping.steps], "y2", PALETTE[4], "square"),
+            ("silhouette", [step.silhouette for step in grouping.steps], "y", style.PALETTE[0], "circle"),
+            ("stability", [step.stability for step in grouping.steps], "y2", style.PALETTE[4], "square"),
         )
     ]
     marked = {
@@ -233,9 +219,9 @@ def steps_figure(grouping: Grouping, *, theme: str = "light") -> go.Figure:
         "x1": grouping.families,
         "y0": 0,
         "y1": 1,
-        "line": {"color": THEMES[theme]["text"], "width": 1, "dash": "dot"},
+        "line": {"color": style.THEMES[theme]["text"], "width": 1, "dash": "dot"},
     }
-    text = note(
+    text = style.note(
         f"{grouping.families} families",
         theme,
         xref="x",
@@ -246,15 +232,15 @@ def steps_figure(grouping: Grouping, *, theme: str = "light") -> go.Figure:
         yanchor="bottom",
     )
     below = {"dtick": 1 if ks[-1] < 13 else 5, "anchor": "y2", "zeroline": False}
-    layout = figure_layout(
+    layout = style.figure_layout(
         theme,
         430,
         margin={"l": 10, "r": 16, "t": 34, "b": 10},
-        xaxis=value_axis(theme, "number of groups", **below),
-        yaxis=value_axis(theme, "silhouette", domain=[0.55, 1]),
-        yaxis2=value_axis(theme, "stability", domain=[0, 0.45], anchor="x"),
+        xaxis=style.value_axis(theme, "number of groups", **below),
+        yaxis=style.value_axis(theme, "silhouette", domain=[0.55, 1]),
+        yaxis2=style.value_axis(theme, "stability", domain=[0, 0.45], anchor="x"),
         shapes=[marked],
         annotations=[text],
-        legend=legend(-0.22),
+        legend=style.legend(-0.22),
     )
     return go.Figure({"data": [band, *lines] if grouping.best else lines, "layout": layout})

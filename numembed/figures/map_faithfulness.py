@@ -11,19 +11,8 @@ import plotly.graph_objects as go
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.wording import decimal
 from numembed.examinations.maps.compute import Maps, MapTruth, Picture, Seeds
+from numembed.figures import style
 from numembed.figures.maps import Group, overview_figure
-from numembed.figures.style import (
-    CLEAR,
-    GREY,
-    PALETTE,
-    SIGNAL,
-    THEMES,
-    figure_layout,
-    legend,
-    name_axis,
-    note,
-    value_axis,
-)
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
 
@@ -49,7 +38,7 @@ def kept_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "orientation": "h",
         "y": places,
         "x": shown,
-        "marker": {"color": PALETTE[0]},
+        "marker": {"color": style.PALETTE[0]},
         "width": 0.72,
         "text": [decimal(value) for value in shown],
         "textposition": "inside",
@@ -61,7 +50,7 @@ def kept_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "showlegend": False,
         "hovertemplate": "%{customdata}: %{x:.2f}<extra></extra>",
     }
-    marks = _mark("line-ns", THEMES[theme]["text"], 20) | {
+    marks = _mark("line-ns", style.THEMES[theme]["text"], 20) | {
         "y": places,
         "x": noise,
         "name": "maps of pure noise",
@@ -69,7 +58,7 @@ def kept_figure(result: Maps, *, theme: str = "light") -> go.Figure:
     }
     rows = len(_MEASURES) * (len(flat) + 1)
     layout = _layout(theme, 90 + 27 * rows) | {
-        "xaxis": value_axis(theme, "1 is perfect", range=[0, 1.02]),
+        "xaxis": style.value_axis(theme, "1 is perfect", range=[0, 1.02]),
         "yaxis": _rows(places, names, rows),
         "annotations": headings,
     }
@@ -87,7 +76,7 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "mode": "lines",
         "x": joins,
         "y": [place for place in places for _ in range(3)],
-        "line": {"color": PALETTE[0], "width": 3},
+        "line": {"color": style.PALETTE[0], "width": 3},
         "hoverinfo": "skip",
         "showlegend": False,
     }
@@ -97,11 +86,11 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "mode": "lines",
         "x": ends,
         "y": [place + 0.3 for place in places for _ in range(3)],
-        "line": {"color": GREY, "width": 5},
+        "line": {"color": style.GREY, "width": 5},
         "name": "shuffled families, in the map",
         "hovertemplate": "shuffled families: %{x:.2f}<extra></extra>",
     }
-    space = _mark("circle-open", THEMES[theme]["text"], 11) | {
+    space = _mark("circle-open", style.THEMES[theme]["text"], 11) | {
         "x": [result.space] * len(listed),
         "y": places,
         "name": "in the vectors",
@@ -112,7 +101,7 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "mode": "markers",
         "x": [one.silhouette for one in listed],
         "y": places,
-        "marker": {"size": 13, "color": [SIGNAL if one.warning else PALETTE[0] for one in listed]},
+        "marker": {"size": 13, "color": [style.SIGNAL if one.warning else style.PALETTE[0] for one in listed]},
         "name": "in the map",
         "hovertemplate": "in the map: %{x:.2f}<extra></extra>",
     }
@@ -122,11 +111,11 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "x": [None],
         "y": [None],
         "name": "shuffled families, in the vectors",
-        "marker": {"symbol": "square", "size": 14, "color": GREY, "opacity": 0.35},
+        "marker": {"symbol": "square", "size": 14, "color": style.GREY, "opacity": 0.35},
         "hoverinfo": "skip",
     }
     layout = _layout(theme, 170 + 38 * len(listed)) | {
-        "xaxis": value_axis(theme, "silhouette of the families", zeroline=False),
+        "xaxis": style.value_axis(theme, "silhouette of the families", zeroline=False),
         "yaxis": _rows(places, names, len(listed)) | {"range": [len(listed) - 0.4, -0.6]},
         "shapes": _band(result),
     }
@@ -136,7 +125,7 @@ def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:
 def seeds_figure(
     seeds: Seeds, sequences: SequenceSet, groups: Sequence[Group], *, theme: str = "light", columns: int = 3
 ) -> go.Figure:
-    """Return one method's maps from several seeds side by side, laid upon the first, with one legend."""
+    """Return one method's maps from several seeds side by side, aligned with the first, with one legend."""
     named = zip(seeds.points, seeds.silhouettes, strict=True)
     maps = [(f"{i}: {decimal(score)}", _projection(points, seeds.method)) for i, (points, score) in enumerate(named, 1)]
     figure = overview_figure(maps, sequences, groups, theme=theme, columns=columns)
@@ -173,12 +162,12 @@ def _band(result: Maps) -> list[dict[str, Any]]:
     if result.chance_low != result.chance_low:
         return []
     ends = {"x0": result.chance_low, "x1": result.chance_high, "y0": 0, "y1": 1, "yref": "paper"}
-    return [{"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": GREY, "opacity": 0.25} | ends]
+    return [{"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": style.GREY, "opacity": 0.25} | ends]
 
 
 def _heading(words: str, place: float, theme: str) -> dict[str, Any]:
-    font = {"size": 13, "color": THEMES[theme]["text"]}
-    return note(f"<b>{words}</b>", theme, x=0, xref="x", xanchor="left", y=place, yref="y", font=font)
+    font = {"size": 13, "color": style.THEMES[theme]["text"]}
+    return style.note(f"<b>{words}</b>", theme, x=0, xref="x", xanchor="left", y=place, yref="y", font=font)
 
 
 def _mark(symbol: str, color: str, size: int) -> dict[str, Any]:
@@ -187,10 +176,10 @@ def _mark(symbol: str, color: str, size: int) -> dict[str, Any]:
 
 
 def _rows(places: Sequence[float], names: Sequence[str], rows: int) -> dict[str, Any]:
-    apart = {"ticks": "outside", "ticklen": 6, "tickcolor": CLEAR}
-    return name_axis(tickvals=list(places), ticktext=list(names), range=[rows - 0.3, -0.7], **apart)
+    apart = {"ticks": "outside", "ticklen": 6, "tickcolor": style.CLEAR}
+    return style.name_axis(tickvals=list(places), ticktext=list(names), range=[rows - 0.3, -0.7], **apart)
 
 
 def _layout(theme: str, height: int) -> dict[str, Any]:
-    above = legend(1.02, yanchor="bottom")
-    return figure_layout(theme, height, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=above)
+    above = style.legend(1.02, yanchor="bottom")
+    return style.figure_layout(theme, height, margin={"l": 10, "r": 16, "t": 40, "b": 10}, legend=above)

@@ -11,18 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from numembed.figures.style import (
-    PALETTE,
-    SYMBOLS,
-    SYMBOLS_3D,
-    THEMES,
-    bare_axis,
-    figure_layout,
-    framed_axis,
-    legend,
-    plotly_text,
-    value_axis,
-)
+from numembed.figures import style
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.results import Projection
@@ -56,8 +45,8 @@ def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str
     else:
         labels = sequences.windows
         count = int(labels.max(initial=0)) + 1
-        styles = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(SYMBOLS)) for i in range(count)]
-    return tuple(Group(*style, np.flatnonzero(labels == i)) for i, style in enumerate(styles))
+        styles = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(style.SYMBOLS)) for i in range(count)]
+    return tuple(Group(*look, np.flatnonzero(labels == i)) for i, look in enumerate(styles))
 
 
 def family_style(reference: str) -> tuple[str, int]:
@@ -79,14 +68,14 @@ def map_figure(
     height: int = 430,
 ) -> go.Figure:
     """Return one map, 2-D or 3-D, with the chosen rows in full colour and the others faded."""
-    layout = figure_layout(theme, height, margin=_NARROW, legend=legend(-0.02))
+    layout = style.figure_layout(theme, height, margin=_NARROW, legend=style.legend(-0.02))
     if projection.points.shape[1] == 3:
-        edge = framed_axis(theme, showbackground=False, showspikes=False)
+        edge = style.framed_axis(theme, showbackground=False, showspikes=False)
         eye = {"x": 1.0, "y": 0.9, "z": 0.45}
         scene = {"xaxis": edge, "yaxis": edge, "zaxis": edge, "aspectmode": "cube", "camera": {"eye": eye}}
         layout["scene"] = scene | {"dragmode": "turntable"}
     else:
-        layout |= {"xaxis": bare_axis(), "yaxis": bare_axis()}
+        layout |= {"xaxis": style.bare_axis(), "yaxis": style.bare_axis()}
     return _figure([_trace(projection, sequences, group, chosen, size=9, hover=True) for group in groups], layout)
 
 
@@ -102,20 +91,20 @@ def overview_figure(
     """Return small maps of all models side by side, 2-D, with one legend for all."""
     columns = min(columns, len(maps))
     lines = -(-len(maps) // columns)
-    titles = [plotly_text(name, most=34) for name, _ in maps]
+    titles = [style.plotly_text(name, most=34) for name, _ in maps]
     figure = make_subplots(
         lines, columns, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.28 / (lines + 1)
     )
     for place, (_, projection) in enumerate(maps):
         for group in groups:
             trace = _trace(projection, sequences, group, chosen, size=6, hover=False)
-            trace.update(showlegend=place == 0, legendgroup=plotly_text(group.name))
+            trace.update(showlegend=place == 0, legendgroup=style.plotly_text(group.name))
             figure.add_trace(trace, place // columns + 1, place % columns + 1)
     margin = _NARROW | {"t": 30, "b": 50}
-    figure.update_layout(**figure_layout(theme, 60 + 210 * lines, margin=margin, legend=legend(-0.04)))
-    figure.update_xaxes(**framed_axis(theme))
-    figure.update_yaxes(**framed_axis(theme))
-    figure.update_annotations(font={"size": 13, "color": THEMES[theme]["text"]})
+    figure.update_layout(**style.figure_layout(theme, 60 + 210 * lines, margin=margin, legend=style.legend(-0.04)))
+    figure.update_xaxes(**style.framed_axis(theme))
+    figure.update_yaxes(**style.framed_axis(theme))
+    figure.update_annotations(font={"size": 13, "color": style.THEMES[theme]["text"]})
     return figure
 
 
@@ -123,8 +112,8 @@ def small_figure(
     projection: Projection, sequences: SequenceSet, groups: Sequence[Group], *, chosen: Sequence[int], theme: str
 ) -> go.Figure:
     """Return a 2-D map to stand among others: small, framed, without a legend."""
-    edge = framed_axis(theme)
-    layout = figure_layout(theme, 190, margin=_NARROW, showlegend=False, xaxis=edge, yaxis=edge)
+    edge = style.framed_axis(theme)
+    layout = style.figure_layout(theme, 190, margin=_NARROW, showlegend=False, xaxis=edge, yaxis=edge)
     return _figure([_trace(projection, sequences, group, chosen, size=6, hover=False) for group in groups], layout)
 
 
@@ -141,18 +130,18 @@ def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
                 "mode": "lines",
                 "x": np.asarray(places, np.float32),
                 "y": np.asarray(sizes, np.float32),
-                "name": plotly_text(family(reference).title),
+                "name": style.plotly_text(family(reference).title),
                 "line": {"color": family_style(reference)[0], "width": 2},
                 "hoverinfo": "name",
             }
         )
-    layout = figure_layout(
+    layout = style.figure_layout(
         theme,
         320,
-        xaxis=value_axis(theme, "place in the family", zeroline=False),
-        yaxis=value_axis(theme, "size (power of ten)", zeroline=False),
+        xaxis=style.value_axis(theme, "place in the family", zeroline=False),
+        yaxis=style.value_axis(theme, "size (power of ten)", zeroline=False),
         showlegend=True,
-        legend=legend(1.02, yanchor="bottom"),
+        legend=style.legend(1.02, yanchor="bottom"),
     )
     return _figure(traces, layout)
 
@@ -171,7 +160,7 @@ def _trace(
 ) -> dict[str, Any]:
     points = np.ascontiguousarray(projection.points[group.rows], dtype=np.float32)
     dims, total = points.shape[1], len(projection.points)
-    name = plotly_text(group.name)
+    name = style.plotly_text(group.name)
     hovers = hover and total <= HOVER_POINTS
     texts = [_hover(sequences, int(row)) for row in group.rows] if hovers else None
     common: dict[str, Any] = {
@@ -185,9 +174,9 @@ def _trace(
     lit = np.isin(group.rows, list(chosen))
     if dims == 3:
         sizes = np.where(lit, size * 1.2, size * 0.4) if len(chosen) else size * 0.8
-        marker = {"color": group.color, "symbol": SYMBOLS_3D[group.symbol], "size": sizes}
+        marker = {"color": group.color, "symbol": style.SYMBOLS_3D[group.symbol], "size": sizes}
         return {"type": "scatter3d", "z": points[:, 2], "marker": marker, **common}
-    marker = {"color": group.color, "symbol": SYMBOLS[group.symbol], "size": size if total <= HOVER_POINTS else 4}
+    marker = {"color": group.color, "symbol": style.SYMBOLS[group.symbol], "size": size if total <= HOVER_POINTS else 4}
     if len(chosen):
         common |= {"selectedpoints": np.flatnonzero(lit), "unselected": {"marker": {"opacity": 0.15}}}
     return {"type": "scattergl" if total > WEBGL_POINTS else "scatter", "marker": marker, **common}
@@ -200,12 +189,12 @@ def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
 
 def _hover(sequences: SequenceSet, row: int) -> str:
     item = sequences.items[row]
-    terms = plotly_text(sequences.texts[row], most=40)
-    return f"{plotly_text(family(item.family).title)} · window {int(sequences.windows[row]) + 1}<br>{terms}"
+    terms = style.plotly_text(sequences.texts[row], most=40)
+    return f"{style.plotly_text(family(item.family).title)} · window {int(sequences.windows[row]) + 1}<br>{terms}"
 
 
 def _style(index: int) -> tuple[str, int]:
-    return PALETTE[index % len(PALETTE)], (index + index // len(PALETTE)) % len(SYMBOLS)
+    return style.PALETTE[index % len(style.PALETTE)], (index + index // len(style.PALETTE)) % len(style.SYMBOLS)
 
 
 def _between(share: float) -> str:

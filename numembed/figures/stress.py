@@ -13,21 +13,10 @@ from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, signed, span
 from numembed.examinations.stress.compute import Stress, TrialResult, variant_of
 from numembed.examinations.stress.text import above_chance, most_extreme
-from numembed.figures.style import (
-    CLEAR,
-    GREY,
-    PALETTE,
-    THEMES,
-    figure_layout,
-    legend,
-    name_axis,
-    note,
-    plotly_text,
-    value_axis,
-)
+from numembed.figures import style
 from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
-_COLORS = dict(zip(GROUPS, PALETTE, strict=False))
+_COLORS = dict(zip(GROUPS, style.PALETTE, strict=False))
 _PALE, _ROW_PIXELS, _REST_PIXELS = 0.4, 27, 175
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
@@ -52,11 +41,11 @@ def tornado_figure(stress: Stress, *, theme: str = "light") -> go.Figure:
         "y": [_title(one) for one in others],
         "x": [one.change for one in others],
         "customdata": [_hover(one) for one in others],
-        "marker": {"size": 6, "color": CLEAR, "line": {"width": 1.2, "color": THEMES[theme]["text"]}},
+        "marker": {"size": 6, "color": style.CLEAR, "line": {"width": 1.2, "color": style.THEMES[theme]["text"]}},
         "hovertemplate": "%{customdata}<extra></extra>",
     }
     layout = _layout(theme, rows) | {"barmode": "overlay", "bargap": 0.35}
-    layout["xaxis"] = value_axis(theme, "change of the silhouette", zerolinecolor=THEMES[theme]["text"])
+    layout["xaxis"] = style.value_axis(theme, "change of the silhouette", zerolinecolor=style.THEMES[theme]["text"])
     base = stress.plain
     if above_chance(base) and base.value is not None and base.chance is not None:
         layout |= _marked(base.chance - base.value, "at chance", theme)
@@ -102,7 +91,7 @@ def displacement_figure(stress: Stress, *, theme: str = "light") -> go.Figure:
             }
         )
     layout = _layout(theme, rows)
-    layout["xaxis"] = value_axis(
+    layout["xaxis"] = style.value_axis(
         theme,
         "moved, in distances to the nearest relative",
         type="log",
@@ -140,7 +129,7 @@ def _bars(rows: Sequence[TrialResult], group: str) -> dict[str, Any] | None:
             "symmetric": False,
             "array": [(_or(one.high, one) - (one.change or 0)) for one in own],
             "arrayminus": [(one.change or 0) - _or(one.low, one) for one in own],
-            "color": GREY,
+            "color": style.GREY,
             "thickness": 1.5,
             "width": 3,
         },
@@ -163,7 +152,7 @@ def _title(one: TrialResult) -> str:
 
 def _words(one: TrialResult) -> str:
     variant = variant_of(one)
-    return _title(one) + (f", {plotly_text(variant, most=50)}" if variant else "")
+    return _title(one) + (f", {style.plotly_text(variant, most=50)}" if variant else "")
 
 
 def _hover(one: TrialResult) -> str:
@@ -180,18 +169,18 @@ def _marked(x: float, words: str, theme: str, *, at: float | None = None) -> dic
         "y0": 0,
         "y1": 1,
         "yref": "paper",
-        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
+        "line": {"color": style.GREY, "width": 1.5, "dash": "dash"},
     }
-    name = note(words, theme, x=x if at is None else at, y=1, yref="paper", yanchor="bottom")
+    name = style.note(words, theme, x=x if at is None else at, y=1, yref="paper", yanchor="bottom")
     return {"shapes": [line], "annotations": [name]}
 
 
 def _layout(theme: str, rows: Sequence[TrialResult]) -> dict[str, Any]:
     pixels = _ROW_PIXELS * max(len(rows), 2)
-    return figure_layout(
+    return style.figure_layout(
         theme,
         _REST_PIXELS + pixels,
         margin={"l": 10, "r": 16, "t": 34, "b": 10},
-        legend=legend(-58 / pixels, itemsizing="trace"),
-        yaxis=name_axis(categoryorder="array", categoryarray=[_title(one) for one in rows]),
+        legend=style.legend(-58 / pixels, itemsizing="trace"),
+        yaxis=style.name_axis(categoryorder="array", categoryarray=[_title(one) for one in rows]),
     )

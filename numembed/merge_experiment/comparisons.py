@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.similarity.displacement import ROUNDING
+from numembed.analysis.similarity import ROUNDING
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import decimal, listed, span
 from numembed.merge_experiment.experiment import ExperimentResult

@@ -11,16 +11,14 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.maps.faithfulness import procrustes_stability
 from numembed.analysis.maps.projections import project
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance
-from numembed.analysis.probes.probes import balanced, folds_of, held_out_sorter
-from numembed.analysis.score_kinds import SILHOUETTE
-from numembed.analysis.scores import score_all
-from numembed.analysis.similarity.retention import (
+from numembed.analysis.preparation import Distance, undefined_reason
+from numembed.analysis.probes import balanced, folds_of, held_out_sorter
+from numembed.analysis.scores import SILHOUETTE, score_all
+from numembed.analysis.similarity import (
     agreement_interval,
     cka,
     grades_agreement,

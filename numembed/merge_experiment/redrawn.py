@@ -15,8 +15,7 @@ from numembed.merge_experiment.experiment import ExperimentResult, MergeExperime
 from numembed.merge_experiment.paths import KINDS, Path
 from numembed.merge_experiment.results import Redrawn
 from numembed.sequences.families.family import family
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import IntegerSequence, SequenceSet
+from numembed.sequences.sets import IntegerSequence, SequenceSet, redrawn
 from numembed.sequences.splits import PAPER, Split
 
 USUAL_DESIGNS = 10

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from numembed.analysis.score_kinds import ScoreKind
+from numembed.analysis.scores import ScoreKind
 from numembed.core.significance import LEVEL
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec

@@ -36,8 +36,8 @@ from numembed.merge_experiment.training import adapters_folder, still_there, tra
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.merging.folders import rounded_away
 from numembed.storage.vectors import VectorStore
-from numembed.studies.pinning import pin
 from numembed.studies.results import ResultStore
+from numembed.studies.stored import pin
 
 if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel

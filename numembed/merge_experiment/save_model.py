@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from numembed.analysis.score_kinds import score_kinds
+from numembed.analysis.scores import score_kinds
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.progress import Progress, silent
 from numembed.core.serialization import canonical_json

@@ -12,7 +12,7 @@ from typing import Any
 
 from numembed.analysis.inference.estimates import quantile
 from numembed.analysis.metrics import davies_bouldin, silhouette
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.wording import decimal, signed
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row

@@ -63,16 +63,16 @@ def size_trend(table: Table) -> Verdict:
         among_built = _with_size(built)
         detail = f"Among only the {len(built)} models built on a language model, " + _pick(
             among_built,
-            f"larger ones score higher too ({among_built.told}).",
-            f"larger ones score lower ({among_built.told}).",
-            f"no link can be shown ({among_built.told}). Size and kind go together here, so their effects cannot be "
+            f"larger ones score higher too ({among_built.words}).",
+            f"larger ones score lower ({among_built.words}).",
+            f"no link can be shown ({among_built.words}). Size and kind go together here, so their effects cannot be "
             "separated (confounded).",
         )
     sentence = _pick(
         trend,
-        f"Larger models score higher: rank correlation {trend.told}. The strength of the relation remains unknown.",
-        f"Larger models score lower: rank correlation {trend.told}.",
-        f"Whether larger models score higher cannot be determined: rank correlation {trend.told}.",
+        f"Larger models score higher: rank correlation {trend.words}. The strength of the relation remains unknown.",
+        f"Larger models score lower: rank correlation {trend.words}.",
+        f"Whether larger models score higher cannot be determined: rank correlation {trend.words}.",
     )
     return _estimated(trend, _word(trend.sign), sentence, detail)
 
@@ -104,9 +104,9 @@ def backbone(table: Table) -> Verdict:
     gap = difference(_silhouettes(built), _silhouettes(encoders))
     sentence = _pick(
         gap,
-        f"Models built on a language model score higher on average ({gap.told}).",
-        f"Encoders score higher on average ({gap.told}).",
-        f"Whether either kind scores higher cannot be determined ({gap.told}).",
+        f"Models built on a language model score higher on average ({gap.words}).",
+        f"Encoders score higher on average ({gap.words}).",
+        f"Whether either kind scores higher cannot be determined ({gap.words}).",
     )
     largest = max(map(size_of, encoders))
     alike = sum(size_of(line) <= 1.1 * largest for line in built)
@@ -171,7 +171,7 @@ def _against_other_llms(table: Table, kind: str, name: str, claimed: str, cause:
         f"{models} score lower {than}",
         f"Whether {name} models score {claimed} {than} cannot be determined",
     )
-    return _estimated(gap, OPEN, f"{what} ({gap.told}). {cause}", detail)
+    return _estimated(gap, OPEN, f"{what} ({gap.words}). {cause}", detail)
 
 
 def slerp(table: Table) -> Verdict:
@@ -229,9 +229,9 @@ def kmeans_small(table: Table) -> Verdict:
     by_silhouette = rank_correlation(_silhouettes(lines), gaps)
     sentence = _pick(
         trend,
-        f"The gap is wider in larger models: rank correlation with size {trend.told}.",
-        f"The gap is wider in smaller models: rank correlation with size {trend.told}.",
-        f"Whether the gap changes with size cannot be determined: rank correlation {trend.told}.",
+        f"The gap is wider in larger models: rank correlation with size {trend.words}.",
+        f"The gap is wider in smaller models: rank correlation with size {trend.words}.",
+        f"Whether the gap changes with size cannot be determined: rank correlation {trend.words}.",
     )
     detail = "The gap is also wider where the silhouette by family is lower, so this may repeat the trend with size."
     return _estimated(trend, _word(-trend.sign), sentence, detail if by_silhouette.sign < 0 else "")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from numembed.analysis.maps.projections import project, run_order
 from numembed.analysis.preparation import Distance
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
-from numembed.analysis.scores import plain_scores, score_all
+from numembed.analysis.scores import ScoreKind, plain_scores, score_all, score_kinds
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
 from numembed.core.progress import (
@@ -31,8 +30,7 @@ from numembed.core.progress import (
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.examinations.clusters.compute import LARGEST, explain
-from numembed.examinations.registry import ExaminationContext
-from numembed.examinations.report import computed
+from numembed.examinations.registry import ExaminationContext, computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.checks import ModelCheck
@@ -43,10 +41,9 @@ from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
-from numembed.studies.pinning import pin
 from numembed.studies.reference_scores import ReferenceScores, score_baselines, score_random_init, stored_references
 from numembed.studies.results import ModelResult, Projection, ResultStore
-from numembed.studies.stored import previously_pinned, stored_designs, stored_result
+from numembed.studies.stored import pin, previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
@@ -175,15 +172,14 @@ class _ModelRun:
     def examinations(self, result: ModelResult) -> None:
         """Answer the further questions that the study asks about this model."""
         for name in self.study.examine:
-            key = examined_key(self.study, self.spec, name)
-            if self.results.get(key) is not None:
+            if stored_examination(self.study, self.spec, name, self.results) is not None:
                 continue
             progress = partial(self.row, note=EXAMINE)
             context = ExaminationContext(
                 self.study, self.spec, result, self.results, self.settings, self._vectors, progress=progress
             )
             self.row(0, 1, EXAMINE)
-            self.results.put(key, computed(name, context))
+            self.results.put(examined_key(self.study, self.spec, name), computed(name, context))
 
     def random_weights(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""

@@ -1,7 +1,7 @@
-"""What gives families away besides their rule: numbers that they share, and how large, long and many-tokened they are.
+"""What reveals families besides their rule (confounds): shared numbers, magnitude, text length, number of tokens.
 
-A model that lays a family's sequences together may have read no more than that. Everything here is told from the
-sequences alone; no model is asked.
+A model that puts a family's sequences close together may use no more than that. Everything here is computed from the
+sequences alone, without any model.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Clue:
         claim = f"{self.title} alone names the family in {named} of {self.tried} cases; guessing, in {guessing}."
         p = self.p if self.p_holm != self.p_holm else self.p_holm
         if p <= LEVEL:
-            return f"{claim} That is more than chance gives ({p_text(p)})."
+            return f"{claim} That is better than chance ({p_text(p)})."
         if self.least_p > LEVEL:
-            return f"{claim} There are too few sequences to tell that from chance ({p_text(p)})."
-        return f"{claim} Chance alone does as well often enough ({p_text(p)})."
+            return f"{claim} There are too few sequences for a significance test ({p_text(p)})."
+        return f"{claim} That is no better than chance ({p_text(p)})."
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,8 @@ def leakage(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
     Raises TooLarge above ``MOST_ROWS`` sequences.
     """
     if len(sequences) > MOST_ROWS:
-        raise TooLarge(
-            f"Up to {MOST_ROWS:,} sequences are compared with each other, got {len(sequences):,}; "
-            f"take fewer sequences per family."
-        )
+        what = f"Up to {MOST_ROWS:,} sequences are compared with each other, got {len(sequences):,}"
+        raise TooLarge(f"{what}; choose fewer sequences per family.")
     read = [numbers_in(text) for text in sequences.texts]
     rows, labels = [set(numbers) for numbers in read], sequences.labels.tolist()
     shared, repeated = _counted(rows, labels, len(sequences.families))
@@ -150,29 +148,11 @@ def rows_of(leakage: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
         }
         for one, other in combinations(range(len(titles)), 2)
     ]
-    own = [
-        {
-            "part": "family",
-            "family": title,
-            "numbers": int(leakage.shared[at, at]),
-            "repeated": int(leakage.repeated[at]),
-        }
-        for at, title in enumerate(titles)
-    ]
+    counts = zip(titles, leakage.shared.diagonal().tolist(), leakage.repeated.tolist(), strict=True)
+    own = [{"part": "family", "family": title, "numbers": n, "repeated": twice} for title, n, twice in counts]
+    numbers = ("name", "unit", "named", "tried", "guessing", "p", "p_holm", "least_p", "overlap")
     clues = [
-        {
-            "part": "clue",
-            "name": clue.name,
-            "unit": clue.unit,
-            "named": clue.named,
-            "tried": clue.tried,
-            "guessing": clue.guessing,
-            "p": clue.p,
-            "p_holm": clue.p_holm,
-            "least_p": clue.least_p,
-            "overlap": clue.overlap,
-            "values": clue.values.tolist(),
-        }
+        {"part": "clue"} | {name: getattr(clue, name) for name in numbers} | {"values": clue.values.tolist()}
         for clue in leakage.clues
     ]
     pairs = [

@@ -61,7 +61,7 @@ def matching_sentence(names: Sequence[str]) -> str:
     "how large their numbers are.",
 )
 def magnitude(sequences: SequenceSet) -> SequenceSet:
-    """Begins the same window of every family at about one number: the median of where they began, or beyond.
+    """Starts the same window of every family at about the same number: the median of their first terms, or higher.
 
     The number lies beyond the median where the windows of a family would overlap otherwise, because a model would know
     a family by numbers that it reads twice. A family that never gets there is refused; one that goes up and down, such
@@ -84,11 +84,11 @@ def magnitude(sequences: SequenceSet) -> SequenceSet:
 
 @MATCHINGS.register(
     "No shared numbers",
-    meaning="If the score rises, families lay together because they share numbers; if it falls, the model knew "
+    meaning="If the score rises, families were close because they share numbers; if it falls, the model recognised "
     "sequences by numbers that are now left out.",
 )
 def numbers(sequences: SequenceSet) -> SequenceSet:
-    """Lets no number stand in two families: they take turns, each with its next number that no other has taken.
+    """Allows each number in one family only: families take turns, each with its next number that no other has.
 
     Window by window, each from its own first term on and beyond the family's window before. A family may repeat its own
     numbers. One that finds no more is refused.
@@ -116,7 +116,7 @@ def numbers(sequences: SequenceSet) -> SequenceSet:
     meaning="If the score falls, the model separated the families by how long their texts are.",
 )
 def length(sequences: SequenceSet) -> SequenceSet:
-    """Cuts every text to as many whole numbers as fit into the shortest text of all, at least one."""
+    """Shortens every text to as many whole numbers as fit into the shortest text of all, at least one."""
     shortest = min(map(len, sequences.texts), default=0)
     layout = sequences.text_format
     items = []
@@ -231,7 +231,7 @@ def _out_of_reach(terms: _Terms, value: int, leader: str) -> BadChoice:
     whose = f", where a window of {family(leader).title} begins" if leader else ", the median of all families"
     which = "one of the two" if leader else "it"
     return BadChoice(
-        f"{terms.family.title}: within {terms.extent} it does not come to {shown}{whose}, so magnitudes cannot be "
+        f"{terms.family.title}: within {terms.extent} it does not reach {shown}{whose}, so magnitudes cannot be "
         f"matched. Leave {which} out, choose earlier windows, or do not match the magnitude."
     )
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import BUNDLED, facts_of
-from numembed.models.embedding import Work
 from numembed.models.files.tensors import read_header
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec, origin_of
@@ -102,11 +100,8 @@ def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: 
     others = [work for work in works if work.device == device and work.parameters > _TOO_SMALL]
     if not others or not parameters or spec.is_baseline:
         return None
-    return characters * parameters * _pace(others)
-
-
-def _pace(works: Sequence[Work]) -> float:
-    return statistics.median(work.seconds / max(work.characters, 1) / work.parameters for work in works)
+    pace = statistics.median(work.seconds / max(work.characters, 1) / work.parameters for work in others)
+    return characters * parameters * pace
 
 
 def _memory_bytes() -> int:

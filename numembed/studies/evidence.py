@@ -10,14 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from numembed.analysis.inference.intervals import (
-    Difference,
-    Interval,
-    paired_difference,
-    redrawing_interval,
-    sequences_needed,
-)
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.analysis.inference import intervals
+from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import listed
@@ -46,27 +40,27 @@ class Evidence:
     p_within: float | None
     low: float | None  # jackknife over sequences
     high: float | None
-    redrawn: Interval | None  # where another design's score falls
+    redrawn: intervals.Interval | None  # where another design's score falls
     redrawn_sd: float | None  # of the designs' scores
     designs: int
     gain: float | None  # over the best baseline: above 0 is better, whatever the metric
     best_baseline: str
-    floor: float | None  # what that baseline scores
-    twin: float | None  # what the same architecture scores with random weights
+    best_baseline_value: float | None
+    random_weights: float | None  # what the same architecture scores with random weights
     note: str = ""
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return it flat, for the command line and files; None where there is nothing."""
-        redrawn = {} if self.redrawn is None else {"redrawn_low": self.redrawn.low, "redrawn_high": self.redrawn.high}
-        first = {name: getattr(self, name) for name in ("model", "metric", "labels", "value")}
-        tests: tuple[str, ...] = ("p", "chance_mean", "chance_low", "chance_high", "z", "p_holm", "p_within")
-        tests += ("least_p", "least_p_within", "low", "high")
-        against = {"best_baseline": self.best_baseline or None, "best_baseline_value": self.floor, "gain": self.gain}
-        row = first | {name: getattr(self, name) for name in tests} | {"redrawn_low": None, "redrawn_high": None}
-        row |= redrawn | {"redrawn_sd": self.redrawn_sd, "designs": self.designs} | against
-        plain: dict[str, Any] = as_plain(row | {"random_weights": self.twin, "note": self.note})
+        redrawn = self.redrawn
+        tests = ("p", "chance_mean", "chance_low", "chance_high", "z", "p_holm", "p_within")
+        names = ("model", "metric", "labels", "value", *tests, "least_p", "least_p_within", "low", "high")
+        row = {name: getattr(self, name) for name in names}
+        row |= {"redrawn_low": redrawn and redrawn.low, "redrawn_high": redrawn and redrawn.high}
+        row |= {"redrawn_sd": self.redrawn_sd, "designs": self.designs, "best_baseline": self.best_baseline or None}
+        rest = {name: getattr(self, name) for name in ("best_baseline_value", "gain", "random_weights", "note")}
+        plain: dict[str, Any] = as_plain(row | rest)
         return plain
 
 
@@ -122,13 +116,13 @@ def evidence_of(
                 score.p_within,
                 score.low,
                 score.high,
-                redrawing_interval(redrawn) if redrawn else None,
+                intervals.redrawing_interval(redrawn) if redrawn else None,
                 float(np.std(redrawn, ddof=1)) if len(redrawn) > 1 else None,
                 len(redrawn),
                 gain,
                 best_name,
                 best,
-                references.twin(result.model.name, scores),
+                references.random_weights_score(result.model.name, scores),
                 score.note or scores.untested,
                 score.least_p,
                 score.least_p_within,
@@ -211,17 +205,22 @@ def _level(result: ModelResult) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _difference(first: ModelResult, second: ModelResult) -> Difference:
+def _difference(first: ModelResult, second: ModelResult) -> intervals.Difference:
     a, b = _silhouettes(first), _silhouettes(second)
     if len(a) == len(b) > 0:
-        return paired_difference(a, b)
+        return intervals.paired_difference(a, b)
     text = listed([f"{one.model.name} has the scores of {len(_silhouettes(one))}" for one in (first, second)])
     note = f"{text} redrawn designs; redraw the windows of both the same number of times"
-    return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
+    return intervals.Difference(math.nan, math.nan, math.nan, math.nan, False, note)
 
 
 def _pair(
-    first: ModelResult, second: ModelResult, difference: Difference, p_holm: float | None, pairs: int, families: int
+    first: ModelResult,
+    second: ModelResult,
+    difference: intervals.Difference,
+    p_holm: float | None,
+    pairs: int,
+    families: int,
 ) -> Pair:
     sure = difference.distinguishable and p_holm is not None and p_holm <= LEVEL
     count = None if difference.note or difference.distinguishable else _needed(first, second, families)
@@ -242,7 +241,13 @@ def _pair(
 
 
 def _text(
-    first: ModelResult, second: ModelResult, difference: Difference, needed: int | None, pairs: int, *, sure: bool
+    first: ModelResult,
+    second: ModelResult,
+    difference: intervals.Difference,
+    needed: int | None,
+    pairs: int,
+    *,
+    sure: bool,
 ) -> str:
     sentence = difference.sentence(first.model.name, second.model.name)
     if difference.note or sure:
@@ -260,4 +265,4 @@ def _needed(first: ModelResult, second: ModelResult, families: int) -> int | Non
     a, b = _silhouettes(first), _silhouettes(second)
     per_family = max(1, first.clusters.size // max(1, families))
     apart = np.subtract(a, b)
-    return sequences_needed(float(np.mean(apart)), float(np.std(apart, ddof=1)), per_family, designs=len(a))
+    return intervals.sequences_needed(float(np.mean(apart)), float(np.std(apart, ddof=1)), per_family, designs=len(a))

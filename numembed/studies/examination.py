@@ -1,12 +1,12 @@
 """Further questions about each model of a study: what studies, keys, commands and pages know of them.
 
-Each is one value, declared in a package of ``numembed/examinations``. Nothing that computes is imported with it.
+Each is one value, declared in ``numembed/examinations``. Nothing that computes is imported with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 
@@ -19,9 +19,14 @@ class Examination:
     help: str  # what the verb does, in one sentence
     title: str  # of a run that asks it; {} stands for the models
     page: str  # that asks it and shows the answer
-    implementation: Callable[[], Any]  # imports and returns its compute, text and rows: a registry.Implementation
+    module: str  # that holds its compute, text and rows as IMPLEMENTATION: a numembed.examinations.registry one
     options: tuple[str, ...] = ("designs",)  # entries of the study that decide the answer, beside sequences and seed
     with_explanation: bool = False  # whether the explanation of the clusters, which every run stores, is a part of it
+
+    @property
+    def implementation(self) -> Any:
+        """Its functions, imported at their first use."""
+        return import_module(self.module).IMPLEMENTATION
 
 
 EXAMINATIONS: dict[str, Examination] = {}  # by name, in the order in which a study lists them

@@ -39,13 +39,13 @@ def headline(results: Sequence[ModelResult], references: ReferenceScores = NO_RE
     Of several models p is Holm's, and the one that scores highest is not called the best: that takes redrawn windows.
     """
     ranked = _ranked(results)
-    floor = best_baseline(results, references)
+    best = best_baseline(results, references)
     sentences = [_first(ranked), *_others(ranked)] if ranked else []
-    if floor is not None:
-        name, value = floor
+    if best is not None:
+        name, value = best
         says = "A trivial baseline scores higher" if ranked and value > ranked[0].value else "The best baseline"
         if ranked and value <= ranked[0].value:
-            says = "The best trivial baseline stays below"
+            says = "The best trivial baseline scores lower"
         sentences.append(f"{says}: {name}, with {decimal(value)}.")
     return " ".join(sentences) or _NOTHING
 
@@ -69,15 +69,15 @@ def _first(ranked: Sequence[_Standing]) -> str:
     few = not first.sure and first.least_p > LEVEL
     if count == 1:
         if few:
-            return f"There are too few sequences to tell whether {first.name} keeps the families apart ({_few(first)})."
+            return f"There are too few sequences to tell whether {first.name} separates the families ({_few(first)})."
         how = "better" if first.sure else "no better"
-        return f"{first.name} keeps the families apart {how} than chance ({text})."
+        return f"{first.name} separates the families {how} than chance ({text})."
     head = f"Of {count} models, {first.name}"
     if few:
         return f"{head} scores highest, but there are too few sequences to tell it from chance ({_few(first)})."
     if not first.sure:
-        return f"{head} scores highest, but keeps the families apart no better than chance ({text})."
-    return f"{head} scores highest, and keeps the families apart better than chance ({text})."
+        return f"{head} scores highest, but separates the families no better than chance ({text})."
+    return f"{head} scores highest, and separates the families better than chance ({text})."
 
 
 def _others(ranked: Sequence[_Standing]) -> list[str]:

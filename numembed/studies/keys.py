@@ -8,7 +8,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
-from numembed.analysis.score_kinds import score_kinds
+from numembed.analysis.scores import score_kinds
 from numembed.core.registry import Entry
 from numembed.core.serialization import canonical_json
 from numembed.models.baselines import BASELINES
@@ -28,9 +28,8 @@ def examined_key(study: Study, spec: ModelSpec, name: str) -> str:
     """Return the key of what an examination found about a resolved model."""
     entries = study.as_dict()
     options = {option: entries[option] for option in EXAMINATIONS[name].options}
-    return examination_key(
-        name, spec, study.sequences, distance=study.distance, seed=study.seed, **options, **_matching(study)
-    )
+    decides = {"distance": study.distance, "seed": study.seed} | options | _matching(study)
+    return examination_key(name, spec, study.sequences, **decides)
 
 
 def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
@@ -56,16 +55,10 @@ def result_key(study: Study, spec: ModelSpec) -> str:
 
 FORMULAS = "4"  # grows whenever numembed/analysis gives other numbers for the same vectors
 
-
-_FIRST = (
-    "silhouette families",
-    "davies_bouldin families",
-    "silhouette kmeans",
-    "davies_bouldin kmeans",
-    "ari kmeans",
-    "ami kmeans",
+_FIRST = (  # the scores that keys imply: they were there before keys named any
+    *("silhouette families", "davies_bouldin families", "silhouette kmeans", "davies_bouldin kmeans"),
+    *("ari kmeans", "ami kmeans"),
 )
-"""The scores that keys imply: they were there before keys named any."""
 
 
 def added_scores() -> dict[str, list[str]]:
@@ -81,7 +74,7 @@ def scores_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed:
 
 
 def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: int) -> str:
-    """Return the key of scores without evidence: those of a model's twin with random weights."""
+    """Return the key of scores without evidence: those of a model with random weights."""
     labels = sequences.labels.tolist()
     return _key("plain", model, sequences, labels=labels, distance=distance, seed=seed)
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from numembed.analysis.preparation import Distance
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
-from numembed.analysis.scores import EVIDENCE_UP_TO, plain_scores
+from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, ScoreKind, plain_scores
 from numembed.core.arrays import Matrix
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_init
@@ -19,33 +18,31 @@ from numembed.studies.results import ResultStore, complete
 from numembed.studies.study import Study
 
 Scores = Mapping[ScoreKind, float]  # NaN where undefined
-RANDOM_INIT_UP_TO = (
-    1_000_000_000  # parameters; a larger model is loaded a second time only where a visitor asks for its twin
-)
+RANDOM_INIT_UP_TO = 1_000_000_000  # parameters; a larger model is loaded a second time only on request
 
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """The scores of every trivial baseline by its title, and of each model's twin with random weights by its name."""
+    """The scores of every trivial baseline by its title, and of each model with random weights by its name."""
 
     baselines: Mapping[str, Scores] = field(default_factory=dict)
-    twins: Mapping[str, Scores] = field(default_factory=dict)
+    random_weights: Mapping[str, Scores] = field(default_factory=dict)
 
     def best(self, scores: ScoreKind = SILHOUETTE) -> tuple[str, float] | None:
         """Return the best baseline's title and value, or None where none is known or defined."""
         known = [(name, value[scores]) for name, value in self.baselines.items() if not math.isnan(value[scores])]
         return max(known, key=lambda one: scores.sign * one[1], default=None)
 
-    def twin(self, model: str, scores: ScoreKind = SILHOUETTE) -> float | None:
+    def random_weights_score(self, model: str, scores: ScoreKind = SILHOUETTE) -> float | None:
         """Return what the model's architecture scores with random weights, or None where nobody knows."""
-        value = self.twins.get(model, {}).get(scores, math.nan)
+        value = self.random_weights.get(model, {}).get(scores, math.nan)
         return None if math.isnan(value) else value
 
 
 def stored_references(study: Study, pinned: Sequence[ModelSpec], results: ResultStore) -> ReferenceScores:
     """Return what earlier runs left for the study's sequences and some resolved models."""
-    twins = {spec.name: _random_init_scores(study, spec, results) for spec in pinned}
-    return ReferenceScores(_baselines(study, results), {name: scores for name, scores in twins.items() if scores})
+    scores = {spec.name: _random_init_scores(study, spec, results) for spec in pinned}
+    return ReferenceScores(_baselines(study, results), {name: own for name, own in scores.items() if own})
 
 
 def score_baselines(study: Study, results: ResultStore) -> None:
@@ -63,11 +60,11 @@ def score_random_init(
     study: Study, spec: ModelSpec, parameters: int | None, vectors: Callable[[ModelSpec], Matrix], results: ResultStore
 ) -> None:
     """Score a resolved model's architecture with random weights, unless it has none or it or the study is large."""
-    twin = random_init(spec)
+    untrained = random_init(spec)
     large = parameters is None or parameters > RANDOM_INIT_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
-    if twin is None or large or _random_init_scores(study, spec, results):
+    if untrained is None or large or _random_init_scores(study, spec, results):
         return
-    results.put(_random_init_key(study, twin), _plain(vectors(twin), study))
+    results.put(_random_init_key(study, untrained), _plain(vectors(untrained), study))
 
 
 def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
@@ -85,13 +82,13 @@ def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
 
 
 def _random_init_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:
-    twin = random_init(spec)
-    return {} if twin is None else _read(results.get(_random_init_key(study, twin)) or {})
+    untrained = random_init(spec)
+    return {} if untrained is None else _read(results.get(_random_init_key(study, untrained)) or {})
 
 
 def _baselines_key(study: Study) -> str:
     return baselines_key(study.sequences, distance=study.distance, seed=study.seed)
 
 
-def _random_init_key(study: Study, twin: ModelSpec) -> str:
-    return plain_key(twin, study.sequences, distance=study.distance, seed=study.seed)
+def _random_init_key(study: Study, untrained: ModelSpec) -> str:
+    return plain_key(untrained, study.sequences, distance=study.distance, seed=study.seed)

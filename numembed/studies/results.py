@@ -14,8 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
-from numembed.analysis.scores import Score
+from numembed.analysis.scores import Score, ScoreKind, score_kinds
 from numembed.core.arrays import Points
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work

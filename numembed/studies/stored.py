@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from numembed.analysis.score_kinds import ScoreKind
-from numembed.models.spec import ModelSpec
+from numembed.analysis.scores import ScoreKind
+from numembed.core.progress import Progress, silent
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import facts_of
+from numembed.models.resolve import resolve
+from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
 from numembed.studies.results import ModelResult, Projection, ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study
@@ -30,7 +35,7 @@ def stored_projection(
 
 def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
     """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
-    values = stored_examination(replace(study, designs=0), spec, "maps", results) or {"maps": ()}
+    values = results.get(examined_key(replace(study, designs=0), spec, "maps")) or {"maps": ()}
     return next((str(one["warning"]) for one in values["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
 
 
@@ -68,5 +73,29 @@ def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mappi
 
 
 def stored_examination(study: Study, spec: ModelSpec, name: str, results: ResultStore) -> dict[str, Any] | None:
-    """Return what an examination found about a resolved model, as JSON values, or None."""
-    return results.get(examined_key(study, spec, name))
+    """Return what an examination found about a resolved model, as JSON values; None where there is nothing.
+
+    Also None where something that it lists, such as a map, was registered since: it is then computed again.
+    """
+    stored = results.get(examined_key(study, spec, name))
+    return stored if stored is not None and EXAMINATIONS[name].implementation.is_current(stored) else None
+
+
+def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
+    """Return ``spec`` with its weights pinned, and remember it: a catalogue model stays at the commit of its first use.
+
+    Another hub id means the newest commit, and a folder is looked at anew. Raises what ``resolve`` raises.
+    """
+    if spec.resolved:
+        return spec
+    known = previously_pinned(spec, results)
+    if known is not None and facts_of(spec) is not None and spec.weights.fetched:
+        return known
+    if isinstance(spec.weights, LoraWeights):  # its base stays too, its adapter is looked at anew
+        base = pin(replace(spec, weights=spec.weights.base), results, settings, progress=progress)
+        assert isinstance(base.weights, FolderWeights)
+        pinned = resolve(replace(base, weights=replace(spec.weights, base=base.weights)), settings, progress=progress)
+    else:
+        pinned = resolve(spec, settings, progress=progress)
+    results.put(pin_key(spec), pinned.as_dict())
+    return pinned

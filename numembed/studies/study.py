@@ -16,8 +16,7 @@ from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import MATCHINGS, matched
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences
+from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences, redrawn
 from numembed.studies.examination import EXAMINATIONS
 
 DISTANCES = ("euclidean", "cosine")

@@ -7,13 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from numembed.analysis.definedness import agreement_undefined_reason, undefined_reason
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import kmeans
 from numembed.analysis.maps import projections
 from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import ami, ari, davies_bouldin, silhouette
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, agreement_undefined_reason, undefined_reason
 from numembed.analysis.scores import Score
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice

@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from numembed.analysis.definedness import agreement_undefined_reason, davies_bouldin_note, undefined_reason
 from numembed.analysis.metrics import ami, ari, davies_bouldin, silhouette
-from numembed.analysis.preparation import cosine_parts
+from numembed.analysis.preparation import (
+    agreement_undefined_reason,
+    cosine_parts,
+    davies_bouldin_note,
+    undefined_reason,
+)
 from numembed.analysis.silhouettes import silhouettes
 
 Distance = Literal["euclidean", "cosine"]

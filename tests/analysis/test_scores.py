@@ -119,3 +119,21 @@ def test_json_and_back(name: str) -> None:
 def test_equal_seeds_give_equal_scores() -> None:
     matrix, labels = np.random.default_rng(0).standard_normal((24, 8)), [i % 6 for i in range(24)]
     assert _scores(matrix, labels, seed=4) == _scores(matrix, labels, seed=4)
+
+
+@pytest.mark.parametrize("n", [24, 600])
+def test_every_permutation_test_reports_its_progress(n: int) -> None:
+    matrix, labels = np.random.default_rng(0).standard_normal((n, 8)).astype(np.float32), np.arange(n) % 6
+    shares: list[float] = []
+    found, _ = score_all(
+        matrix,
+        labels,
+        model="m",
+        windows=np.arange(n) // 6 % 4,
+        permutations=49,
+        progress=lambda done, total, note: shares.append(done / total),
+    )
+    tests = sum((score.p is not None) + (score.p_within is not None) for score in found)
+    assert tests == 4 and shares == sorted(shares) and shares[-1] == 1
+    for test in range(tests):
+        assert any(test < share * tests <= test + 1 for share in shares), f"nothing of test {test + 1}"

@@ -11,7 +11,7 @@ import pytest
 
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
-from numembed.examinations.clusters.stored import stored_explanation
+from numembed.examinations.clusters.compute import stored_explanation
 from numembed.sequences.leakage import leakage
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_examination

@@ -63,7 +63,7 @@ def test_equal_texts_have_equal_rows(entry: Baseline) -> None:
 
 
 @ENTRIES
-def test_the_papers_sequences_are_reported_apart(entry: Baseline) -> None:
+def test_the_papers_sequences_are_distinguished(entry: Baseline) -> None:
     assert len(np.unique(entry.function(TEXTS), axis=0)) > 1
 
 

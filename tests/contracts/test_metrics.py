@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from numembed.analysis.inference.cyclic_permutations import cycles
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.inference.ring_permutations import rings
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS
 from numembed.core.progress import silent
@@ -107,8 +107,8 @@ def test_functions_for_many_labellings_give_what_the_metric_gives(entry: Metric)
         given, repeated = entry.options_from(distance="euclidean"), shuffled(labels, np.zeros(24, dtype=int), 9)
         expected = [entry.function(matrix, one, **given) for one in repeated]
         assert shuffles.products(matrix, repeated, progress=silent, **given) == pytest.approx(expected, abs=1e-5)
-        found = rings(labels, np.zeros(24, dtype=int), 23, seed=1)
-        around = shuffles.rings(matrix, found, progress=silent, **given)
+        found = cycles(labels, np.zeros(24, dtype=int), 23, seed=1)
+        around = shuffles.cycles(matrix, found, progress=silent, **given)
         assert len(around) >= 23 and around.mean() == pytest.approx(np.mean(expected), rel=0.5)
 
 

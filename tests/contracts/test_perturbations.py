@@ -111,7 +111,7 @@ def test_the_original_is_left_as_it_was(name: str) -> None:
     assert before == PAPER and before.texts == PAPER.texts
 
 
-def test_what_is_asked_wrongly_is_refused_in_words() -> None:
+def test_wrong_options_are_refused_with_a_reason() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'order_shuffled'"):
         _paper("order_shufled")
     with pytest.raises(BadChoice, match=r"First term moved has no option 'begin'\. Known: start"):

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import LABELLINGS
 from numembed.analysis.metrics import METRICS, davies_bouldin
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
-from numembed.analysis.scores import Score, score_all
+from numembed.analysis.preparation import undefined_reason
+from numembed.analysis.scores import SILHOUETTE, Score, ScoreKind, score_all, score_kinds
 from numembed.cli import main
 from numembed.core.registry import Registry
 from numembed.core.serialization import as_plain, from_plain

@@ -55,13 +55,14 @@ def _rows(answer: Answer[Norms]) -> list[Row]:
     return [{"family": family, "mean": mean, "nothing": answer.found.nothing} for family, mean in pairs]
 
 
+IMPLEMENTATION = Implementation(Norms, _compute, _text, _rows)
 NORMS = Examination(
     "norms",
     verb="measure",
     help="Say how long the vectors are.",
     title="Lengths of the vectors of {}",
     page="pages/explain.py",
-    implementation=lambda: Implementation(Norms, _compute, _text, _rows),
+    module=__name__,
     options=("query",),
 )
 
@@ -132,9 +133,9 @@ def test_its_key_holds_the_options_that_it_names() -> None:
 
 @pytest.mark.usefixtures("registered")
 def test_names_and_verbs_are_unique() -> None:
-    for twin in (replace(NORMS, verb="other"), replace(NORMS, name="other")):
+    for other in (replace(NORMS, verb="other"), replace(NORMS, name="other")):
         with pytest.raises(ValueError, match="Two examinations are called"):
-            register(twin)
+            register(other)
 
 
 def test_a_study_is_validated_without_importing_what_computes() -> None:
@@ -151,4 +152,39 @@ def test_a_study_is_validated_without_importing_what_computes() -> None:
 def test_each_names_a_page_and_a_result_and_a_title_for_its_models(name: str) -> None:
     examination = EXAMINATIONS[name]
     assert (ROOT / examination.page).is_file() and examination.title.format("M") != examination.title
-    assert isinstance(examination.implementation(), Implementation)
+    assert isinstance(examination.implementation, Implementation)
+
+
+LISTING = [name for name, one in EXAMINATIONS.items() if one.implementation.lists]
+
+
+@pytest.mark.slow  # UMAP
+@pytest.mark.parametrize("name", LISTING)
+def test_a_stored_answer_is_computed_again_when_what_it_lists_is_registered_later(
+    name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = replace(STUDY, examine=(name,))
+    field, key, registry = EXAMINATIONS[name].implementation.lists
+    first = next(iter(registry))
+
+    def listed(label: str) -> set[str]:
+        assert main(["run", "--study", str(path)]) == 0
+        with ResultStore(settings.app_db) as results:
+            stored = stored_examination(study, study.models[0], name, results)
+        assert stored is not None, label
+        return {one[key] for one in stored[field]}
+
+    path = settings.home / "study.json"
+    path.write_text(study.to_json(), encoding="utf-8")
+    before = listed("a first run")
+    assert before == set(registry.names)
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "_entries", registry._entries | {"later": replace(first, name="later")})
+        with ResultStore(settings.app_db) as results:
+            assert stored_examination(study, study.models[0], name, results) is None
+        assert listed("with one more") == before | {"later"}
+    assert listed("without it again") == before
+
+
+def test_the_examinations_that_list_registered_members_say_so() -> None:
+    assert LISTING == ["grouping", "probes", "stress", "maps"]

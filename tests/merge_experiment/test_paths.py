@@ -20,11 +20,12 @@ from numembed.models.files.folders import digest_of_folder
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.merging.angles import angles, updates
 from numembed.models.merging.methods import MERGES
-from numembed.models.merging.tensors import Merge, gram_of, ingredients, merged_tensors
+from numembed.models.merging.tensors import Merge, gram_of, ingredients
 from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights
 from tests.lora import write_adapter
 from tests.merge_experiment.bases import RECIPE
+from tests.models.merging.weight_files import merged_tensors
 from tests.offline import OFFLINE
 
 LINES = ("linear", "stages_linear")  # controls of arcs

@@ -40,12 +40,12 @@ def headings(page: AppTest) -> list[str]:
 def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
         "The groups that KMeans finds in Last digits follow",
-        "makes more of the difference than chance",
+        "explains more of the variance than chance",
         "lie in the group assigned to their family",
         "of the nearest neighbours are of the same family",
         "lie closest together",
         "Do other clustering methods agree?",
-        "Where does your own sequence land?",
+        "Where is your own sequence placed?",
     )
     for part, heading in zip(parts, headings(page), strict=True):
         assert part in heading
@@ -75,7 +75,7 @@ def test_a_click_asks_for_other_ways_and_the_answer_stays(page: AppTest, setting
     page.button(key="ask grouping").click().run()
     assert not page.exception and "cancel" in [button.key for button in page.button]
     page.text_input(key="own_text").set_value("1 3 5")
-    page.button[[button.label for button in page.button].index("See where it lands")].click().run()
+    page.button[[button.label for button in page.button].index("See the place")].click().run()
     assert not page.exception and "This follows the other ways of grouping" in told(page)
     work_off(settings)
     page.run()
@@ -87,17 +87,17 @@ def test_a_click_asks_for_other_ways_and_the_answer_stays(page: AppTest, setting
 
 def land(page: AppTest, settings: Settings, text: str) -> AppTest:
     page.text_input(key="own_text").set_value(text)
-    page.button[[button.label for button in page.button].index("See where it lands")].click().run()
+    page.button[[button.label for button in page.button].index("See the place")].click().run()
     work_off(settings)
     page.run()
     assert not page.exception
     return page
 
 
-def test_a_sequence_of_ones_own_is_placed_in_every_model(page: AppTest, settings: Settings) -> None:
+def test_your_own_sequence_is_placed_in_every_model(page: AppTest, settings: Settings) -> None:
     land(page, settings, "101 103 105 107 109 111 113 115 117 119 121 123")
     assert not page.error and "Read as 12 whole numbers" in told(page)
-    found = next(str(e.proto) for e in walk(page.main) if "Where the text lands" in str(getattr(e, "proto", "")))
+    found = next(str(e.proto) for e in walk(page.main) if "Where the text is placed" in str(getattr(e, "proto", "")))
     assert "Last digits" in found and "String length" in found and "Odd numbers" in found
     land(page, settings, "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23")
     assert "This text is among the sequences (Odd numbers, window 1)" in told(page)
@@ -163,5 +163,5 @@ def test_a_text_is_placed_in_the_models_of_earlier_runs_too(page: AppTest, setti
     work_off(settings)
     page.run()
     rows = [json.loads(one.json) for one in protos(land(page, settings, "1, 3, 5"), "bidi_component")]
-    (landed,) = (one["rows"] for one in rows if one["label"].startswith("Where the text lands"))
+    (landed,) = (one["rows"] for one in rows if one["label"].startswith("Where the text is placed"))
     assert all(name in landed for name in ("Last digits", "String length", "Digits")) and "Log magnitude" not in landed

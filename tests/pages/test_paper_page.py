@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from numembed.analysis.score_kinds import SILHOUETTE
+from numembed.analysis.scores import SILHOUETTE
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.paper.claims import CLAIMS, judged

@@ -14,7 +14,7 @@ from tests.pages.elements import charts, opened, protos, told, work_off
 PAGE = "pages/robustness.py"
 
 
-def test_nothing_is_asked_of_an_empty_store(app: AppTest) -> None:
+def test_an_empty_store_offers_no_examination(app: AppTest) -> None:
     opened(app, PAGE)
     assert app.title[0].value == "What changes the score?"
     assert "The current choice has not been run yet" in app.info[0].value and not app.button

@@ -28,10 +28,10 @@ pytestmark = pytest.mark.slow
     ("examine", "called", "title"),
     [
         ("grouping", "Other ways of grouping Last digits", "What do the clusters encode?"),
-        ("landing", "Where a text lands in Last digits", "What do the clusters encode?"),
+        ("landing", "Where a text is placed in Last digits", "What do the clusters encode?"),
         ("probes", "What Last digits generalises", "Does the model generalise, or know only these sequences?"),
         ("stress", "Stress tests of Last digits", "What changes the score?"),
-        ("maps", "How true the maps of Last digits are", "Does the map show what is there?"),
+        ("maps", "How faithful the maps of Last digits are", "Does the map show what is there?"),
     ],
 )
 def test_a_further_question_is_called_by_its_name_and_opens_on_its_page(

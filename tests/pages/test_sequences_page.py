@@ -74,7 +74,7 @@ def test_what_cannot_be_matched_is_one_sentence_and_can_be_undone(app: AppTest, 
     app.run()
     app.switch_page(page).run()
     assert not app.exception and len(app.error) == 1
-    assert "Digit sums: within the first 100,000 terms it does not come to" in told(app)
+    assert "Digit sums: within the first 100,000 terms it does not reach" in told(app)
     if page != "pages/explain.py":
         app.button_group(key="matched").set_value([]).run()
         assert not app.error

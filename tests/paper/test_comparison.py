@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from numembed.analysis.metrics import davies_bouldin, silhouette
-from numembed.analysis.score_kinds import SILHOUETTE
-from numembed.analysis.scores import score_all
+from numembed.analysis.scores import SILHOUETTE, score_all
 from numembed.cli import main
 from numembed.core.settings import Settings
 from numembed.models.baselines import BASELINES

@@ -61,12 +61,12 @@ def test_a_number_that_tells_all_families_names_all_and_one_that_tells_none_gues
     clue = _clue(apart, "magnitude")
     assert (clue.named, clue.tried, clue.guessing, clue.overlap) == (20, 20, 5, 0) and clue.p <= 0.002
     assert clue.sentence == (
-        "Magnitude alone names the family in 20 of 20 cases; guessing, in 5. That is more than chance gives (p 0.002)."
+        "Magnitude alone names the family in 20 of 20 cases; guessing, in 5. That is better than chance (p 0.002)."
     )
     same = _set(**dict.fromkeys(rows, ((100, 100),) * 5))
     clue = _clue(same, "length")
     assert (clue.named, clue.guessing, clue.overlap, clue.p) == (pytest.approx(5), 5, 1, 1)
-    assert "Chance alone does as well often enough" in clue.sentence
+    assert "That is no better than chance" in clue.sentence
 
 
 def test_the_magnitude_is_the_power_of_ten_of_the_median_of_any_integer() -> None:
@@ -81,7 +81,7 @@ def test_tokens_are_a_clue_where_they_are_counted() -> None:
 
 
 @pytest.mark.parametrize("sequences", [make_sequences(["odd"]), make_sequences(["odd", "even"], per_family=1)])
-def test_what_cannot_be_told_is_not_told(sequences: SequenceSet) -> None:
+def test_nothing_is_claimed_without_a_test(sequences: SequenceSet) -> None:
     clue = _clue(sequences, "length")
     assert clue.tried == 0 and "nothing can be concluded" in clue.sentence
 
@@ -97,14 +97,14 @@ def test_all_clues_are_judged_together() -> None:
     clues = leakage(PAPER, token_counts=counts).clues
     assert [clue.p_holm for clue in clues] == pytest.approx(holm([clue.p for clue in clues]))
     weak = replace(clues[0], p=0.03, p_holm=0.09)
-    assert "Chance alone does as well often enough (p 0.090)" in weak.sentence
+    assert "That is no better than chance (p 0.090)" in weak.sentence
 
 
 def test_too_few_sequences_are_said_to_be_too_few() -> None:
     """Two families in two windows: half of all shuffles name as many, whatever the numbers are."""
     few = make_sequences(["odd", "factorials"], per_family=2)
     for clue in leakage(few).clues:
-        assert clue.least_p > 0.05 and "There are too few sequences to tell that from chance" in clue.sentence
+        assert clue.least_p > 0.05 and "There are too few sequences for a significance test" in clue.sentence
     for clue in leakage(PAPER).clues:
         assert clue.least_p <= 0.05 and "too few" not in clue.sentence
 

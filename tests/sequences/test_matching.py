@@ -18,8 +18,7 @@ from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS, matched, matching_sentence
 from numembed.sequences.perturbations.terms import perturb
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
+from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, redrawn
 
 PAPER = make_sequences(PAPER_FAMILIES)
 SETS = {
@@ -109,7 +108,7 @@ def test_every_combination_keeps_what_each_part_promises(names: tuple[str, ...],
         assert all(len(text) <= shortest or text.isdecimal() for text in after.texts)
 
 
-def test_nothing_asked_is_nothing_changed() -> None:
+def test_without_a_matching_nothing_changes() -> None:
     assert matched(PAPER, ()) is PAPER
 
 
@@ -166,10 +165,10 @@ def test_a_family_that_never_gets_there_is_named_with_what_to_do() -> None:
     with pytest.raises(BadChoice) as told:
         matched(make_sequences([*PAPER_FAMILIES, "digit_sums"]), ["magnitude"])
     assert str(told.value) == (
-        "Digit sums: within the first 100,000 terms it does not come to 241, where a window of Primes begins, so "
+        "Digit sums: within the first 100,000 terms it does not reach 241, where a window of Primes begins, so "
         "magnitudes cannot be matched. Leave one of the two out, choose earlier windows, or do not match the magnitude."
     )
-    with pytest.raises(BadChoice, match="does not come to a number of 70 digits, where a window of Factorials begins"):
+    with pytest.raises(BadChoice, match="does not reach a number of 70 digits, where a window of Factorials begins"):
         matched(make_sequences([*PAPER_FAMILIES, "factorials"]), ["magnitude"])
 
 

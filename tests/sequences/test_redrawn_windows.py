@@ -15,8 +15,7 @@ from scipy.stats import chisquare, kstest
 
 from numembed.core.errors import BadChoice, NumembedError, TooLarge, UnknownName
 from numembed.sequences.families.family import Family, family
-from numembed.sequences.redrawn_windows import redrawn, window_starts
-from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences
+from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, make_sequences, redrawn, window_starts
 
 PAPER = ["consecutive", "even", "odd", "primes", "recaman", "composites"]
 WITH_OPTIONS = ["multiples:k=7", "residues:modulus=9,remainder=4", "random_sorted:seed=3", "primes"]

@@ -40,7 +40,7 @@ def test_the_papers_preset() -> None:
     assert made.texts[12].startswith("2, 3, 5, 7, 11") and made.texts[12].endswith("223, 227, 229")
 
 
-def test_windows_begin_where_asked() -> None:
+def test_windows_begin_at_the_given_place() -> None:
     made = make_sequences(["primes"], per_family=2, length=50, first_window=10_000)
     assert [item.offset for item in made.items] == [500_000, 500_050]
     assert made.items[0].terms[0] == 7_368_791

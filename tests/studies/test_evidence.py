@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
-from numembed.analysis.scores import EVIDENCE_UP_TO, Score, score_all
+from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, Score, ScoreKind, score_all
 from numembed.core.errors import BadChoice, Cancelled
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import LIMITS, Settings
@@ -198,7 +197,7 @@ def test_one_table_holds_the_evidence_of_every_score(carry_out: Run) -> None:
         )
         assert row["redrawn_low"] < row["redrawn_high"] and row["redrawn_sd"] > 0 and row["best_baseline"]
         assert (row["p"] is not None) == (score.labels == "families")
-        assert score.labels == "families" or row["note"].startswith(("KMeans chose", "adjusted for chance"))
+        assert score.labels == "families" or row["note"].startswith(("KMeans chose", "already adjusted for chance"))
     lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.references))))
     for line, row in zip(lines, rows, strict=True):
         assert {name: "" if value is None else str(value) for name, value in row.items()} == line

@@ -39,28 +39,28 @@ LOW, CLEAR = _result("low", -0.09, 0.18), _result("clear", 0.31, 0.0001)
     [
         (
             [LOW, DIGITS],
-            "low keeps the families apart no better than chance (silhouette −0.09, p 0.18). A trivial baseline scores "
+            "low separates the families no better than chance (silhouette −0.09, p 0.18). A trivial baseline scores "
             "higher: Last digits, with 0.64.",
         ),
-        ([CLEAR], "clear keeps the families apart better than chance (silhouette 0.31, p < 0.001)."),
+        ([CLEAR], "clear separates the families better than chance (silhouette 0.31, p < 0.001)."),
         (
             [LOW, CLEAR],
-            "Of 2 models, clear scores highest, and keeps the families apart better than chance (silhouette 0.31, p "
+            "Of 2 models, clear scores highest, and separates the families better than chance (silhouette 0.31, p "
             "< 0.001 among 2 models).",
         ),
         (
             [LOW, _result("lucky", 0.02, 0.03), DIGITS],
-            "Of 2 models, lucky scores highest, but keeps the families apart no better than chance (silhouette 0.02, p "
+            "Of 2 models, lucky scores highest, but separates the families no better than chance (silhouette 0.02, p "
             "0.060 among 2 models). A trivial baseline scores higher: Last digits, with 0.64.",
         ),
         (
             [_result("loud", 0.4, 0.3), CLEAR],
-            "Of 2 models, loud scores highest, but keeps the families apart no better than chance (silhouette 0.40, p "
+            "Of 2 models, loud scores highest, but separates the families no better than chance (silhouette 0.40, p "
             "0.30 among 2 models). clear, which scores lower, is better than chance (p < 0.001 among 2 models).",
         ),
         (
             [_result("few", 0.97, 0.33, least_p=1 / 3)],
-            "There are too few sequences to tell whether few keeps the families apart (silhouette 0.97; p cannot be "
+            "There are too few sequences to tell whether few separates the families (silhouette 0.97; p cannot be "
             "below 0.33 here).",
         ),
         (
@@ -95,4 +95,4 @@ def test_ten_models_of_noise_are_seldom_claimed_to_keep_the_families_apart() -> 
 def test_two_families_of_two_are_too_few_however_far_apart() -> None:
     labels = np.array([0, 0, 1, 1])
     told = headline([_scored("it", np.array([[0.0], [0.1], [9.0], [9.1]]), labels)])
-    assert told.startswith("There are too few sequences to tell whether it keeps the families apart (silhouette 0.99")
+    assert told.startswith("There are too few sequences to tell whether it separates the families (silhouette 0.99")

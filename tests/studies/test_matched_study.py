@@ -20,7 +20,7 @@ from numembed.runs.jobs import JobTable
 from numembed.runs.study_run import run
 from numembed.runs.worker import run_job
 from numembed.sequences.matching import MATCHINGS, matched
-from numembed.sequences.redrawn_windows import redrawn
+from numembed.sequences.sets import redrawn
 from numembed.storage.vectors import VectorStore
 from numembed.studies.keys import design_key, examined_key
 from numembed.studies.results import ResultStore

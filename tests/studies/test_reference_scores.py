@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind
+from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.export import scores_csv
@@ -46,7 +46,7 @@ def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny
         scores[SILHOUETTE] for scores in outcome.references.baselines.values() if not math.isnan(scores[SILHOUETTE])
     )
     (evidence,) = evidence_of(outcome.results, outcome.references)
-    assert evidence.floor == best[1] and evidence.gain == pytest.approx(evidence.value - best[1])
+    assert evidence.best_baseline_value == best[1] and evidence.gain == pytest.approx(evidence.value - best[1])
     with ResultStore(settings.app_db) as results:
         assert stored_references(study, [outcome.results[0].model], results) == outcome.references
 
@@ -59,18 +59,18 @@ def test_the_best_davies_bouldin_is_the_lowest() -> None:
 
 
 @pytest.mark.slow
-def test_the_twin_is_what_its_own_name_gives(settings: Settings, tiny_model: Path) -> None:
+def test_random_weights_score_as_the_model_of_that_name(settings: Settings, tiny_model: Path) -> None:
     outcome = carry_out(_study(str(tiny_model)), settings)
     twin = random_init(outcome.results[0].model)
-    assert twin is not None and outcome.references.twin("tiny") is not None
+    assert twin is not None and outcome.references.random_weights_score("tiny") is not None
     own = carry_out(_study(f"{tiny_model} weights=random"), settings).results[0]
     assert own.model.name == twin.name == "tiny weights=random"
     for score in own.scores:
-        assert outcome.references.twin("tiny", score.kind) == pytest.approx(score.value, nan_ok=True)
-    assert outcome.references.twin("tiny") != outcome.results[0].score("silhouette", "families").value
+        assert outcome.references.random_weights_score("tiny", score.kind) == pytest.approx(score.value, nan_ok=True)
+    assert outcome.references.random_weights_score("tiny") != outcome.results[0].score("silhouette", "families").value
 
 
-def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
+def test_a_study_is_answered_where_random_weights_cannot_be_made(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = encoders.load
@@ -82,12 +82,12 @@ def test_a_twin_that_cannot_be_made_costs_nobody_the_answer(
 
     monkeypatch.setattr(encoders, "load", failing)
     outcome = carry_out(_study(str(tiny_model), "last_digits"), settings)
-    assert outcome.errors == {} and len(outcome.results) == 2 and outcome.references.twins == {}
+    assert outcome.errors == {} and len(outcome.results) == 2 and outcome.references.random_weights == {}
 
 
-def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(settings: Settings) -> None:
+def test_baselines_have_no_random_weights_and_files_name_the_reference_scores(settings: Settings) -> None:
     outcome = carry_out(paper_study("last_digits", "string_length"), settings)
-    assert outcome.references.twins == {}
+    assert outcome.references.random_weights == {}
     study, scores = paper_study(), [score for result in outcome.results for score in result.scores]
     lines = list(csv.DictReader(io.StringIO(scores_csv(study, outcome.results, outcome.references))))
     assert lines[0]["best_baseline"] == "Last digits" and float(lines[0]["best_baseline_value"]) == scores[0].value
@@ -96,7 +96,7 @@ def test_baselines_have_no_twin_and_files_name_what_a_score_is_held_against(sett
     assert [row["value"] for row in rows] == [as_plain(score)["value"] for score in scores]
 
 
-def test_other_sequences_have_other_floors(settings: Settings) -> None:
+def test_other_sequences_have_other_reference_scores(settings: Settings) -> None:
     study = paper_study("last_digits")
     carry_out(study, settings)
     with ResultStore(settings.app_db) as results:

@@ -129,7 +129,7 @@ def reading(study: Study) -> None:
 
 
 def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
-    counted, one = _tokens(study, spec), _split(study, spec, row)
+    counted, one = _tokens(study, spec), _pieces(study, spec, row, _folder(spec))
     if counted is None or one is None:
         why = _ON_ITS_SERVER if _is_remote(spec) else "unknown until its files are on this machine"
         return [Cell(spec.name), *(Cell("–") for _ in range(3)), Cell(why)]
@@ -175,10 +175,6 @@ def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
     return _counted(study, spec, _folder(spec))
 
 
-def _split(study: Study, spec: ModelSpec, row: int) -> TokenCount | None:
-    return _pieces(study, spec, row, _folder(spec))
-
-
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
 def _folder(spec: ModelSpec) -> Path | None:
     return known_folder(spec.weights, settings())
@@ -194,7 +190,7 @@ def _cost(spec: ModelSpec, characters: int) -> Cost:
 
 @cached(entries=256)
 def _counted(study: Study, spec: ModelSpec, folder: Path | None) -> TokenCount | None:
-    """``folder`` makes a model that has arrived count anew."""
+    """``folder`` lets a model that has arrived be counted again."""
     texts: list[str] = []
     chars = 0
     for text in study.sequences.texts:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
+from numembed.analysis.scores import ScoreKind, score_kinds
 from numembed.core.significance import LEVEL
 from numembed.core.wording import about, p_value, plural
 from numembed.export import pairs_csv
@@ -61,6 +61,7 @@ _COLUMNS = (
     Column("Gain", "How much better than the best baseline; above 0 the model is better.", "number", "compared with"),
     Column("Random weights", "The same architecture before any training.", "number", "compared with"),
 )
+_NO_RANDOM_WEIGHTS = "Computed in a run, for models of up to one billion parameters."
 _PAIRS = (
     Column("Higher"),
     Column("Lower"),
@@ -196,12 +197,9 @@ def _row(one: Evidence) -> list[Cell]:
         p_cell(one.p, one.note or too_few(one.least_p)),
         p_cell(one.p_holm),
         p_cell(one.p_within, too_few(one.least_p_within)),
-        number(one.floor, note=one.best_baseline),
+        number(one.best_baseline_value, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
-        number(
-            one.twin,
-            note="" if one.twin is not None else "Computed in a run, for models of up to one billion parameters.",
-        ),
+        number(one.random_weights, note=_NO_RANDOM_WEIGHTS if one.random_weights is None else ""),
     ]
 
 
@@ -221,15 +219,15 @@ _HOW = """
 **Jackknife.** Each sequence is left out once; Student's t around the score (Tukey 1958). Points are never doubled, as a
 bootstrap would: doubled points lie at distance 0 and raise a silhouette by themselves.
 
-**Redrawn windows.** The same families, as many sequences, as many terms, but other places to begin.
+**Redrawn windows.** The same families, numbers of sequences and numbers of terms, but other first terms.
 The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
 
 **p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
-10,000, or fewer where they take long. From 501 to 5,000 sequences the shuffles are steps of labels around rings, which
-gives all of them at the price of few (Besag and Clifford 1989). *Within windows* families are shuffled inside each
+10,000, or fewer where they take long. From 501 to 5,000 sequences the labels are shifted along random
+cycles of the sequences, which is faster (Besag and Clifford 1989). *Within windows* families are shuffled inside each
 window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
-Holm's adjustment (1979): values below 0.05 may be believed together. KMeans chose its clusters to lie apart, so
-shuffles of them are no chance level: their scores have none.
+Holm's adjustment (1979): values below 0.05 are significant together. KMeans chose its clusters to be separate, so
+shuffles of them are no chance level: their scores have no p value.
 
 **Pairs.** Student's t of the differences over the same redrawn windows: what the windows have in common cancels.
 

@@ -33,7 +33,7 @@ def map_controls() -> tuple[str, int, str]:
             required=True,
             persist_state="session",
             format_func=lambda name: PROJECTIONS[name].title,
-            help=_map_help(),
+            help="\n\n".join(f"**{entry.title}**: {entry.summary}" for entry in PROJECTIONS),
         )
         dims = st.segmented_control(
             "View",
@@ -134,7 +134,3 @@ def _alt(study: Study, result: ModelResult, method: str, dims: int) -> str:
         f"{PROJECTIONS[method].title} map in {dims} dimensions of {len(study.sequences)} sequences of "
         f"{len(study.sequences.families)} families by {badged(result)}; silhouette {decimal(score)}."
     )
-
-
-def _map_help() -> str:
-    return "\n\n".join(f"**{entry.title}**: {entry.summary}" for entry in PROJECTIONS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from numembed.analysis.score_kinds import SILHOUETTE, ScoreKind, score_kinds
+from numembed.analysis.scores import SILHOUETTE, ScoreKind, score_kinds
 from numembed.core.wording import decimal, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
@@ -80,7 +80,7 @@ def _score_table(results: Sequence[ModelResult], references: ReferenceScores) ->
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
     best = best_baseline(results, references)
-    rows = [_score_row(result, best, references.twin(result.model.name)) for result in results]
+    rows = [_score_row(result, best, references.random_weights_score(result.model.name)) for result in results]
     chosen = table(
         _columns(),
         rows,
@@ -97,7 +97,7 @@ def _score_table(results: Sequence[ModelResult], references: ReferenceScores) ->
                 icon=":material/warning:",
             )
     tick = f" The tick is the best baseline ({best[0]}, {decimal(best[1])})." if best else ""
-    ring = " The ring is the same model with random weights." if references.twins else ""
+    ring = " The ring is the same model with random weights." if references.random_weights else ""
     st.caption(
         "Click a row to see its map; with Ctrl, several. Click a heading to sort. The grey band is the chance "
         f"level.{tick}{ring}"
@@ -110,19 +110,19 @@ def _remember(names: Sequence[str]) -> None:
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
-def _score_row(result: ModelResult, best: tuple[str, float] | None, twin: float | None) -> list[Cell]:
+def _score_row(result: ModelResult, best: tuple[str, float] | None, random_weights: float | None) -> list[Cell]:
     first, *others = (result.score(*kind) for kind in _shown())
     notes = [first.note or f"shuffled families: {span(first.chance_low, first.chance_high)}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
-    if twin is not None:
-        notes.append(f"with random weights: {decimal(twin)}")
+    if random_weights is not None:
+        notes.append(f"with random weights: {decimal(random_weights)}")
     silhouette = replace(
         number(first.value, note="; ".join(notes)),
         low=first.chance_low,
         high=first.chance_high,
         baseline=best[1] if best else None,
-        random_weights=twin,
+        random_weights=random_weights,
     )
     return [
         Cell(result.model.name, result.model.name),
@@ -191,7 +191,7 @@ def _sequence_table(study: Study, result: ModelResult) -> None:
             key="sequences",
             label="The sequences",
             selected=[row for row in chosen if row < len(rows)],
-            on_select=_take_rows,
+            on_select=lambda: st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences"),
             height=380,
         )
         if len(sequences) > len(rows):
@@ -210,7 +210,3 @@ def _item_columns(result: ModelResult) -> tuple[Column, ...]:
         Column("Cluster", f"Of KMeans on {result.model.name}.", "number"),
         Column("First terms", kind="line"),
     )
-
-
-def _take_rows() -> None:
-    st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences")

@@ -11,14 +11,8 @@ import streamlit as st
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
 from numembed.core.wording import decimal, p_text, percent, plural
+from numembed.examinations.clusters import text
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
-from numembed.examinations.clusters.text import (
-    matched_sentence,
-    nearest_sentence,
-    sentence_of,
-    shares_sentence,
-    tree_sentence,
-)
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
@@ -60,7 +54,7 @@ _WHOLE_TABLE = 100  # sequences up to which a saved explanation holds the simila
 
 def followed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what the clusters agree with."""
-    st.subheader(md_text(sentence_of(result.model.name, explanation)), anchor=False)
+    st.subheader(md_text(text.sentence_of(result.model.name, explanation)), anchor=False)
     sentence = "; ".join(f"{ATTRIBUTES[one.attribute].title} {decimal(one.ari)}" for one in explanation.agreements)
     alt, by = f"Agreement of the clusters (ARI): {sentence}.", (study.key, result.model.key)
     figure(lambda look: agreement_figure(explanation, theme=look), "agreement", alt, by=by)
@@ -80,32 +74,32 @@ def followed(study: Study, result: ModelResult, explanation: Explanation) -> Non
         ]
         table(_AGREEMENTS, rows, key="agreement_table", label="What the clusters agree with")
         st.markdown(
-            "As many KMeans groups as families, 10 restarts. Each attribute sorts the sequences into classes; the "
-            "adjusted Rand index (Hubert and Arabie 1985) compares the two sortings, and p is the share of 999 "
-            "shuffles that agree at least as well. Sentence, colours and marks go by p adjusted for all attributes "
-            "(Holm 1979): a bar beyond its mark is more than chance, all judged together at 5%."
+            "KMeans finds as many groups as there are families, with 10 restarts. Each attribute divides the sequences "
+            "into classes. The adjusted Rand index (Hubert and Arabie 1985) compares groups and classes; p is the "
+            "share of 999 permutations that agree at least as well. The sentence, the colours and the marks use p "
+            "adjusted for all attributes (Holm 1979): a bar beyond its mark is significant at 5% for all together."
         )
 
 
 def variance(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw what makes the vectors differ."""
-    _headed(shares_sentence(explanation))
+    _headed(text.shares_sentence(explanation))
     sentence = ", ".join(f"{share.name} {percent(share.share)}" for share in explanation.shares)
     alt, by = f"Shares of the variance: {sentence}.", (study.key, result.model.key)
     figure(lambda look: shares_figure(explanation, theme=look), "shares", alt, by=by)
     with how_computed("shares"):
         ps = ", ".join(f"{one.name} {p_text(one.p)}" for one in explanation.shares if not math.isnan(one.p))
         st.markdown(
-            "PERMANOVA (Anderson 2001): squared distances divided by factor; p from 999 shuffles of one factor among "
-            "sequences that share the other, in the sentence adjusted for both (Holm 1979). "
-            f"{ps}. Its share by chance is the mean of such shuffles."
+            "PERMANOVA (Anderson 2001) divides the sum of squared distances between the factors. p comes from 999 "
+            "permutations of one factor among sequences that have the same value of the other factor; in the "
+            f"sentence it is adjusted for both (Holm 1979). {ps}. The share by chance is the mean of such permutations."
         )
 
 
 def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie in which cluster."""
-    _headed(matched_sentence(explanation))
-    st.markdown("The names say what most members of a group share and most others do not; they are made by rule.")
+    _headed(text.matched_sentence(explanation))
+    st.markdown("The names say what most members of a group have in common and most others have not, by fixed rules.")
     sentence = f"{len(explanation.counts)} clusters against {len(study.sequences.families)} families"
     by = (study.key, result.model.key)
     figure(
@@ -116,15 +110,15 @@ def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     )
     with how_computed("confusion"):
         st.markdown(
-            "Each group stands for one family: of all such assignments the one in which most sequences fit (Kuhn "
-            "1955). Some always do, so the same is done for 999 shuffles of the families: "
-            f"{percent(explanation.matched_chance)} fit on average, {p_text(explanation.matched_p)}."
+            "Each group is assigned to one family, so that as many sequences as possible match (Kuhn 1955). Some "
+            "always match, so the same is done for 999 permutations of the families: "
+            f"{percent(explanation.matched_chance)} match on average, {p_text(explanation.matched_p)}."
         )
 
 
 def neighbours(study: Study, explanation: Explanation) -> None:
     """Draw the nearest sequences of a chosen one."""
-    _headed(nearest_sentence(explanation))
+    _headed(text.nearest_sentence(explanation))
     names, items = sequence_names(study.sequences), study.sequences.items
     row = st.selectbox("Neighbours of", range(len(names)), format_func=lambda row: names[row], key="neighbours_of")
     row = row if row < len(names) else 0
@@ -140,15 +134,15 @@ def neighbours(study: Study, explanation: Explanation) -> None:
     table(_NEAREST, rows, key="neighbours_table", label=f"Nearest sequences of {names[row]}")
     with how_computed("neighbours"):
         st.markdown(
-            "Distances between the vectors themselves, not on a map, with the distance chosen on Compare. The "
-            "percentage counts the very nearest sequence of each, equally near ones in part. Chance is the mean over "
-            "all shuffles of the families, p from 999 of them."
+            "Distances are between the vectors, not on a map, and use the distance that is chosen on Compare. The "
+            "percentage counts the nearest sequence of each sequence; equally near ones count in part. Chance is the "
+            "mean over all permutations of the families; p comes from 999 of them."
         )
 
 
 def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie close to each other."""
-    _headed(tree_sentence(explanation, study.sequences))
+    _headed(text.tree_sentence(explanation, study.sequences))
     if not explanation.tree:
         return
     titles = [family(study.sequences.families[leaf]).title for leaf in tree_members(explanation)[-1]]
@@ -157,8 +151,8 @@ def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> 
     figure(lambda look: tree_figure(explanation, study.sequences, theme=look), "tree", alt, by=by)
     with how_computed("tree"):
         st.markdown(
-            "The centre of a family is the mean of its vectors. The two nearest are joined first, then always the two "
-            "groups whose families are nearest on average (average linkage, Sokal and Michener 1958)."
+            "The centre of a family is the mean of its vectors. The two nearest centres are joined first, then always "
+            "the two groups with the smallest average distance (average linkage, Sokal and Michener 1958)."
         )
 
 
@@ -178,7 +172,7 @@ def misplaced(study: Study, explanation: Explanation) -> None:
 
 
 def ask_for_clusters(study: Study, result: ModelResult) -> None:
-    """Draw the button that asks for what is not known of a model that was run before."""
+    """Draw the button that requests the analysis of a model that an older version ran."""
     plain = replace(study, models=(result.model,), examine=(), designs=0, query="")
     job = watch(plain)
     if job is None or not job.active:
@@ -222,5 +216,5 @@ def _headed(sentence: str) -> None:
 
 
 def _first_terms(study: Study, row: int) -> str:
-    text = study.sequences.texts[row]
-    return text if len(text) <= _FIRST else text[:_FIRST] + " …"
+    terms = study.sequences.texts[row]
+    return terms if len(terms) <= _FIRST else terms[:_FIRST] + " …"

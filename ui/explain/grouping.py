@@ -1,4 +1,4 @@
-"""Other ways of grouping, on the Explain page: asked by a button, answered by the worker."""
+"""Other ways of grouping, on the Explain page: requested by a button, computed by the worker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.core.wording import decimal
+from numembed.examinations.clusters import text
 from numembed.examinations.clusters.grouping import Factor, Grouping, Way
-from numembed.examinations.clusters.text import (
-    most_of,
-    seeds_sentence,
-    steps_sentence,
-    title_of,
-    ways_sentence,
-)
 from numembed.figures.clusters import steps_figure
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
@@ -44,7 +38,7 @@ _COLUMNS = (
 
 
 def other_ways(study: Study, result: ModelResult) -> None:
-    """Draw what other clusterers, numbers of groups and seeds find, or the button that asks for it."""
+    """Draw what other clusterers, numbers of groups and seeds find, or the button that requests it."""
     heading = st.empty()
     heading.subheader("Do other clustering methods agree?", anchor=False)
     grouping = examined(
@@ -53,13 +47,13 @@ def other_ways(study: Study, result: ModelResult) -> None:
         "grouping",
         Grouping,
         button="Try other ways of grouping",
-        text="Six clusterers, 2 to 12 groups and many seeds of KMeans, on the vectors that are there: some seconds.",
+        text="Six clustering methods, 2 to 12 groups and many seeds of KMeans, on the stored vectors: some seconds.",
     )
     if grouping is None:
         return
-    heading.subheader(md_text(ways_sentence(grouping).removesuffix(".")), anchor=False)
+    heading.subheader(md_text(text.ways_sentence(grouping).removesuffix(".")), anchor=False)
     table(_COLUMNS, [_row(way) for way in grouping.ways], key="grouping_table", label="Ways of grouping")
-    st.markdown(md_text(f"{seeds_sentence(grouping)} {steps_sentence(grouping)}".strip()))
+    st.markdown(md_text(f"{text.seeds_sentence(grouping)} {text.steps_sentence(grouping)}".strip()))
     alt = "; ".join(
         f"{one.k} groups: silhouette {decimal(one.silhouette)}, stability {decimal(one.stability)}"
         for one in grouping.steps
@@ -67,18 +61,19 @@ def other_ways(study: Study, result: ModelResult) -> None:
     figure(lambda look: steps_figure(grouping, theme=look), "steps", f"{alt}.")
     with how_computed("grouping"):
         st.markdown(
-            "Every clusterer must find as many groups as there are families; HDBSCAN finds its own number, leaves "
-            "out what lies alone, and this counts as one more group. The silhouette is that of the groups themselves, "
-            "so it is above 0 on noise too. The grey band is KMeans on 19 sets of shapeless vectors with the same mean "
-            "and the same spread along the same directions; groups stand out where the largest gap to it, in units of "
-            "its own spread, is larger than that of all 19. Stability is the mean adjusted Rand index over all pairs "
-            f"of {grouping.seeds} seeds (von Luxburg 2010), ten restarts each."
+            "Each method must find as many groups as there are families. HDBSCAN finds its own number and leaves some "
+            "sequences out as noise, which count as one more group. The silhouette is that of the groups found, so it "
+            "is above 0 for noise too. The grey band is KMeans on 19 sets of vectors without groups (null reference) "
+            "with the same mean and the same variance along the same directions. Groups stand out if their largest "
+            "distance from the band, in units of its standard deviation, is larger than that of all 19. Stability is "
+            f"the mean adjusted Rand index over all pairs of {grouping.seeds} seeds (von Luxburg 2010), each with ten "
+            "restarts."
         )
         numbers_download(study, result, "grouping", grouping)
 
 
 def grouping_runs(study: Study, result: ModelResult) -> bool:
-    """Return whether the worker is at it just now: its progress then stands on the page."""
+    """Return whether the worker is computing it now: the page then shows its progress."""
     requested = replace(study, models=(result.model,), examine=("grouping",), designs=0, query="")
     with job_table() as jobs:
         job = jobs.latest(requested)
@@ -88,10 +83,10 @@ def grouping_runs(study: Study, result: ModelResult) -> bool:
 def _row(way: Way) -> list[Cell]:
     left_out = f" + {way.left_out} alone" if way.left_out else ""
     return [
-        Cell(title_of(way)),
+        Cell(text.title_of(way)),
         Cell(f"{way.groups}{left_out}", way.groups),
         *(cell for factor in (way.family, way.window) for cell in _cells(factor, way.note)),
-        Cell(most_of(way) or "–"),
+        Cell(text.most_of(way) or "–"),
         number(way.most.ari),
         p_cell(way.most.p),
         number(way.silhouette, note=way.note),

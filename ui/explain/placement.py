@@ -1,4 +1,4 @@
-"""A text of one's own, on the Explain page: where it lands in every model that has read the same sequences."""
+"""Your own text, on the Explain page: where it is placed in every model that has read the same sequences."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _EARLIER = 100  # runs whose models are looked for
 
 
 def free_query(study: Study, *, waits: bool = False) -> None:
-    """Draw the field for a text of one's own and where it lands; ``waits``: another answer's progress is shown."""
+    """Draw the field for your own text and where it is placed; ``waits``: another answer's progress is shown."""
     heading = st.empty()
-    heading.subheader("Where does your own sequence land?", anchor=False)
+    heading.subheader("Where is your own sequence placed?", anchor=False)
     with result_store() as store:
         models = [one for one in stored_results(_with_earlier_models(study), store) if one is not None]
     with st.form("land", border=False):
         st.text_input("Your own sequence", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session")
-        st.form_submit_button("See where it lands", icon=":material/my_location:", on_click=_ask, args=(study, models))
+        st.form_submit_button("See the place", icon=":material/my_location:", on_click=_ask, args=(study, models))
     st.caption(
         f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
         "and models of earlier runs included."
@@ -124,21 +124,21 @@ def _show(study: Study, query: Query, items: Sequence[tuple[ModelResult, Placeme
     names = sequence_names(study.sequences)
     shown = query.text if len(query.text) <= _SHOWN else query.text[:_SHOWN] + " …"
     st.markdown(f"{md_text(rest)} {read_sentence(query, study)} As the models read it: {md_text(shown)}")
-    if (twin := items[0][1].twin) >= 0:
-        st.markdown(f"This text is among the sequences ({md_text(names[twin])}); it is left out of its family here.")
+    if (row := items[0][1].same_text) >= 0:
+        st.markdown(f"This text is among the sequences ({md_text(names[row])}); it is left out of its family here.")
     table(
         _COLUMNS,
         [_row(result, landed, names) for result, landed in items],
         key="landing_table",
-        label="Where the text lands in each model",
+        label="Where the text is placed in each model",
         muted=[i for i, (result, _) in enumerate(items) if result.model.is_baseline],
     )
     with how_computed("landing"):
         st.markdown(
-            "The text is encoded as the sequences were. Its distance to the centre of each family, the mean of its "
-            "vectors, decides; the text is no part of any centre. For comparison each sequence of that family is held "
-            "against the centre of the others. With four sequences even a text of the family lies farther out than "
-            "all of them about once in five times."
+            "The text is encoded in the same way as the sequences. The nearest family is the one whose centre, the "
+            "mean of its vectors, has the smallest distance; the text is part of no centre. For comparison, each "
+            "sequence of that family is measured from the centre of the others. With four sequences, even a text of "
+            "the same family lies farther out than all of them in about one case in five."
         )
 
 

@@ -9,16 +9,8 @@ import streamlit as st
 
 from numembed.analysis.maps.projections import PROJECTIONS, seeded_maps
 from numembed.core.wording import decimal, listed
+from numembed.examinations.maps import text
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
-from numembed.examinations.maps.text import (
-    groups_sentence,
-    kept_sentence,
-    maps_sentence,
-    noise_sentence,
-    scores_sentence,
-    seeds_sentence,
-    title,
-)
 from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
 from numembed.figures.maps import COLOR_BY, groups_of
 from numembed.studies.results import ModelResult, badged
@@ -46,33 +38,33 @@ _COLORS = {"family": "Family", "window": "Window", "cluster": "KMeans cluster"}
 
 def verdict(result: ModelResult, maps: Maps) -> None:
     """Draw the answer in one sentence: red where a map shows groups that the vectors do not have."""
-    said = md_text(maps_sentence(badged(result), maps))
+    said = md_text(text.maps_sentence(badged(result), maps))
     caught = [one for one in maps.maps if one.warning]
     st.subheader(said, anchor=False)
     for one in caught:
-        st.error(f"**{title(one)}.** {md_text(one.warning)}", icon=":material/error:")
+        st.error(f"**{text.title(one)}.** {md_text(one.warning)}", icon=":material/error:")
 
 
 def kept(maps: Maps) -> None:
     """Draw how much of the neighbourhoods and of the score each map keeps."""
     st.subheader("Are neighbours in the map neighbours in the vectors?", anchor=False)
-    text = "; ".join(
-        f"{title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
+    values = "; ".join(
+        f"{text.title(one)} {decimal(one.trustworthiness)}, {decimal(one.continuity)}, {decimal(one.overlap)}"
         for one in maps.maps
         if one.dims == 2
     )
-    alt = f"Trustworthiness, continuity and shared neighbours: {text}."
+    alt = f"Trustworthiness, continuity and shared neighbours: {values}."
     figure(lambda look: kept_figure(maps, theme=look), "honesty kept", alt)
-    st.markdown(md_text(kept_sentence(maps)))
+    st.markdown(md_text(text.kept_sentence(maps)))
 
 
 def scored(maps: Maps) -> None:
     """Draw the families' score in each map beside that in the vectors."""
     st.subheader("Is the score in the map the score in the vectors?", anchor=False)
-    text = "; ".join(f"{title(one)} {decimal(one.silhouette)}" for one in maps.maps)
-    alt = f"Silhouette of the families: {decimal(maps.space)} in the vectors; {text}."
+    values = "; ".join(f"{text.title(one)} {decimal(one.silhouette)}" for one in maps.maps)
+    alt = f"Silhouette of the families: {decimal(maps.space)} in the vectors; {values}."
     figure(lambda look: scores_figure(maps, theme=look), "honesty scores", alt)
-    st.markdown(md_text(scores_sentence(maps)))
+    st.markdown(md_text(text.scores_sentence(maps)))
 
 
 def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
@@ -85,9 +77,9 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
         method = _choice("Map", [one.method for one in maps.seeds], "seeds_method", _map_title)
         color = _choice("Colour", COLOR_BY, "seeds_color", _COLORS.__getitem__)
     seeds = next(one for one in maps.seeds if one.method == method)
-    st.markdown(md_text(seeds_sentence(seeds, maps.n)))
+    st.markdown(md_text(text.seeds_sentence(seeds, maps.n)))
     groups = groups_of(study.sequences, result.clusters, color)
-    alt = f"Six {_map_title(method)} maps from six seeds, laid upon each other; agreement {decimal(seeds.stability)}."
+    alt = f"Six {_map_title(method)} maps from six seeds, aligned; agreement {decimal(seeds.stability)}."
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
     fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
@@ -97,8 +89,8 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
 
 
 def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
-    """Draw the model's map and one of noise side by side; which is which is told on demand."""
-    st.subheader("Show me noise: could you tell?", anchor=False)
+    """Draw the model's map and one of noise side by side; which is which is shown on demand."""
+    st.subheader("Can you distinguish this map from noise?", anchor=False)
     if not maps.noise:
         st.caption("Noise is mapped for 2 to 3,000 sequences.")
         return
@@ -108,7 +100,7 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
     )
     with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
         method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title)
-        revealed = st.toggle("Tell me which", key="noise_told")
+        revealed = st.toggle("Show which is which", key="noise_told")
     pair = _pair(study, result, maps, method)
     named = [(name if revealed else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
     groups = groups_of(study.sequences, result.clusters, "family")
@@ -119,7 +111,7 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
         f"{_map_title(method)} maps side by side: {names}.",
     )
     if revealed:
-        st.markdown(md_text(f"{noise_sentence(maps, method)} {groups_sentence(maps, method)}"))
+        st.markdown(md_text(f"{text.noise_sentence(maps, method)} {text.groups_sentence(maps, method)}"))
 
 
 def method_and_numbers(maps: Maps) -> None:
@@ -127,7 +119,7 @@ def method_and_numbers(maps: Maps) -> None:
     with how_computed("honesty", numbers=True):
         rows = [
             [
-                Cell(title(one)),
+                Cell(text.title(one)),
                 number(one.trustworthiness),
                 number(one.continuity),
                 number(one.overlap),
@@ -146,7 +138,7 @@ def method_and_numbers(maps: Maps) -> None:
         seeded = " and ".join(
             f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()
         )
-        st.markdown(_METHOD.format(count=count, twins=maps.twins, dimension=maps.dimension, seeded=seeded))
+        st.markdown(_METHOD.format(count=count, noises=maps.noise_maps, dimension=maps.dimension, seeded=seeded))
 
 
 _METHOD = """
@@ -154,13 +146,13 @@ _METHOD = """
   the overlap of the {count} nearest (Lee and Verleysen 2009). Above 3,000 sequences, 3,000 drawn at random are compared.
 - **The score** is the silhouette of the families (Rousseeuw 1987): in the vectors with the distance of the study, in the
   map with Euclidean distance, as the eye reads it. 95% of shuffles of the families lie in the grey areas.
-- **Red** is said where the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
-  vectors, and there no more than chance; or where KMeans reads groups off the map that are clearer than in 99 even
+- **A red warning** appears if the families score above 0.25 and above 95% of shuffles in the map, 0.25 more than in the
+  vectors, and there no more than chance; or if KMeans finds groups in the map that are clearer than in 99 even
   scatters of points and 0.25 clearer than in the vectors, where they are no clearer than in noise.
 - **Six seeds**: {seeded}. The maps are moved, turned, mirrored and scaled onto the first (Procrustes; Gower 1975);
   agreement is the share of the squared spread that then fits. Where groups lie far apart, t-SNE puts them
   anywhere: the layout then agrees little, but neighbours stay.
-- **Noise**: {twins} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
+- **Noise**: {noises} sets of random directions in {dimension:,} dimensions, mapped with the same method, options and seed.
 """  # noqa: E501  a line here is a line on the page
 
 

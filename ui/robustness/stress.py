@@ -9,9 +9,8 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
+from numembed.examinations.stress import text
 from numembed.examinations.stress.compute import Stress, TrialResult, texts_of, variant_of
-from numembed.examinations.stress.rows import rows_of
-from numembed.examinations.stress.text import displacement_sentence, effect_of, evidence, headline, most_extreme
 from numembed.export import table_csv
 from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.sequences.families.family import family
@@ -32,7 +31,7 @@ _COLUMNS = (
     Column("How", kind="line"),
     Column("Of"),
     Column("Silhouette", "Silhouette after the change; for the KMeans seed, silhouette of the clusters.", "number"),
-    Column("Difference", "Compared with the plain score.", "number"),
+    Column("Difference", "Difference from the plain score.", "number"),
     Column("from", "Lower end of the 95% confidence interval of the difference.", "number", group="95% interval"),
     Column("to", "Upper end of the 95% confidence interval of the difference.", "number", group="95% interval"),
     Column("p (Holm)", "p value of the difference, adjusted for all changes together.", "number", digits=3),
@@ -49,14 +48,15 @@ _HOW = """\
 **The change** of a variant is the silhouette of the families after it minus the plain one; for the KMeans seed,
 that of the clusters. **Its interval** comes from the paired jackknife (Tukey 1958): each sequence is left out of both
 sets at once, and the pseudo-values of the difference give a standard error and Student's t. **Judged together:** with
-so many variants some would stand out by chance, so the first sentence and the strong colours follow Holm's rule (1979):
-the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above shuffled
-families. Where texts of a set become equal, every model gives them equal vectors: such variants are never claimed.
+so many variants some would stand out by chance, so the first sentence and the strong colours use the correction of
+Holm (1979): the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above
+shuffled families. Where texts of a set become equal, every model gives them equal vectors, so they
+support no claim.
 
-The jackknife holds the windows as they are; how the changes come out with other windows is tested below. The tests use
-the plain sequences, before anything is made equal between the families."""
+The jackknife keeps the windows fixed; other windows are tested below. The tests use the plain sequences, before
+anything is made equal between the families."""
 _HOW_REDRAWN = """\
-Every variant is made of each design anew. The interval is Student's t of the paired differences: what the designs have
+Every variant is applied to each design. The interval is Student's t of the paired differences: what the designs have
 in common cancels. Where a change puts the windows at the same places in every design, the designs repeat nothing, and
 each row is left out in turn instead. Of the p values against chance, twice their mean over the designs counts, which is
 valid however these depend on each other (Rüschendorf 1982)."""
@@ -71,15 +71,17 @@ _HATCHED = "Hatched: texts became equal, which changes the score of any model."
 
 def moved(stress: Stress, *, key: str = "") -> None:
     """Draw what moves the score: the sentence, the tornado chart, and all numbers folded."""
-    st.subheader(md_text(headline(stress)), anchor=False)
-    st.markdown(md_text(evidence(stress)))
-    largest = most_extreme(stress.tried)
-    alt = f"Change of the score by perturbation, the largest on top. {effect_of(stress, largest) if largest else ''}"
+    st.subheader(md_text(text.headline(stress)), anchor=False)
+    st.markdown(md_text(text.evidence(stress)))
+    largest = text.most_extreme(stress.tried)
+    alt = (
+        f"Change of the score by perturbation, the largest on top. {text.effect_of(stress, largest) if largest else ''}"
+    )
     figure(lambda look: tornado_figure(stress, theme=look), f"tornado{key}", alt)
     hatched = [_HATCHED] if any(one.repeated and one.change is not None for one in stress.tried) else []
     st.caption(md_text(" ".join([_KEY, *hatched, *_left_out(stress)]), most=2_000))
     with how_computed(f"stress{key}", numbers=True):
-        rows = rows_of(stress)
+        rows = text.rows_of(stress)
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         columns = list(rows[0])
         st.download_button(
@@ -109,7 +111,7 @@ def one_change(study: Study, stress: Stress) -> None:
     forms = [one for one in stress.tried if one.perturbation == name]
     form = 0
     if len(forms) > 1:
-        start = forms.index(most_extreme(forms) or forms[0])
+        start = forms.index(text.most_extreme(forms) or forms[0])
         form = right.selectbox(
             "How",
             range(len(forms)),
@@ -120,15 +122,15 @@ def one_change(study: Study, stress: Stress) -> None:
     entry = PERTURBATIONS[name]
     st.markdown(f"{md_text(entry.summary)} *{md_text(entry.facts['meaning'])}*")
     _texts(study, forms[form])
-    st.markdown(f"**Found:** {md_text(effect_of(stress, forms[form]), most=1_000)}")
+    st.markdown(f"**Found:** {md_text(text.effect_of(stress, forms[form]), most=1_000)}")
 
 
 def drift(stress: Stress) -> None:
     """Draw how far the vectors move, beside how far their nearest relatives lie."""
     st.subheader("How far does each vector move?", anchor=False)
-    st.markdown(md_text(displacement_sentence(stress)))
+    st.markdown(md_text(text.displacement_sentence(stress)))
     if any(one.ratio for one in stress.tried):
-        figure(lambda look: displacement_figure(stress, theme=look), "drift", displacement_sentence(stress))
+        figure(lambda look: displacement_figure(stress, theme=look), "drift", text.displacement_sentence(stress))
     with how_computed("drift"):
         st.markdown(_HOW_DISPLACEMENT.format(distance=stress.distance) + _strangers(stress))
 
@@ -180,7 +182,7 @@ def _left_out(stress: Stress) -> list[str]:
             notes[one.note].append(title)
     parts = [f"Not in the chart: {', '.join(titles)}. {note}" for note, titles in notes.items() if note]
     controls = [one for one in stress.tried if PERTURBATIONS[one.perturbation].facts.get("other_families")]
-    return [*parts, *(effect_of(stress, one) for one in controls if not one.note)]
+    return [*parts, *(text.effect_of(stress, one) for one in controls if not one.note)]
 
 
 def _texts(study: Study, one: TrialResult) -> None:
@@ -202,9 +204,9 @@ def _texts(study: Study, one: TrialResult) -> None:
         title = f"{family(before.items[row].family).title}, window {int(before.windows[row]) + 1}"
         prompt = str(change.value) if change is not None else ""
         pairs = ((f"{title}, before", before.texts[row]), ("After", prompt + after.texts[row]))
-    for place, (title, text) in zip(st.columns(2), pairs, strict=True):
+    for place, (title, whole) in zip(st.columns(2), pairs, strict=True):
         place.caption(md_text(title))
-        short = text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + " …"
+        short = whole if len(whole) <= _SHOWN_CHARS else whole[:_SHOWN_CHARS] + " …"
         place.code(short, language=None, wrap_lines=True)
 
 

@@ -19,10 +19,10 @@ from ui.shared.figure import figure
 from ui.shared.text import md_text
 
 _METHOD = (
-    "Counted are distinct numbers in the texts that the models read; shares are of the family with fewer of them. "
-    "To see how far a single number such as the text length tells the families, each sequence is given the family of "
-    "the sequence of another window that is nearest in that number; equal distances count in part. p is the share of "
-    "999 shuffles of the families within each window (fewer for many sequences) that name at least as many."
+    "Distinct numbers in the texts that the models read are counted; shares are of the family with fewer numbers. "
+    "To see how well a single number such as the text length predicts the family, each sequence gets the family of the "
+    "nearest sequence of another window in that number; equal distances count in part. p is the share of 999 "
+    "permutations of the families within each window (fewer for many sequences) with at least as many correct."
 )
 
 

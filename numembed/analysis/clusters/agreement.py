@@ -180,7 +180,7 @@ def _permuted_p(
     strata = _strata(others, len(codes))
     pairs = strata * (int(codes.max()) + 1) + codes
     if not held.freedom or len(np.unique(pairs)) == len(np.unique(strata)):
-        return math.nan, "the other factors tell it already" if codes.any() else "is the same for all sequences"
+        return math.nan, "is determined by the other factors" if codes.any() else "is the same for all sequences"
     if len(np.unique(codes)) == len(codes):
         return math.nan, "is different for every sequence"
     drawn = np.random.default_rng(seed)

@@ -97,32 +97,19 @@ def prime_share(sequences: SequenceSet) -> Labels:
 
 
 def attributes(sequences: SequenceSet, *, token_counts: Sequence[int] | None = None) -> dict[str, Labels]:
-    """Return the labels (n,) of every attribute in which these sequences differ, by its registered name."""
-    return attributes_and_reasons(sequences, token_counts=token_counts)[0]
-
-
-def attributes_and_reasons(
-    sequences: SequenceSet, *, token_counts: Sequence[int] | None = None
-) -> tuple[dict[str, Labels], dict[str, str]]:
-    """Return what :func:`attributes` does, and for each attribute that is left out the reason why.
+    """Return the labels (n,) of every attribute in which these sequences differ, by its registered name.
 
     >>> from numembed.sequences.sets import make_sequences
-    >>> kept, left_out = attributes_and_reasons(make_sequences(["even", "odd"], per_family=2, length=5))
-    >>> left_out["token_count"], left_out["growth"]
-    ('the number of tokens is not known', 'is the same for all sequences')
+    >>> list(attributes(make_sequences(["even", "odd"], per_family=2, length=5)))
+    ['family', 'window', 'magnitude', 'string_length', 'last_digits', 'odd_share', 'prime_share']
     """
     kept: dict[str, Labels] = {}
-    left_out: dict[str, str] = {}
     for entry in ATTRIBUTES:
-        if entry.facts.get("needs") and token_counts is None:
-            left_out[entry.name] = "the number of tokens is not known"
-            continue
-        labels = entry.function(sequences, token_counts) if entry.facts.get("needs") else entry.function(sequences)
-        if len(np.unique(labels)) > 1:
-            kept[entry.name] = labels
-        else:
-            left_out[entry.name] = "is the same for all sequences" if len(sequences) > 1 else "needs 2 sequences"
-    return kept, left_out
+        if "needs" not in entry.facts:
+            kept[entry.name] = entry.function(sequences)
+        elif token_counts is not None:
+            kept[entry.name] = entry.function(sequences, token_counts)
+    return {name: labels for name, labels in kept.items() if len(np.unique(labels)) > 1}
 
 
 def traits(sequences: SequenceSet) -> dict[str, tuple[str, ...]]:

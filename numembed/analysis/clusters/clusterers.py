@@ -21,9 +21,8 @@ from numembed.analysis import labels as labellings
 from numembed.analysis.clusters.agreement import pairwise_ari
 from numembed.analysis.clusters.attributes import traits
 from numembed.analysis.clusters.neighbours import distances, refuse_larger
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, rescaled
+from numembed.analysis.preparation import Distance, counts_of, rescaled, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Registry
@@ -133,17 +132,6 @@ def gaussian_mixture(matrix: Matrix, k: int, seed: int) -> Labels:
 
 
 @dataclass(frozen=True)
-class Stability:
-    """How alike the KMeans clusters of several seeds are."""
-
-    mean: float  # adjusted Rand index over all pairs of seeds: 1 the same clusters each time; NaN where undefined
-    low: float  # of the two least alike
-    groupings: int  # different ones
-    seeds: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class NumberOfClusters:
     """One line of the table that helps to choose k."""
 
@@ -154,18 +142,6 @@ class NumberOfClusters:
     note: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """How many sequences of each label fall into each cluster."""
-
-    counts: NDArray[np.int64]  # (c, l)
-    clusters: Labels  # (c,) the cluster of each row
-    labels: Labels  # (l,) the label of each column
-    assigned: Labels  # (c,) the label of each cluster in the best one-to-one assignment; -1 for clusters too many
-    matched: float  # share of the sequences that lie in the cluster assigned to their label; NaN without any
-    purity: NDArray[np.float64]  # (c,) share of a cluster's sequences that have its commonest label
-
-
 def default_seeds(n: int) -> int:
     """Return how many KMeans runs n sequences get: fewer where one costs more.
 
@@ -173,12 +149,6 @@ def default_seeds(n: int) -> int:
     (50, 10, 5)
     """
     return 50 if n <= 500 else 10 if n <= 5_000 else 5
-
-
-def stability(matrix: Matrix, k: int, *, seeds: int | None = None, progress: Progress = silent) -> Stability:
-    """Return how alike the KMeans clusters of seeds 0 … ``seeds`` − 1 are, ten restarts each as everywhere."""
-    seeds = seeds or default_seeds(len(matrix))
-    return _stability(_kmeans_runs(matrix, k, seeds, progress, 0, seeds), k)
 
 
 def best_k(
@@ -191,33 +161,26 @@ def best_k(
 ) -> tuple[NumberOfClusters, ...]:
     """Return silhouette and stability of KMeans for each number of clusters; high in both is a k that the data has.
 
-    On noise the silhouette of KMeans is above 0 too: hold it against a map of noise, not against 0.
+    The seeds are 0 … ``seeds`` − 1, with ten restarts each. On noise the silhouette of KMeans is above 0 too: compare
+    it with that of vectors without groups, not with 0.
     """
     seeds = seeds or default_seeds(len(matrix))
     table = []
     for i, k in enumerate(ks):
         runs = _kmeans_runs(matrix, k, seeds, progress, i * seeds, len(ks) * seeds)
-        stability = _stability(runs, k)
-        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else stability.note
+        stability, groupings, note = _stability(runs, k)
+        reason = undefined_reason(matrix, runs[0], distance=distance) if len(runs) else note
         value = math.nan if reason else silhouette(matrix, runs[0], distance=distance)
-        table.append(NumberOfClusters(k, value, stability.mean, stability.groupings, reason or stability.note))
+        table.append(NumberOfClusters(k, value, stability, groupings, reason or note))
     return tuple(table)
 
 
-def confusion(clusters: Labels, labels: Labels) -> Confusion:
-    """Return the table of clusters against labels, with the one-to-one assignment that matches most sequences."""
+def matched_share(clusters: Labels, labels: Labels) -> float:
+    """Return the share of sequences in the cluster of their label, in the one-to-one assignment that matches most."""
     from scipy.optimize import linear_sum_assignment
 
-    rows, cluster = np.unique(clusters, return_inverse=True)
-    columns, label = np.unique(labels, return_inverse=True)
-    cells = np.bincount(cluster * max(1, len(columns)) + label, minlength=len(rows) * len(columns))
-    counts = np.asarray(cells, dtype=np.int64).reshape(len(rows), len(columns))
-    first, second = linear_sum_assignment(counts, maximize=True)
-    assigned = np.full(len(rows), -1)
-    assigned[first] = columns[second]
-    matched = counts[first, second].sum() / len(labels) if len(labels) else math.nan
-    purity = counts.max(axis=1, initial=0) / np.maximum(counts.sum(axis=1), 1)
-    return Confusion(counts, np.asarray(rows), np.asarray(columns), assigned, float(matched), purity)
+    counts = counts_of(clusters, labels)
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels)) if len(labels) else math.nan
 
 
 def name_clusters(clusters: Labels, sequences: SequenceSet) -> tuple[str, ...]:
@@ -264,15 +227,15 @@ def _phrase(words: dict[str, str]) -> str:
     return ", ".join(parts + [word for kind, word in words.items() if kind not in ("family", *_NOUNS)])
 
 
-def _stability(runs: Sequence[Labels], k: int) -> Stability:
+def _stability(runs: Sequence[Labels], k: int) -> tuple[float, int, str]:
+    """Return the mean adjusted Rand index over pairs of runs, how many different groupings there are, and a note."""
     if not len(runs):
-        return Stability(math.nan, math.nan, 0, 0, f"{k} clusters need more than {max(k, 2)} sequences")
+        return math.nan, 0, f"{k} clusters need more than {max(k, 2)} sequences"
     if len(np.unique(runs[0])) < 2:
-        return Stability(math.nan, math.nan, 1, len(runs), "KMeans found no two clusters")
+        return math.nan, 1, "KMeans found no two clusters"
     alike = pairwise_ari(np.stack(runs))
     pairs = alike[np.triu_indices(len(runs), k=1)]
-    groupings = len(np.unique(alike > 1 - 1e-9, axis=0))
-    return Stability(float(pairs.mean()) if len(pairs) else 1.0, float(pairs.min(initial=1)), groupings, len(runs))
+    return float(pairs.mean()) if len(pairs) else 1.0, len(np.unique(alike > 1 - 1e-9, axis=0)), ""
 
 
 def _kmeans_runs(matrix: Matrix, k: int, seeds: int, progress: Progress, before: int, total: int) -> list[Labels]:

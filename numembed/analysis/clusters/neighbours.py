@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
-from numembed.analysis.preparation import Distance, cosine_parts, rescaled
+from numembed.analysis.preparation import Distance, cosine_parts, rescaled, undefined_reason, unit_rows
 from numembed.analysis.silhouettes import from_sums
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import TooLarge
@@ -26,23 +25,6 @@ _SAME = 1e-12  # as a share of a squared distance's terms: what double precision
 Distances = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class SilhouetteSamples:
-    """The silhouette of each sequence and the other family that lies nearest to it."""
-
-    values: NDArray[np.float64]  # (n,) NaN where undefined
-    nearest: Labels  # (n,) the label of the nearest other family; -1 where undefined
-    note: str = ""  # why undefined
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The nearest other sequences of each sequence, nearest first."""
-
-    rows: NDArray[np.int64]  # (n, k)
-    distances: Distances  # (n, k)
-
-
 @dataclass(frozen=True)
 class Alike:
     """How often the nearest other sequence is of the same group."""
@@ -52,15 +34,6 @@ class Alike:
     p: float  # share of shuffles, the observed groups included, in which it is at least as often
     note: str = ""  # why undefined
     least_p: float = 0.0  # share of shuffles in which it is most often: above 0.05 nothing can be concluded
-
-
-@dataclass(frozen=True, eq=False)
-class CentroidTree:
-    """Which families' centroids join first."""
-
-    families: Labels  # (k,) the label of each leaf
-    linkage: NDArray[np.float64]  # (k - 1, 4) as of scipy: two joined, their distance, sequences… of the families
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +62,16 @@ def distances(matrix: Matrix, *, distance: Distance = "euclidean") -> Distances:
     return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
-def silhouette_samples(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> SilhouetteSamples:
-    """Return the silhouette of each sequence with the other family nearest to it, NaN with a note where undefined.
+def silhouette_samples(
+    matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean"
+) -> tuple[NDArray[np.float64], Labels]:
+    """Return the silhouette (n,) of each sequence and the label (n,) of the other family nearest to it.
 
-    Equal to scikit-learn's silhouette_samples; a family of one has 0. Rousseeuw 1987.
+    NaN and −1 where undefined. Equal to scikit-learn's silhouette_samples; a family of one has 0. Rousseeuw 1987.
     """
     n = len(labels)
-    if reason := undefined_reason(matrix, labels, distance=distance):
-        return SilhouetteSamples(np.full(n, np.nan), np.full(n, -1), reason)
+    if undefined_reason(matrix, labels, distance=distance):
+        return np.full(n, np.nan), np.full(n, -1)
     groups, own = np.unique(labels, return_inverse=True)
     sizes = np.bincount(own)
     members = np.asarray(own[:, None] == np.arange(len(groups)), dtype=np.float64)
@@ -105,18 +80,23 @@ def silhouette_samples(matrix: Matrix, labels: Labels, *, distance: Distance = "
         sums, mine = part @ members, own[at]
         values[at], other = from_sums(sums, sums[np.arange(len(part)), mine], mine, sizes)
         nearest[at] = groups[other]
-    return SilhouetteSamples(values, nearest)
+    return values, nearest
 
 
-def nearest(matrix: Matrix, k: int, *, distance: Distance = "euclidean") -> Neighbours:
-    """Return the ``k`` nearest other sequences of each sequence, all others where there are fewer; ties by row."""
+def nearest(
+    matrix: Matrix, k: int, *, distance: Distance = "euclidean"
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows (n, k) of the nearest other sequences of each, and their distances (n, k), nearest first.
+
+    Fewer than ``k`` where there are no more; equal distances in the order of the rows.
+    """
     n = len(matrix)
     count = max(0, min(k, n - 1))
     rows, result = np.empty((n, count), dtype=np.int64), np.empty((n, count))
     for at, part in _stretches(matrix, distance):
         part[np.arange(len(part)), np.arange(n)[at]] = np.inf
         rows[at], result[at] = _closest(part, count)
-    return Neighbours(rows, result)
+    return rows, result
 
 
 def nearest_alike(
@@ -153,33 +133,32 @@ def similarity(matrix: Matrix) -> NDArray[np.float64]:
     return 1 - distances(matrix, distance="cosine")
 
 
-def orders(matrix: Matrix, labels: Labels) -> dict[str, NDArray[np.int64]]:
-    """Return the rows (n,) of a heat map, by "family" and by "dendrogram": those that are alike side by side.
+def similar_order(matrix: Matrix) -> NDArray[np.int64]:
+    """Return the rows (n,) of a heat map, similar ones side by side: the leaves of a dendrogram.
 
     Average linkage of cosine distances; up to 500 sequences its leaves stand in their best order (Bar-Joseph, Gifford
     and Jaakkola 2001). Raises TooLarge above 5,000.
     """
-    by_family = np.argsort(labels, kind="stable")
     if len(matrix) < 3:
-        return {"family": by_family, "dendrogram": np.arange(len(matrix))}
+        return np.arange(len(matrix))
     from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 
     pairs = _condensed(distances(matrix, distance="cosine"))
     tree = linkage(pairs, "average")
     if len(matrix) <= _BEST_ORDER:
         tree = optimal_leaf_ordering(tree, pairs)
-    return {"family": by_family, "dendrogram": np.asarray(leaves_list(tree), dtype=np.int64)}
+    return np.asarray(leaves_list(tree), dtype=np.int64)
 
 
-def centroid_tree(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> CentroidTree:
-    """Return the average-linkage tree of the families' centroids; empty with a note for fewer than two families."""
+def centroid_tree(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> NDArray[np.float64]:
+    """Return the average-linkage tree of the k families' centroids, (k − 1, 4) as scipy's ``linkage``."""
     families = np.unique(labels)
     if len(families) < 2:
-        return CentroidTree(families, np.zeros((0, 4)), f"needs at least 2 families, got {len(families)}")
+        return np.zeros((0, 4))
     from scipy.cluster.hierarchy import linkage
 
     pairs = _condensed(distances(_centroids(rescaled(matrix), labels, families), distance=distance))
-    return CentroidTree(families, np.asarray(linkage(pairs, "average"), dtype=np.float64))
+    return np.asarray(linkage(pairs, "average"), dtype=np.float64)
 
 
 def land(
@@ -250,16 +229,11 @@ def _to(query: NDArray[np.float64], rows: NDArray[Any], distance: Distance) -> D
     """Return the distance (m,) of one vector to each of m."""
     rows = np.asarray(rows, dtype=np.float64)
     if distance == "cosine":
-        query, rows = _unit(query[None])[0], _unit(rows)
+        query, rows = unit_rows(query[None])[0], unit_rows(rows)
         half = ((rows - query) ** 2).sum(axis=1) / 2
         return np.where(rows.any(axis=1) & query.any(), half, 1.0)
     gaps: Distances = np.linalg.norm(rows - query, axis=1)
     return gaps
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
 
 
 def _centroids(matrix: Matrix, labels: Labels, families: Labels) -> Matrix:

@@ -15,26 +15,26 @@ from numembed.analysis.preparation import Distance, all_equal, rescaled
 from numembed.core.arrays import Matrix
 from numembed.core.progress import Progress, silent
 
-LARGEST = 500  # sequences; beyond, each twin costs seconds
-TWINS = 19  # the fewest with which p can reach 0.05
+LARGEST = 500  # sequences; beyond, each set of vectors without groups costs seconds
+REFERENCES = 19  # the fewest with which p can reach 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class StandingOut:
-    """The silhouettes of KMeans beside those of shapeless twins. NaN with a note: undefined, and why."""
+    """The silhouettes of KMeans beside those of vectors without groups. NaN with a note: undefined, and why."""
 
-    low: NDArray[np.float64]  # (k,) the lowest of the twins, by number of clusters
+    low: NDArray[np.float64]  # (k,) the lowest of vectors without groups, by number of clusters
     high: NDArray[np.float64]  # (k,) the highest
     p: float  # that any number of clusters stands out as far by chance
     best: int  # index of the number of clusters that stands out furthest; -1 where undefined
     note: str = ""
 
 
-def twin(matrix: Matrix, seed: int) -> Matrix:
+def without_groups(matrix: Matrix, seed: int) -> Matrix:
     """Return shapeless vectors (n, d) with the same mean and the same spread along the same directions.
 
     The left singular vectors of the centred matrix are replaced by random ones. Where the rows are drawn from one
-    bell-shaped cloud, whatever its shape, the twin is as likely as the matrix itself.
+    normal distribution, whatever its shape, the result is as likely as the matrix itself.
     """
     rows = np.asarray(rescaled(matrix), dtype=np.float64)
     mean = rows.mean(axis=0)
@@ -55,22 +55,22 @@ def standing_out(
     seed: int = 0,
     progress: Progress = silent,
 ) -> StandingOut:
-    """Return whether the silhouettes ``observed`` of KMeans with ``ks`` clusters are above those of shapeless twins.
+    """Return whether the silhouettes ``observed`` of KMeans with ``ks`` clusters are above those without groups.
 
-    Each silhouette is taken in units of how much the twins vary at that k, and the largest is held against the
-    largest of each twin: one test for all k, exact for a bell-shaped cloud.
+    Each silhouette is divided by the standard deviation of those without groups at that k, and the largest is compared
+    with the largest of each set without groups: one test for all k, exact for a normal distribution.
     """
     nothing = np.full(len(ks), math.nan)
     if reason := _undefined(matrix, observed):
         return StandingOut(nothing, nothing, math.nan, -1, reason)
-    silhouettes = np.full((1 + TWINS, len(ks)), math.nan)
+    silhouettes = np.full((1 + REFERENCES, len(ks)), math.nan)
     silhouettes[0] = observed
-    for number in range(1, 1 + TWINS):
-        other = twin(matrix, seed * TWINS + number)
+    for number in range(1, 1 + REFERENCES):
+        other = without_groups(matrix, seed * REFERENCES + number)
         for i, k in enumerate(ks):
             if not math.isnan(observed[i]):
                 silhouettes[number, i] = silhouette(other, kmeans(other, k, seed), distance=distance)
-            progress((number - 1) * len(ks) + i + 1, TWINS * len(ks), "cluster")
+            progress((number - 1) * len(ks) + i + 1, REFERENCES * len(ks), "cluster")
     known = np.flatnonzero(np.isfinite(silhouettes).all(axis=0))
     if not len(known):
         return StandingOut(nothing, nothing, math.nan, -1, "KMeans found no groups in shapeless vectors")

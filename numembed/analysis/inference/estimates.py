@@ -36,10 +36,10 @@ class Estimate:
         return int(self.low > 0) - int(self.high < 0)
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """The number, its interval and p in words."""
         if math.isinf(self.low) or math.isinf(self.high):
-            return f"{signed(self.value)}; groups as small as these give no interval"
+            return f"{signed(self.value)}; groups this small have no interval"
         return f"{signed(self.value)}, 95% interval {span(self.low, self.high, sign=True)}, {p_text(self.p)}"
 
 
@@ -49,7 +49,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Estimat
     Up to EXACT_ORDERS pairs p is exact: the share of all orders whose correlation is as far from 0. With more it is
     Fisher's. The interval is Fisher's with the standard error of Bonett and Wright 2000; a correlation of ±1, which
     has none, counts as halfway to the next one there can be. Where p is above 0.05 the interval reaches 0. Where one
-    side is all equal, nothing is told: 0, −1 to 1.
+    side is all equal, nothing can be concluded: 0, −1 to 1.
     """
     ranked, n = np.stack([_ranks(first), _ranks(second)]), len(first)
     if np.ptp(ranked, axis=1).min() == 0:

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permuted_scores import row_distances
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.analysis.silhouettes import silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.settings import LIMITS
 from numembed.core.significance import LEVEL
 
 Doubles = NDArray[np.float64]
-FEWEST = 3  # scores below which no spread is estimated
+FEWEST = 3  # scores below which no standard deviation is estimated
 MOST_LEFT_OUT = 5_000  # sequences; they take some 5 seconds, and four times as long for twice as many
 _STRETCH_BYTES = 16 * 2**20  # of the distances looked at together
 _ROUNDING = 1e-9  # as a share: what is left of a sum when all of it is taken away; of scores: what is no difference
@@ -72,7 +71,7 @@ def jackknife(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean
     the groups lie apart, too wide where they overlap.
 
     It under-covers where sequences are not drawn independently of each other: what all families of a window share,
-    such as the size of the numbers, is not drawn anew when one is left out. Of synthetic sets of 12 × 8 with families
+    such as the size of the numbers, does not change when one is left out. Of synthetic sets of 12 × 8 with families
     far apart and much in common in each window, it held the expected score in 72 to 76%. Then redraw the windows and
     use :func:`redrawing_interval`. For 2 × 2 it holds in 93 to 95%. NaN with a note above 5,000 sequences.
     Tukey 1958; Efron and Tibshirani 1993, chapter 11.
@@ -180,6 +179,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     What the designs have in common cancels in the pairs. Which of two is better depends on the metric. NaN with a note
     for fewer than 3 designs. "Not distinguishable" is no proof that they are equal. Student 1908.
     """
+    from scipy.special import stdtr
+
     if len(a) != len(b):
         raise ValueError(f"scores of the same designs come in pairs, got {len(a)} and {len(b)}")
     differences = np.subtract(a, b, dtype=np.float64)
@@ -188,7 +189,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     differences[np.abs(differences) < _ROUNDING] = 0
     count, mean, error = len(a), float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(a))
     half = _t_quantile(0.95, count - 1) * error
-    p = _two_sided(mean / error, count - 1) if error > 0 else float(mean == 0)
+    p = float(2 * stdtr(count - 1, -abs(mean / error))) if error > 0 else float(mean == 0)
     return Difference(mean, mean - half, mean + half, p, abs(mean) > half)
 
 
@@ -247,9 +248,3 @@ def _t_quantile(level: float, freedom: int) -> float:
     if not 0 < level < 1:
         raise ValueError(f"a level lies between 0 and 1, got {level}")
     return float(stdtrit(freedom, (1 + level) / 2))
-
-
-def _two_sided(t: float, freedom: int) -> float:
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(freedom, -abs(t)))

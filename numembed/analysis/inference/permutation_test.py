@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.inference.cyclic_permutations import cycles, same_make_up
 from numembed.analysis.inference.permuted_scores import TIE
-from numembed.analysis.inference.ring_permutations import rings, same_make_up
 from numembed.analysis.metrics import METRICS, note_of
 from numembed.analysis.preparation import Distance, counts_of
 from numembed.core.arrays import Labels, Matrix
@@ -20,10 +20,8 @@ from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
 from numembed.core.settings import LIMITS
 
-_PRODUCTS_UP_TO, _RINGS_UP_TO = 500, 5_000  # sequences; between them labels are carried around rings
-_NOTHING_TO_SHUFFLE = (
-    "each group holds sequences of one family only, so that no shuffle inside a group changes anything"
-)
+_PRODUCTS_UP_TO, _CYCLES_UP_TO = 500, 5_000  # sequences; between them labels are shifted along cycles
+_NOTHING_TO_SHUFFLE = "each group has sequences of one family only, so no shuffle inside a group changes anything"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def permutation_test(
 
     ``within`` (n,) names a group of each sequence, such as its window: families then change places only inside a
     group, and what the groups stand for, such as the size of the numbers, is the same in every shuffle.
-    From 501 to 5,000 sequences labels are carried around rings, and there are as many shuffles as whole rings hold,
+    From 501 to 5,000 sequences labels are shifted along cycles, and there are as many shuffles as whole cycles hold,
     ``permutations`` or more. Phipson and Smyth 2010 (the observed labelling counts); Anderson and ter Braak 2003
     (restricted shuffles).
     """
@@ -92,10 +90,10 @@ def _shuffles_scored(
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the score of the groups ``own`` (n,), and those of shuffles inside ``strata`` (n,)."""
     n, fast = len(own), entry.facts.get("shuffles")
-    even = _PRODUCTS_UP_TO < n <= _RINGS_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
+    even = _PRODUCTS_UP_TO < n <= _CYCLES_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
     rounds = permutations or default_permutations(n, entry.name, even=even)
     if even and fast:
-        values = fast.rings(matrix, rings(own, strata, rounds, seed=seed), **requested)
+        values = fast.cycles(matrix, cycles(own, strata, rounds, seed=seed), **requested)
         return entry.function(matrix, own, **entry.options_from(**requested)), values
     scored = fast.products if fast else partial(_one_by_one, entry.function)
     values = scored(matrix, shuffled(own.astype(np.int32), strata, rounds, seed=seed), **requested)
@@ -166,7 +164,7 @@ def _log_factorial(count: int) -> float:
 def default_permutations(n: int, metric: str = "silhouette", *, even: bool = True) -> int:
     """Return how many shuffles n sequences get: fewer where one costs more, so that a test stays within seconds.
 
-    ``even``: whether all groups hold as many sequences of each family, so that rings can stand for products.
+    ``even``: whether all groups hold as many sequences of each family, so that cycles can stand for products.
 
     >>> default_permutations(24), default_permutations(2_400), default_permutations(20_000)
     (9999, 9999, 199)
@@ -174,6 +172,6 @@ def default_permutations(n: int, metric: str = "silhouette", *, even: bool = Tru
     shuffles = METRICS[metric].facts.get("shuffles")
     if shuffles is None:  # one by one
         return 999 if n <= _PRODUCTS_UP_TO else 199
-    if n <= _PRODUCTS_UP_TO or (even and shuffles.cheap and n <= _RINGS_UP_TO):
+    if n <= _PRODUCTS_UP_TO or (even and shuffles.cheap and n <= _CYCLES_UP_TO):
         return 9_999
-    return 999 if n <= _RINGS_UP_TO else 199
+    return 999 if n <= _CYCLES_UP_TO else 199

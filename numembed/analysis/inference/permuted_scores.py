@@ -18,6 +18,11 @@ _STRETCH_BYTES = 64 * 2**20  # of the distances computed at once
 _FAR, _TINY = np.float32(np.inf), np.float32(1e-30)
 
 
+def part_of(progress: Progress, at: int, count: int) -> Progress:
+    """Return the progress of part number ``at`` of ``count`` parts that take about as long."""
+    return lambda done, total, note: progress(at * total + done, count * total, note)
+
+
 def permuted_silhouettes(
     matrix: Matrix, labellings: NDArray[np.integer], *, distance: Distance = "euclidean", progress: Progress = silent
 ) -> NDArray[np.float64]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled
+from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason, unit_rows
 from numembed.core.arrays import Labels, Matrix, Points
 from numembed.core.wording import decimal
 
@@ -159,7 +158,7 @@ def distances(matrix: Matrix, distance: Distance) -> Distances:
 
 
 def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], float]:
-    """Return the maps, each laid upon the first, and how far they agree with it: from 0 to 1, higher is better.
+    """Return the maps, each aligned with the first, and how far they agree with it: from 0 to 1, higher is better.
 
     Maps are moved, turned, mirrored and scaled to one size (squared coordinates sum to 1). Stability is 1 minus the
     mean disparity of scipy's ``procrustes``: the share of a map's squared spread that the best fit to the first leaves
@@ -185,9 +184,7 @@ def procrustes_stability(maps: Sequence[Points]) -> tuple[tuple[Points, ...], fl
 
 def noise_reference(n: int, d: int, seed: int) -> Matrix:
     """Return n random directions (n, d), each of length 1: what a map makes of vectors without any structure."""
-    drawn = np.random.default_rng(seed).standard_normal((n, d))
-    norms = np.linalg.norm(drawn, axis=1, keepdims=True)
-    return np.asarray(drawn / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(unit_rows(np.random.default_rng(seed).standard_normal((n, d))), dtype=np.float32)
 
 
 def chance_stability(maps: Sequence[Points], *, seed: int = 0) -> float:
@@ -203,7 +200,7 @@ def chance_stability(maps: Sequence[Points], *, seed: int = 0) -> float:
 def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float = _SOME, of: str = _NOISE) -> str:
     """Return a sentence where a map shows groups that its space does not have, or "".
 
-    ``null`` holds scores in maps without groups: those of noise twins with the same labels and method, or of shuffled
+    ``null`` holds scores in maps without groups: those of noise with the same labels and method, or of shuffled
     families in this map; ``of`` names them. It speaks where the score in the map is above 0.25 and 95% of those, and
     above the score in the space by 0.25, which itself is not above ``chance_high``: best the upper end of its
     permutation test, so that weak but real groups are not denied.
@@ -218,7 +215,7 @@ def warning(faithful: Faithfulness, null: Sequence[float], *, chance_high: float
     return (
         f"This map shows groups that the vectors do not: the silhouette of the families is {decimal(shown)} in the map "
         f"and {decimal(space)} in the vectors, and 95% of {of} reach no more than {decimal(noise)}. "
-        "Do not read groups off this map."
+        "Do not interpret groups in this map."
     )
 
 
@@ -226,7 +223,7 @@ def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[f
     """Return a sentence where the eye finds groups in a map that its space does not have, or "".
 
     It speaks where the groups read off the map are clearer than in 99 even ``scatter``s and by 0.25 than the same
-    groups in the space, where they are no clearer than those read off maps of noise twins, ``noise_in_space``, or 0.1.
+    groups in the space, where they are no clearer than those read off maps of noise, ``noise_in_space``, or 0.1.
     """
     known = [score for score in noise_in_space if not math.isnan(score)]
     if not known or math.isnan(scatter) or math.isnan(groups.in_map) or math.isnan(groups.in_space):
@@ -236,8 +233,8 @@ def groups_warning(groups: Groups, *, scatter: float, noise_in_space: Sequence[f
         return ""
     return (
         f"This map shows groups that the vectors do not: the groups that the eye finds in it have a silhouette of "
-        f"{decimal(shown)} there and {decimal(space)} in the vectors, where pure noise reaches "
-        f"{decimal(max(known))}. Do not read groups off this map."
+        f"{decimal(shown)} there and {decimal(space)} in the vectors, where noise reaches at most "
+        f"{decimal(max(known))}. Do not interpret groups in this map."
     )
 
 

@@ -10,22 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.clusters import neighbours
 from numembed.analysis.clusters.agreement import Agreement, Share, permanova, ranked_agreement
-from numembed.analysis.clusters.attributes import attributes_and_reasons, family_title
-from numembed.analysis.clusters.clusterers import confusion, name_clusters
-from numembed.analysis.clusters.neighbours import (
-    Alike,
-    centroid_tree,
-    nearest,
-    nearest_alike,
-    orders,
-    silhouette_samples,
-    similarity,
-)
+from numembed.analysis.clusters.attributes import attributes, family_title
+from numembed.analysis.clusters.clusterers import matched_share, name_clusters
+from numembed.analysis.clusters.neighbours import Alike
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
+from numembed.core.serialization import from_plain
 from numembed.core.significance import LEVEL, holm
+from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
+from numembed.studies.keys import explain_key
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 
 LARGEST = 500  # sequences; beyond, the pictures of this page say nothing any more
 NEIGHBOURS = 5
@@ -52,9 +50,7 @@ class Explanation:
     tree: tuple[tuple[int, int, float], ...]  # two joined and their distance: families, then joined ones from k on
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
-    matched_least_p: float = (
-        0.0  # share of shuffles in which most of all are matched: above 0.05 nothing can be concluded
-    )
+    matched_least_p: float = 0.0  # share of shuffles with the highest match: above 0.05 nothing can be concluded
 
 
 def explain(
@@ -67,16 +63,15 @@ def explain(
     seed: int = 0,
 ) -> Explanation:
     """Return what the clusters (n,) of ``matrix`` agree with, and what its variance is made of; n up to ``LARGEST``."""
-    attributes, _ = attributes_and_reasons(sequences, token_counts=token_counts)
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
     matched, chance, p, least = matched_by_chance(clusters, labels, seed=seed)
-    samples = silhouette_samples(matrix, labels, distance=distance)
-    near = nearest(matrix, NEIGHBOURS, distance=distance)
-    tree = centroid_tree(matrix, labels, distance=distance).linkage
+    silhouettes, others = neighbours.silhouette_samples(matrix, labels, distance=distance)
+    rows, distances = neighbours.nearest(matrix, NEIGHBOURS, distance=distance)
+    tree = neighbours.centroid_tree(matrix, labels, distance=distance)
     return Explanation(
-        agreements=ranked_agreement(clusters, attributes, seed=seed),
+        agreements=ranked_agreement(clusters, attributes(sequences, token_counts=token_counts), seed=seed),
         shares=permanova(matrix, ("family", labels), ("window", windows), seed=seed),
         cluster_names=name_clusters(clusters, sequences),
         counts=_whole(counts),
@@ -84,15 +79,15 @@ def explain(
         matched_chance=chance,
         matched_p=p,
         matched_least_p=least,
-        silhouettes=tuple(samples.values.tolist()),
-        nearest=tuple(samples.nearest.tolist()),
-        neighbours=_whole(near.rows),
-        distances=tuple(tuple(float(f"{value:.6g}") for value in row) for row in near.distances.tolist()),
-        same_family=nearest_alike(matrix, labels, distance=distance, seed=seed),
-        same_window=nearest_alike(matrix, windows, distance=distance, seed=seed),
+        silhouettes=tuple(silhouettes.tolist()),
+        nearest=tuple(others.tolist()),
+        neighbours=_whole(rows),
+        distances=tuple(tuple(float(f"{value:.6g}") for value in row) for row in distances.tolist()),
+        same_family=neighbours.nearest_alike(matrix, labels, distance=distance, seed=seed),
+        same_window=neighbours.nearest_alike(matrix, windows, distance=distance, seed=seed),
         tree=tuple((int(one), int(other), float(gap)) for one, other, gap, _ in tree.tolist()),
-        similarity=tuple(tuple(round(float(value), 3) for value in row) for row in similarity(matrix)),
-        order=tuple(orders(matrix, labels)["dendrogram"].tolist()),
+        similarity=tuple(tuple(round(float(value), 3) for value in row) for row in neighbours.similarity(matrix)),
+        order=tuple(neighbours.similar_order(matrix).tolist()),
     )
 
 
@@ -100,8 +95,8 @@ def matched_by_chance(
     clusters: Labels, labels: Labels, *, shuffles: int = _SHUFFLES, seed: int = 0
 ) -> tuple[float, float, float, float]:
     """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, p, least p."""
-    observed, drawn = confusion(clusters, labels).matched, np.random.default_rng(seed)
-    shuffled = [confusion(clusters, drawn.permutation(labels)).matched for _ in range(shuffles if len(labels) else 0)]
+    observed, drawn = matched_share(clusters, labels), np.random.default_rng(seed)
+    shuffled = [matched_share(clusters, drawn.permutation(labels)) for _ in range(shuffles if len(labels) else 0)]
     if not shuffled:
         return observed, observed, 1.0, 1.0
     every = np.array([observed, *shuffled])
@@ -128,6 +123,12 @@ def tree_members(explanation: Explanation) -> list[tuple[int, ...]]:
     for one, other, _ in explanation.tree:
         members.append(members[one] + members[other])
     return members
+
+
+def stored_explanation(study: Study, spec: ModelSpec, results: ResultStore) -> Explanation | None:
+    """Return what earlier runs found about the clusters of a resolved model, or None."""
+    stored = results.get(explain_key(study, spec))
+    return from_plain(Explanation, stored) if stored else None
 
 
 def sequence_names(sequences: SequenceSet) -> tuple[str, ...]:

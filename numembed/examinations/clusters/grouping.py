@@ -10,13 +10,12 @@ from typing import cast
 import numpy as np
 
 from numembed.analysis.clusters.agreement import Agreement, ranked_agreement
-from numembed.analysis.clusters.attributes import attributes_and_reasons
+from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.clusters.clusterers import CLUSTERERS, NumberOfClusters, best_k, default_seeds
 from numembed.analysis.clusters.neighbours import refuse_larger
-from numembed.analysis.clusters.null_reference import LARGEST, TWINS, StandingOut, standing_out
-from numembed.analysis.definedness import undefined_reason
+from numembed.analysis.clusters.null_reference import LARGEST, REFERENCES, StandingOut, standing_out
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance
+from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.significance import holm
 from numembed.examinations.registry import ExaminationContext
@@ -81,8 +80,8 @@ def grouping(context: ExaminationContext) -> Grouping:
     study, sequences = context.study, context.study.sequences
     refuse_larger(len(sequences), "Other ways of grouping")
     counted = count_tokens(context.spec, sequences.texts, context.settings)
-    attributes, _ = attributes_and_reasons(sequences, token_counts=counted.counts if counted else None)
-    return examine(context.matrix, attributes, study, progress=context.progress)
+    kinds = attributes(sequences, token_counts=counted.counts if counted else None)
+    return examine(context.matrix, kinds, study, progress=context.progress)
 
 
 def examine(
@@ -91,7 +90,7 @@ def examine(
     """Return what other ways of grouping find in ``matrix`` (n, d); ``progress(done, total)`` may raise Cancelled."""
     families, n, distance = len(study.sequences.families), len(matrix), cast(Distance, study.distance)
     ks, seeds = sorted({*KS, families} - {0, 1}), default_seeds(n)
-    parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * TWINS if n <= LARGEST else 0)
+    parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * REFERENCES if n <= LARGEST else 0)
     progress(0, sum(parts))
     ways = []
     for number, entry in enumerate(CLUSTERERS, start=1):

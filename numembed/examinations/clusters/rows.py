@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from numembed.analysis.clusters.attributes import family_title
+from numembed.analysis.clusters.clusterers import CLUSTERERS
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
-from numembed.examinations.clusters.grouping import FACTORS, Grouping
-from numembed.examinations.registry import Answer, Row
+from numembed.examinations.clusters.grouping import FACTORS, Grouping, grouping
+from numembed.examinations.clusters.text import sentence
+from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.sequences.sets import SequenceSet
 
 
@@ -127,3 +129,6 @@ def grouping_rows(grouping: Grouping) -> list[Row]:
         "seeds": grouping.seeds,
     }
     return [*ways, *steps, best]
+
+
+IMPLEMENTATION = Implementation(Grouping, grouping, sentence, rows, lists=("ways", "name", CLUSTERERS))

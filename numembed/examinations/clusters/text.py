@@ -53,11 +53,11 @@ def shares_sentence(result: Explanation) -> str:
     """Return in two sentences what makes the vectors differ beyond chance, and how much of it is what."""
     shares = {share.name: share for share in result.shares}
     if not {"family", "window", "rest"} <= set(shares) or math.isnan(shares["family"].p):
-        return "What differs between the vectors cannot be divided here. It needs several families and windows."
+        return "The variance of the vectors cannot be divided here. That needs several families and windows."
     family, window = (f"{percent(shares[name].share)}{_by_chance(result, name)}" for name in ("family", "window"))
     return (
-        f"{_shares_head(_standing(result))}. Of what differs between the vectors the family makes {family}, the window "
-        f"{window}, and {percent(shares['rest'].share)} is neither."
+        f"{_shares_head(_standing(result))}. Of the variance the family explains {family}, the window "
+        f"{window}, and {percent(shares['rest'].share)} is explained by neither."
     )
 
 
@@ -79,22 +79,22 @@ def _share_ps(result: Explanation) -> dict[str, float]:
 
 def _shares_head(standing: dict[str, str]) -> str:
     """Return what may be said of family and window, or of the family where the window is undefined."""
-    than, few = "of the difference than chance", "cannot be determined from so few sequences"
+    than, few = "of the variance than chance", "cannot be determined from so few sequences"
     names = sorted(standing, key=lambda name: ("more", "no more", "few").index(standing[name]))
     match [standing[name] for name in names]:
         case ["few"]:
-            return f"Whether the family makes more {than} {few}"
+            return f"Whether the family explains more {than} {few}"
         case [how]:
-            return f"The family makes {how} {than}"
+            return f"The family explains {how} {than}"
         case ["few", "few"]:
-            return f"Whether family or window makes more {than} {few}"
+            return f"Whether family or window explains more {than} {few}"
         case ["more", "more"]:
-            return f"Both family and window make more {than}"
+            return f"Both family and window explain more {than}"
         case ["no more", "no more"]:
-            return f"Neither the family nor the window makes more {than}"
+            return f"Neither the family nor the window explains more {than}"
         case [how, "few"]:
-            return f"The {names[0]} makes {how} {than}; whether the {names[1]} does {few}"
-    return f"The {names[0]} makes more {than}, the {names[1]} does not"
+            return f"The {names[0]} explains {how} {than}; whether the {names[1]} does {few}"
+    return f"The {names[0]} explains more {than}, the {names[1]} does not"
 
 
 def _by_chance(result: Explanation, name: str) -> str:

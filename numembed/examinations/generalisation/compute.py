@@ -10,24 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from numembed.analysis import probes as probing
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.preparation import all_equal
-from numembed.analysis.probes.classes import alike, family_classes, sequence_classes
-from numembed.analysis.probes.probes import (
-    CLASSIFIERS,
-    Accuracy,
-    Fold,
-    Sorter,
-    assessed,
-    balanced,
-    family_orders,
-    folds_of,
-    held_out_sorter,
-    learnable,
-    rounds_for,
-    undefined,
-)
+from numembed.analysis.preparation import all_equal, unit_rows
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.core.significance import holm
@@ -70,16 +56,18 @@ def generalisation(context: ExaminationContext) -> Generalisation:
 def near_windows(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
     """Return how each classifier names the family of windows that were held out, each window once."""
     k, labels, windows = len(sequences.families), sequences.labels, sequences.windows
-    folds = folds_of(windows)
+    folds = probing.folds_of(windows)
     note = "" if k > 1 else "needs at least 2 families"
     note = note or ("" if len(folds) > 1 else "needs at least 2 windows of each family") or _flat(matrix)
     if note:
-        return tuple(_probe(name, k, undefined(note)) for name in CLASSIFIERS.names)
+        return tuple(_probe(name, k, probing.undefined(note)) for name in probing.CLASSIFIERS.names)
     shuffles = _shuffled(labels, windows, k, folds, seed)
     collected = []
-    for name in CLASSIFIERS.names:
-        accuracy = assessed(held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels)
-        others = {rival: held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
+    for name in probing.CLASSIFIERS.names:
+        accuracy = probing.assessed(
+            probing.held_out_sorter(name, matrix, folds)(shuffles, k), shuffles, k, groups=labels
+        )
+        others = {rival: probing.held_out_sorter(name, own, folds)(labels[None], k) for rival, own in rivals.items()}
         best = _best({rival: float((named[0] == labels).mean()) for rival, named in others.items()})
         collected.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return _adjusted(collected)
@@ -97,17 +85,17 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
     texts = (*(study.sequences.texts[row] for row in rows), *kept.texts)
     joined = SequenceSet(items, study.text_format, texts)  # together: some baselines and precisions look at all texts
     train, test = joined.labels[: len(rows)], joined.labels[len(rows) :]
-    orders = family_orders(k, rounds_for(len(joined), k, 1), seed=study.seed)
+    orders = probing.family_orders(k, probing.rounds_for(len(joined), k, 1), seed=study.seed)
     matrix, rivals = _scaled(context.vectors(joined, context.spec), study.distance), rivals_of(context, joined)
     if note := _flat(matrix):
         return Far(start, k, left_out, (), note)
 
     def named(name: str, own: Matrix) -> Labels:
-        return CLASSIFIERS[name].function(own[: len(rows)], own[len(rows) :])(train[None], k)
+        return probing.CLASSIFIERS[name].function(own[: len(rows)], own[len(rows) :])(train[None], k)
 
     probes = []
-    for name in CLASSIFIERS.names:
-        accuracy = assessed(named(name, matrix), orders[:, test], k, groups=test)
+    for name in probing.CLASSIFIERS.names:
+        accuracy = probing.assessed(named(name, matrix), orders[:, test], k, groups=test)
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
         probes.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return Far(start, k, left_out, tuple(probes))
@@ -149,17 +137,17 @@ def _overlap(one: IntegerSequence, other: IntegerSequence) -> bool:
 def unseen_families(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *, seed: int = 0) -> tuple[Probe, ...]:
     """Return how the linear probe names attributes of families of which it has seen no sequence."""
     k, labels = len(sequences.families), sequences.labels
-    folds, probes = folds_of(labels), []
+    folds, probes = probing.folds_of(labels), []
     sorters, seen = _sorters(matrix, rivals, folds), dict[str, Labels]()
     for name in UNSEEN:
-        own, note = family_classes(name, sequences)
-        if not note and (twin := next((other for other, same in seen.items() if alike(own, same)), "")):
-            note = f"sorts these families just as {ATTRIBUTES[twin].title.lower()} does"
+        own, note = probing.family_classes(name, sequences)
+        if not note and (other := next((name for name, same in seen.items() if probing.alike(own, same)), "")):
+            note = f"divides these families exactly as {ATTRIBUTES[other].title.lower()} does"
         if note := note or _flat(matrix):
-            probes.append(_probe(name, 0, undefined(note)))
+            probes.append(_probe(name, 0, probing.undefined(note)))
             continue
         seen[name] = own
-        orders = family_orders(k, rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
+        orders = probing.family_orders(k, probing.rounds_for(len(labels), int(own.max()) + 1, len(folds)), seed=seed)
         probes.append(_attribute(name, sorters, own[orders][:, labels], folds, labels))
     return _adjusted(probes)
 
@@ -170,18 +158,18 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
     Families stand on both sides, so that a model that knows no more than the family may name it too. ``p_families``
     tells that apart: whole families exchange the classes of all their windows.
     """
-    windows, folds = sequences.windows, folds_of(sequences.windows)
+    windows, folds = sequences.windows, probing.folds_of(sequences.windows)
     sorters, probes = _sorters(matrix, rivals, folds), []
     for wanted in SINGLE:
-        name, labels = sequence_classes(wanted, sequences)
+        name, labels = probing.sequence_classes(wanted, sequences)
         classes = int(labels.max(initial=0)) + 1
         if note := _unlearnable(labels, windows) or _flat(matrix):
-            probes.append(_probe(name, classes, undefined(note)))
+            probes.append(_probe(name, classes, probing.undefined(note)))
             continue
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
         exchanged = _swapped(labels, sequences, classes, folds, seed)
-        alike = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
-        probes.append(replace(own, p_families=alike.p))
+        exchange = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
+        probes.append(replace(own, p_families=exchange.p))
     adjusted = holm([one.p_families for one in probes])
     return tuple(
         replace(one, p_families=math.nan if p is None else p)
@@ -197,37 +185,40 @@ def rivals_of(context: ExaminationContext, sequences: SequenceSet) -> Rivals:
 
 
 def _attribute(
-    name: str, sorters: Mapping[str, Sorter], labellings: Labels, folds: Sequence[Fold], groups: Labels
+    name: str, sorters: Mapping[str, probing.Sorter], labellings: Labels, folds: Sequence[probing.Fold], groups: Labels
 ) -> Probe:
     """Return how the model's probe names the classes of the first labelling (b, n), held against the others."""
     classes = int(labellings.max()) + 1
-    counted, true = learnable(labellings, folds, classes), labellings[:1]
-    accuracy = assessed(sorters[""](labellings, classes), labellings, classes, groups=groups, counted=counted)
+    counted, true = probing.learnable(labellings, folds, classes), labellings[:1]
+    accuracy = probing.assessed(sorters[""](labellings, classes), labellings, classes, groups=groups, counted=counted)
     rest = {rival: sorter(true, classes) == true for rival, sorter in sorters.items() if rival}
     values = {
-        rival: float(balanced(right & counted[:1], true, counted[:1], classes)[0]) for rival, right in rest.items()
+        rival: float(probing.balanced(right & counted[:1], true, counted[:1], classes)[0])
+        for rival, right in rest.items()
     }
     return _probe(name, classes, accuracy, _best(values), int(np.count_nonzero(~counted[0])))
 
 
-def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[Fold]) -> dict[str, Sorter]:
+def _sorters(matrix: Matrix, rivals: Rivals, folds: Sequence[probing.Fold]) -> dict[str, probing.Sorter]:
     """Return the held-out linear probe on the model's vectors, "", and on those of each baseline."""
     if len(folds) < 2:
         return {}
-    return {name: held_out_sorter("linear_probe", own, folds) for name, own in ({"": matrix} | dict(rivals)).items()}
+    return {
+        name: probing.held_out_sorter("linear_probe", own, folds) for name, own in ({"": matrix} | dict(rivals)).items()
+    }
 
 
-def _shuffled(labels: Labels, windows: Labels, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
-    rounds = rounds_for(len(labels), classes, len(folds))
+def _shuffled(labels: Labels, windows: Labels, classes: int, folds: Sequence[probing.Fold], seed: int) -> Labels:
+    rounds = probing.rounds_for(len(labels), classes, len(folds))
     return shuffled(labels.astype(np.int32), windows, rounds, seed=seed).astype(np.int64)
 
 
-def _swapped(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[Fold], seed: int) -> Labels:
+def _swapped(labels: Labels, sequences: SequenceSet, classes: int, folds: Sequence[probing.Fold], seed: int) -> Labels:
     """Return (b, n) the classes as they are, then with those of all windows exchanged between whole families."""
     k, windows = len(sequences.families), sequences.windows
     grid = np.zeros((k, int(windows.max()) + 1), dtype=np.int64)
     grid[sequences.labels, windows] = labels
-    orders = family_orders(k, rounds_for(len(labels), classes, len(folds)), seed=seed)
+    orders = probing.family_orders(k, probing.rounds_for(len(labels), classes, len(folds)), seed=seed)
     return np.asarray(grid[orders[:, sequences.labels], windows])
 
 
@@ -237,7 +228,7 @@ def _unlearnable(labels: Labels, windows: Labels) -> str:
     if len(np.unique(windows)) < 2:
         return "needs at least 2 windows of each family"
     mixed = any(len(np.unique(labels[windows == one])) > 1 for one in np.unique(windows))
-    return "" if mixed else "the window tells it already"
+    return "" if mixed else "is determined by the window"
 
 
 def _flat(matrix: Matrix) -> str:
@@ -246,10 +237,7 @@ def _flat(matrix: Matrix) -> str:
 
 def _scaled(matrix: Matrix, distance: str) -> Matrix:
     """Return the vectors so that Euclidean distances stand for the study's: of length 1 for the cosine."""
-    if distance != "cosine":
-        return matrix
-    norms = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(unit_rows(matrix), dtype=np.float32) if distance == "cosine" else matrix
 
 
 def _best(values: Mapping[str, float]) -> tuple[str, float]:
@@ -257,7 +245,7 @@ def _best(values: Mapping[str, float]) -> tuple[str, float]:
 
 
 def _probe(
-    name: str, classes: int, result: Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
+    name: str, classes: int, result: probing.Accuracy, best: tuple[str, float] = ("", math.nan), left_out: int = 0
 ) -> Probe:
     numbers: dict[str, Any] = asdict(result)
     return Probe(name, classes, **numbers, p_holm=result.p, baseline=best[0], baseline_value=best[1], left_out=left_out)

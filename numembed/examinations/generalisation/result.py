@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
-from numembed.analysis.probes.probes import CLASSIFIERS
+from numembed.analysis.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.studies.study import Study
 
@@ -46,7 +46,7 @@ class Probe:
         return (CLASSIFIERS if self.name in CLASSIFIERS else ATTRIBUTES)[self.name].title
 
     @property
-    def told(self) -> bool:
+    def testable(self) -> bool:
         """False where it is undefined, or where even a perfect classifier could not be distinguished from chance."""
         return not math.isnan(self.p) and self.least_p <= LEVEL
 

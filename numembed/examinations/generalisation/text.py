@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from numembed.analysis.probes import CLASSIFIERS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import listed, p_text, percent
+from numembed.examinations.generalisation.compute import generalisation
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
-from numembed.examinations.registry import Answer
+from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.models.baselines import BASELINES
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -26,11 +29,6 @@ _SIMPLE = {
 }
 
 
-def sentence(answer: Answer[Generalisation]) -> str:
-    """Return where the model names the families better than chance, and where not."""
-    return verdict(answer.model, answer.found)
-
-
 def verdict(name: str, generalisation: Generalisation) -> str:
     """Return the answer in one or two sentences: where the model names the families better than chance, and where not.
 
@@ -38,13 +36,13 @@ def verdict(name: str, generalisation: Generalisation) -> str:
     """
     places = {"held-out windows of the study": generalisation.near}
     places |= {f"windows from term {one.start:,} on": one.probes for one in generalisation.far}
-    answered = {place: probes for place, probes in places.items() if any(probe.told for probe in probes)}
+    answered = {place: probes for place, probes in places.items() if any(probe.testable for probe in probes)}
     if not answered:
         return f"Too few families or windows to tell whether {name} knows more than these sequences."
     sure = [place for place, probes in answered.items() if any(probe.sure for probe in probes)]
     rest = [place for place in answered if place not in sure]
     beaten = all(probe.baseline_value > probe.value for probes in answered.values() for probe in probes)
-    tail = " A simple count names more of them in every test." if beaten else ""
+    tail = " A simple count names more of them correctly in every test." if beaten else ""
     if not sure:
         return f"There is no evidence that {name} knows the families beyond the sequences it was shown.{tail}"
     but = f", but not in {listed(rest, 'or')}" if rest else ""
@@ -76,8 +74,8 @@ def far_sentence(far: Far) -> str:
 def unseen_sentence(probe: Probe) -> str:
     """Return how one attribute was named of families that were held out."""
     if math.isnan(probe.p):
-        return f"{probe.title}: cannot be tested here, for {_because(probe.note)}."
-    return f"{probe.title}: of families never seen, the probe names {_share(probe)} {simple(probe)}".strip()
+        return f"{probe.title}: cannot be tested here ({_because(probe.note)})."
+    return f"{probe.title}: for unseen families, the probe predicts {_share(probe)} {simple(probe)}".strip()
 
 
 def single_sentence(result: Sequence[Probe]) -> str:
@@ -90,8 +88,8 @@ def single_sentence(result: Sequence[Probe]) -> str:
         "Predicted, but perhaps through the family alone (confounded)": [
             one for one in known if one.sure and not one.p_families <= LEVEL
         ],
-        "Not better than chance": [one for one in known if not one.sure and one.told],
-        "Too few sequences for a test": [one for one in known if not one.sure and not one.told],
+        "Not better than chance": [one for one in known if not one.sure and one.testable],
+        "Too few sequences for a test": [one for one in known if not one.sure and not one.testable],
     }
     named = {place: probes for place, probes in places.items() if probes}
     if list(named) == ["Not better than chance"]:
@@ -113,14 +111,14 @@ def _result(probe: Probe) -> str:
 
 
 def _share(probe: Probe) -> str:
-    return f"{percent(probe.value)} rightly; with shuffled classes it gets {percent(probe.chance)}{_judged(probe)}."
+    return f"{percent(probe.value)} correctly; with shuffled classes {percent(probe.chance)}{_judged(probe)}."
 
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
         return f": better than chance ({p_text(probe.p_holm)})"
-    if not probe.told:
-        return f": too few families to tell, as even naming all rightly would be {p_text(probe.least_p)}"
+    if not probe.testable:
+        return f": too few families to tell, because even if all were correct it would be {p_text(probe.least_p)}"
     return f": no better than chance ({p_text(probe.p_holm)})"
 
 
@@ -142,9 +140,36 @@ def _numbers(probes: Sequence[Probe]) -> str:
 def _left_out(far: Far) -> str:
     if not far.left_out:
         return ""
-    text = "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
-    return f" Left out: {text}."
+    return f" Left out: {_reasons(far)}."
+
+
+def _reasons(far: Far) -> str:
+    return "; ".join(f"{title} ({reason})" for title, reason in far.left_out)
 
 
 def _because(note: str) -> str:
     return note if note.startswith(("no other", "all ", "needs")) else f"it {note}"
+
+
+def rows(answer: Answer[Generalisation]) -> list[Row]:
+    """Return all numbers as rows; ``part`` says what each belongs to."""
+    result = answer.found
+    parts = [("near windows", result.near), *((f"from term {far.start:,}", far.probes) for far in result.far)]
+    parts += [("unseen families", result.unseen), ("one attribute", result.single)]
+    first: Row = {"part": "sequences", "families": result.families, "windows": result.windows}
+    probed = ({"part": part} | asdict(probe) for part, probes in parts for probe in probes)
+    return [first, *map(_far_row, result.far), *probed]
+
+
+def _far_row(far: Far) -> Row:
+    numbers = {"start": far.start, "families": far.families, "left_out": _reasons(far), "note": far.note}
+    return {"part": f"from term {far.start:,}"} | numbers
+
+
+IMPLEMENTATION = Implementation(
+    Generalisation,
+    generalisation,
+    lambda answer: verdict(answer.model, answer.found),
+    rows,
+    lists=("near", "name", CLASSIFIERS),
+)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.maps.faithfulness import (
-    chance_stability,
-    clearest_scatter,
-    faithfulness,
-    groups_in,
-    groups_warning,
-    map_faithfulness,
-    noise_reference,
-    procrustes_stability,
-)
+from numembed.analysis.maps import faithfulness
 from numembed.analysis.maps.projections import PROJECTIONS, project, seeded_maps
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance
@@ -31,7 +22,7 @@ SEEDS = 6
 SEEDS_UP_TO = 1_000  # sequences; six maps of more take minutes
 SOLID_UP_TO = 500  # sequences whose 3-D maps are looked at too
 SMALL = 200  # sequences; with more, noise is mapped less often
-_TWIN_SEED = 7_001
+_NOISE_SEED = 7_001
 
 Places = tuple[tuple[float, ...], ...]  # (n, 2): the middle is 0, and the farthest coordinate 1
 
@@ -73,7 +64,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Seeds:
-    """One method's maps from several seeds, each laid upon the first."""
+    """One method's maps from several seeds, each aligned with the first."""
 
     method: str
     points: tuple[Places, ...]
@@ -91,7 +82,7 @@ class Maps:
 
     n: int
     dimension: int
-    twins: int  # maps of noise per method
+    noise_maps: int = field(metadata={"stored": "twins"})  # per method
     scatter: float  # the clearest groups in 99 even scatters of as many points
     space: float  # silhouette of the families in the vectors
     chance_mean: float
@@ -116,29 +107,31 @@ def maps(context: ExaminationContext) -> Maps:
         context.result.score("silhouette", "families"),
     )
     n, d = matrix.shape
-    twins = tuple(noise_reference(n, d, _TWIN_SEED + context.study.seed + i) for i in range(_twin_count(n)))
-    scatter = clearest_scatter(labels, seed=context.study.seed)
+    noises = tuple(
+        faithfulness.noise_reference(n, d, _NOISE_SEED + context.study.seed + i) for i in range(_noise_count(n))
+    )
+    scatter = faithfulness.clearest_scatter(labels, seed=context.study.seed)
     kinds = [(method, dims) for dims in DIMENSIONS if dims == 2 or n <= SOLID_UP_TO for method in PROJECTIONS.names]
     rounds = SEEDS * len(seeded_maps()) * (1 + (n <= SMALL)) if 1 < n <= SEEDS_UP_TO else 0
-    step = _counting(context.progress, sum(1 + len(_few(twins, dims)) for _, dims in kinds) + rounds)
+    step = _counting(context.progress, sum(1 + len(_few(noises, dims)) for _, dims in kinds) + rounds)
     truths, drawn, noise = [], [], []
     for method, dims in kinds:
         step()
         points, note = _points_of(context, method, dims)
         mapped = []
-        for twin in _few(twins, dims):
+        for vectors in _few(noises, dims):
             step()
-            mapped.append((twin, _mapped(context, twin, method, dims)))
+            mapped.append((vectors, _mapped(context, vectors, method, dims)))
         truths.append(_truth(context, method, points, mapped, scatter if dims == 2 else math.nan, note))
         if dims == 2:
             drawn.append(_picture(method, points, labels))
             noise += [_picture(method, own, labels) for _, own in mapped[:1]]
-    seeds = tuple(_seeds(context, method, twins, step) for method in seeded_maps()) if rounds else ()
+    seeds = tuple(_seeds(context, method, noises, step) for method in seeded_maps()) if rounds else ()
     low, high = _rounded(score.chance_low), _rounded(score.chance_high)
     return Maps(
         n,
         d,
-        len(twins),
+        len(noises),
         _rounded(scatter),
         _rounded(score.value),
         _rounded(score.chance_mean),
@@ -174,20 +167,20 @@ def _truth(
     context: ExaminationContext,
     method: str,
     points: Points,
-    twins: Sequence[tuple[Matrix, Points]],
+    noises: Sequence[tuple[Matrix, Points]],
     scatter: float,
     note: str,
 ) -> MapTruth:
-    """Return what one map keeps and shows, beside the maps of the noise ``twins``."""
+    """Return what one map keeps and shows, beside the maps of the noise ``noises``."""
     labels, distance = context.study.sequences.labels, _distance(context)
     limit = context.result.score("silhouette", "families").chance_high
-    own = map_faithfulness(
+    own = faithfulness.map_faithfulness(
         context.matrix, points, labels, distance=distance, seed=context.study.seed, chance_high=limit
     )
-    noise = [faithfulness(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    result = groups_in(context.matrix, points, labels, distance=distance)
-    others = [groups_in(twin, drawn, labels, distance=distance) for twin, drawn in twins]
-    read = groups_warning(result, scatter=scatter, noise_in_space=[other.in_space for other in others])
+    noise = [faithfulness.faithfulness(vectors, drawn, labels, distance=distance) for vectors, drawn in noises]
+    result = faithfulness.groups_in(context.matrix, points, labels, distance=distance)
+    others = [faithfulness.groups_in(vectors, drawn, labels, distance=distance) for vectors, drawn in noises]
+    read = faithfulness.groups_warning(result, scatter=scatter, noise_in_space=[other.in_space for other in others])
     numbers = {
         "trustworthiness": own["trustworthiness"],
         "continuity": own["continuity"],
@@ -216,8 +209,8 @@ def _picture(method: str, points: Points, labels: Labels) -> Picture:
     return Picture(method, _places(points), _rounded(silhouette(points, labels)))
 
 
-def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
-    """Return six maps of the same vectors, from six seeds, laid upon the first."""
+def _seeds(context: ExaminationContext, method: str, noises: Sequence[Matrix], step: Callable[[], None]) -> Seeds:
+    """Return six maps of the same vectors, from six seeds, aligned with the first."""
     labels, options = context.study.sequences.labels, seeded_maps()[method]
 
     def drawn(matrix: Matrix) -> Iterator[Points]:
@@ -226,17 +219,19 @@ def _seeds(context: ExaminationContext, method: str, twins: Sequence[Matrix], st
             yield _mapped(context, matrix, method, seed=(context.study.seed + i) % 2**31, **options)
 
     maps = list(drawn(context.matrix))
-    aligned, stability = procrustes_stability(maps)
-    noise = procrustes_stability(list(drawn(twins[0])))[1] if len(labels) <= SMALL else math.nan
+    aligned, stability = faithfulness.procrustes_stability(maps)
+    noise = faithfulness.procrustes_stability(list(drawn(noises[0])))[1] if len(labels) <= SMALL else math.nan
     members = int(np.bincount(labels).min()) - 1
-    pairs = [faithfulness(maps[0], other, labels, neighbours=min(10, max(1, members))) for other in maps[1:]]
+    pairs = [
+        faithfulness.faithfulness(maps[0], other, labels, neighbours=min(10, max(1, members))) for other in maps[1:]
+    ]
     widest = max(float(np.abs(points).max(initial=0)) for points in aligned)
     return Seeds(
         method,
         tuple(_places(points, widest) for points in aligned),
         tuple(_rounded(silhouette(points, labels)) for points in maps),
         _rounded(stability),
-        _rounded(chance_stability(maps, seed=context.study.seed)),
+        _rounded(faithfulness.chance_stability(maps, seed=context.study.seed)),
         _rounded(noise),
         pairs[0].neighbours,
         _rounded(_mean([one.neighbour_overlap for one in pairs])),
@@ -247,14 +242,14 @@ def _distance(context: ExaminationContext) -> Distance:
     return cast(Distance, context.study.distance)
 
 
-def _twin_count(n: int) -> int:
+def _noise_count(n: int) -> int:
     """Return how many maps of noise each method draws: fewer where one takes longer, none where it takes minutes."""
     return 0 if n < 2 else 9 if n <= SMALL else 5 if n <= 500 else 3 if n <= 1_000 else 1 if n <= 3_000 else 0
 
 
-def _few(twins: Sequence[Matrix], dims: int) -> Sequence[Matrix]:
+def _few(noises: Sequence[Matrix], dims: int) -> Sequence[Matrix]:
     """Return the noise for maps of so many dimensions: one or none for 3-D, which is not drawn and takes longest."""
-    return twins if dims == 2 else twins[: len(twins) > 5]
+    return noises if dims == 2 else noises[: len(noises) > 5]
 
 
 def _counting(progress: Callable[[int, int], None], total: int) -> Callable[[], None]:

@@ -1,19 +1,15 @@
-"""What was found about the maps of a model, in sentences that claim no more than the numbers."""
+"""What was found about the maps of a model: sentences that claim no more than the numbers, and plain rows."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, listed, percent, span
-from numembed.examinations.maps.compute import Maps, MapTruth, Seeds
-from numembed.examinations.registry import Answer
-
-
-def sentence(answer: Answer[Maps]) -> str:
-    """Return whether a map shows groups of which the vectors know nothing."""
-    return maps_sentence(answer.model, answer.found)
+from numembed.examinations.maps.compute import Maps, MapTruth, Seeds, maps
+from numembed.examinations.registry import Answer, Implementation, Row
 
 
 def maps_sentence(name: str, maps: Maps) -> str:
@@ -83,10 +79,10 @@ def noise_sentence(maps: Maps, method: str) -> str:
         return "The families of this choice have no score in the maps."
     scores = f"{decimal(one.silhouette)} against {decimal(one.noise_highest)} at most"
     if one.silhouette > one.noise_highest:
-        luck = f"as one map of noise in {maps.twins + 1} would by chance"
-        said = f"The families lie closer together in the model's map than in any of {maps.twins} maps of noise"
+        luck = f"as one map of noise in {maps.noise_maps + 1} would by chance"
+        said = f"The families lie closer together in the model's map than in any of {maps.noise_maps} maps of noise"
         return f"{said}, {luck}: {scores}."
-    return f"The families lie no closer together in the model's map than in {maps.twins} maps of noise: {scores}."
+    return f"The families lie no closer together in the model's map than in {maps.noise_maps} maps of noise: {scores}."
 
 
 def groups_sentence(maps: Maps, method: str) -> str:
@@ -95,7 +91,7 @@ def groups_sentence(maps: Maps, method: str) -> str:
     if one is None or any(map(math.isnan, (one.groups, one.groups_space, one.groups_noise, one.groups_noise_space))):
         return ""
     said = "Without the family labels, the visible groups in it are"
-    against = f"in {maps.twins} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
+    against = f"in {maps.noise_maps} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."
     clearer = f"{said} clearer than {against}"
@@ -107,3 +103,24 @@ def groups_sentence(maps: Maps, method: str) -> str:
 def title(one: MapTruth) -> str:
     """Return the name of a map, such as "t-SNE map" or "PCA map in 3-D"."""
     return f"{PROJECTIONS[one.method].title} map" + (" in 3-D" if one.dims == 3 else "")
+
+
+def rows(answer: Answer[Maps]) -> list[Row]:
+    """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
+    result = answer.found
+    names = ("n", "dimension", "scatter", "chance_mean", "chance_low", "chance_high", "p")
+    space = {"part": "space", "silhouette": result.space, "twins": result.noise_maps} | {
+        name: getattr(result, name) for name in names
+    }
+    pictures = [("drawn", one) for one in result.drawn] + [("noise", one) for one in result.noise]
+    return [
+        space,
+        *({"part": "map", **asdict(one)} for one in result.maps),
+        *({"part": "seeds", **asdict(one)} for one in result.seeds),
+        *({"part": part, **asdict(one)} for part, one in pictures),
+    ]
+
+
+IMPLEMENTATION = Implementation(
+    Maps, maps, lambda answer: maps_sentence(answer.model, answer.found), rows, lists=("maps", "method", PROJECTIONS)
+)

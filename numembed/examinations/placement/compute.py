@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -40,7 +40,7 @@ class Placement:
     farther: int  # of them, those that lie farther from the centre of the others than the text does
     nearest: tuple[int, ...]  # rows of the nearest sequences, nearest first
     distances: tuple[float, ...]  # to them
-    twin: int  # row of the sequence that is this very text and is therefore left out; -1 without
+    same_text: int = field(metadata={"stored": "twin"})  # row of the sequence with this text, left out; -1: none
     note: str = ""
 
     @property
@@ -89,15 +89,15 @@ def placed(matrix: np.ndarray[Any, Any], query: Query, study: Study, *, is_basel
     A sequence that is this very text is left out, of its family too: whatever is asked was not there before.
     """
     sequences = study.sequences
-    twin = sequences.texts.index(query.text) if query.text in sequences.texts else -1
-    kept = np.flatnonzero(np.arange(len(sequences)) != twin)
+    same_text = sequences.texts.index(query.text) if query.text in sequences.texts else -1
+    kept = np.flatnonzero(np.arange(len(sequences)) != same_text)
     if is_baseline and not matrix[-1].any():
-        note = "this baseline finds nothing in the text that it counts"
-        return Placement("", (), math.nan, 0, 0, (), (), twin, note)
+        note = "this baseline finds nothing in the text that it can count"
+        return Placement("", (), math.nan, 0, 0, (), (), same_text, note)
     labels = sequences.labels[kept]
     result = land(matrix[-1], matrix[:-1][kept], labels, neighbours=NEIGHBOURS, distance=cast(Distance, study.distance))
     if result.family < 0:
-        return Placement("", (), math.nan, 0, 0, (), (), twin, result.note)
+        return Placement("", (), math.nan, 0, 0, (), (), same_text, result.note)
     members = int((labels == result.family).sum())
     nearer = 0 if result.note else round(result.percentile / 100 * members)
     return Placement(
@@ -108,7 +108,7 @@ def placed(matrix: np.ndarray[Any, Any], query: Query, study: Study, *, is_basel
         0 if result.note else members - nearer,
         tuple(map(int, kept[result.rows])),
         tuple(map(float, result.distances)),
-        twin,
+        same_text,
         result.note,
     )
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from numembed.analysis.clusters.attributes import family_title
-from numembed.examinations.placement.compute import Placement, Query
-from numembed.examinations.registry import Answer
+from numembed.examinations.clusters.compute import sequence_names
+from numembed.examinations.placement.compute import Placement, Query, placement, read_query
+from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.studies.study import Study
 
 _REACH, _BEYOND = "within the reach of its own sequences", "farther out than all of its own sequences"
-
-
-def sentence(answer: Answer[Placement]) -> str:
-    """Return where the text falls in one model's space."""
-    return sentence_of([(answer.model, answer.result.model.is_baseline, answer.found)])
 
 
 def sentence_of(items: Sequence[tuple[str, bool, Placement]]) -> str:
@@ -70,3 +67,34 @@ def _voted(items: Sequence[tuple[str, Placement]], noun: str) -> str:
     if there and noun == "model":
         text += f", in {inside} of {'these' if most > 1 else 'it'} {_REACH}"
     return text + "."
+
+
+def rows(answer: Answer[Placement]) -> list[Row]:
+    """Return where the text falls in one model's space, as one row."""
+    one, study = answer.found, answer.study
+    names = sequence_names(study.sequences)
+    row = {
+        "part": "landing",
+        "name": answer.model,
+        "text": read_query(study.query, study.text_format).text,
+        "family": family_title(one.family) if one.family else "",
+        "tied": ", ".join(map(family_title, one.tied)),
+        "distance": one.distance,
+        "members": one.members,
+        "members_farther_out": one.farther,
+        "nearest": names[one.nearest[0]] if one.nearest else "",
+        "nearest_distance": one.distances[0] if one.distances else math.nan,
+        "neighbours": [names[row] for row in one.nearest],
+        "distances": list(one.distances),
+        "same_text": names[one.same_text] if one.same_text >= 0 else "",
+        "note": one.note,
+    }
+    return [row]
+
+
+IMPLEMENTATION = Implementation(
+    Placement,
+    placement,
+    lambda answer: sentence_of([(answer.model, answer.result.model.is_baseline, answer.found)]),
+    rows,
+)

@@ -15,7 +15,7 @@ import numpy as np
 
 from numembed.analysis.inference.intervals import Difference, jackknife, mean_interval, paired_difference
 from numembed.analysis.preparation import Distance
-from numembed.analysis.similarity.displacement import paired_jackknife
+from numembed.analysis.similarity import paired_jackknife
 from numembed.core.errors import TooLarge
 from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST

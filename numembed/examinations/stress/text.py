@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, p_text, percent, signed, span
-from numembed.examinations.registry import Answer
-from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, variant_of
+from numembed.examinations.registry import Answer, Implementation, Row
+from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, stress, variant_of
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
 _ALL, _MOST = 0.9, 0.5  # shares of the score
 _DOING = {  # how a sentence about it begins; others begin with their title
-    "separator": "Joining the numbers otherwise ({})",
+    "separator": "Using another separator ({})",
     "brackets": "Putting {} around the text",
-    "leading_zeros": "Filling the numbers up with zeros",
+    "leading_zeros": "Padding the numbers with zeros",
     "base": "Writing the numbers in {}",
     "number_words": "Writing the numbers as words",
     "last_digit_removed": "Removing the last digit",
@@ -28,22 +28,39 @@ _DOING = {  # how a sentence about it begins; others begin with their title
     "order_reversed": "Reversing the order",
     "order_sorted": "Sorting the numbers",
     "corrupted": "Corrupting {} of the numbers",
-    "first_term": "Beginning the windows {}",
+    "first_term": "Starting the windows {}",
     "interleaved": "Interleaving the windows",
     "magnitude_matched": "Matching the magnitude ({})",
-    "length": "Taking {} of each sequence",
+    "length": "Using {} of each sequence",
     "prompt": "The prompt {}",
     "precision": "Keeping the vectors as {}",
-    "distance": "Measuring by the {} distance",
+    "distance": "Using the {} distance",
     "normalisation": "Normalising the vectors ({})",
-    "kmeans_seed": "Another start of KMeans ({})",
+    "kmeans_seed": "Another seed of KMeans ({})",
 }
 _FALLS = {  # what a fall says where the registry's meaning is about a score that stays
     "order_shuffled": "it lies in how one number follows another",
     "digits_masked": "it lies in the digits and not in how many there are",
     "last_digits_only": "last digits are not enough for it",
 }
-_DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "moves": (-1, 1), "changes": (-1, 1)}
+_SAME = "Nothing changes: the texts already have this form."
+_NUMBERS = [
+    "value",
+    "change",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "chance",
+    "p_chance",
+    "z_within",
+    "p_within",
+    "ari",
+    "drift",
+    "ratio",
+    "repeated",
+]
+_DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "changes": (-1, 1)}
 
 
 def above_chance(result: Plain) -> bool:
@@ -103,11 +120,8 @@ def headline(stress: Stress) -> str:
         return "There is no plain score to compare with."
     first = leader(stress)
     if above_chance(stress.plain):
-        return (
-            _effect(stress, first)
-            if first
-            else "None of the changes has a statistically significant effect on the score."
-        )
+        nothing = "None of the changes has a statistically significant effect on the score."
+        return _effect(stress, first) if first else nothing
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} None of the changes raises it significantly."
@@ -128,11 +142,6 @@ def evidence(stress: Stress) -> str:
     return f"{sentence} {after} All {tests} changes are judged together{where} (Holm's {p_text(first.p_holm)})."
 
 
-def sentence(answer: Answer[Stress]) -> str:
-    """Return what moves the score most, and the numbers behind it."""
-    return sentence_of(answer.found)
-
-
 def sentence_of(stress: Stress) -> str:
     """Return what was found in a few sentences: the headline and its numbers."""
     return f"{headline(stress)} {evidence(stress)}"
@@ -143,7 +152,7 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
     if one.note:
         return one.note
     if one.same:
-        return "Nothing changes: the texts already have this form."
+        return _SAME
     if PERTURBATIONS[one.perturbation].facts.get("other_families"):
         return _control(one)
     if one.perturbation == "kmeans_seed":
@@ -152,13 +161,17 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
         return f"The score is {decimal(one.value)}; there is no plain score to compare it with."
     if one.change == 0 and one.ratio is not None and one.ratio < STILL:
         return f"{doing(one)} changes nothing: every vector stays the same."
-    parts = [f"{_alone(stress, one)} {_numbers_sentence(stress, one)}."]
+    numbers = f"from {decimal(stress.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
+    parts = [f"{_alone(stress, one)} The silhouette goes {numbers}."]
     if one.repeated and sure(one):
         parts.append(
             f"{one.repeated} more texts than before are equal to another one, and equal texts get equal vectors from "
             "any model: so this says little about this one."
         )
-    return " ".join([*parts, *_inside(stress, one), *_moved(one)])
+    parts += _inside(stress, one)
+    if one.ratio is not None:
+        parts.append(f"It moves each vector {_times(one)} as far as its nearest relative lies.")
+    return " ".join(parts)
 
 
 def displacement_sentence(stress: Stress) -> str:
@@ -221,10 +234,6 @@ def _claim(one: TrialResult, direction: int) -> str:
     return f": {match[2].split(';')[0]}"
 
 
-def _numbers_sentence(stress: Stress, one: TrialResult) -> str:
-    return f"The silhouette goes from {decimal(stress.plain.value)} to {decimal(one.value)}, a {_numbers(one)}"
-
-
 def _numbers(one: TrialResult) -> str:
     interval = ""
     if one.low is not None and one.high is not None:
@@ -241,19 +250,12 @@ def _inside(stress: Stress, one: TrialResult) -> list[str]:
     return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_text(one.p_within)}; {before})."]
 
 
-def _moved(one: TrialResult) -> list[str]:
-    return [f"It moves each vector {_times(one)} as far as its nearest relative lies."] if one.ratio is not None else []
-
-
 def _control(one: TrialResult) -> str:
     numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_text(one.p_chance)})"
     if one.p_chance is not None and one.p_chance <= LEVEL:
-        return (
-            f"Primes are distinguished from composites that look like them {numbers}. Gaps between the numbers, and "
-            "numbers "
-            "below 100, may be enough for that."
-        )
-    return f"Primes are distinguished from composites that look like them no better than by chance {numbers}."
+        known = "Gaps between the numbers, and numbers below 100, may be enough for that."
+        return f"Primes are distinguished from composites that look like them {numbers}. {known}"
+    return f"Primes are distinguished from composites that look like them no better than chance {numbers}."
 
 
 def _seeds(stress: Stress) -> str:
@@ -276,3 +278,37 @@ def _times(one: TrialResult) -> str:
 
 def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def rows(answer: Answer[Stress]) -> list[Row]:
+    """Return all numbers as rows: the plain score, then every variant."""
+    return [plain_row(answer.found), *rows_of(answer.found)]
+
+
+def rows_of(stress: Stress) -> list[Row]:
+    """Return one flat row a variant, for tables and files; None where undefined."""
+    rows = []
+    for one in stress.tried:
+        entry = PERTURBATIONS[one.perturbation]
+        texts = {
+            "perturbation": one.perturbation,
+            "title": entry.title,
+            "group": entry.facts["group"],
+            "variant": variant_of(one),
+            "options": one.options,
+        }
+        numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
+        note = one.note or (_SAME if one.same else "")
+        rows.append(texts | numbers | {"note": note, "meaning": entry.facts["meaning"]})
+    return rows
+
+
+def plain_row(stress: Stress) -> Row:
+    """Return everything about the score before anything is changed as one flat row."""
+    first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
+    return first | {"distance": stress.distance} | asdict(stress.plain)
+
+
+IMPLEMENTATION = Implementation(
+    Stress, stress, lambda answer: sentence_of(answer.found), rows, lists=("tried", "perturbation", PERTURBATIONS)
+)

@@ -9,13 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from numembed.analysis.definedness import undefined_reason
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import ari, silhouette
-from numembed.analysis.preparation import Distance
-from numembed.analysis.similarity.displacement import Doubles, gaps, normalised, relatives
+from numembed.analysis.preparation import Distance, undefined_reason
+from numembed.analysis.similarity import Doubles, gaps, normalised, relatives
 from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TooLarge
 from numembed.examinations.registry import ExaminationContext

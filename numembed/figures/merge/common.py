@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from numembed.analysis.score_kinds import ScoreKind, score_kinds
+from numembed.analysis.scores import ScoreKind, score_kinds
 from numembed.figures.style import PALETTE, SYMBOLS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS

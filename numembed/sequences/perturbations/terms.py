@@ -97,7 +97,7 @@ def _parsed(entry: Entry[Any], options: dict[str, Any]) -> dict[str, Any]:
     "First term moved",
     group="place",
     tried=(500, 1_000, 2_000),
-    meaning="If the score moves, gaps of that size between models mean little: it is all in where windows begin.",
+    meaning="If the score changes, differences of that size between models mean little: windows decide them.",
 )
 def first_term(sequences: SequenceSet, *, start: Annotated[int, Range(0, 1_000_000)] = 1_000) -> SequenceSet:
     """Moves the windows of each family along it, so that the first begins at term ``start``, counted from 0."""
@@ -108,7 +108,7 @@ def first_term(sequences: SequenceSet, *, start: Annotated[int, Range(0, 1_000_0
 @PERTURBATIONS.register(
     "Interleaved windows",
     group="place",
-    meaning="If the score rises, magnitude was in the way: now all windows of a family span the same range.",
+    meaning="If the score rises, magnitude hid the families: now all windows of a family span the same range.",
 )
 def interleaved(sequences: SequenceSet) -> SequenceSet:
     """Deals the terms of each family to its windows in turn: of four, the first gets terms 0, 4, 8, …
@@ -129,7 +129,7 @@ def interleaved(sequences: SequenceSet) -> SequenceSet:
     "Magnitude matched",
     group="place",
     tried=(500, 1_000, 2_000),
-    meaning="If the score within windows rises, the model knows the families but magnitude hid it.",
+    meaning="If the score within windows rises, the model knows the families, but magnitude hid that.",
 )
 def magnitude_matched(sequences: SequenceSet, *, value: Annotated[int, Range(1, 10_000)] = 1_000) -> SequenceSet:
     """Begins window w (from 1) of every family where the family first reaches w times ``value``.
@@ -147,7 +147,7 @@ def magnitude_matched(sequences: SequenceSet, *, value: Annotated[int, Range(1, 
     "Another length",
     group="data",
     tried=(5, 20, 100, 200),
-    meaning="If the score grows with the length, the model gathers its evidence from many numbers.",
+    meaning="If the score grows with the length, the model combines evidence from many numbers.",
 )
 def length(sequences: SequenceSet, *, terms: Annotated[int, Range(1, LIMITS.length)] = 20) -> SequenceSet:
     """Gives every sequence as many terms; shorter ones begin as before, longer ones move apart so as not to overlap."""
@@ -195,10 +195,10 @@ def primes_or_not(sequences: SequenceSet, *, seed: int) -> SequenceSet:
         "Represent this sequence: ",
         "To which family do these numbers belong? ",
     ),
-    meaning="If the score moves, words before the numbers weigh as much as the choice of a model.",
+    meaning="If the score changes, words before the numbers matter, as the choice of a model does.",
 )
 def prompt(sequences: SequenceSet, *, prompt: str = "query: ") -> SequenceSet:
-    """Puts words before each text, by the model's own means."""
+    """Puts words before each text, as the model's own prompts are put."""
     return sequences
 
 
@@ -206,10 +206,10 @@ def prompt(sequences: SequenceSet, *, prompt: str = "query: ") -> SequenceSet:
     "Precision",
     group="model",
     field="precision",
-    meaning="If the score stays, the vectors can be kept in a quarter, or a thirty-second, of the room.",
+    meaning="If the score stays, the vectors can be stored in a quarter, or a thirty-second, of the space.",
 )
 def precision(sequences: SequenceSet, *, precision: Literal["int8", "binary"] = "int8") -> SequenceSet:
-    """Keeps each coordinate of the vectors in one byte or one bit."""
+    """Stores each coordinate of the vectors in one byte or one bit."""
     return sequences
 
 
@@ -217,10 +217,10 @@ def precision(sequences: SequenceSet, *, precision: Literal["int8", "binary"] = 
     "Distance",
     group="scoring",
     field="distance",
-    meaning="If the score moves, scores are comparable only where the distance is named.",
+    meaning="If the score changes, scores are comparable only if they use the same distance.",
 )
 def distance(sequences: SequenceSet, *, distance: Literal["cosine", "euclidean"] = "cosine") -> SequenceSet:
-    """Measures the silhouette by another distance."""
+    """Computes the silhouette with another distance."""
     return sequences
 
 
@@ -228,7 +228,7 @@ def distance(sequences: SequenceSet, *, distance: Literal["cosine", "euclidean"]
     "Normalisation",
     group="scoring",
     field="normalisation",
-    meaning="If the score moves, it depends on the lengths of the vectors, or on a direction that all of them share.",
+    meaning="If the score changes, it depends on the lengths of the vectors, or on a direction that all of them share.",
 )
 def normalisation(
     sequences: SequenceSet, *, to: Literal["unit length", "centred", "standardised"] = "unit length"
@@ -242,10 +242,10 @@ def normalisation(
     group="scoring",
     field="seed",
     tried=tuple(range(1, 20)),
-    meaning="If the scores of the clusters move, KMeans has no single answer here, and they are known only so well.",
+    meaning="If the scores of the clusters change, KMeans has no single solution, and its scores are that uncertain.",
 )
 def kmeans_seed(sequences: SequenceSet, *, kmeans_seed: Annotated[int, Range(0, 2**31 - 1)] = 1) -> SequenceSet:
-    """Lets KMeans begin elsewhere."""
+    """Starts KMeans from another random seed."""
     return sequences
 
 

@@ -24,62 +24,34 @@ PERTURBATIONS: Registry[Callable[..., SequenceSet]] = Registry("perturbation")
 _SEPARATORS = {"space": " ", "semicolon": "; ", "line break": "\n", "comma without space": ",", "and": ", and "}
 _DIGITS_TO_HASH = str.maketrans("0123456789", "##########")
 _SMALL = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 )
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _THOUSANDS = (
-    "",
-    "thousand",
-    "million",
-    "billion",
-    "trillion",
-    "quadrillion",
-    "quintillion",
-    "sextillion",
-    "septillion",
-    "octillion",
-    "nonillion",
-    "decillion",
+    *("", "thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion"),
+    *("octillion", "nonillion", "decillion"),
 )
 
 
 @PERTURBATIONS.register(
     "Another separator",
     group="text",
-    meaning="If the score moves, the model reads the punctuation as well as the numbers.",
+    meaning="If the score changes, the model uses the punctuation as well as the numbers.",
 )
 def separator(
     sequences: SequenceSet,
     *,
     to: Literal["space", "semicolon", "line break", "comma without space", "and"] = "space",
 ) -> SequenceSet:
-    """Joins the numbers by something else: 2 3 5 7."""
+    """Separates the numbers in another way: 2 3 5 7."""
     return replace(sequences, text_format=replace(sequences.text_format, separator=_SEPARATORS[to]))
 
 
 @PERTURBATIONS.register(
     "Brackets",
     group="text",
-    meaning="If the score moves, two characters around the text weigh as much as the numbers in it.",
+    meaning="If the score changes, two characters around the text matter as well as the numbers in it.",
 )
 def brackets(sequences: SequenceSet, *, kind: Literal["[]", "()", "{}"] = "[]") -> SequenceSet:
     """Puts the whole text into brackets: [2, 3, 5, 7]."""
@@ -90,17 +62,17 @@ def brackets(sequences: SequenceSet, *, kind: Literal["[]", "()", "{}"] = "[]") 
 @PERTURBATIONS.register(
     "Leading zeros",
     group="text",
-    meaning="If the score moves, the model reads how a number is written and not its value.",
+    meaning="If the score changes, the model uses how a number is written and not its value.",
 )
 def leading_zeros(sequences: SequenceSet, *, width: Annotated[int, Range(2, 20)] = 6) -> SequenceSet:
-    """Fills each number up with zeros to one width: 000002, 000003, 000005."""
+    """Pads each number with zeros to the same width: 000002, 000003, 000005."""
     return _written(sequences, lambda term: str(term).zfill(width + (term < 0)))
 
 
 @PERTURBATIONS.register(
     "Another base",
     group="text",
-    meaning="If the score falls, the model knows these numbers by their decimal digits and not by their values.",
+    meaning="If the score falls, the model recognises these numbers by their decimal digits and not by their values.",
 )
 def base(sequences: SequenceSet, *, to: Literal[2, 16] = 2) -> SequenceSet:
     """Writes the numbers with base 2 or 16: 10, 11, 101, 111."""
@@ -110,20 +82,18 @@ def base(sequences: SequenceSet, *, to: Literal[2, 16] = 2) -> SequenceSet:
 @PERTURBATIONS.register(
     "Number words",
     group="text",
-    meaning="If the score falls, the model knows these numbers by their digits; if it stays, by their meaning.",
+    meaning="If the score falls, the model recognises these numbers by their digits; if it stays, by their meaning.",
 )
 def number_words(sequences: SequenceSet) -> SequenceSet:
     """Writes the numbers as English words: two, three, five, seven."""
     return _written(sequences, in_words)
 
 
-@PERTURBATIONS.register(
-    "Last digit removed", group="digits", meaning="If the score falls, the model reads last digits."
-)
+@PERTURBATIONS.register("Last digit removed", group="digits", meaning="If the score falls, the model uses last digits.")
 def last_digit_removed(sequences: SequenceSet) -> SequenceSet:
     """Divides by ten and drops the rest: 127 becomes 12, and 7 becomes 0.
 
-    It leaves the density of a family, and with it the differences between neighbours.
+    The density of a family, and with it the differences between neighbours, stays.
     """
     return _terms(sequences, lambda term: _signed(term, abs(term) // 10))
 
@@ -131,7 +101,7 @@ def last_digit_removed(sequences: SequenceSet) -> SequenceSet:
 @PERTURBATIONS.register(
     "First digit removed",
     group="digits",
-    meaning="If the score falls, the model reads first digits, and with them how large the numbers are.",
+    meaning="If the score falls, the model uses first digits, and with them how large the numbers are.",
 )
 def first_digit_removed(sequences: SequenceSet) -> SequenceSet:
     """Drops the first digit and zeros that follow it: 127 becomes 27, and 7 becomes 0."""
@@ -141,7 +111,7 @@ def first_digit_removed(sequences: SequenceSet) -> SequenceSet:
 @PERTURBATIONS.register(
     "Digits masked",
     group="digits",
-    meaning="If the score stays, the model needs no more than how many digits the numbers have.",
+    meaning="If the score stays, the number of digits of each number is enough for the model.",
 )
 def digits_masked(sequences: SequenceSet) -> SequenceSet:
     """Writes # for each digit: 127 becomes ###."""
@@ -151,7 +121,7 @@ def digits_masked(sequences: SequenceSet) -> SequenceSet:
 @PERTURBATIONS.register(
     "Last digit masked",
     group="digits",
-    meaning="If the score falls, the model reads last digits; the number of digits stays as it was.",
+    meaning="If the score falls, the model uses last digits; the number of digits does not change.",
 )
 def last_digit_masked(sequences: SequenceSet) -> SequenceSet:
     """Writes # for the last digit: 127 becomes 12#."""
@@ -161,7 +131,7 @@ def last_digit_masked(sequences: SequenceSet) -> SequenceSet:
 @PERTURBATIONS.register(
     "Only last digits",
     group="digits",
-    meaning="If the score stays or rises, last digits are enough for it; no property of the whole number is needed.",
+    meaning="If the score stays or rises, last digits are enough for it; no other property of the numbers is needed.",
 )
 def last_digits_only(sequences: SequenceSet) -> SequenceSet:
     """Keeps the last digit of each number: 127 becomes 7."""
@@ -172,7 +142,7 @@ def last_digits_only(sequences: SequenceSet) -> SequenceSet:
     "Order shuffled",
     group="order",
     random=True,
-    meaning="If the score stays, the model reads which numbers there are and not how one follows another.",
+    meaning="If the score stays, the model uses which numbers occur and not their order.",
 )
 def order_shuffled(sequences: SequenceSet, *, seed: int) -> SequenceSet:
     """Puts the numbers of each sequence into a random order; each sequence has its own."""
@@ -184,7 +154,7 @@ def order_shuffled(sequences: SequenceSet, *, seed: int) -> SequenceSet:
 
 
 @PERTURBATIONS.register(
-    "Order reversed", group="order", meaning="If the score falls, the model needs numbers that grow from left to right."
+    "Order reversed", group="order", meaning="If the score falls, the model needs numbers in increasing order."
 )
 def order_reversed(sequences: SequenceSet) -> SequenceSet:
     """Puts the numbers of each sequence into the opposite order."""
@@ -194,7 +164,7 @@ def order_reversed(sequences: SequenceSet) -> SequenceSet:
 @PERTURBATIONS.register(
     "Sorted",
     group="order",
-    meaning="If the score changes, the model tells families apart by whether their numbers are in order.",
+    meaning="If the score changes, the model distinguishes families by whether their numbers are sorted.",
 )
 def order_sorted(sequences: SequenceSet) -> SequenceSet:
     """Sorts the numbers of each sequence; it changes only families that do not grow, such as Recamán's."""
@@ -206,8 +176,8 @@ def order_sorted(sequences: SequenceSet) -> SequenceSet:
     group="data",
     random=True,
     tried=(0.02, 0.1, 0.5),
-    meaning="If the score falls at once, the model looks for a rule that one wrong number breaks; if slowly, it reads "
-    "averages.",
+    meaning="If the score falls at once, the model uses a rule that one wrong number breaks; if it falls slowly, it "
+    "uses averages.",
 )
 def corrupted(sequences: SequenceSet, *, seed: int, share: Annotated[float, Range(0, 1, 0.01)] = 0.02) -> SequenceSet:
     """Replaces a share of each sequence's numbers, at least one, by other random ones of as many digits."""

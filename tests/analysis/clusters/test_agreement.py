@@ -237,7 +237,7 @@ def test_a_factor_that_another_tells_has_no_p() -> None:
     family, _ = grid()
     found = permanova(noise(24, 6), ("family", family), ("half", family // 3), permutations=9)
     assert found[1].share == pytest.approx(0, abs=1e-9)
-    assert math.isnan(found[1].p) and found[1].note == "the other factors tell it already"
+    assert math.isnan(found[1].p) and found[1].note == "is determined by the other factors"
     own = permanova(noise(24, 6), ("own", np.arange(24)), permutations=9)[0]
     assert own.share == pytest.approx(1) and math.isnan(own.p) and own.note == "is different for every sequence"
     same = permanova(noise(24, 6), ("same", np.zeros(24, np.int64)), permutations=9)[0]

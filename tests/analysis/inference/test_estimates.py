@@ -50,7 +50,7 @@ def test_a_perfect_order_of_few_is_no_certainty() -> None:
         found = rank_correlation([1, 2, 3, 4, 5], order)
         assert found.value == pytest.approx(sign) and found.p == pytest.approx(2 / 120)
         assert found.high - found.low > 0.5 and found.sign == sign
-    assert rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]).told == ("+1.00, 95% interval +0.13 to +1.00, p 0.017")
+    assert rank_correlation([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]).words == ("+1.00, 95% interval +0.13 to +1.00, p 0.017")
     assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).sign == 0, "p cannot be below 2 in 24"
 
 
@@ -107,4 +107,4 @@ def test_the_interval_covers_the_truth_19_times_in_20(size: int, n: int) -> None
 
 def test_groups_too_small_for_an_interval_say_so() -> None:
     found = difference([1.0], [2.0, 3.0, 4.0])
-    assert math.isinf(found.low) and math.isinf(found.high) and found.sign == 0 and "no interval" in found.told
+    assert math.isinf(found.low) and math.isinf(found.high) and found.sign == 0 and "no interval" in found.words

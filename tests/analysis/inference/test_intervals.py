@@ -30,8 +30,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES
-from numembed.sequences.redrawn_windows import redrawn
-from numembed.sequences.sets import SequenceSet, make_sequences
+from numembed.sequences.sets import SequenceSet, make_sequences, redrawn
 from numembed.storage.vectors import VectorStore
 from tests.offline import OFFLINE
 
@@ -243,7 +242,7 @@ def test_a_paired_difference_is_symmetric(pairs: list[tuple[float, float]]) -> N
     assert one.sentence("A", "B") == other.sentence("B", "A") or not one.distinguishable
 
 
-def test_equal_models_are_told_apart_in_five_percent_of_cases() -> None:
+def test_equal_models_are_distinguished_in_five_percent_of_cases() -> None:
     drawn = np.random.default_rng(8)
     designs = drawn.normal(0, 0.03, (2_000, 30))  # what both models share
     a, b = (designs + drawn.normal(0, 0.02, designs.shape) for _ in range(2))

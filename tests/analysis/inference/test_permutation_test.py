@@ -143,7 +143,7 @@ def test_fewer_shuffles_where_one_costs_more() -> None:
     assert [default_permutations(n, "davies_bouldin") for n in (500, 501, 5_001)] == [9_999, 999, 199]
 
 
-def test_progress_is_told_and_stops_the_test() -> None:
+def test_progress_is_reported_and_can_stop_the_test() -> None:
     told: list[tuple[int, int]] = []
     labels = np.arange(30) % 3
     permutation_test(

@@ -204,11 +204,11 @@ def test_collapsed_maps_agree_only_with_each_other() -> None:
 
 
 def test_noise_has_unit_length_and_no_structure() -> None:
-    twin = noise_reference(300, 64, 5)
-    assert twin.shape == (300, 64) and twin.dtype == np.float32
-    assert np.linalg.norm(twin, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
-    assert (twin == noise_reference(300, 64, 5)).all() and (twin != noise_reference(300, 64, 6)).any()
-    assert abs(silhouette(twin, _labels(300))) < 0.02
+    noise_vectors = noise_reference(300, 64, 5)
+    assert noise_vectors.shape == (300, 64) and noise_vectors.dtype == np.float32
+    assert np.linalg.norm(noise_vectors, axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+    assert (noise_vectors == noise_reference(300, 64, 5)).all() and (noise_vectors != noise_reference(300, 64, 6)).any()
+    assert abs(silhouette(noise_vectors, _labels(300))) < 0.02
     assert noise_reference(0, 4, 0).shape == (0, 4)
 
 
@@ -219,8 +219,8 @@ def _said(space: float, shown: float, null: list[float], **more: float) -> str:
 def test_the_warning_says_the_three_numbers_and_no_more() -> None:
     assert _said(-0.014, 0.42, [-0.2, -0.1, -0.05]) == (
         "This map shows groups that the vectors do not: the silhouette of the families is 0.42 in the map and −0.01 in "
-        "the vectors, and 95% of the maps of pure noise drawn beside it reach no more than −0.06. Do not read groups "
-        "off this map."
+        "the vectors, and 95% of the maps of pure noise drawn beside it reach no more than −0.06. Do not interpret "
+        "groups in this map."
     )
 
 
@@ -268,7 +268,7 @@ def test_the_warning_speaks_for_tsne_of_noise_with_labels_that_were_read_off_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 @pytest.mark.parametrize("gap", [0, 3, 6])
-def test_the_warning_is_silent_on_honest_maps(method: str, gap: float) -> None:
+def test_faithful_maps_get_no_warning(method: str, gap: float) -> None:
     matrix, labels = _groups(48, 24, gap)
     points = project(matrix, method)[0]
     assert warning(faithfulness(matrix, points, labels), _noise_scores(48, 24, labels, method, 3)) == ""
@@ -303,7 +303,7 @@ def test_map_faithfulness_warns_of_a_map_that_sorts_noise_by_family() -> None:
 
 @pytest.mark.parametrize("gap", [0.5, 2, 6])
 @pytest.mark.parametrize("n", [12, 24, 120])
-def test_map_faithfulness_is_silent_on_honest_maps_of_families(n: int, gap: float) -> None:
+def test_faithful_maps_of_families_get_no_warning(n: int, gap: float) -> None:
     for seed in range(10):
         labels = _labels(n)
         matrix = (_normal(n, 24, seed) + gap * np.eye(6, 24)[labels]).astype(np.float32)
@@ -345,7 +345,10 @@ def test_the_warning_of_groups_speaks_where_a_map_tears_noise_into_islands() -> 
     matrix, labels = noise_reference(96, 384, 0), _labels(96)
     islands = (_normal(6, 2, 2)[np.random.default_rng(1).permutation(labels)] * 9 + _normal(96, 2)).astype(np.float32)
     found, scatter = groups_in(matrix, islands, labels), clearest_scatter(labels)
-    noise = [groups_in(twin, project(twin, "pca")[0], labels).in_space for twin in (noise_reference(96, 384, 9),)]
+    noise = [
+        groups_in(noise_vectors, project(noise_vectors, "pca")[0], labels).in_space
+        for noise_vectors in (noise_reference(96, 384, 9),)
+    ]
     said = groups_warning(found, scatter=scatter, noise_in_space=noise)
     assert said.startswith("This map shows groups that the vectors do not: the groups that the eye finds")
 
@@ -374,8 +377,8 @@ def test_maps_of_noise_are_rarely_accused_of_showing_groups(method: str) -> None
     labels = _labels(24)
     scatter = clearest_scatter(labels)
     spaces = [
-        groups_in(twin, project(twin, method)[0], labels)
-        for twin in (noise_reference(24, 384, 900 + i) for i in range(9))
+        groups_in(noise_vectors, project(noise_vectors, method)[0], labels)
+        for noise_vectors in (noise_reference(24, 384, 900 + i) for i in range(9))
     ]
     said = 0
     for seed in range(40):

@@ -16,9 +16,15 @@ from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.labels import kmeans
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.clusters.compute import LARGEST, Explanation, explain, followed, tree_members
+from numembed.examinations.clusters.compute import (
+    LARGEST,
+    Explanation,
+    explain,
+    followed,
+    stored_explanation,
+    tree_members,
+)
 from numembed.examinations.clusters.rows import rows_of
-from numembed.examinations.clusters.stored import stored_explanation
 from numembed.examinations.clusters.text import (
     matched_sentence,
     nearest_sentence,
@@ -104,12 +110,12 @@ def test_noise_is_claimed_to_hold_nothing() -> None:
     assert max(claims.values()) <= 7, claims  # one in twenty by chance, and room for the luck of 60 draws
 
 
-def test_shares_of_the_variance_are_told_as_they_are() -> None:
+def test_sentences_give_the_shares_of_the_variance() -> None:
     alone = 0
     for seed in range(6):
         family, window = _of("family", 0.3, seed), _of("window", 0.3, seed)
-        assert shares_sentence(family).startswith(("The family makes more of the difference than chance", "Both"))
-        assert shares_sentence(window).startswith(("The window makes more of the difference than chance", "Both"))
+        assert shares_sentence(family).startswith(("The family explains more of the variance than chance", "Both"))
+        assert shares_sentence(window).startswith(("The window explains more of the variance than chance", "Both"))
         alone += "the window does not" in shares_sentence(family) and "the family does not" in shares_sentence(window)
     assert alone >= 4  # the other factor seems to count once in twenty
     for found in (family, window):
@@ -122,13 +128,13 @@ def test_chance_beside_a_share_is_what_noise_gives() -> None:
     for seed in range(25):
         found = _of("window", 1000.0, seed)  # nothing but noise
         held.append(found.shares[0].share)
-        words = re.search(r"the family makes \d+% \((\d+)% by chance\)", shares_sentence(found))
+        words = re.search(r"the family explains \d+% \((\d+)% by chance\)", shares_sentence(found))
         assert words is not None
         told.append(int(words[1]) / 100)
     assert np.mean(told) == pytest.approx(np.mean(held), abs=0.02)
 
 
-def test_neighbours_of_the_same_family_are_told_beside_chance() -> None:
+def test_sentences_compare_neighbours_of_the_same_family_with_chance() -> None:
     family, window = _of("family"), _of("window")
     assert nearest_sentence(family).startswith(
         "100% of the nearest neighbours are of the same family; by chance 22% would be. 0% of the nearest"
@@ -160,7 +166,7 @@ def test_the_tree_joins_what_lies_close_and_names_who_comes_last() -> None:
 
 
 @pytest.mark.parametrize(("families", "per_family"), [(["primes"], 1), (["primes"], 4), (["primes", "even"], 1)])
-def test_sets_without_groups_are_told_in_words(families: list[str], per_family: int) -> None:
+def test_sets_without_groups_have_a_sentence(families: list[str], per_family: int) -> None:
     few = make_sequences(families, per_family=per_family, length=5)
     matrix = np.random.default_rng(0).standard_normal((len(few), 8)).astype(np.float32)
     found = explain(matrix, few, np.zeros(len(few), np.int64))
@@ -252,7 +258,9 @@ def test_the_bundled_model_follows_the_window(stores: tuple[VectorStore, ResultS
         told.startswith("The groups that KMeans finds in it follow the window most") and "no better than chance" in told
     )
     assert "token_count" in by_name
-    assert shares_sentence(found).startswith("The window makes more of the difference than chance, the family does not")
+    assert shares_sentence(found).startswith(
+        "The window explains more of the variance than chance, the family does not"
+    )
     assert "46% of the nearest neighbours are of the same window; by chance 22% would be." in nearest_sentence(found)
     assert "no more than by chance" in nearest_sentence(found) and "may be chance" in tree_sentence(
         found, study.sequences

@@ -12,7 +12,7 @@ import streamlit  # noqa: F401  sets Plotly's default template to placeholder co
 from numembed.analysis.clusters.agreement import ranked_agreement
 from numembed.analysis.clusters.attributes import attributes
 from numembed.analysis.clusters.clusterers import CLUSTERERS, kmeans
-from numembed.analysis.clusters.null_reference import TWINS, standing_out, twin
+from numembed.analysis.clusters.null_reference import REFERENCES, standing_out, without_groups
 from numembed.analysis.metrics import silhouette
 from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
@@ -127,12 +127,12 @@ def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
         assert way.most.p >= one[way.attribute] and way.most.p >= min(1, len(ATTRIBUTES) * min(one.values()))
 
 
-def test_a_twin_has_the_same_mean_and_spread_but_other_places() -> None:
+def test_vectors_without_groups_have_the_same_mean_and_variance_at_other_places() -> None:
     matrix = (np.random.default_rng(0).standard_normal((20, 30)) * np.linspace(1, 3, 30) + 5).astype(np.float32)
-    other = twin(matrix, 1)
+    other = without_groups(matrix, 1)
     assert other.mean(axis=0) == pytest.approx(matrix.mean(axis=0), abs=1e-4)
     assert np.cov(other.T) == pytest.approx(np.cov(matrix.T), abs=1e-3)
-    assert np.abs(other - matrix).max() > 1 and not np.array_equal(twin(matrix, 2), other)
+    assert np.abs(other - matrix).max() > 1 and not np.array_equal(without_groups(matrix, 2), other)
 
 
 def test_clear_groups_stand_out_and_equal_vectors_say_why_not() -> None:
@@ -140,7 +140,7 @@ def test_clear_groups_stand_out_and_equal_vectors_say_why_not() -> None:
     matrix = matrix + np.random.default_rng(0).normal(0, 0.3, matrix.shape).astype(np.float32)
     values = [silhouette(matrix, kmeans(matrix, k, 0)) for k in (2, 4)]
     found = standing_out(matrix, (2, 4), values)
-    assert found.p == 1 / (1 + TWINS) and found.best == 1 and (found.high >= found.low).all()
+    assert found.p == 1 / (1 + REFERENCES) and found.best == 1 and (found.high >= found.low).all()
     assert standing_out(np.ones((20, 6), np.float32), (2, 4), values).note == "all vectors are equal"
 
 

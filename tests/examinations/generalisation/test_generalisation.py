@@ -159,7 +159,7 @@ def test_noise_is_seldom_claimed_to_generalise() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("families", "per_family"), [(TEN, 3), (PAPER_FAMILIES, 4)])
-def test_knowing_the_family_alone_is_not_told_as_knowing_its_properties(
+def test_knowing_the_family_alone_is_not_reported_as_knowing_its_properties(
     families: tuple[str, ...], per_family: int
 ) -> None:
     sequences, claims, seen = make_sequences(families, per_family=per_family, length=12), 0, 0
@@ -196,7 +196,7 @@ def test_families_that_look_otherwise_far_away_are_seldom_claimed_to_be_known_th
     assert claims <= 6 and np.mean(np.array(single) <= 0.05) <= 0.1 and np.mean(single) > 0.4
 
 
-def test_a_family_that_ends_before_is_told_and_left_out(store: ResultStore) -> None:
+def test_a_family_that_ends_before_is_named_and_left_out(store: ResultStore) -> None:
     study = replace(STUDY, families=("factorials", "even", "odd", "primes", "squares"), per_family=2)
     kept, left_out, note = far_sequences(study, 10_000)
     assert kept is not None and len(kept.families) == 4 and not note
@@ -207,7 +207,7 @@ def test_a_family_that_ends_before_is_told_and_left_out(store: ResultStore) -> N
     assert far_texts(study) == 2 * 4 * 5
 
 
-def test_far_windows_that_the_study_holds_itself_are_not_asked_about(store: ResultStore) -> None:
+def test_far_windows_that_the_study_contains_are_not_tested(store: ResultStore) -> None:
     study = replace(STUDY, first_window=101)
     found = far_windows(_bench(store, _by_family(), study), 1_000)
     assert not found.probes
@@ -222,7 +222,7 @@ def test_far_windows_that_the_study_holds_itself_are_not_asked_about(store: Resu
         ({"families": ("even", "odd")}, "too few families to tell"),
     ],
 )
-def test_what_cannot_be_asked_is_said_and_never_claimed(
+def test_what_cannot_be_tested_is_said_and_never_claimed(
     store: ResultStore, change: dict[str, object], words: str
 ) -> None:
     study = replace(STUDY, **change)  # type: ignore[arg-type]
@@ -237,15 +237,15 @@ def test_what_cannot_be_asked_is_said_and_never_claimed(
     )
 
 
-def test_unseen_families_are_known_by_what_they_share_and_twins_are_asked_once() -> None:
+def test_unseen_families_are_predicted_by_shared_properties_and_equal_properties_are_tested_once() -> None:
     sequences = make_sequences(TEN, per_family=3, length=30)
     (odd, *_) = unseen_families(np.zeros((30, 2), np.float32), sequences, {})
     assert odd.note == "all vectors are equal"
     shares = np.array([[np.mean([term % 2 for term in item.terms]), 1.0] for item in sequences.items], np.float32)
     odd, primes, _ = unseen_families(shares, sequences, {})
-    assert odd.value > 0.7 and odd.sure and "of families never seen" in unseen_sentence(odd)
+    assert odd.value > 0.7 and odd.sure and "for unseen families" in unseen_sentence(odd)
     paper = unseen_families(shares[:18], make_sequences(PAPER_FAMILIES, per_family=3, length=30), {})
-    assert paper[1].note == "sorts these families just as share of odd numbers does"
+    assert paper[1].note == "divides these families exactly as share of odd numbers does"
     assert "no other family has the class of" in unseen_sentence(paper[2]) or "all families" in unseen_sentence(
         paper[2]
     )

@@ -84,12 +84,12 @@ def test_clear_families_are_kept_by_every_map_and_no_map_is_accused(settings: Se
     assert all(one.silhouette > max(one.chance_high, one.noise_highest) for one in flat)
     said = _sentences(found)
     assert said.startswith("None of the maps of m shows groups") and "which is more than chance" in said
-    luck = f"of {found.twins} maps of noise, as one map of noise in {found.twins + 1} would by chance: "
+    luck = f"of {found.noise_maps} maps of noise, as one map of noise in {found.noise_maps + 1} would by chance: "
     assert f"closer together in the model's map than in any {luck}" in said
     assert from_plain(Maps, json.loads(json.dumps(as_plain(found)))) == found
 
 
-def test_noise_in_the_place_of_a_model_is_told_from_noise_nowhere(settings: Settings, store: ResultStore) -> None:
+def test_noise_in_place_of_a_model_is_nowhere_distinguished_from_noise(settings: Settings, store: ResultStore) -> None:
     accused, closer = 0, 0
     for seed in range(2):
         found = maps(_bench(_planted(0, seed), settings, store))

@@ -1,4 +1,4 @@
-"""A text of one's own: how it is read, where it lands, and what is said where models do not agree."""
+"""A text of one's own: how it is read, where it is placed, and what is said if models do not agree."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import pytest
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.placement import EXAMINATION
 from numembed.examinations.placement.compute import Placement, placed, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.examinations.registry import Answer
-from numembed.examinations.report import rows_of
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat
 from numembed.storage.vectors import VectorStore
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
@@ -112,15 +111,15 @@ def test_the_sentence_counts_models_apart_from_baselines(found: list[tuple[str, 
     assert sentence_of(found) == told
 
 
-def test_a_member_left_out_lands_in_its_family_and_a_stranger_beyond() -> None:
+def test_a_member_left_out_is_placed_in_its_family_and_a_stranger_outside() -> None:
     drawn = np.random.default_rng(0)
     matrix = (6 * np.eye(6, 8)[STUDY.sequences.labels] + drawn.normal(0, 0.3, (24, 8))).astype(np.float32)
     query = read_query(STUDY.sequences.texts[5], FORMAT)
     found = placed(np.vstack([matrix, matrix[5]]), query, STUDY)
-    assert found.twin == 5 and found.family == STUDY.sequences.families[1] and found.members == 3
+    assert found.same_text == 5 and found.family == STUDY.sequences.families[1] and found.members == 3
     assert 5 not in found.nearest and len(found.nearest) == 5 and found.distance > 0
     away = placed(np.vstack([matrix, 100 * np.ones((1, 8), np.float32)]), read_query("1", FORMAT), STUDY)
-    assert not away.inside and outlying(away) == "farther out than all 4" and away.twin == -1
+    assert not away.inside and outlying(away) == "farther out than all 4" and away.same_text == -1
     assert from_plain(Placement, json.loads(json.dumps(as_plain(away), allow_nan=False))) == away
 
 
@@ -138,7 +137,8 @@ def test_a_baseline_that_finds_nothing_says_so() -> None:
     found = placed(matrix, read_query("🐍", FORMAT), STUDY, is_baseline=True)
     assert found.family == "" and "finds nothing in the text" in found.note and math.isnan(found.distance)
     result = ModelResult(STUDY.models[0], 4, (), np.zeros(24, dtype=np.int64))
-    assert rows_of(Answer(EXAMINATION, replace(STUDY, query="🐍"), result, found))[0]["distance"] is None
+    answer = Answer(EXAMINATIONS["landing"], replace(STUDY, query="🐍"), result, found)
+    assert answer.rows[0]["distance"] is None
 
 
 def _run(study: Study, settings: Settings) -> tuple[Outcome, list[Placement]]:
@@ -186,4 +186,4 @@ def test_the_bundled_model_encodes_the_query_alone(settings: Settings) -> None:
         assert sum(stored.vectors for stored in vectors.models()) == before + 1
     assert found.family in study.sequences.families and found.distance > 0
     _, (same,) = _run(replace(study, query=study.sequences.texts[0]), settings)
-    assert same.twin == 0 and 0 not in same.nearest
+    assert same.same_text == 0 and 0 not in same.nearest

@@ -22,7 +22,6 @@ from numembed.core.settings import Settings
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress import trials as stress_reading
 from numembed.examinations.stress.compute import Stress, TrialResult, stress, texts_of, variant_of
-from numembed.examinations.stress.rows import rows_of
 from numembed.examinations.stress.text import (
     above_chance,
     destroyed,
@@ -32,6 +31,7 @@ from numembed.examinations.stress.text import (
     evidence,
     headline,
     leader,
+    rows_of,
     sentence_of,
 )
 from numembed.figures.stress import displacement_figure, tornado_figure
@@ -44,8 +44,8 @@ from numembed.runs.study_run import run
 from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
+from numembed.studies.keys import examined_key
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
@@ -66,7 +66,7 @@ def _answers(stores: tuple[VectorStore, ResultStore, Settings], study: Study) ->
     asked = replace(study, examine=("stress",))
     outcome = run(asked, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
     assert not outcome.errors
-    found = [stored_examination(asked, result.model, "stress", results) for result in outcome.results]
+    found = [results.get(examined_key(asked, result.model, "stress")) for result in outcome.results]
     return [one for one in found if one is not None]
 
 
@@ -130,10 +130,10 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     assert effect_of(found, removed).startswith(
         "Removing the last digit destroys all of the score, at least "
     ) and effect_of(found, removed).split(" of it")[1].startswith(
-        ": the model reads last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
+        ": the model uses last digits. The silhouette goes from 0.64 to −0.18, a change of −0.82"
     )
     assert re.match(
-        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d% of it: the model reads",
+        r"(Mask|Remov)ing the last digit destroys all of the score, at least \d\d% of it: the model uses",
         headline(found),
     )
     low = removed.low or 0
@@ -167,7 +167,7 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
     digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
     assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
     assert "says little" in effect_of(found, digits)
-    assert "no better than by chance" in effect_of(found, _one(found, "primes_or_not"))
+    assert "no better than chance" in effect_of(found, _one(found, "primes_or_not"))
     assert _one(found, "primes_or_not").change is None
     far = _one(found, "brackets").ratio
     assert far == pytest.approx(1.0, abs=0.1), "unrelated vectors lie as far apart as relatives"
@@ -280,7 +280,7 @@ def test_what_a_family_refuses_is_kept_with_its_sentence() -> None:
     assert len(found.tried) == len(EVERY) and found.plain.value is not None
 
 
-def test_one_sequence_a_family_or_one_family_is_told_and_not_computed() -> None:
+def test_one_sequence_per_family_or_one_family_gets_a_reason_and_no_score() -> None:
     for families, per_family in ((("even", "odd", "primes"), 1), (("even",), 4)):
         study = Study(families, (NOISE,), per_family=per_family, length=10)
         found = stress(_bench(study, _noise(1)))
@@ -336,7 +336,7 @@ def test_of_the_bundled_model_only_the_place_of_the_windows_is_sure(
     (found,) = (from_plain(Stress, one) for one in _answers(stores, paper_study("all-MiniLM-L6-v2")))
     assert found.plain.value == pytest.approx(-0.092, abs=0.002) and not above_chance(found.plain)
     assert re.match(
-        r"The score is no better than chance .* Beginning the windows at term [12],000 raises it most, by 0.2\d?, to 0",
+        r"The score is no better than chance .* Starting the windows at term [12],000 raises it most, by 0.2\d?, to 0",
         headline(found),
     )
     assert "destroys" not in sentence_of(found).replace("nothing to destroy", "")

@@ -160,12 +160,12 @@ def test_a_study_of_an_adapted_model_runs_is_stored_and_is_linked(
         len(
             {
                 canonical_json({str(kind): value for kind, value in scores.items()})
-                for scores in outcome.references.twins.values()
+                for scores in outcome.references.random_weights.values()
             }
         )
         == 1
     )  # the base's twin
-    assert set(outcome.references.twins) == {spec.name for spec in study.models}
+    assert set(outcome.references.random_weights) == {spec.name for spec in study.models}
     counted = count_tokens(study.models[1], TEXTS, settings)
     assert counted is not None and counted == count_tokens(study.models[0], TEXTS, settings)
 

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from numembed.analysis.score_kinds import SILHOUETTE
-from numembed.analysis.scores import plain_scores
+from numembed.analysis.scores import SILHOUETTE, plain_scores
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
 from numembed.models.catalogue.names import model, random_init, reference_of

@@ -1,13 +1,13 @@
-"""Ten thousand shuffles of many sequences at once: labels carried around rings, all steps of a ring together.
+"""Ten thousand shuffles of many sequences at once: labels shifted along cycles, all steps of a cycle together.
 
-The sequences lie on a ring in random order and their labels are carried along it: each step is one shuffle. The summed
+The sequences lie on a cycle in random order and their labels are carried along it: each step is one shuffle. The summed
 distances of a sequence to a family in all these shuffles are one circular correlation, by one FFT. Where families
-change places only inside groups of the same make-up, the ring is a torus: all groups one way, the places in a group
+change places only inside groups of the same make-up, the cycle is a torus: all groups one way, the places in a group
 the other.
 
-As the order is random, two steps of a ring have no more in common than any two shuffles. Even where they had, the test
-would be exact: the first ring holds the observed labels and, a random number of steps away, a hub, through which all
-further rings run; seen from the hub, the observed labels might have been any other step of any ring.
+As the order is random, two steps of a cycle have no more in common than any two shuffles. Even where they had, the test
+would be exact: the first cycle holds the observed labels and, a random number of steps away, a hub, through which all
+further cycles run; seen from the hub, the observed labels might have been any other step of any cycle.
 Besag and Clifford 1989 (their parallel method).
 """
 
@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.inference.permuted_scores import worst_pairs
+from numembed.analysis.inference.permuted_scores import part_of, worst_pairs
 from numembed.analysis.preparation import ONE_CENTRE, counts_of
 from numembed.core.progress import Progress, silent
 
@@ -37,8 +36,8 @@ _OUTLYING = 100  # times the median: a number so large drowns the digits of the 
 
 
 @dataclass(frozen=True)
-class Ring:
-    """Sequences on a ring (n,) or on a torus (places in a group, groups), and the labels that the hub gives them."""
+class Cycle:
+    """Sequences on a cycle (n,) or on a torus (places in a group, groups), and the labels that the hub gives them."""
 
     order: NDArray[np.intp]  # the sequence at each place
     labels: NDArray[np.integer]  # the hub's label at each place, from 0 to k − 1
@@ -51,8 +50,8 @@ def same_make_up(own: NDArray[np.integer], strata: NDArray[np.integer]) -> bool:
     return bool((counts == counts[0]).all())
 
 
-def rings(own: NDArray[np.integer], strata: NDArray[np.integer], rounds: int, *, seed: int = 0) -> list[Ring]:
-    """Return rings with at least ``rounds`` shuffles of the labels ``own`` (n,) inside each group of ``strata`` (n,).
+def cycles(own: NDArray[np.integer], strata: NDArray[np.integer], rounds: int, *, seed: int = 0) -> list[Cycle]:
+    """Return cycles with at least ``rounds`` shuffles of the labels ``own`` (n,) inside each group of ``strata`` (n,).
 
     Labels and groups are counted from 0, and all groups have the :func:`same_make_up`.
     """
@@ -61,11 +60,11 @@ def rings(own: NDArray[np.integer], strata: NDArray[np.integer], rounds: int, *,
     made = [_first(own, _order(groups, drawn), drawn)]
     hub = np.empty_like(own)
     hub[made[0].order] = made[0].labels
-    while sum(int(ring.counted.sum()) for ring in made) < rounds:
+    while sum(int(cycle.counted.sum()) for cycle in made) < rounds:
         order = _order(groups, drawn)
         counted = np.ones(order.shape, dtype=np.bool_)
         counted.flat[0] = False
-        made.append(Ring(order, hub[order], counted))
+        made.append(Cycle(order, hub[order], counted))
     return made
 
 
@@ -74,29 +73,32 @@ def _order(groups: list[NDArray[np.intp]], drawn: np.random.Generator) -> NDArra
     return mixed[:, 0] if len(groups) == 1 else mixed
 
 
-def _first(own: NDArray[np.integer], order: NDArray[np.intp], drawn: np.random.Generator) -> Ring:
-    """Return the ring through the observed labels; the hub lies a random number of steps away."""
+def _first(own: NDArray[np.integer], order: NDArray[np.intp], drawn: np.random.Generator) -> Cycle:
+    """Return the cycle through the observed labels; the hub lies a random number of steps away."""
     steps = [int(step) for step in np.unravel_index(drawn.integers(1, order.size), order.shape)]
     counted = np.ones(order.shape, dtype=np.bool_)
     counted.flat[0] = counted[tuple(-step for step in steps)] = False
     hub = np.roll(own[order], [-step for step in steps], axis=tuple(range(order.ndim)))
-    return Ring(order, hub, counted)
+    return Cycle(order, hub, counted)
 
 
-def ring_silhouettes(distances: NDArray[np.float32], items: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
-    """Return the silhouettes of all shuffles of some rings from the distances (n, n), 0 to themselves."""
+def cyclic_silhouettes(
+    distances: NDArray[np.float32], items: Sequence[Cycle], *, progress: Progress = silent
+) -> Doubles:
+    """Return the silhouettes of all shuffles of some cycles from the distances (n, n), 0 to themselves."""
     equal = distances <= _SAME * distances.mean()
     outlier = distances.max() > _OUTLYING * np.median(distances[:: len(distances) // _A_FEW + 1])
     smallest = np.bincount(items[0].labels.ravel()).min()
     single = not outlier and equal.sum(axis=1).max() < smallest  # no group may lie on one point
     table = distances if single else np.where(equal, 0, distances.astype(np.float64))
-    return np.concatenate([_silhouettes(table, ring, progress) for ring, progress in _each(items, progress)])
+    parts = [part_of(progress, at, len(items)) for at in range(len(items))]
+    return np.concatenate([_silhouettes(table, cycle, part) for cycle, part in zip(items, parts, strict=True)])
 
 
-def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
-    sizes, total = np.bincount(ring.labels.ravel()), np.zeros(ring.order.shape)
-    least, shares = table.dtype.type(_ROUNDING * table.mean()), _shares(ring, table.dtype)
-    for _, rows, own in _stretches(table, ring, progress):
+def _silhouettes(table: Reals, cycle: Cycle, progress: Progress) -> Doubles:
+    sizes, total = np.bincount(cycle.labels.ravel()), np.zeros(cycle.order.shape)
+    least, shares = table.dtype.type(_ROUNDING * table.mean()), _shares(cycle, table.dtype)
+    for _, rows, own in _stretches(table, cycle, progress):
         inside, nearest = np.zeros_like(rows), np.full_like(rows, _FAR)
         for group, means in enumerate(_means(rows, shares)):
             member = (own == group).astype(rows.dtype)
@@ -112,21 +114,22 @@ def _silhouettes(table: Reals, ring: Ring, progress: Progress) -> Doubles:
         if sizes.min() == 1:
             nearest[sizes[own] == 1] = 0
         total += nearest.sum(axis=0)
-    return np.asarray(total[ring.counted] / ring.order.size)
+    return np.asarray(total[cycle.counted] / cycle.order.size)
 
 
-def ring_davies_bouldin(rows: Doubles, items: Sequence[Ring], *, progress: Progress = silent) -> Doubles:
-    """Return the Davies–Bouldin indices of all shuffles of some rings, of vectors (n, d) around their mean."""
+def cyclic_davies_bouldin(rows: Doubles, items: Sequence[Cycle], *, progress: Progress = silent) -> Doubles:
+    """Return the Davies–Bouldin indices of all shuffles of some cycles, of vectors (n, d) around their mean."""
     dots = rows @ rows.T
-    return np.concatenate([_davies_bouldin(rows, dots, ring, progress) for ring, progress in _each(items, progress)])
+    parts = [part_of(progress, at, len(items)) for at in range(len(items))]
+    return np.concatenate([_davies_bouldin(rows, dots, cycle, part) for cycle, part in zip(items, parts, strict=True)])
 
 
-def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress) -> Doubles:
-    sizes, lengths, shares = np.bincount(ring.labels.ravel()), np.diagonal(dots), _shares(ring, rows.dtype)
-    squares, gaps = _centres(rows, ring, shares)
-    widths = [np.zeros(ring.order.shape) for _ in sizes]
-    for places, some, own in _stretches(dots, ring, progress):
-        apart = np.repeat(lengths[places], ring.order.size).reshape(own.shape)
+def _davies_bouldin(rows: Doubles, dots: Doubles, cycle: Cycle, progress: Progress) -> Doubles:
+    sizes, lengths, shares = np.bincount(cycle.labels.ravel()), np.diagonal(dots), _shares(cycle, rows.dtype)
+    squares, gaps = _centres(rows, cycle, shares)
+    widths = [np.zeros(cycle.order.shape) for _ in sizes]
+    for places, some, own in _stretches(dots, cycle, progress):
+        apart = np.repeat(lengths[places], cycle.order.size).reshape(own.shape)
         for group, means in enumerate(_means(some, shares)):
             means *= -2
             means += squares[group]
@@ -135,23 +138,15 @@ def _davies_bouldin(rows: Doubles, dots: Doubles, ring: Ring, progress: Progress
         np.sqrt(np.maximum(apart, 0, out=apart), out=apart)
         for group, size in enumerate(sizes):
             widths[group] += np.einsum("i...,i...->...", apart, (own == group).astype(np.float64)) / size
-    return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))[ring.counted]
+    return worst_pairs(widths, gaps, ONE_CENTRE * float(np.abs(rows).max()))[cycle.counted]
 
 
-def _each(items: Sequence[Ring], progress: Progress) -> Iterator[tuple[Ring, Progress]]:
-    """Yield each ring with what tells its progress as a part of all rings'."""
-    for before, ring in enumerate(items):
-        yield ring, partial(_further, progress, before * ring.order.size, len(items) * ring.order.size)
-
-
-def _further(progress: Progress, before: int, whole: int, done: int, total: int, note: str) -> None:
-    progress(before + done, whole, note)
-
-
-def _centres(rows: Doubles, ring: Ring, shares: list[Spectrum]) -> tuple[list[Doubles], dict[tuple[int, int], Doubles]]:
+def _centres(
+    rows: Doubles, cycle: Cycle, shares: list[Spectrum]
+) -> tuple[list[Doubles], dict[tuple[int, int], Doubles]]:
     """Return the squared lengths of the groups' centres and the gaps between each two, in all shuffles."""
-    shape, step = ring.order.shape, max(1, _STRETCH_NUMBERS // len(rows))
-    squares, order = [np.zeros(shape) for _ in shares], ring.order.ravel()
+    shape, step = cycle.order.shape, max(1, _STRETCH_NUMBERS // len(rows))
+    squares, order = [np.zeros(shape) for _ in shares], cycle.order.ravel()
     gaps = {pair: np.zeros(shape) for pair in combinations(range(len(shares)), 2)}
     for start in range(0, rows.shape[1], step):
         coordinates = np.ascontiguousarray(rows[order, start : start + step].T).reshape(-1, *shape)
@@ -165,11 +160,11 @@ def _centres(rows: Doubles, ring: Ring, shares: list[Spectrum]) -> tuple[list[Do
 
 
 def _stretches(
-    table: Reals, ring: Ring, progress: Progress
+    table: Reals, cycle: Cycle, progress: Progress
 ) -> Iterator[tuple[NDArray[np.intp], Reals, NDArray[np.integer]]]:
-    """Yield some sequences, their rows of the table in the ring's order, and their labels in all shuffles."""
-    n, shape, order = ring.order.size, ring.order.shape, ring.order.ravel()
-    narrow = ring.labels.astype(np.min_scalar_type(int(ring.labels.max())))
+    """Yield some sequences, their rows of the table in the cycle's order, and their labels in all shuffles."""
+    n, shape, order = cycle.order.size, cycle.order.shape, cycle.order.ravel()
+    narrow = cycle.labels.astype(np.min_scalar_type(int(cycle.labels.max())))
     steps = np.lib.stride_tricks.sliding_window_view(np.tile(narrow, (2,) * len(shape)), shape)
     step = max(1, _STRETCH_NUMBERS // n)
     for start in range(0, n, step):
@@ -179,16 +174,16 @@ def _stretches(
         progress(start + len(places), n, "score")
 
 
-def _shares(ring: Ring, precision: np.dtype[np.floating]) -> list[Spectrum]:
+def _shares(cycle: Cycle, precision: np.dtype[np.floating]) -> list[Spectrum]:
     """Return the transform of each group's part of itself that lies at each place."""
     from scipy.fft import rfftn
 
-    members = [ring.labels == group for group in range(int(ring.labels.max()) + 1)]
+    members = [cycle.labels == group for group in range(int(cycle.labels.max()) + 1)]
     return [rfftn((member / member.sum()).astype(precision)) for member in members]
 
 
 def _means(rows: Reals, shares: list[Spectrum]) -> Iterator[Reals]:
-    """Yield for each group the means (s, *ring) over its members of each of s rows, in all shuffles."""
+    """Yield for each group the means (s, *cycle) over its members of each of s rows, in all shuffles."""
     from scipy.fft import irfftn, rfftn
 
     axes = tuple(range(1, rows.ndim))

@@ -1,4 +1,4 @@
-"""Shuffles carried around rings: the scores are scikit-learn's, the test is exact, all is well mixed."""
+"""Shuffles shifted along cycles: the scores are scikit-learn's, the test is exact, all is well mixed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from scipy.stats import kstest
 from sklearn import config_context
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
-from numembed.analysis.inference import ring_permutations as module
-from numembed.analysis.inference.permutation_test import permutation_test
-from numembed.analysis.inference.permuted_scores import distances_of
-from numembed.analysis.inference.ring_permutations import (
-    Ring,
-    ring_davies_bouldin,
-    ring_silhouettes,
-    rings,
+from numembed.analysis.inference import cyclic_permutations as module
+from numembed.analysis.inference.cyclic_permutations import (
+    Cycle,
+    cycles,
+    cyclic_davies_bouldin,
+    cyclic_silhouettes,
     same_make_up,
 )
+from numembed.analysis.inference.permutation_test import permutation_test
+from numembed.analysis.inference.permuted_scores import distances_of
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import centred
 from numembed.core.errors import Cancelled
@@ -48,11 +48,11 @@ def _design(windows: int, families: int, where: str = "within") -> tuple[np.ndar
     return labels, groups if where == "within" else np.zeros_like(groups)
 
 
-def carried(ring: Ring) -> Iterator[np.ndarray]:
-    """Yield the labels (n,) of each shuffle of a ring, in the order of its scores."""
-    for steps in np.argwhere(ring.counted):
-        labels = np.empty(ring.order.size, dtype=ring.labels.dtype)
-        labels[ring.order] = np.roll(ring.labels, -steps, axis=tuple(range(len(steps))))
+def carried(cycle: Cycle) -> Iterator[np.ndarray]:
+    """Yield the labels (n,) of each shuffle of a cycle, in the order of its scores."""
+    for steps in np.argwhere(cycle.counted):
+        labels = np.empty(cycle.order.size, dtype=cycle.labels.dtype)
+        labels[cycle.order] = np.roll(cycle.labels, -steps, axis=tuple(range(len(steps))))
         yield labels
 
 
@@ -80,13 +80,13 @@ def test_each_score_is_that_of_scikit_learn(where: str, kind: str, windows: int,
     exact = matrix.astype(np.float64) / np.abs(matrix).max()
     apart = cdist(exact, exact)  # 0 between equal points, unlike scikit-learn's own
     with config_context(skip_parameter_validation=True, assume_finite=True):  # half of the time
-        for ring in rings(labels, groups, len(labels), seed=4):
-            shuffles = list(carried(ring))
-            values = ring_silhouettes(distances_of(matrix, "euclidean"), [ring])
+        for cycle in cycles(labels, groups, len(labels), seed=4):
+            shuffles = list(carried(cycle))
+            values = cyclic_silhouettes(distances_of(matrix, "euclidean"), [cycle])
             assert len(values) == len(shuffles)
             expected = np.array([silhouette_score(apart, one, metric="precomputed") for one in shuffles])
             assert values == pytest.approx(expected, abs=2e-6)
-            indices = ring_davies_bouldin(centred(matrix), [ring])
+            indices = cyclic_davies_bouldin(centred(matrix), [cycle])
             expected = np.array([davies_bouldin_score(exact, one) for one in shuffles])
             told = expected < 1e6  # above, two centres lie on each other but for rounding
             assert indices[told] == pytest.approx(expected[told], rel=1e-4)
@@ -97,13 +97,13 @@ def test_groups_of_one_score_nothing_and_any_make_up_goes() -> None:
     labels = np.concatenate([labels, labels])
     for groups in (np.zeros(14, dtype=np.int64), np.repeat([0, 1], 7)):
         matrix = _noise(14, 3)
-        for ring in rings(labels, groups, 30):
-            expected = [silhouette_score(matrix, one) for one in carried(ring)]
-            assert ring_silhouettes(distances_of(matrix, "euclidean"), [ring]) == pytest.approx(expected, abs=1e-6)
+        for cycle in cycles(labels, groups, 30):
+            expected = [silhouette_score(matrix, one) for one in carried(cycle)]
+            assert cyclic_silhouettes(distances_of(matrix, "euclidean"), [cycle]) == pytest.approx(expected, abs=1e-6)
     alone = np.array([0, 0, 0, 1, 1, 1, 2])
-    (ring, *_) = rings(alone, np.zeros(7, dtype=np.int64), 5)
-    values = ring_silhouettes(distances_of(matrix[:7], "euclidean"), [ring])
-    assert values == pytest.approx([silhouette_score(matrix[:7], one) for one in carried(ring)], abs=1e-6)
+    (cycle, *_) = cycles(alone, np.zeros(7, dtype=np.int64), 5)
+    values = cyclic_silhouettes(distances_of(matrix[:7], "euclidean"), [cycle])
+    assert values == pytest.approx([silhouette_score(matrix[:7], one) for one in carried(cycle)], abs=1e-6)
 
 
 @given(st.integers(1, 8), st.lists(st.integers(0, 3), min_size=2, max_size=6), st.integers(0, 99))
@@ -111,14 +111,14 @@ def test_every_shuffle_keeps_the_families_of_each_group(groups: int, families: l
     own = np.unique(np.tile(families, groups), return_inverse=True)[1]
     strata = np.repeat(np.arange(groups), len(families))
     assert same_make_up(own, strata)
-    found = rings(own, strata, 40, seed=seed)
-    assert sum(int(ring.counted.sum()) for ring in found) >= 40
-    for one in (labels for ring in found for labels in carried(ring)):
+    found = cycles(own, strata, 40, seed=seed)
+    assert sum(int(cycle.counted.sum()) for cycle in found) >= 40
+    for one in (labels for cycle in found for labels in carried(cycle)):
         for group in range(groups):
             assert sorted(one[strata == group]) == sorted(own[strata == group])
 
 
-def test_unequal_groups_are_told_apart() -> None:
+def test_unequal_groups_are_distinguished() -> None:
     own = np.array([0, 1, 0, 1, 0, 1])
     assert same_make_up(own, np.array([0, 0, 1, 1, 2, 2]))
     assert not same_make_up(own, np.array([0, 0, 1, 1, 2, 3]))
@@ -126,16 +126,16 @@ def test_unequal_groups_are_told_apart() -> None:
 
 
 @WHERE
-def test_all_rings_run_through_one_hub_and_the_first_through_what_was_observed(where: str) -> None:
+def test_all_cycles_share_one_hub_and_the_first_holds_the_observed_labels(where: str) -> None:
     labels, groups = _design(9, 4, where)
-    found = rings(labels, groups, 200, seed=2)
+    found = cycles(labels, groups, 200, seed=2)
     hubs = []
-    for ring in found:
+    for cycle in found:
         hub = np.empty_like(labels)
-        hub[ring.order] = ring.labels
+        hub[cycle.order] = cycle.labels
         hubs.append(hub.tolist())
-        missing = np.argwhere(~ring.counted).tolist()
-        assert len(missing) == (2 if ring is found[0] else 1)  # the hub, and in the first what was observed
+        missing = np.argwhere(~cycle.counted).tolist()
+        assert len(missing) == (2 if cycle is found[0] else 1)  # the hub, and in the first what was observed
         assert not any(missing[0])
     assert all(hub == hubs[0] for hub in hubs) and hubs[0] != labels.tolist()
     first = found[0]
@@ -147,15 +147,15 @@ def test_all_rings_run_through_one_hub_and_the_first_through_what_was_observed(w
 
 @WHERE
 def test_shuffles_are_as_mixed_as_drawn_ones(where: str) -> None:
-    """Every family comes everywhere alike; two steps of a ring agree in as many places as two drawn shuffles."""
+    """Every family comes everywhere alike; two steps of a cycle agree in as many places as two drawn shuffles."""
     labels, groups = _design(20, 5, where)
     shuffles = np.stack(
-        [one for seed in range(150) for ring in rings(labels, groups, 1, seed=seed) for one in carried(ring)]
+        [one for seed in range(150) for cycle in cycles(labels, groups, 1, seed=seed) for one in carried(cycle)]
     )
     for family in range(5):
         assert (shuffles == family).mean(axis=0) == pytest.approx(np.full(100, 0.2), abs=0.02)
     of_rings = shuffles.reshape(150, -1, 100)
-    agree = [(ring[one] == ring[other]).mean() for ring in of_rings for one, other in ((0, 1), (0, 7), (3, 40))]
+    agree = [(cycle[one] == cycle[other]).mean() for cycle in of_rings for one, other in ((0, 1), (0, 7), (3, 40))]
     drawn = np.random.default_rng(0)
     columns = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     expected = []
@@ -170,7 +170,7 @@ def test_shuffles_are_as_mixed_as_drawn_ones(where: str) -> None:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rings for the small sets of these tests, too."""
+    """Cycles for the small sets of these tests, too."""
     monkeypatch.setattr("numembed.analysis.inference.permutation_test._PRODUCTS_UP_TO", 3)
 
 
@@ -192,7 +192,7 @@ def test_p_is_uniform_on_noise(where: str, metric: Literal["silhouette", "davies
 @pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_p_is_exact_even_where_few_shuffles_exist() -> None:
-    """Two pairs have three shuffles: p is 1/3 or more in a third of cases, whatever the rings share."""
+    """Two pairs have three shuffles: p is 1/3 or more in a third of cases, whatever the cycles share."""
     labels = np.array([0, 0, 1, 1])
     tests = [permutation_test(_noise(4, 2, seed=seed), labels, permutations=60, seed=seed) for seed in range(600)]
     ps = np.array([test.p for test in tests])
@@ -204,7 +204,7 @@ def test_p_is_exact_even_where_few_shuffles_exist() -> None:
 @pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin"])
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @WHERE
-def test_rings_tell_what_drawn_shuffles_tell(
+def test_cyclic_shifts_give_the_distribution_of_drawn_shuffles(
     where: str, distance: Literal["euclidean", "cosine"], metric: Literal["silhouette", "davies_bouldin"]
 ) -> None:
     labels, windows = _design(10, 6)
@@ -225,7 +225,7 @@ def test_rings_tell_what_drawn_shuffles_tell(
         assert getattr(around, end) == pytest.approx(getattr(drawn, end), abs=0.2 * spread)
 
 
-def test_many_sequences_go_around_rings_and_uneven_windows_do_not() -> None:
+def test_many_sequences_use_cyclic_shifts_and_uneven_windows_do_not() -> None:
     labels, windows = _design(101, 5)
     matrix = _noise(505, 8) + _noise(5, 8, seed=1)[labels]
     free = permutation_test(matrix, labels)
@@ -243,16 +243,16 @@ def test_many_sequences_go_around_rings_and_uneven_windows_do_not() -> None:
 def test_p_does_not_depend_on_the_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, windows = _design(10, 6)
     for metric, within in product(("silhouette", "davies_bouldin"), (False, True)):
-        (ring,) = rings(labels, windows if within else 0 * windows, 50)
-        score = ring_silhouettes if metric == "silhouette" else ring_davies_bouldin
+        (cycle,) = cycles(labels, windows if within else 0 * windows, 50)
+        score = cyclic_silhouettes if metric == "silhouette" else cyclic_davies_bouldin
         table = distances_of(_noise(60, 8), "euclidean") if metric == "silhouette" else centred(_noise(60, 8))
-        whole = score(table, [ring])
+        whole = score(table, [cycle])
         monkeypatch.setattr(module, "_STRETCH_NUMBERS", 1)
-        assert score(table, [ring]) == pytest.approx(whole, rel=1e-5, abs=1e-7)
+        assert score(table, [cycle]) == pytest.approx(whole, rel=1e-5, abs=1e-7)
         monkeypatch.undo()
 
 
-def test_progress_runs_through_all_rings_and_stops_the_test() -> None:
+def test_progress_covers_all_cycles_and_can_stop_the_test() -> None:
     labels, _ = _design(101, 5)
     told: list[tuple[int, int]] = []
     permutation_test(

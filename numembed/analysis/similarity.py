@@ -1,4 +1,4 @@
-"""How much a changed model keeps of how the first one saw ordinary texts: row i of both matrices is the same text."""
+"""How far two sets of vectors for the same texts differ: row i of both matrices is the same text or sequence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Matrix
+from numembed.analysis.clusters.neighbours import distances
+from numembed.analysis.inference.intervals import Difference
+from numembed.analysis.preparation import Distance, unit_rows
+from numembed.core.arrays import Labels, Matrix
 
 Doubles = NDArray[np.float64]
 FEWEST = 4  # texts below which the debiased CKA is undefined
+NORMALISATIONS = ("unit length", "centred", "standardised")
+ROUNDING = 1e-5  # of scores: vectors in single precision tell no smaller change
 _ROUNDING = 1e-12
 _BLOCK = 8  # texts left out one by one that are looked at together
 
@@ -35,10 +40,8 @@ def cka(one: Matrix, other: Matrix, *, debiased: bool = True) -> float:
 
 def similarities(matrix: Matrix) -> Doubles:
     """Return the cosines of all pairs of rows, (n (n − 1) / 2,); 0 with a zero row."""
-    rows = np.asarray(matrix, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(norms > 0, norms, 1)
-    upper: Doubles = (unit @ unit.T)[np.triu_indices(len(rows), 1)]
+    unit = unit_rows(matrix)
+    upper: Doubles = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
     return upper
 
 
@@ -56,8 +59,9 @@ def similarity_agreement(one: Matrix, other: Matrix) -> float:
 
 def _ranked_alike(one: Doubles, other: Doubles) -> float:
     """Return Spearman's correlation of two rows of numbers; NaN where one is all equal."""
-    ranks = [_ranks(values) for values in (one, other)]
-    centred = [each - each.mean() for each in ranks]
+    from scipy.stats import rankdata
+
+    centred = [ranks - ranks.mean() for ranks in (rankdata(one), rankdata(other))]
     length = math.sqrt(float((centred[0] ** 2).sum()) * float((centred[1] ** 2).sum()))
     return float(centred[0] @ centred[1]) / length if length > _ROUNDING else math.nan
 
@@ -169,9 +173,7 @@ def grades_agreement(matrix: Matrix, graded: Sequence[tuple[int, int, float]]) -
     """
     if len(graded) < 3:
         return math.nan
-    rows = np.asarray(matrix, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.where(norms > 0, norms, 1)
+    unit = unit_rows(matrix)
     cosines = np.array([float(unit[i] @ unit[j]) for i, j, _ in graded])
     return _ranked_alike(np.round(cosines, 9), np.array([grade for *_, grade in graded], dtype=np.float64))
 
@@ -212,12 +214,73 @@ def _unbiased(one: Doubles, other: Doubles) -> float:
     return (float((a * b).sum()) + sums - cross) / (n * (n - 3))
 
 
-def _ranks(values: Doubles) -> Doubles:
-    """Return the ranks; equal values share their mean rank."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    ends = np.concatenate([begins[1:], [len(values)]])
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat((begins + ends + 1) / 2, ends - begins)
-    return ranks
+def normalised(matrix: Matrix, how: str) -> Matrix:
+    """Return the vectors (n, d) scaled to length 1, moved to mean 0, or with mean 0 and variance 1 in each coordinate.
+
+    Zero vectors and constant coordinates stay 0. ``how`` is one of ``NORMALISATIONS``; ValueError otherwise.
+    """
+    rows = np.asarray(matrix, dtype=np.float64)
+    match how:
+        case "unit length":
+            rows = unit_rows(rows)
+        case "centred":
+            rows = rows - rows.mean(axis=0)
+        case "standardised":
+            spread = rows.std(axis=0)
+            rows = (rows - rows.mean(axis=0)) / np.where(spread > 1e-7 * np.abs(rows).max(axis=0), spread, np.inf)
+        case _:
+            raise ValueError(f"vectors are normalised to one of {', '.join(NORMALISATIONS)}, got {how!r}")
+    return np.asarray(rows, dtype=np.float32)
+
+
+def paired_jackknife(change: float, before: Doubles, after: Doubles) -> Difference:
+    """Return a change of a score with its 95% interval and p, from both scores without each sequence in turn, (n,).
+
+    Row i is left out of both sets at once, so that what they have in common cancels. The standard error is that of
+    the n pseudo-values n·c − (n − 1)·c₋ᵢ of the change c, the interval c ± t(n − 1) standard errors, p two-sided by
+    Student's t; changes below the rounding of single precision count as none. It errs on the side of caution: of
+    two synthetic sets of 6 × 4 drawn alike, near or far apart, p was at most 0.05 in 0 to 2% of cases and never below
+    0.001. As for one score it may be too narrow where sequences of one window have much in common: then redraw the
+    windows. NaN with a note where a score is undefined or n is below 3. Tukey 1958.
+    """
+    n = len(before)
+    without = np.subtract(after, before, dtype=np.float64)
+    if n < 3 or not math.isfinite(change) or not np.isfinite(without).all():
+        note = "needs at least 3 sequences" if n < 3 else "without one of the sequences the score is undefined"
+        return Difference(change, math.nan, math.nan, math.nan, False, note)
+    if abs(change) < ROUNDING and np.abs(without).max() < 2 * ROUNDING:
+        return Difference(0.0, 0.0, 0.0, 1.0, False)
+    from scipy.special import stdtr, stdtrit
+
+    error = (n - 1) * float(without.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * error
+    p = float(2 * stdtr(n - 1, -abs(change) / error)) if error > 0 else 0.0
+    return Difference(change, change - half, change + half, p, abs(change) > half)
+
+
+def gaps(one: Matrix, other: Matrix, *, distance: Distance = "euclidean") -> Doubles:
+    """Return the distance (n,) between row i of one matrix and row i of the other."""
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if distance == "euclidean":
+        return np.asarray(np.linalg.norm(a - b, axis=1))
+    units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny) for rows in (a, b)]
+    half = ((units[0] - units[1]) ** 2).sum(axis=1) / 2
+    return np.where(a.any(axis=1) & b.any(axis=1), half, 1.0)
+
+
+def relatives(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> tuple[Doubles, Doubles]:
+    """Return how far from each row its nearest neighbour of the same family lies, and the nearest of others: (n,) each.
+
+    NaN where a row has none. Raises TooLarge above 5,000 sequences.
+    """
+    pairs = distances(matrix, distance=distance)
+    same = labels[:, None] == labels
+    np.fill_diagonal(pairs, np.inf)
+    return _nearest(matrix, pairs, same, distance), _nearest(matrix, pairs, ~same, distance)
+
+
+def _nearest(matrix: Matrix, pairs: Doubles, allowed: NDArray[np.bool_], distance: Distance) -> Doubles:
+    reach = np.where(allowed, pairs, np.inf)
+    rows = reach.argmin(axis=1) if len(matrix) else np.zeros(0, dtype=np.int64)
+    result = gaps(matrix, matrix[rows], distance=distance)
+    return np.where(np.isfinite(reach.min(axis=1, initial=np.inf)), result, np.nan)

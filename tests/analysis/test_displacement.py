@@ -7,7 +7,7 @@ import pytest
 
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.similarity.displacement import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
+from numembed.analysis.similarity import NORMALISATIONS, gaps, normalised, paired_jackknife, relatives
 from numembed.core.arrays import Labels, Matrix
 
 LABELS = np.repeat(np.arange(6), 4)
@@ -59,7 +59,7 @@ def test_the_jackknife_of_a_change_is_that_of_its_pseudo_values() -> None:
     assert ours.mean == change and ours.distinguishable and 0.01 < ours.p < 0.05
 
 
-def test_what_does_not_change_is_no_change_and_what_cannot_be_told_says_why() -> None:
+def test_an_unchanged_score_is_no_change_and_an_undefined_one_says_why() -> None:
     one = _cloud(0)
     left = leave_one_out(one, LABELS)
     assert paired_jackknife(3e-7, left, left + 1e-7).p == 1.0

@@ -8,6 +8,7 @@ depends on the vectors alone is done once, so that thousands of shuffled labelli
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -15,8 +16,11 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from numembed.analysis.clusters.attributes import ATTRIBUTES, traits
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Registry
+from numembed.sequences.families.family import family
+from numembed.sequences.sets import SequenceSet
 
 Doubles = NDArray[np.float64]
 Truths = NDArray[np.bool_]
@@ -24,6 +28,8 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]  # training rows, test rows
 Sorter = Callable[[Labels, int], Labels]  # labellings (b, m) and the number of classes → classes (b, t)
 CLASSIFIERS: Registry[Callable[[Matrix, Matrix], Sorter]] = Registry("classifier")
 
+_SHARES = {"parity": "odd_share", "prime": "prime_share"}
+_UNORDERED = ("last_digits", "growth")  # their classes are no levels
 MOST_FOLDS = 12  # beyond, neighbouring groups are held out together: each fold costs an inversion
 RIDGE = 0.01  # as a share of the mean variance; the same for every model and every question
 _ALL_ORDERS = 720  # of 6 families; of more, a sample is drawn
@@ -254,3 +260,61 @@ def rounds_for(n: int, classes: int, folds: int) -> int:
     (1999, 99)
     """
     return int(min(1_999, max(99, _WORK / (n * n * classes * folds))))
+
+
+def sequence_classes(name: str, sequences: SequenceSet) -> tuple[str, Labels]:
+    """Return the class (n,) of each sequence, and the name of what tells it.
+
+    parity: nine terms in ten odd, even, or neither; prime: nine in ten prime, or not. Where all sequences are alike in
+    that, the share of such terms stands for it. Numbers are put into three classes of about as many sequences.
+    """
+    if name in _SHARES:
+        result = np.unique(traits(sequences)[name], return_inverse=True)[1]
+        if result.any():
+            return name, np.asarray(result, dtype=np.int64)
+        name = _SHARES[name]
+    plain = ATTRIBUTES[name].function(sequences)
+    plain = plain if name in _UNORDERED else levels(plain.tolist(), 3)
+    return name, np.asarray(np.unique(plain, return_inverse=True)[1], dtype=np.int64)
+
+
+def family_classes(name: str, sequences: SequenceSet) -> tuple[Labels, str]:
+    """Return the class (k,) of each family by an attribute, and why it cannot be learnt from other families, or "".
+
+    Numbers are put into three classes of about as many families, or two where three would leave a family alone.
+    """
+    labels = ATTRIBUTES[name].function(sequences)
+    members = [labels[sequences.labels == one] for one in range(len(sequences.families))]
+    if name in _UNORDERED:
+        usual = [Counter(own.tolist()).most_common(1)[0][0] for own in members]
+        kinds = [np.asarray(np.unique(usual, return_inverse=True)[1], dtype=np.int64)]
+    else:
+        kinds = [levels([float(own.mean()) for own in members], parts) for parts in (3, 2)]
+    for classes in kinds:
+        sizes = np.bincount(classes)
+        if np.count_nonzero(sizes > 1) > 1 and (sizes.min() > 1 or name in _UNORDERED):
+            return classes, ""
+    if len(sizes) < 2:
+        return classes, "all families have the same class, so there is nothing to predict"
+    alone = [family(one).title for one, own in zip(sequences.families, classes, strict=True) if sizes[own] == 1]
+    return (
+        classes,
+        f"no other family has the class of {' or of '.join(alone)}, so it cannot be learnt",
+    )
+
+
+def alike(one: Labels, other: Labels) -> bool:
+    """Return whether two labellings part the same from the same."""
+    return bool(((one[:, None] == one) == (other[:, None] == other)).all())
+
+
+def levels(values: Sequence[float], parts: int) -> Labels:
+    """Return the class (n,) of each value, lowest 0: ``parts`` classes of about as many values, equal ones together.
+
+    >>> levels([5, 1, 1, 9], 2).tolist()
+    [1, 0, 0, 1]
+    """
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    bins = np.floor(middle[place] * parts / max(1, len(place)))
+    return np.asarray(np.unique(bins, return_inverse=True)[1], dtype=np.int64)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from numembed.analysis.similarity.retention import (
+from numembed.analysis.similarity import (
     agreement_interval,
     agreements_without,
     cka,

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.probes.classes import family_classes, levels, sequence_classes
-from numembed.analysis.probes.probes import (
+from numembed.analysis.probes import (
     CLASSIFIERS,
     MOST_FOLDS,
     RIDGE,
     assessed,
     balanced,
+    family_classes,
     family_orders,
     folds_of,
     grouped_interval,
     held_out_sorter,
     learnable,
+    levels,
+    sequence_classes,
 )
 from numembed.core.arrays import Labels, Matrix
 from numembed.sequences.sets import make_sequences
@@ -167,7 +169,7 @@ def test_families_are_put_into_classes_that_others_share_or_it_is_said_why_not()
     assert family_classes("odd_share", paper)[0].tolist() == [1, 0, 2, 2, 1, 0]
     few = make_sequences(["even", "odd", "squares"], per_family=2, length=20)
     assert "no other family has the class of" in family_classes("growth", few)[1]
-    assert "all families share one class" in family_classes("growth", make_sequences(["even", "odd"]))[1]
+    assert "all families have the same class" in family_classes("growth", make_sequences(["even", "odd"]))[1]
     assert levels([0, 0, 0, 5], 3).tolist() == [0, 0, 0, 1]
 
 

@@ -1,1 +1,0 @@
-"""Simple classifiers that are asked about held-out vectors."""

@@ -1,1 +1,0 @@
-"""How far two sets of vectors for the same texts differ."""
