@@ -129,7 +129,10 @@ def _false_alarms(
     return sum(one.p <= 0.05 for one in found) / rounds
 
 
-@pytest.mark.parametrize("of_seeds", [0.0, 0.1, 0.2, 0.4, 2.0])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "of_seeds", [0.0, 0.2, *(pytest.param(x, marks=pytest.mark.campaign) for x in (0.1, 0.4, 2.0))]
+)
 def test_seeds_and_sequences_together_raise_few_false_alarms(of_seeds: float) -> None:
     """Each side has an effect of each seed (as large as the mean over sequences is unsure at 0.2) and sequence."""
 

@@ -176,7 +176,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin"])
+@pytest.mark.parametrize("metric", ["silhouette", pytest.param("davies_bouldin", marks=pytest.mark.campaign)])
 @WHERE
 def test_p_is_uniform_on_noise(where: str, metric: Literal["silhouette", "davies_bouldin"]) -> None:
     labels, windows = _design(4, 6)

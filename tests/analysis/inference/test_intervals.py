@@ -148,17 +148,17 @@ def _coverage(d: int, apart: float, families: int, per: int, *, common: float = 
     ("setting", "low", "high"),
     [
         ((16, 1.5, 6, 4), 0.94, 0.999),
-        ((16, 4, 6, 16), 0.93, 0.99),
-        ((16, 4, 2, 2), 0.90, 0.97),
+        pytest.param((16, 4, 6, 16), 0.93, 0.99, marks=pytest.mark.campaign),
+        pytest.param((16, 4, 2, 2), 0.90, 0.97, marks=pytest.mark.campaign),
         ((16, 0, 6, 4), 0.98, 1.0),  # overlapping groups: too wide, never too narrow
-        ((384, 1.5, 6, 4), 0.97, 1.0),
+        pytest.param((384, 1.5, 6, 4), 0.97, 1.0, marks=pytest.mark.campaign),
     ],
 )
 def test_the_jackknife_covers_the_expected_score(setting: tuple[int, float, int, int], low: float, high: float) -> None:
     assert low <= _coverage(*setting) <= high
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_the_jackknife_covers_less_where_windows_share_much() -> None:
     assert 0.60 <= _coverage(16, 8, 12, 8, common=4) <= 0.85
     assert _coverage(16, 8, 12, 8) >= 0.93
@@ -179,7 +179,7 @@ def test_a_mean_interval_holds_the_mean(count: int) -> None:
     assert held == pytest.approx(0.95, abs=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_intervals_hold_for_silhouettes_of_drawn_sets() -> None:
     labels, drawn = np.arange(24) % 6, np.random.default_rng(5)
     centres = 1.5 * drawn.standard_normal((6, 16)) / 2

@@ -372,7 +372,7 @@ def test_the_warning_of_groups_is_silent_where_it_could_claim_too_much(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("method", ["pca", pytest.param("tsne", marks=pytest.mark.campaign)])
 def test_maps_of_noise_are_rarely_accused_of_showing_groups(method: str) -> None:
     labels = _labels(24)
     scatter = clearest_scatter(labels)

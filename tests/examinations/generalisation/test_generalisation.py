@@ -140,7 +140,7 @@ def test_it_survives_its_json_and_every_picture_is_drawn(store: ResultStore) -> 
             assert len(figure.data[-1].y) == sum(not math.isnan(probe.value) for probe in probes) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_noise_is_seldom_claimed_to_generalise() -> None:
     """Each question is asked of vectors that hold all but its answer: windows, or families that share nothing."""
     rounds, claims = 30, dict.fromkeys(("near", "unseen", "single"), 0)
