@@ -15,7 +15,7 @@ from numembed.studies.stored import stored_results
 from ui.compare.cost_preview import preview, reading, warn
 from ui.compare.results import show_results
 from ui.shared.frame import result_store
-from ui.shared.run_progress import start, watch
+from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import choose
 
 study = choose()
@@ -25,7 +25,7 @@ if study is not None:
         preview(study)
     warn(study)
     reading(study)
-    watch(study)
+    watch(study, newest_run(study))
     with result_store() as results:
         model_results = stored_results(study, results, redrawn=False)
     if any(model_results):

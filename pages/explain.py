@@ -11,30 +11,25 @@ st.markdown(
     "have in common."
 )
 
-from numembed.examinations.clusters.compute import stored_explanation
 from ui.explain.clusters import (
-    ask_for_clusters,
     family_tree,
     followed,
     misplaced,
     mixed,
     neighbours,
     similarity_map,
+    stored_or_asked,
     to_save,
     variance,
 )
 from ui.explain.grouping import grouping_runs, other_ways
 from ui.explain.placement import free_query
 from ui.shared.examination import choose_model, numbers_download
-from ui.shared.frame import result_store
 
 study, result = choose_model("explain")
 if study is not None and result is not None:
-    with result_store() as results:
-        explanation = stored_explanation(study, result.model, results)
-    if explanation is None:
-        ask_for_clusters(study, result)
-    else:
+    explanation = stored_or_asked(study, result)
+    if explanation is not None:
         followed(study, result, explanation)
         variance(study, result, explanation)
         mixed(study, result, explanation)

@@ -13,11 +13,12 @@ st.markdown(
 )
 
 from ui.merge.choice import choose, price, results_so_far
-from ui.merge.progress import watch_experiment
-from ui.shared.run_progress import start
+from ui.merge.progress import watch_experiment, with_designs
+from ui.shared.run_progress import newest_run, start
 
 experiment = choose()
 if experiment is not None:
+    job = newest_run(experiment, with_designs(experiment))
     experiment_result = results_so_far(experiment)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
@@ -29,7 +30,7 @@ if experiment is not None:
             icon=":material/stairs:",
         )
         price(experiment, experiment_result)
-    watch_experiment(experiment)
+    watch_experiment(experiment, job)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment
         from ui.merge.save_model import keep_one

@@ -12,13 +12,20 @@ from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
 from numembed.core.wording import decimal, p_text, percent, plural
 from numembed.examinations.clusters import text
-from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
+from numembed.examinations.clusters.compute import (
+    Explanation,
+    adjusted,
+    sequence_names,
+    stored_explanation,
+    tree_members,
+)
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.figure import figure, how_computed
-from ui.shared.run_progress import start, watch
+from ui.shared.frame import result_store
+from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
@@ -171,15 +178,21 @@ def misplaced(study: Study, explanation: Explanation) -> None:
         table(_MISPLACED, rows, key="astray_table", label="Silhouette of each sequence", height=420)
 
 
-def ask_for_clusters(study: Study, result: ModelResult) -> None:
-    """Draw the button that requests the analysis of a model that an older version ran."""
+def stored_or_asked(study: Study, result: ModelResult) -> Explanation | None:
+    """Return the stored analysis; without it, as of a model that an older version ran, draw the button that asks."""
     plain = replace(study, models=(result.model,), examine=(), designs=0, query="")
-    job = watch(plain)
+    job = newest_run(plain)
+    with result_store() as results:
+        explanation = stored_explanation(study, result.model, results)
+    if explanation is not None:
+        return explanation
+    watch(plain, job)
     if job is None or not job.active:
         st.info(
             "This model was run by an older version, which analysed its clusters differently.", icon=":material/info:"
         )
         st.button("Look at its clusters", type="primary", icon=":material/search:", on_click=start, args=(plain,))
+    return None
 
 
 def to_save(explanation: Explanation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.examination import examined, numbers_download
 from ui.shared.figure import figure, how_computed
-from ui.shared.frame import job_table
+from ui.shared.run_progress import newest_run
 from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
@@ -75,8 +75,7 @@ def other_ways(study: Study, result: ModelResult) -> None:
 def grouping_runs(study: Study, result: ModelResult) -> bool:
     """Return whether the worker is computing it now: the page then shows its progress."""
     requested = replace(study, models=(result.model,), examine=("grouping",), designs=0, query="")
-    with job_table() as jobs:
-        job = jobs.latest(requested)
+    job = newest_run(requested)
     return job is not None and job.active
 
 

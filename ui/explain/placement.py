@@ -17,13 +17,14 @@ from numembed.examinations.clusters.compute import sequence_names
 from numembed.examinations.placement.compute import Placement, Query, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.models.spec import ModelSpec
+from numembed.runs.jobs import Job
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
 from ui.shared.cache import same_study
 from ui.shared.figure import how_computed
 from ui.shared.frame import callback, job_table, result_store
-from ui.shared.run_progress import start, watch
+from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
@@ -59,9 +60,9 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return
-    placements = _found(asking, models)
+    job, placements = newest_run(asking), _found(asking, models)
     if len(placements) < len(models):
-        _wait(asking, len(models) - len(placements), waits=waits)
+        _wait(asking, job, len(models) - len(placements), waits=waits)
     if placements:
         sentence = sentence_of([(result.model.name, result.model.is_baseline, landed) for result, landed in placements])
         head, _, rest = sentence.partition(". ")
@@ -110,12 +111,12 @@ def _found(requested: Study, models: Sequence[ModelResult]) -> list[tuple[ModelR
     return [(result, from_plain(Placement, plain)) for result, plain in kept if plain is not None]
 
 
-def _wait(requested: Study, missing: int, *, waits: bool) -> None:
+def _wait(requested: Study, job: Job | None, missing: int, *, waits: bool) -> None:
     """Draw the progress, or the button that asks for what is missing; a page shows one progress at a time."""
     if waits:
         st.caption("This follows the other ways of grouping, which are running now.")
         return
-    job = watch(requested)
+    watch(requested, job)
     if job is None or not job.active:
         st.button(f"Look in {plural(missing, 'more model')}", key="land_more", on_click=start, args=(requested,))
 

@@ -23,17 +23,14 @@ from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
-from ui.shared.run_progress import poll_seconds, start, stop, waiting_text
+from ui.shared.run_progress import newest_run, poll_seconds, start, stop, waiting_text
 from ui.shared.text import md_text
 
 _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
 
 
-def watch_experiment(experiment: MergeExperiment) -> Job | None:
-    """Draw the newest run of ``experiment`` or of its redrawn windows: its progress, or how it ended; return it."""
-    with job_table() as jobs:
-        listed = [job for one in (experiment, with_designs(experiment)) if (job := jobs.latest(one))]
-    job = max(listed, key=lambda one: (one.active, one.asked_at), default=None)
+def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
+    """Draw a run of ``experiment`` or of its redrawn windows: its progress, or how it ended."""
     if job is not None and job.active:
         fragment(_live, run_every=poll_seconds())(job.id, experiment)
     elif job is not None and job.state == "failed":
@@ -43,7 +40,6 @@ def watch_experiment(experiment: MergeExperiment) -> Job | None:
             "This merging experiment was stopped. Computed results are kept; press the button again to continue.",
             icon=":material/stop_circle:",
         )
-    return job
 
 
 def _live(job_id: str, experiment: MergeExperiment) -> None:
@@ -145,8 +141,7 @@ def redrawn_windows(result: ExperimentResult) -> None:
             st.markdown(md_text(sentence))
         return
     experiment = with_designs(result.experiment)
-    with job_table() as jobs:
-        job = jobs.latest(experiment)
+    job = newest_run(experiment)
     if job is not None and job.active:  # its progress is shown above
         return
     with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):

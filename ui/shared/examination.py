@@ -17,7 +17,7 @@ from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
 from ui.shared.frame import result_store, settings
-from ui.shared.run_progress import start, watch
+from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import chosen_study, seed_choice
 from ui.shared.text import md_text
 
@@ -73,11 +73,12 @@ def examined(
     ``text`` says in one sentence what the click does; ``texts`` is how many texts it may have to encode at most.
     """
     requested = replace(study, models=(result.model,), examine=(name,), designs=designs, query=query)
+    job = newest_run(requested)
     with result_store() as store:
         values = stored_examination(requested, result.model, name, store)
     if values is not None:
         return from_plain(kind, values)
-    job = watch(requested)
+    watch(requested, job)
     if job is None or not job.active:
         icon = ":material/search:"
         st.button(button, key=f"ask {name}", type="primary", icon=icon, on_click=start, args=(requested,))

@@ -46,10 +46,18 @@ def stop(job_id: str) -> None:
         jobs.cancel(job_id)
 
 
-def watch(study: Study) -> Job | None:
-    """Draw the newest run of ``study`` while it is active, or how it ended; return it."""
+def newest_run(*requests: Request) -> Job | None:
+    """Return the newest run of any of these requests, active ones first.
+
+    A page reads it before the results: those of a run that ends in between are then drawn by the next run of the page.
+    """
     with job_table() as jobs:
-        job = jobs.latest(study)
+        listed = [job for one in requests if (job := jobs.latest(one))]
+    return max(listed, key=lambda one: (one.active, one.asked_at), default=None)
+
+
+def watch(study: Study, job: Job | None) -> None:
+    """Draw a run of ``study`` while it is active, or how it ended."""
     if job is not None and job.active:
         fragment(_bars, run_every=poll_seconds())(job.id)
     elif job is not None and job.state == "failed":
@@ -65,7 +73,6 @@ def watch(study: Study) -> Job | None:
             )
     elif job is not None and job.state == "cancelled":
         st.info("This run was stopped. Its results are kept; press Run to continue.", icon=":material/stop_circle:")
-    return job
 
 
 def _failed_checks(study: Study) -> bool:
