@@ -64,6 +64,7 @@ def test_the_lists_of_dependencies_agree_and_every_version_is_exact() -> None:
         assert re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", pin)
 
 
+@pytest.mark.slow
 def test_the_direct_dependencies_are_what_the_program_imports() -> None:
     trees = [ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in _product_files() if file.endswith(".py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]

@@ -51,6 +51,7 @@ def test_lists_for_people_have_a_head_and_a_line_each(call: Call, name: str) -> 
     )
 
 
+@pytest.mark.slow
 def test_runs_lists_what_was_run(call: Call) -> None:
     assert call("runs", "--json") == Answer(0, "", "") == call("runs")
     call("run", "--models", "last_digits", *SMALL)

@@ -87,12 +87,14 @@ def test_what_the_sequences_give_away_is_reported_and_written(call: Call, tmp_pa
     assert plain.code == 0 and first["sentence"] in plain.out and "guessing" in plain.out
 
 
+@pytest.mark.slow
 def test_a_text_of_ones_own_lands_somewhere(call: Call) -> None:
     answer = call("land", "2, 4, 6, 8", "--models", "last_digits", "digit_counts", *SMALL, "--json")
     told = [row for row in answer.rows if "sentence" not in row]
     assert [row["model"] for row in told] == ["Last digits", "Digits"] and all(row["family"] for row in told)
 
 
+@pytest.mark.slow
 def test_matched_families_are_requested_by_name(call: Call) -> None:
     small = ("run", "--models", "string_length", "--families", "even", "cubes", "--per-family", "2", "--length", "8")
     plain, matched = call(*small, "--json"), call(*small, "--match", "length", "--json")

@@ -13,6 +13,7 @@ from tests import tiny
 from tests.cli.calls import SMALL, Call, calls
 
 
+@pytest.mark.slow
 def test_run_prints_one_score_a_line_and_nothing_else(call: Call) -> None:
     answer = call("run", "--models", "last_digits", "string_length", *SMALL, "--json")
     assert answer.code == 0 and answer.err == ""
@@ -71,6 +72,7 @@ def test_what_is_named_replaces_what_the_study_says(call: Call, tmp_path: Path) 
     assert [spec.name for spec in study.models] == ["Last digits"]
 
 
+@pytest.mark.slow
 def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     answer = call("run", "--models", "last_digits", "digit_counts", *SMALL, "--out", out, "--json")
@@ -84,6 +86,7 @@ def test_out_writes_three_files(call: Call, tmp_path: Path) -> None:
     assert again.out == answer.out
 
 
+@pytest.mark.slow
 def test_redrawn_designs_and_pairs_are_reported_and_written(call: Call, tiny_model: Path, tmp_path: Path) -> None:
     models = (tiny_model, f"{tiny_model} dim=8", "last_digits")
     asked = ("run", "--models", *models, *SMALL, "--designs", 4)

@@ -132,6 +132,7 @@ def test_a_file_where_a_folder_should_be_is_reported(
     assert "ame " in answer.err and answer.err.count("\n") == 1, answer.err
 
 
+@pytest.mark.slow
 def test_a_part_is_a_folder_or_a_name(
     merge: Saver, call: Call, tiny_model: Path, adapter: Path, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_today_there_are_the_papers_six() -> None:
     assert set(score_kinds()) == TODAY and score_kinds()[0] == SILHOUETTE
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dummies")
 def test_the_command_line_prints_and_writes_every_registered_score(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -118,6 +119,7 @@ def test_the_command_line_prints_and_writes_every_registered_score(
     assert listed["ari"]["labels"] == "kmeans, halves"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dummies")
 def test_redrawn_windows_and_baselines_have_every_registered_score(
     home: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
@@ -141,6 +143,7 @@ def test_a_candidate_of_a_merging_experiment_has_every_registered_score() -> Non
     assert field_of(kind) in measures() and measures()[field_of(kind)].better == "high"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dummies")
 def test_compare_shows_every_registered_score(app: Visit, settings: Settings) -> None:  # noqa: F811
     app.query_params["models"] = ["last_digits", "string_length"]
@@ -171,6 +174,7 @@ def test_compare_shows_every_registered_score(app: Visit, settings: Settings) ->
     )
 
 
+@pytest.mark.slow
 def test_a_stored_study_gets_the_scores_it_lacks_and_keeps_the_others(
     home: Path, settings: Settings, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:

@@ -80,6 +80,7 @@ def _printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_the_command_line_has_its_verb_and_prints_and_exports_what_it_finds(
     settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -117,6 +117,7 @@ def test_the_ends_of_a_path_are_the_parts_themselves(adapters: dict[tuple[int, i
                 assert found == (parts[0], parts[-1])
 
 
+@pytest.mark.slow
 def test_every_merge_is_as_resolving_would_write_it(
     tiny_model: Path, adapters: dict[tuple[int, int], LocalWeights]
 ) -> None:
@@ -127,6 +128,7 @@ def test_every_merge_is_as_resolving_would_write_it(
             assert spec.resolved and resolve(spec, OFFLINE).key == spec.key, (path.id, at)
 
 
+@pytest.mark.slow
 def test_lengths_of_updates_are_those_of_the_merges_themselves(
     tiny_model: Path, adapters: dict[tuple[int, int], LocalWeights]
 ) -> None:

@@ -37,6 +37,7 @@ def headings(page: AppTest) -> list[str]:
     return [plain(heading.value) for heading in page.subheader]
 
 
+@pytest.mark.slow
 def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
         "The groups that KMeans finds in Last digits follow",
@@ -54,6 +55,7 @@ def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     assert not page.exception and "String length" in headings(page)[0]
 
 
+@pytest.mark.slow
 def test_neighbours_follow_the_chosen_sequence(page: AppTest) -> None:
     def nearest() -> str:
         return next(str(e.proto) for e in walk(page.main) if "Nearest sequences of" in str(getattr(e, "proto", "")))
@@ -63,6 +65,7 @@ def test_neighbours_follow_the_chosen_sequence(page: AppTest) -> None:
     assert not page.exception and "Nearest sequences of Odd numbers, window 2" in nearest()
 
 
+@pytest.mark.slow
 def test_the_heat_map_and_the_astray_are_folded_away(page: AppTest) -> None:
     page.session_state["alike"] = True
     page.run()
@@ -94,6 +97,7 @@ def land(page: AppTest, settings: Settings, text: str) -> AppTest:
     return page
 
 
+@pytest.mark.slow
 def test_your_own_sequence_is_placed_in_every_model(page: AppTest, settings: Settings) -> None:
     land(page, settings, "101 103 105 107 109 111 113 115 117 119 121 123")
     assert not page.error and "Read as 12 whole numbers" in told(page)
@@ -117,6 +121,7 @@ def test_any_text_is_answered_in_a_sentence(page: AppTest, settings: Settings, t
     assert words in told(land(page, settings, text))
 
 
+@pytest.mark.slow
 def test_an_older_result_is_looked_at_on_a_click(
     page: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_click_that_leads_to_another_page_leads_there_for_good(app: Visit) -> 
     assert app.title[0].value == title and app.number_input(key="per_family").value == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
@@ -93,6 +94,7 @@ def test_an_error_after_a_click_is_one_sentence(
 SECRET = "hf_" + 20 * "s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "button"), [("pages/compare.py", "run"), ("pages/merge.py", "climb")])
 def test_a_bug_in_a_callback_is_one_sentence_and_a_log_without_secrets(
     app: Visit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, page: str, button: str

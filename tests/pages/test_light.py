@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.pages.light import heavy_after
 
 STEPS = """
@@ -16,5 +18,6 @@ for page in ("pages/sequences.py", "pages/runs.py", "pages/compare.py"):
 """
 
 
+@pytest.mark.slow
 def test_no_page_imports_what_is_heavy(home: Path) -> None:
     assert heavy_after(STEPS) == []

@@ -289,6 +289,7 @@ def _others(result: ExperimentResult) -> list[ExperimentResult]:
     ]
 
 
+@pytest.mark.slow
 def test_charts_that_share_a_cache_key_are_the_same_picture(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def _joined(terms: Sequence[int]) -> str:
     return f",{','.join(map(str, terms))},"
 
 
+@pytest.mark.slow
 def test_a_click_starts_one_experiment_and_a_second_click_joins_it(app: AppTest, settings: Settings) -> None:
     opened(app, PAGE).button(key="climb").click().run()
     app.button(key="climb").click().run()
@@ -90,6 +91,7 @@ def test_a_click_starts_one_experiment_and_a_second_click_joins_it(app: AppTest,
     assert "This merging experiment was stopped" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_the_choice_is_what_is_submitted(
     app: AppTest, settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,7 @@ def test_the_choice_is_what_is_submitted(
     assert "primes" in recipe.split.training
 
 
+@pytest.mark.slow
 def test_further_paths_are_submitted_kept_in_the_address_and_refused_without_enough_seeds(
     app: AppTest, settings: Settings
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_base_of_our_own_brings_what_is_usual_for_it(app: AppTest, settings: S
     assert app.number_input(key="merge_rank").value == MergeExperiment().recipe.rank
 
 
+@pytest.mark.slow
 def test_too_many_stages_for_the_steps_are_refused_with_a_sentence(app: AppTest) -> None:
     opened(app, PAGE)
     app.number_input(key="merge_steps").set_value(1)
@@ -191,6 +195,7 @@ def test_an_address_is_read_where_it_is_right_and_comes_back_after_another_page(
     assert app.number_input(key="merge_seeds").value == 2 and not app.exception and not app.error
 
 
+@pytest.mark.slow
 def test_while_training_runs_its_curves_are_there_and_one_bar(app: AppTest, settings: Settings) -> None:
     experiment = MergeExperiment()
     readings = tuple(
@@ -239,6 +244,7 @@ def test_one_bar_and_one_time_are_over_all_parts_of_an_experiment() -> None:
     assert len(parts_of(usual)) == len(experiment_rows(usual)) and all(part > 0 for part in parts_of(usual))
 
 
+@pytest.mark.slow
 def test_a_waiting_experiment_shows_what_runs_before_it(app: AppTest, settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs.submit(MergeExperiment(points=3), asked_by="test")

@@ -30,6 +30,7 @@ def test_compare_opens_with_the_papers_preset(app: AppTest) -> None:
     assert not dict(app.query_params)
 
 
+@pytest.mark.slow
 def test_one_click_gives_scores_and_maps(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.run()
@@ -125,6 +126,7 @@ def test_a_wrong_choice_is_one_sentence_and_nothing_is_lost(
     assert not app.error
 
 
+@pytest.mark.slow
 def test_a_failed_model_is_one_sentence_and_the_others_answer(app: AppTest, settings: Settings, tmp_path: Path) -> None:
     (empty := tmp_path / "no model").mkdir()
     app.query_params["models"] = ["last_digits", str(empty), "nobody/nothing-here"]
@@ -166,6 +168,7 @@ def test_a_strange_study_gives_a_page(app: AppTest, settings: Settings) -> None:
         assert "No score is defined here" in page.subheader[0].value
 
 
+@pytest.mark.slow
 def test_runs_lists_opens_and_forgets(app: AppTest, settings: Settings) -> None:
     study = Study.from_dict({"models": ["last_digits"], "families": ["primes", "even"]})
     with JobTable(settings.app_db) as jobs:
@@ -189,6 +192,7 @@ def test_runs_lists_opens_and_forgets(app: AppTest, settings: Settings) -> None:
     assert app.multiselect(key="families").value == ["primes", "even"]
 
 
+@pytest.mark.slow
 def test_every_chart_has_words_for_those_who_do_not_see_it(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]
     app.run()
@@ -307,4 +311,4 @@ def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, settings:
     found = next(table for table in map(str, protos(app, "bidi_component")) if "Evidence behind each" in table)
     assert " to " in found and app.query_params["designs"] in (["30"], "30")
     app.selectbox(key="evidence_score").set_value("ari kmeans").run()
-    assert not app.exception and any("Adjusted for chance already" in caption.value for caption in app.caption)
+    assert not app.exception and any("Already adjusted for chance" in caption.value for caption in app.caption)

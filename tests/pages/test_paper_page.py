@@ -127,6 +127,7 @@ assert not app.exception and not app.error
 """
 
 
+@pytest.mark.slow
 def test_the_page_imports_nothing_heavy(home: Path) -> None:
     assert heavy_after(STEPS) == []
 

@@ -74,6 +74,7 @@ def test_one_without_any_facts_has_its_title_as_caption(compiled: list[Path | No
     assert run_order()[0] == ("pca", "plain") and "plain" not in seeded_maps()
 
 
+@pytest.mark.slow
 def test_a_run_stores_and_exports_it(
     compiled: list[Path | None], settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_run_stores_and_exports_it(
     assert "<h2>PCA</h2>" in page and "<h2>Lattice</h2>" in page and "<h2>UMAP</h2>" not in page
 
 
+@pytest.mark.slow
 def test_the_maps_verb_examines_it_with_its_seeds(
     compiled: list[Path | None], settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +102,7 @@ def test_the_maps_verb_examines_it_with_its_seeds(
     assert len({place[0] for place in seeds["points"][0]}) > 3, "its seeds are drawn with the options of its facts"
 
 
+@pytest.mark.slow
 def test_compare_offers_it_and_draws_it_with_its_caption(
     compiled: list[Path | None], app: AppTest, settings: Settings
 ) -> None:
@@ -115,6 +118,7 @@ def test_compare_offers_it_and_draws_it_with_its_caption(
     assert any(chart.alt.startswith("Lattice map in 2 dimensions") for chart in protos(app, "plotly_chart"))
 
 
+@pytest.mark.slow
 def test_the_maps_page_says_which_maps_have_seeds(
     compiled: list[Path | None], app: AppTest, settings: Settings
 ) -> None:

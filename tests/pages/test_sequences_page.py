@@ -31,6 +31,7 @@ def test_the_strips_are_drawn_when_they_are_unfolded(app: AppTest) -> None:
     assert not app.exception and len(charts(app)) == 5
 
 
+@pytest.mark.slow
 def test_the_control_changes_the_sequences_and_the_choice_goes_to_compare_and_into_the_link(app: AppTest) -> None:
     opened(app, PAGE)
     app.button_group(key="matched").set_value(["length", "numbers"]).run()
@@ -80,6 +81,7 @@ def test_what_cannot_be_matched_is_one_sentence_and_can_be_undone(app: AppTest, 
         assert not app.error
 
 
+@pytest.mark.slow
 def test_few_and_many_sequences_have_a_page(app: AppTest) -> None:
     opened(app, PAGE)
     app.multiselect(key="families").set_value(["primes"]).run()

@@ -73,6 +73,7 @@ def bench(settings: Settings) -> Iterator[Bench]:
         yield Bench(settings, vectors, results, LoadedModel(OFFLINE))
 
 
+@pytest.mark.slow
 def test_baselines_alone_need_no_model(bench: Bench) -> None:
     study = _study("last_digits", "random_vectors", "string_length", per_family=6)
     outcome = bench.run(study)
@@ -103,6 +104,7 @@ def test_a_real_model_among_baselines(bench: Bench, tiny_model: Path) -> None:
     assert [said[2:4] for said in bench.said if said[:2] == (0, "encode")][-1] == (6, 6)
 
 
+@pytest.mark.slow
 def test_the_second_run_computes_nothing(bench: Bench, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = _study(str(tiny_model), "last_digits", "char_ngrams")
     first = bench.run(study)
@@ -143,6 +145,7 @@ def test_few_sequences_are_a_result_too(bench: Bench, count: int) -> None:
     assert outcome.errors == {} and len(outcome.results[0].clusters) == count
 
 
+@pytest.mark.slow
 def test_the_frame_has_a_row_a_score(bench: Bench) -> None:
     outcome = bench.run(_study("last_digits", "digit_counts"))
     frame = outcome.frame()
@@ -186,6 +189,7 @@ def test_a_folder_whose_files_changed_is_another_model(bench: Bench, tmp_path: P
     assert previously_pinned(study.models[0], bench.results) == second.model
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_other_models(bench: Bench) -> None:
     together = {result.model.name: result.scores for result in bench.run(_study("last_digits", "digit_counts")).results}
     bench.forget_results()
@@ -224,12 +228,14 @@ def test_a_full_disk_stops_the_run_and_keeps_the_rest(bench: Bench, tiny_model: 
     assert spec is not None and 0 < bench.vectors.count(spec.key, study.sequences.texts) < 400
 
 
+@pytest.mark.slow
 def test_the_order_of_scores_is_the_same_for_every_model(bench: Bench) -> None:
     outcome = bench.run(_study("last_digits", "digit_counts"))
     kinds = [[(score.metric, score.labels) for score in result.scores] for result in outcome.results]
     assert kinds[0] == kinds[1] and len(set(kinds[0])) == 6 and isinstance(outcome.results[0].scores[0], Score)
 
 
+@pytest.mark.slow
 def test_seeds_make_results_repeat(bench: Bench) -> None:
     study = replace(_study("random_vectors"), seed=random.Random(5).randrange(100))
     first = str(bench.run(study).results[0].scores)

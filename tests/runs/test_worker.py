@@ -47,12 +47,14 @@ def _run(study: Study, jobs: JobTable, settings: Settings, loaded: LoadedModel) 
     return job.id
 
 
+@pytest.mark.slow
 def test_a_job_ends_done(jobs: JobTable, settings: Settings, loaded: LoadedModel) -> None:
     job = jobs.get(_run(STUDY, jobs, settings, loaded))
     assert job.state == "done" and job.error == ""
     assert [(step.model, step.stage) for step in job.progress] == [("Last digits", "done"), ("Digits", "done")]
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_reported_with_the_others_done(
     jobs: JobTable, settings: Settings, loaded: LoadedModel, nan_model: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_full_disk_is_a_sentence(
     assert job.state == "failed" and job.error.startswith("The disk is full. What was stored before is safe")
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_is_named_and_the_next_job_runs(
     jobs: JobTable, settings: Settings, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_second_worker_ends_at_once(settings: Settings, jobs: JobTable) -> Non
     assert [job.state for job in jobs.recent()] == ["queued"]
 
 
+@pytest.mark.slow
 def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settings, jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="visitor")
     assert main(settings, parent=0) == 0
@@ -155,6 +159,7 @@ def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settin
         pass
 
 
+@pytest.mark.slow
 def test_a_new_worker_takes_over_what_the_dead_one_left(settings: Settings, jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="visitor")
     jobs.claim()

@@ -221,6 +221,7 @@ def test_the_longest_prefix_that_fits_is_kept_and_at_least_one_term() -> None:
     assert [len(item.terms) for item in far.items] == [2, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     names=st.lists(st.sampled_from(NAMES), unique=True),

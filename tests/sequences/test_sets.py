@@ -80,11 +80,13 @@ def test_the_digest_is_of_the_texts_alone() -> None:
     assert made == make_sequences(["even"], per_family=2, length=2)
 
 
+@pytest.mark.slow
 @given(st.lists(integers, min_size=1, max_size=30), separators())
 def test_numbers_are_readable_back(terms: list[int], separator: str) -> None:
     assert numbers_in(TextFormat(separator)(IntegerSequence("any", 0, tuple(terms)))) == terms
 
 
+@pytest.mark.slow
 @given(st.lists(integers, min_size=1, max_size=30), separators(), st.integers(1, 200))
 def test_texts_hold_as_many_whole_terms_as_fit(terms: list[int], separator: str, max_chars: int) -> None:
     assume(len(str(terms[0])) <= max_chars)

@@ -33,6 +33,7 @@ def test_the_paper_is_the_papers_and_stays_unseen_by_default() -> None:
     assert Split().evaluations["paper"].texts == paper_study("last_digits").sequences.texts
 
 
+@pytest.mark.slow
 @EACH
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10_000), st.integers(4, 60))
 def test_no_training_sequence_holds_a_reserved_term_and_every_family_in_it_has_company(

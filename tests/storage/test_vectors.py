@@ -237,6 +237,7 @@ DAMAGE = st.lists(
 )
 
 
+@pytest.mark.slow
 @how(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=DAMAGE)
 def test_no_damage_serves_a_wrong_vector(

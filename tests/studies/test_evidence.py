@@ -50,6 +50,7 @@ def _study(*models: str, designs: int = 0) -> Study:
     return Study(("even", "odd", "primes"), tuple(map(model, models)), per_family=3, length=10, designs=designs)
 
 
+@pytest.mark.slow
 def test_every_silhouette_carries_its_evidence(carry_out: Run) -> None:
     (result,) = carry_out(paper_study("last_digits")).results
     score = result.score("silhouette", "families")
@@ -63,6 +64,7 @@ def test_every_silhouette_carries_its_evidence(carry_out: Run) -> None:
     assert all(other.z is None for other in result.scores if other.labels == "kmeans")  # KMeans chose its own groups
 
 
+@pytest.mark.slow
 def test_many_sequences_have_no_slow_evidence() -> None:
     rows = EVIDENCE_UP_TO + 1
     matrix = np.random.default_rng(0).standard_normal((rows, 2)).astype(np.float32)
@@ -88,6 +90,7 @@ def test_redrawn_windows_are_scored_for_every_model_and_kept(carry_out: Run, tin
     assert {stage for stage, _ in stages} == {"done"}  # nothing is computed twice
 
 
+@pytest.mark.slow
 def test_a_study_without_designs_shows_those_that_are_there(carry_out: Run) -> None:
     carry_out(_study("last_digits", designs=30))
     (plain,) = stored_results(_study("last_digits"), carry_out.results)  # type: ignore[attr-defined]
@@ -180,6 +183,7 @@ def test_a_pair_that_only_stands_out_alone_is_not_claimed() -> None:
     assert all(one.sentence.endswith("when all 66 pairs are judged together.") for one in alone)
 
 
+@pytest.mark.slow
 def test_one_table_holds_the_evidence_of_every_score(carry_out: Run) -> None:
     study = _study("digit_counts", "log_magnitude", designs=4)
     outcome = carry_out(study)

@@ -37,6 +37,7 @@ def _study(*models: str) -> Study:
     return Study(("even", "odd", "primes"), tuple(map(model, models)), per_family=3, length=10)
 
 
+@pytest.mark.slow
 def test_every_baseline_is_known_though_none_was_chosen(settings: Settings, tiny_model: Path) -> None:
     study = _study(str(tiny_model))
     outcome = carry_out(study, settings)
@@ -70,6 +71,7 @@ def test_random_weights_score_as_the_model_of_that_name(settings: Settings, tiny
     assert outcome.references.random_weights_score("tiny") != outcome.results[0].score("silhouette", "families").value
 
 
+@pytest.mark.slow
 def test_a_study_is_answered_where_random_weights_cannot_be_made(
     settings: Settings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ def test_a_study_is_answered_where_random_weights_cannot_be_made(
     assert outcome.errors == {} and len(outcome.results) == 2 and outcome.references.random_weights == {}
 
 
+@pytest.mark.slow
 def test_baselines_have_no_random_weights_and_files_name_the_reference_scores(settings: Settings) -> None:
     outcome = carry_out(paper_study("last_digits", "string_length"), settings)
     assert outcome.references.random_weights == {}
@@ -96,6 +99,7 @@ def test_baselines_have_no_random_weights_and_files_name_the_reference_scores(se
     assert [row["value"] for row in rows] == [as_plain(score)["value"] for score in scores]
 
 
+@pytest.mark.slow
 def test_other_sequences_have_other_reference_scores(settings: Settings) -> None:
     study = paper_study("last_digits")
     carry_out(study, settings)

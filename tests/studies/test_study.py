@@ -193,6 +193,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @how(max_examples=200)
 @given(change=st.dictionaries(st.sampled_from([*_study().as_dict(), "other"]), anything, min_size=1, max_size=4))
 def test_whatever_a_link_says_it_is_a_study_or_a_sentence(change: dict[str, Any]) -> None:

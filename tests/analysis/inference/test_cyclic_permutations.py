@@ -71,6 +71,7 @@ def _degenerate(kind: str, n: int) -> np.ndarray:
     return matrix
 
 
+@pytest.mark.slow
 @WHERE
 @KINDS
 @SIZES
@@ -106,6 +107,7 @@ def test_groups_of_one_score_nothing_and_any_make_up_goes() -> None:
     assert values == pytest.approx([silhouette_score(matrix[:7], one) for one in carried(cycle)], abs=1e-6)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 8), st.lists(st.integers(0, 3), min_size=2, max_size=6), st.integers(0, 99))
 def test_every_shuffle_keeps_the_families_of_each_group(groups: int, families: list[int], seed: int) -> None:
     own = np.unique(np.tile(families, groups), return_inverse=True)[1]
@@ -225,6 +227,7 @@ def test_cyclic_shifts_give_the_distribution_of_drawn_shuffles(
         assert getattr(around, end) == pytest.approx(getattr(drawn, end), abs=0.2 * spread)
 
 
+@pytest.mark.slow
 def test_many_sequences_use_cyclic_shifts_and_uneven_windows_do_not() -> None:
     labels, windows = _design(101, 5)
     matrix = _noise(505, 8) + _noise(5, 8, seed=1)[labels]

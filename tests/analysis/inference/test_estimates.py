@@ -54,6 +54,7 @@ def test_a_perfect_order_of_few_is_no_certainty() -> None:
     assert rank_correlation([1, 2, 3, 4], [1, 2, 3, 4]).sign == 0, "p cannot be below 2 in 24"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 5, 6, 7])
 def test_no_more_than_one_order_in_twenty_of_few_is_called_a_link(n: int) -> None:
     found = [rank_correlation(range(n), order) for order in itertools.permutations(range(n))]
@@ -95,6 +96,7 @@ def test_the_interval_holds_just_the_shifts_that_the_test_does_not_reject() -> N
         assert (difference([value - shift for value in first], second).p <= 0.05) == rejected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "n"), [(4, 14), (12, 40)], ids=["exact", "sampled"])
 def test_the_interval_covers_the_truth_19_times_in_20(size: int, n: int) -> None:
     assert (math.comb(n, size) > MOST_DEALS) == (n == 40)

@@ -110,6 +110,7 @@ def test_relabelling_the_groups_changes_nothing() -> None:
     assert permutation_test(matrix, renamed, permutations=99) == permutation_test(matrix, names, permutations=99)
 
 
+@pytest.mark.slow
 @DISTANCES
 def test_p_is_uniform_on_noise(distance: Distance) -> None:
     labels = np.arange(24) % 6
@@ -224,6 +225,7 @@ def test_within_windows_equals_a_loop_over_all_possible_shuffles(distance: Dista
     assert permutation_test(matrix, labels, distance=distance, permutations=999).null_mean > test.null_mean + 0.02
 
 
+@pytest.mark.slow
 def test_within_windows_equals_a_plain_loop() -> None:
     labels, within = _windows(4, 6)
     matrix = _noise(24, 8) + 2 * _noise(4, 8, seed=1)[within]
@@ -244,6 +246,7 @@ def test_within_windows_equals_a_plain_loop() -> None:
     assert test.p == pytest.approx(np.mean(np.array(null) >= test.observed), abs=0.05)
 
 
+@pytest.mark.slow
 @DISTANCES
 def test_p_within_windows_is_uniform_where_size_rules(distance: Distance) -> None:
     labels, within = _windows(4, 6)
@@ -346,6 +349,7 @@ def test_a_low_index_is_the_good_one() -> None:
     assert permutation_test(spread, np.arange(12) % 6, permutations=499, metric="davies_bouldin").p > 0.5
 
 
+@pytest.mark.slow
 def test_p_of_the_index_is_uniform_on_noise() -> None:
     labels, windows = np.arange(24) % 6, np.arange(24) // 6
     for within in (None, windows):

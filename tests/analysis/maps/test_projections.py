@@ -55,6 +55,7 @@ def test_tsne_is_scikit_learns_with_the_papers_settings() -> None:
     assert (points == expected).all()
 
 
+@pytest.mark.slow
 def test_a_random_start_shows_what_luck_does_and_the_usual_one_hides_it() -> None:
     from numembed.analysis.maps.faithfulness import procrustes_stability
 

@@ -110,6 +110,7 @@ def test_noise_is_claimed_to_hold_nothing() -> None:
     assert max(claims.values()) <= 7, claims  # one in twenty by chance, and room for the luck of 60 draws
 
 
+@pytest.mark.slow
 def test_sentences_give_the_shares_of_the_variance() -> None:
     alone = 0
     for seed in range(6):
@@ -222,6 +223,7 @@ def stores(settings: Settings) -> Iterator[tuple[VectorStore, ResultStore]]:
         yield vectors, results
 
 
+@pytest.mark.slow
 def test_a_run_explains_every_model_and_keeps_it(stores: tuple[VectorStore, ResultStore], settings: Settings) -> None:
     vectors, results = stores
     study = paper_study("last_digits", "log_magnitude")

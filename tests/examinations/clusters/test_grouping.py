@@ -61,6 +61,7 @@ YES, NO = Factor(0.5, 0.5, 0.01), Factor(0.01, 0.01, 0.4)
 LESS, UNDEFINED = Factor(0.3, 0.3, 0.02), Factor(float("nan"), float("nan"), float("nan"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["family", "window"])
 def test_every_clusterer_names_what_the_vectors_hold(attribute: str) -> None:
     found = _of(attribute)
@@ -114,6 +115,7 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
     assert max(claims.values()) <= 3, claims
 
 
+@pytest.mark.slow
 def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
     matrix = np.random.default_rng(3).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
     found = examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: None)
@@ -144,6 +146,7 @@ def test_clear_groups_stand_out_and_equal_vectors_say_why_not() -> None:
     assert standing_out(np.ones((20, 6), np.float32), (2, 4), values).note == "all vectors are equal"
 
 
+@pytest.mark.slow
 def test_it_survives_its_json_and_is_drawn_in_both_themes() -> None:
     found = _of("family")
     plain = json.loads(json.dumps(as_plain(found), allow_nan=False))
@@ -168,6 +171,7 @@ def test_strange_sets_are_answered_in_words(families: tuple[str, ...], per_famil
     assert steps_figure(from_plain(Grouping, json.loads(json.dumps(as_plain(found), allow_nan=False)))).data
 
 
+@pytest.mark.slow
 def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
     heard: list[tuple[int, int]] = []
     matrix = np.random.default_rng(0).standard_normal((len(STUDY.sequences), 4)).astype(np.float32)

@@ -95,6 +95,7 @@ def _words(name: str, found: Generalisation) -> str:
     return " ".join([*told, single_sentence(found.single)])
 
 
+@pytest.mark.slow
 def test_what_was_planted_is_found_where_it_was_planted(store: ResultStore) -> None:
     both = generalisation(_bench(store, _by_family(near=4, far=4)))
     assert all(probe.value == 1 and probe.sure for probe in both.near)
@@ -259,6 +260,7 @@ def test_the_best_simple_count_is_never_the_model_itself(store: ResultStore) -> 
     )
 
 
+@pytest.mark.slow
 def test_too_many_sequences_are_refused_and_a_cancel_stops_it(store: ResultStore) -> None:
     many = replace(STUDY, families=("even", "odd"), per_family=251, length=2)
     with pytest.raises(TooLarge, match="Up to 500 sequences are probed, got 502"):

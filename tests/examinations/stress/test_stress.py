@@ -247,6 +247,7 @@ def test_noise_is_claimed_to_be_moved_by_nothing() -> None:
     assert sum(claims) <= 2 and told_of_chance >= 9  # one in twenty at most, and room for luck
 
 
+@pytest.mark.slow
 def test_one_call_reads_the_texts_of_each_prompt_and_a_text_too_long_stops_only_its_own_tests() -> None:
     study = replace(paper_study("last_digits"), models=(NOISE,), length=20)
     calls: list[tuple[str, int]] = []

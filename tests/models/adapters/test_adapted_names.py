@@ -61,6 +61,7 @@ files = st.builds(HubWeights, st.text(max_size=9), pins) | st.builds(LocalWeight
 adapted = st.builds(LoraWeights, files, files, st.floats(0, 2))
 
 
+@pytest.mark.slow
 @given(one=adapted, other=adapted)
 def test_keys_are_equal_exactly_where_contents_and_scale_are(one: LoraWeights, other: LoraWeights) -> None:
     def matters(weights: LoraWeights) -> Any:

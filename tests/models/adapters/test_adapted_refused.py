@@ -24,6 +24,7 @@ from tests.offline import OFFLINE
 from tests.servers.hub import serve_hub
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_base_is_one_sentence_before_any_weight_is_read(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_folder_without_an_adapter_is_one_sentence(missing: str, tiny_model: P
         adapted_spec(tiny_model, folder if missing else tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_an_adapter_is_read_only_where_models_may_be_read(tiny_model: Path, adapter: Path, tmp_path: Path) -> None:
     closed = replace(OFFLINE, folders=(tiny_model.parent,))
     with pytest.raises(ModelUnavailable, match="not below a folder that models may be read from"):

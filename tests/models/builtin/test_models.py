@@ -118,6 +118,7 @@ def test_a_run_tells_of_the_training_and_is_stopped_in_it(settings: Settings, sh
     assert stages == ["train"] * len(stages) and len(stages) >= 3
 
 
+@pytest.mark.slow
 def test_files_that_changed_are_made_again_and_another_pin_is_refused(settings: Settings, short: EncoderRecipe) -> None:
     pinned = resolve(model("number-encoder"), settings)
     folder = folder_of(pinned, settings)

@@ -51,6 +51,7 @@ def _change(file: Path, **entries: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | entries))
 
 
+@pytest.mark.slow
 def test_the_bundled_model_passes_in_every_point() -> None:
     check = LoadedModel(OFFLINE).get(model("all-MiniLM-L6-v2")).check
     assert check.ok and {finding.name for finding in check.findings if finding.ok} >= {
@@ -218,6 +219,7 @@ def test_the_direction_of_every_architecture_is_reported(tmp_path: Path, name: s
     assert told == ("It reads from left to right." if "causal" in name else "It reads in both directions.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -231,6 +233,7 @@ def test_an_option_that_cannot_be_carried_out_is_refused(copy: Path, options: st
         LoadedModel(OFFLINE).get(resolve(model(f"{copy} {options}"), OFFLINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["attention=causal", "pooling=mean", "max_tokens=9", "eos=yes"])
 def test_a_table_of_token_vectors_has_nothing_that_these_options_change(tmp_path: Path, option: str) -> None:
     folder = tiny.write_static_model(tmp_path / "table")

@@ -54,6 +54,7 @@ def narrow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return _encoder(tiny.write_model(folder, tokenizer=tiny.TOKENIZERS[request.param](), limit=LIMIT))
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_each_text_alone_gives(encoder: SentenceEncoder) -> None:
     texts = _mixed(60)
     alone = np.concatenate([encoder.encode([text]) for text in texts])
@@ -79,6 +80,7 @@ def test_vectors_are_those_of_the_library_itself(encoder: SentenceEncoder, tiny_
     assert np.abs(encoder.encode(texts) - expected).max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_no_more_than_three_per_cent_is_padding(encoder: SentenceEncoder) -> None:
     texts = _mixed(400)
     batches = encoder.batches(texts)
@@ -102,6 +104,7 @@ def test_every_text_is_in_one_batch_and_no_batch_is_too_large(lengths: list[int]
 numbers = st.one_of(st.integers(0, 99), st.integers(-(10**6), 10**12), st.integers(10**374, 10**375 - 1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     terms=st.lists(numbers, min_size=1, max_size=150),
@@ -240,6 +243,7 @@ def test_one_model_is_in_memory_at_a_time(tiny_model: Path, tmp_path: Path) -> N
     assert np.array_equal(loaded.get(_spec(tiny_model)).encode(["1, 2"]), vectors)
 
 
+@pytest.mark.slow
 def test_the_old_model_is_gone_before_the_new_one_comes(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = LoadedModel(OFFLINE)
     trace = weakref.ref(loaded.get(_spec(tiny_model)).model)  # type: ignore[attr-defined]
@@ -249,6 +253,7 @@ def test_the_old_model_is_gone_before_the_new_one_comes(tiny_model: Path, monkey
     assert present == [None]
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_leaves_room_for_the_next(tiny_model: Path) -> None:
     loaded = LoadedModel(OFFLINE)
     with pytest.raises(ModelUnavailable):

@@ -173,6 +173,7 @@ def test_a_key_that_no_header_can_carry_is_not_sent(key: str) -> None:
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_a_redirect_is_not_followed() -> None:
     with EmbeddingServer() as other:
         for place in (other.url + "/embeddings", "http://169.254.169.254/latest/meta-data"):

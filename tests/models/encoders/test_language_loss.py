@@ -47,5 +47,6 @@ def test_a_decoder_without_its_head_has_no_loss(tmp_path: Path) -> None:
     assert not predicts_tokens(folder) and language_loss(_loaded(folder), TEXTS) is None
 
 
+@pytest.mark.slow
 def test_an_encoder_has_no_loss(tiny_model: Path) -> None:
     assert not predicts_tokens(tiny_model) and language_loss(_loaded(tiny_model), TEXTS) is None

@@ -121,6 +121,7 @@ def _study(*folders: Path) -> Study:
     return Study(FAMILIES, tuple(model(str(folder)) for folder in folders), per_family=2, length=8)
 
 
+@pytest.mark.slow
 def test_three_models_in_turn_are_never_two_at_a_time(folders: tuple[Path, ...], alive: list[int]) -> None:
     loaded = LoadedModel(OFFLINE)
     for folder in (*folders, folders[0]):
@@ -193,6 +194,7 @@ def test_all_else_that_changes_with_the_prompt_is_loaded(
     assert len(alive) == 4
 
 
+@pytest.mark.slow
 def test_the_next_models_weights_are_read_to_the_end(folders: tuple[Path, ...]) -> None:
     loaded, process = LoadedModel(OFFLINE), psutil.Process()
     loaded.get(_spec(folders[0]))
@@ -206,6 +208,7 @@ def test_the_next_models_weights_are_read_to_the_end(folders: tuple[Path, ...]) 
     assert loaded.get(_spec(folders[0])) is loaded.get(_spec(folders[0]))
 
 
+@pytest.mark.slow
 def test_what_is_here_already_or_has_no_files_is_not_read_ahead(folders: tuple[Path, ...], tmp_path: Path) -> None:
     loaded = LoadedModel(OFFLINE)
     present = _spec(folders[0])

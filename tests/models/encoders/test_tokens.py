@@ -140,6 +140,7 @@ def test_what_a_tokenizer_has_read_in_time_is_not_checked_again(
         refuse_endless(spec, ["8, 13"], tiny_model)
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_gives_up_is_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "wild"
     spec = _with_pattern(folder, "((1+)+)+x")

@@ -244,6 +244,7 @@ def test_the_librarys_own_switch_for_the_direction_does_nothing(folder: Folder) 
     assert _apart(switched, _naive(where, processor_kwargs=end)) <= SAME
 
 
+@pytest.mark.slow
 def test_gritlm_is_pooled_and_read_as_its_makers_do(folder: Folder) -> None:
     where, right = folder("gritlm"), _by_hand(PUBLISHED["gritlm"], before="<s>", prompt=GRITLM_PROMPT)
     naive = _library(where)

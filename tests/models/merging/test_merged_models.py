@@ -142,6 +142,7 @@ def test_a_sweep_loads_the_base_once_and_every_candidate_is_what_it_is_alone(
     assert np.array_equal(swept[0], ends[0]) and np.abs(swept[4] - ends[1]).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_angles_are_measured_once_for_all_candidates(
     tiny_model: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +162,7 @@ def test_angles_are_measured_once_for_all_candidates(
     assert len(measured) == 2
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_cancelled_half_way_leaves_no_half_model(
     tiny_model: Path, adapters: list[Path], loads: list[str]
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_merge_that_is_cancelled_half_way_leaves_no_half_model(
     assert np.array_equal(_encode(spec, loaded), _encode(spec)) and len(loads) == 2
 
 
+@pytest.mark.slow
 def test_vectors_of_a_merge_are_stored_under_its_own_key(
     tiny_model: Path, adapters: list[Path], settings: Settings, loads: list[str]
 ) -> None:
@@ -193,6 +196,7 @@ def test_vectors_of_a_merge_are_stored_under_its_own_key(
     assert np.abs(first.matrix - plain.matrix).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_check_tells_of_the_merge(tiny_model: Path, adapters: list[Path]) -> None:
     check = LoadedModel(OFFLINE).get(_merged("soup", [_adapted(tiny_model, one) for one in adapters])).check
     assert check.ok and "Its merge changes 9 of 37 weight tensors." in check.sentence
@@ -295,6 +299,7 @@ def test_what_cannot_be_merged_is_reported_when_it_is_pinned(weights: Weights, e
         resolve(ModelSpec("m", weights), OFFLINE)
 
 
+@pytest.mark.slow
 def test_parts_that_do_not_fit_are_reported_before_any_weight_is_read(
     tiny_model: Path, adapters: list[Path], tmp_path: Path, loads: list[str]
 ) -> None:

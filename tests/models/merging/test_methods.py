@@ -59,6 +59,7 @@ def test_the_reference_values_hold_every_method_that_both_have() -> None:
     assert len(GOLDEN["values"]) >= 50
 
 
+@pytest.mark.slow
 @given(VECTORS, VECTORS, SHARES)
 def test_slerp_there_is_slerp_back(one: np.ndarray, other: np.ndarray, t: float) -> None:
     np.testing.assert_allclose(_slerp(one, other, t), _slerp(other, one, 1 - t), atol=2e-5)

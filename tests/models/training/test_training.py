@@ -68,6 +68,7 @@ def test_equal_seeds_give_equal_adapters_and_others_others(train: Trainer) -> No
         assert Recipe.from_dict(_read(adapter)["training"] | {"seeds": [0, 1]}) == RECIPE
 
 
+@pytest.mark.slow
 def test_everything_is_reported_while_it_runs(train: Trainer) -> None:
     told: list[tuple[int, int, str]] = []
     heard: list[Reading] = []
@@ -103,6 +104,7 @@ def test_a_stopped_training_goes_on_and_ends_bit_for_bit_the_same(train: Trainer
     assert not list((through[0].folder.parents[1] / ".resume").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_trained_again(train: Trainer) -> None:
     first, heard = train(), []
     assert train(listen=heard.append) == first and heard == []
@@ -128,6 +130,7 @@ def test_another_recipe_or_base_does_not_go_on_from_it(train: Trainer, tmp_path:
         train(base=tiny.write_model(tmp_path / "other", seed=1))
 
 
+@pytest.mark.slow
 def test_numbers_that_run_away_stop_it_and_the_last_good_stage_stays(train: Trainer, tmp_path: Path) -> None:
     wild = replace(RECIPE, learning_rate=1e3, warmup=0, falling=False, steps=4, stages=2)  # the fourth loss is NaN
     told = r"at step [34] of seed 0.*The stage after step 2 is kept.*The same happened to seed 1\.$"
@@ -315,6 +318,7 @@ def test_too_little_memory_or_disk_is_said_before_anything_is_loaded(
         check_room(RECIPE, tiny_model, tmp_path / "not" / "there" / "yet")
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_base_is_distinguished_from_the_headers(
     train: Trainer, tiny_model: Path, tmp_path: Path
 ) -> None:
