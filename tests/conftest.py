@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -23,6 +24,7 @@ import pytest
 
 from numembed.core.settings import Settings, read_settings
 from tests import tiny
+from tests.shared_maps import drawn_once
 
 sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("numembed", deadline=None)  # other work on the machine is no failure
@@ -47,6 +49,18 @@ def _own_main() -> Iterator[None]:
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
+
+
+@pytest.fixture(autouse=True)
+def _maps_drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share maps between tests that run studies but do not test maps; most of them run the same few baselines."""
+    if request.path.parent.name not in ("pages", "cli", "docs"):
+        return
+    from numembed.analysis.maps.projections import PROJECTIONS
+
+    for name in ("tsne", "umap"):
+        entry = PROJECTIONS[name]
+        monkeypatch.setitem(PROJECTIONS._entries, name, replace(entry, function=drawn_once(entry.function)))
 
 
 @pytest.fixture

@@ -57,5 +57,6 @@ def test_an_error_is_one_line_and_an_exit_code(errors: dict[str, Answer], name: 
     assert name in ("one of two", "no place") or answer.out.count("\n") <= 1
 
 
+@pytest.mark.slow
 def test_the_models_that_ran_are_printed_beside_the_error(errors: dict[str, Answer]) -> None:
     assert errors["one of two"].out.count("Last digits") == 6

@@ -36,6 +36,7 @@ def test_undefined_scores_are_null_with_their_reason(call: Call) -> None:
     assert answer.code == 0 and row["value"] is None and row["note"].startswith("needs 2 to n")
 
 
+@pytest.mark.slow
 def test_run_without_json_is_a_table(call: Call) -> None:
     answer = call("run", "--models", "last_digits", *SMALL)
     lines = answer.out.splitlines()

@@ -206,6 +206,7 @@ def test_shorter_and_rounder_vectors_encode_nothing(store: VectorStore, tiny_mod
         assert np.array_equal(short.matrix, reduced(full.matrix, **change)) and short.work is None
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_its_check_is_refused_before_anything_is_stored(store: VectorStore, tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "unlisted")
     (folder / "modules.json").unlink()

@@ -62,6 +62,7 @@ def test_an_examination_that_ends_while_its_page_looks_is_shown(
     assert len(looks) > 1 and charts(app), "the page offers the examination again"
 
 
+@pytest.mark.slow
 def test_an_experiment_that_ends_while_its_page_looks_is_shown(
     app: AppTest, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_study_without_designs_shows_those_that_are_there(carry_out: Run) -> N
     assert other is None
 
 
+@pytest.mark.slow
 def test_redrawing_can_be_cancelled(carry_out: Run) -> None:
     def stop(index: int, stage: str, done: int, total: int, note: str) -> None:
         if (stage, done) == ("redraw", 2):

@@ -8,6 +8,7 @@ A torn file of that cache would end the process, so every file has a checksum an
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 import xxhash
 
 _CHECKSUMS = "checksums.json"
+_kept: dict[Path, dict[str, int]] = {}  # when each folder had changed when this process last wrote its checksums
 
 
 @contextlib.contextmanager
@@ -36,11 +38,19 @@ def keep_compiled(cache_folder: Path | None) -> None:
     if cache_folder is None or not (folder := _versioned(cache_folder)).is_dir():
         return
     with contextlib.suppress(OSError):  # a full disk, or another process has just removed a file
+        if _kept.get(folder) == _changed_at(folder):  # the usual case, after every map
+            return
         checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
         if checksums != _checksums(folder):
             written = folder / f"{_CHECKSUMS}.{os.getpid()}"
             written.write_text(json.dumps(checksums))
             written.replace(folder / _CHECKSUMS)
+        _kept[folder] = _changed_at(folder)
+
+
+def _changed_at(folder: Path) -> dict[str, int]:
+    """Return when a file was last added to or replaced in each folder, in ns."""
+    return {place: os.stat(place).st_mtime_ns for place, _, _ in os.walk(folder)}
 
 
 def _ready(cache_folder: Path) -> Path | None:
@@ -59,8 +69,13 @@ def _ready(cache_folder: Path) -> Path | None:
 
 def _versioned(cache_folder: Path) -> Path:
     """numba notices a changed function, but not that another file's function, compiled into it, has changed."""
-    versions = [f"{name}-{importlib.metadata.version(name)}" for name in ("umap-learn", "pynndescent", "numba")]
-    return cache_folder / "-".join(versions)
+    return cache_folder / _versions()
+
+
+@functools.cache
+def _versions() -> str:
+    libraries = ("umap-learn", "pynndescent", "numba")
+    return "-".join(f"{name}-{importlib.metadata.version(name)}" for name in libraries)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numembed.analysis.maps import umap_cache
 from numembed.analysis.maps.umap_cache import _ready, _versioned, keep_compiled
 
 _FIT = """
@@ -96,6 +97,22 @@ def test_the_folder_names_the_versions_whose_code_it_holds(cold: tuple[Path, Fit
     (inside,) = cold[0].iterdir()
     for name in ("umap-learn-", "pynndescent-", "numba-"):
         assert name in inside.name
+
+
+def test_files_are_read_again_only_when_something_was_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, read = _versioned(tmp_path) / "umap", list[Path]()
+    folder.mkdir(parents=True)
+    (folder / "one.nbc").write_bytes(b"compiled")
+    monkeypatch.setattr(umap_cache, "_checksum", lambda path: read.append(path) or path.name)
+    keep_compiled(tmp_path)
+    keep_compiled(tmp_path)
+    assert len(read) == 1
+    (folder / "two.nbc").write_bytes(b"compiled later")
+    keep_compiled(tmp_path)
+    keep_compiled(tmp_path)
+    assert len(read) == 1 + 2
+    (sums,) = tmp_path.rglob("checksums.json")
+    assert set(json.loads(sums.read_text())) == {"umap/one.nbc", "umap/two.nbc"}
 
 
 def test_nothing_is_written_where_nothing_was_compiled(tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def test_removing_the_last_digit_destroys_all_that_the_last_digit_baseline_has(
     assert effect_of(found, _one(found, "number_words")) == "The score is undefined: all vectors are equal."
 
 
+@pytest.mark.slow
 def test_the_order_is_what_differences_are_made_of(answers: dict[str, dict[str, Any]]) -> None:
     found = from_plain(Stress, answers["first_differences"])
     first = leader(found)

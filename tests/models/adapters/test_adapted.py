@@ -116,6 +116,7 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     assert share is not None and 0 < int(share[1]) < 20
 
 
+@pytest.mark.slow
 def test_an_adapter_of_the_pooler_alone_is_reported_to_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 

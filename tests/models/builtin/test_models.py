@@ -67,6 +67,7 @@ def test_two_trainings_are_equal_bit_for_bit_and_another_seed_is_not(settings: S
     assert digest_of_folder(one) == digest_of_folder(two)
 
 
+@pytest.mark.slow
 def test_training_leaves_the_random_numbers_of_others_alone(settings: Settings) -> None:
     import torch
 
