@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import logging
 import re
 from collections.abc import Iterator
@@ -39,6 +41,7 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
     Where the recipe asks for random weights, they take the place of those that were read, number by number. Never
     pickles, never the network; program code only where the recipe names it. Raises ModelUnavailable.
     """
+    _import_libraries()
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # its bars would run through ours
@@ -61,6 +64,15 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         with described_faults(spec):
             model.to(device)
     return model.eval(), _summary(reports)
+
+
+@functools.cache
+def _import_libraries() -> None:
+    """Import the libraries once, and let the garbage collector, which runs at each change of models, pass over them."""
+    import sentence_transformers  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 def transformer_of(model: Any) -> Any:
