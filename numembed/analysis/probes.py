@@ -43,7 +43,7 @@ _SAME = 1e-6  # as a share of the largest number: what single precision does not
 class Accuracy:
     """How well held-out sequences were sorted; each class counts equally. NaN with a note: undefined, and why."""
 
-    value: float  # mean over the classes of the share that was named rightly
+    value: float  # mean over the classes of the share that was named correctly
     right: int
     total: int  # sequences that were counted
     low: float  # 95% interval of the value

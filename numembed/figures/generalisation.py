@@ -1,4 +1,4 @@
-"""How many held-out sequences were named rightly, beside chance and simple counts, as Plotly figures."""
+"""How many held-out sequences were named correctly, next to chance and simple counts, as Plotly figures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def accuracy_figure(rows: Sequence[Row], *, theme: str = "light", chance: str = 
     layout = figure_layout(
         theme,
         190 + 40 * len(shown),
-        xaxis=value_axis(theme, "named rightly", range=[-0.02, 1.03], tickformat=".0%", dtick=0.25, zeroline=False),
+        xaxis=value_axis(theme, "named correctly", range=[-0.02, 1.03], tickformat=".0%", dtick=0.25, zeroline=False),
         yaxis=name_axis(tickvals=places, ticktext=[label for label, _ in shown], range=[len(shown) - 0.5, -0.5]),
         legend=legend(0, yref="container", yanchor="bottom", xref="container", itemsizing="trace"),
         barmode="overlay",

@@ -125,7 +125,8 @@ def headline(stress: Stress) -> str:
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} None of the changes raises it significantly."
-    return f"{start} {doing(first)} raises it most, by {decimal(first.change)}, to {decimal(first.value)}."
+    of = " of all changes that keep the texts different" if any(one.repeated for one in stress.tried) else ""
+    return f"{start} {doing(first)} raises it most{of}, by {decimal(first.change)}, to {decimal(first.value)}."
 
 
 def evidence(stress: Stress) -> str:
