@@ -24,7 +24,7 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Candidate
 from numembed.models.catalogue.names import facts_of, reference_of
 from numembed.models.resolve import known_folder
-from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, without_paths
 from numembed.studies.results import ResultStore
 
 MOST_NAME = 80  # characters
@@ -280,8 +280,8 @@ def _scores(result: ExperimentResult, candidate: Candidate) -> str:
 def _recipe(base: ModelSpec, result: ExperimentResult, candidate: Candidate) -> dict[str, Any]:
     """Return everything that is needed to make the model again, without paths of this machine."""
     return {
-        "model": _without_paths(replace(candidate.model, name=candidate.title).as_dict()),
-        "base": _without_paths(base.as_dict()),
+        "model": without_paths(replace(candidate.model, name=candidate.title).as_dict()),
+        "base": without_paths(base.as_dict()),
         "path": candidate.path,
         "at": candidate.at,
         "training": result.experiment.recipe.as_dict(),
@@ -291,16 +291,6 @@ def _recipe(base: ModelSpec, result: ExperimentResult, candidate: Candidate) -> 
             if any(path == one.path for path, _ in _adapters(candidate.model.weights))
         ],
     }
-
-
-def _without_paths(plain: Any) -> Any:
-    match plain:
-        case dict():
-            return {name: _without_paths(value) for name, value in plain.items() if name != "path"}
-        case list():
-            return [_without_paths(value) for value in plain]
-        case _:
-            return plain
 
 
 def _code(text: str) -> str:

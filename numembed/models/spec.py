@@ -222,7 +222,7 @@ class ModelSpec:
             raise ValueError(f"{self.name} has no key before its weights are resolved")
         described = self.as_dict() | {"versions": _versions()}
         described.pop("name")
-        described["weights"] = _without_paths(described["weights"])
+        described["weights"] = without_paths(described["weights"])
         return hashlib.sha256(canonical_json(described).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
@@ -269,13 +269,13 @@ def _weights(described: Any) -> Any:
             return described
 
 
-def _without_paths(plain: Any) -> Any:
-    """Return described weights without the places where their files lie."""
+def without_paths(plain: Any) -> Any:
+    """Return a described model or its weights without the paths of their files."""
     match plain:
         case dict():
-            return {name: _without_paths(value) for name, value in plain.items() if name != "path"}
+            return {name: without_paths(value) for name, value in plain.items() if name != "path"}
         case list():
-            return [_without_paths(value) for value in plain]
+            return [without_paths(value) for value in plain]
         case _:
             return plain
 

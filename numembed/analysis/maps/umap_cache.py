@@ -38,14 +38,16 @@ def keep_compiled(cache_folder: Path | None) -> None:
     if cache_folder is None or not (folder := _versioned(cache_folder)).is_dir():
         return
     with contextlib.suppress(OSError):  # a full disk, or another process has just removed a file
-        if _kept.get(folder) == _changed_at(folder):  # the usual case, after every map
+        changed = _changed_at(folder)
+        if _kept.get(folder) == changed:  # the usual case, after every map
             return
         checksums = {path.relative_to(folder).as_posix(): _checksum(path) for path in _files(folder)}
         if checksums != _checksums(folder):
             written = folder / f"{_CHECKSUMS}.{os.getpid()}"
             written.write_text(json.dumps(checksums))
             written.replace(folder / _CHECKSUMS)
-        _kept[folder] = _changed_at(folder)
+        # as it was before: what another process adds meanwhile, below, is seen next time
+        _kept[folder] = changed | {str(folder): os.stat(folder).st_mtime_ns}
 
 
 def _changed_at(folder: Path) -> dict[str, int]:
