@@ -86,7 +86,7 @@ class ScoreKind(NamedTuple):
 
     @property
     def untested(self) -> str:
-        """Why no shuffles stand beside it, or "" where they do."""
+        """Why it has no permutation test, or "" where it has one."""
         kind = self.entry.facts["kind"]
         general: str = _UNTESTED[kind] if kind == "agreement" else self.labelling.facts.get("untested", _UNTESTED[kind])
         return self.entry.facts.get("untested") or general

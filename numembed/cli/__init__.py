@@ -125,7 +125,7 @@ _PACKAGE = Path(__file__).parents[1]
 def app(options: argparse.Namespace, settings: Settings) -> int:
     """Become Streamlit's server of the pages; ``options.rest`` are Streamlit's own options.
 
-    Streamlit applies .streamlit/config.toml beside the script wherever it is started; options and STREAMLIT_*
+    Streamlit applies .streamlit/config.toml next to the script wherever it is started; options and STREAMLIT_*
     variables take precedence over that file. ``-P``: nothing is imported from the present folder. PYTHONPATH: Streamlit
     itself adds the script's folder to the import path only while some page is drawn.
     """

@@ -138,7 +138,7 @@ def _with_code(folder: Path, weights: HubWeights, spec: ModelSpec, settings: Set
         shutil.copyfile(code / name, prepared / name)
     for file in prepared.rglob("*.json"):
         if "auto_map" in (config := read_json(file)):
-            # only the files beside it: of another repository the main branch would be fetched, whatever commit is named
+            # only files next to it: of another repository the main branch would be fetched, whatever commit is named
             file.unlink()
             file.write_text(json.dumps(config | {"auto_map": _local(config["auto_map"])}), encoding="utf-8")
     return prepared

@@ -84,14 +84,14 @@ def stored_examination(study: Study, spec: ModelSpec, name: str, results: Result
 def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
     """Return ``spec`` with its weights pinned, and remember it: a catalogue model stays at the commit of its first use.
 
-    Another hub id means the newest commit, and a folder is looked at anew. Raises what ``resolve`` raises.
+    Another hub id means the newest commit, and a folder is looked at again. Raises what ``resolve`` raises.
     """
     if spec.resolved:
         return spec
     known = previously_pinned(spec, results)
     if known is not None and facts_of(spec) is not None and spec.weights.fetched:
         return known
-    if isinstance(spec.weights, LoraWeights):  # its base stays too, its adapter is looked at anew
+    if isinstance(spec.weights, LoraWeights):  # its base stays, its adapter is looked at again
         base = pin(replace(spec, weights=spec.weights.base), results, settings, progress=progress)
         assert isinstance(base.weights, FolderWeights)
         pinned = resolve(replace(base, weights=replace(spec.weights, base=base.weights)), settings, progress=progress)

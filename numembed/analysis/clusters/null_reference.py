@@ -21,7 +21,7 @@ REFERENCES = 19  # the fewest with which p can reach 0.05
 
 @dataclass(frozen=True, eq=False)
 class StandingOut:
-    """The silhouettes of KMeans beside those of vectors without groups. NaN with a note: undefined, and why."""
+    """The silhouettes of KMeans next to those of vectors without groups. NaN with a note: undefined, and why."""
 
     low: NDArray[np.float64]  # (k,) the lowest of vectors without groups, by number of clusters
     high: NDArray[np.float64]  # (k,) the highest

@@ -171,7 +171,7 @@ def _truth(
     scatter: float,
     note: str,
 ) -> MapTruth:
-    """Return what one map keeps and shows, beside the maps of the noise ``noises``."""
+    """Return what one map keeps and shows, compared with the maps of the noise ``noises``."""
     labels, distance = context.study.sequences.labels, _distance(context)
     limit = context.result.score("silhouette", "families").chance_high
     own = faithfulness.map_faithfulness(

@@ -29,7 +29,7 @@ from numembed.models.files.publish import published
 from numembed.sequences.sets import IntegerSequence, SequenceSet
 from numembed.sequences.splits import OTHERS, Split, training_batch
 
-REGISTERED = (  # beside the usual split's twelve
+REGISTERED = (  # next to the usual split's twelve
     *OTHERS,
     *("squares", "cubes", "hexagonal", "tetrahedral", "perfect_powers", "prime_gaps", "digit_sums", "totient"),
     *("divisor_counts", "divisor_sums", "collatz_steps", "random_sorted", "random_uniform"),
