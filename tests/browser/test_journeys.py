@@ -79,6 +79,7 @@ def test_open_run_result_and_a_link_that_restores_it(server: Server, new_page: C
     expect(page.get_by_text("UMAP, 15 neighbours")).to_be_visible()
     page.get_by_role("radio", name="3-D").click(force=True)
     expect(page.locator(".js-plotly-plot .gl-container").first).to_be_attached()
+    settled(page)  # a click on a button of the drawing before is refused: its data are no longer kept
     with page.expect_download() as download:
         page.get_by_role("button", name="Table (CSV)").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))

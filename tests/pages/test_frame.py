@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from typing import Any
 
 import pytest
 
 from numembed.core.errors import BadChoice, NumembedError, StoreFull
 from tests.pages.elements import PAGES, ROOT, opened, plain
 from tests.pages.visit import Visit
+from ui.shared.frame import download
 
 BUG = "numembed has an internal error on this page. See the server's log for details."
 
@@ -132,6 +134,20 @@ def test_what_a_person_can_cause_in_a_callback_is_said_in_its_own_words(
     assert not caplog.text
 
 
+def test_a_bug_in_a_download_is_one_sentence_and_a_log_without_secrets(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("streamlit.download_button", lambda *arguments, **named: given.append(arguments))
+    download("Table", lambda: str(int(SECRET)), "a.csv")
+    download("Table", lambda: "1,2", "a.csv")
+    with pytest.raises(RuntimeError, match=re.escape(BUG)) as raised:
+        given[0][1]()
+    assert raised.value.__suppress_context__, "Streamlit's log then has no traceback with the secret"
+    assert "ValueError" in caplog.text and "[secret]" in caplog.text and SECRET not in caplog.text
+    assert given[1][1]() == "1,2" and given[1][3] == "text/csv"
+
+
 def test_every_callback_and_fragment_of_the_pages_is_inside_an_error_boundary() -> None:
     trees = {file: ast.parse(file.read_text()) for name in ("pages", "ui") for file in (ROOT / name).rglob("*.py")}
     nodes = [(file, node) for file, tree in trees.items() for node in ast.walk(tree)]
@@ -151,6 +167,10 @@ def test_every_callback_and_fragment_of_the_pages_is_inside_an_error_boundary() 
     assert not [one for one in passed if one[2] not in ("'ignore'", "'rerun'", *guarded) and "callback(" not in one[2]]
     fragments = {file.name for file, node in nodes if isinstance(node, ast.Attribute) and node.attr == "fragment"}
     assert fragments == {"frame.py"}
+    downloads = {
+        file.name for file, node in nodes if isinstance(node, ast.Attribute) and node.attr == "download_button"
+    }
+    assert downloads == {"frame.py"}
 
 
 def test_no_test_opens_the_app_in_another_way() -> None:

@@ -17,7 +17,7 @@ from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import previously_pinned, stored_designs
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
-from ui.shared.frame import callback, result_store, settings
+from ui.shared.frame import callback, download, result_store, settings
 from ui.shared.run_progress import start
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
 from ui.shared.text import md_text
@@ -128,15 +128,11 @@ def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
         return
     with st.expander("Every pair of models", key="pairs", type="compact"):
         table(_PAIRS, [_pair_row(pair) for pair in pairs], key="pairs_table", label="Every pair of models")
-        st.download_button(
+        download(
             "Pairs (CSV)",
             pairs_csv(study, results),
             "numembed-pairs.csv",
-            "text/csv",
             key="pairs_csv",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
         )
 
 

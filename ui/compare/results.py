@@ -19,7 +19,7 @@ from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few, with_designs
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
-from ui.shared.frame import result_store
+from ui.shared.frame import download, result_store
 from ui.shared.table import Cell, Column, number, p_cell, selected_rows, table
 from ui.shared.text import md_text
 
@@ -163,11 +163,9 @@ def _downloads(study: Study, results: Sequence[ModelResult], references: Referen
         return scores_csv(study, with_designs(study, results), references)
 
     with st.container(horizontal=True):
-        st.download_button("Table (CSV)", scores, "numembed-scores.csv", "text/csv", on_click="ignore")
-        st.download_button("Maps (HTML)", maps, "numembed-maps.html", "text/html", on_click="ignore")
-        st.download_button(
-            "Study (JSON)", study.to_json(), "numembed-study.json", "application/json", on_click="ignore"
-        )
+        download("Table (CSV)", scores, "numembed-scores.csv", quiet=False)
+        download("Maps (HTML)", maps, "numembed-maps.html", quiet=False)
+        download("Study (JSON)", study.to_json(), "numembed-study.json", quiet=False)
 
 
 def _sequence_table(study: Study, result: ModelResult) -> None:

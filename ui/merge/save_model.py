@@ -23,7 +23,7 @@ from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import Job
 from ui.merge.progress import cancel_button
 from ui.merge.splits import SPLIT_TITLES
-from ui.shared.frame import callback, fragment, job_table, settings
+from ui.shared.frame import callback, download, fragment, job_table, settings
 from ui.shared.run_progress import poll_seconds, start
 from ui.shared.study_choice import put_choice, take_to_compare
 from ui.shared.text import md_text
@@ -59,15 +59,11 @@ def keep_one(result: ExperimentResult) -> None:
         else:
             _saving(result, candidate)
             _command(candidate)
-        st.download_button(
+        download(
             "All numbers of the experiment (JSON)",
             lambda: json.dumps(result.as_json()),
             "numembed-ladder.json",
-            "application/json",
             key="save ladder",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
         )
 
 

@@ -20,6 +20,7 @@ from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
 from ui.shared.examination import examined, numbers_download
 from ui.shared.figure import figure, how_computed
+from ui.shared.frame import download
 from ui.shared.table import Cell, Column, number, p_cell, table
 from ui.shared.text import md_text
 
@@ -84,15 +85,11 @@ def moved(stress: Stress, *, key: str = "") -> None:
         rows = text.rows_of(stress)
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         columns = list(rows[0])
-        st.download_button(
+        download(
             "Table (CSV)",
             table_csv(columns, [list(row.values()) for row in rows]),
             "numembed-stress.csv",
-            "text/csv",
             key=f"stress_csv{key}",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
         )
         st.markdown(_HOW_REDRAWN if stress.designs else _HOW)
 

@@ -11,7 +11,7 @@ from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.studies.study import Study
 from ui.shared.cache import cached
-from ui.shared.frame import settings
+from ui.shared.frame import download, settings
 from ui.shared.study_choice import chosen_study, family_picker, seed_choice, sequence_details
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -70,7 +70,7 @@ def strings(study: Study) -> None:
         if st.button("Compare models on these", type="primary", key="compare", icon=":material/scatter_plot:"):
             st.switch_page("pages/compare.py")
         whole = "\n".join(text.replace("\n", " ") for text in sequences.texts)
-        st.download_button("All strings (text)", whole, "numembed-strings.txt", "text/plain", on_click="ignore")
+        download("All strings (text)", whole, "numembed-strings.txt", quiet=False)
 
 
 @cached(entries=64)

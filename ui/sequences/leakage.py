@@ -16,6 +16,7 @@ from numembed.studies.study import Study
 from ui.sequences.families import token_counts
 from ui.shared.cache import cached
 from ui.shared.figure import figure
+from ui.shared.frame import download
 from ui.shared.text import md_text
 
 _METHOD = (
@@ -43,15 +44,11 @@ def give_away(study: Study) -> None:
     _strips(study, result)
     with st.expander("How this is computed, and what can be made equal (confounds)", key="leakage_more"):
         st.markdown(_METHOD)
-        st.download_button(
+        download(
             "All numbers (CSV)",
             rows_csv(rows_of(result, study.sequences)),
             "numembed-leakage.csv",
-            "text/csv",
             key="save leakage",
-            on_click="ignore",
-            icon=":material/download:",
-            type="tertiary",
         )
         for entry in MATCHINGS:
             st.markdown(f"**{entry.title}.** {entry.summary} {entry.facts['meaning']}")

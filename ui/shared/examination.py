@@ -16,7 +16,7 @@ from numembed.studies.cost import cost_of
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination, stored_results
 from numembed.studies.study import Study
-from ui.shared.frame import result_store, settings
+from ui.shared.frame import download, result_store, settings
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import chosen_study, seed_choice
 from ui.shared.text import md_text
@@ -100,13 +100,9 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
 def numbers_download(study: Study, result: ModelResult, name: str, values: Any) -> None:
     """Draw the button that saves all numbers of an examination, with the study that they belong to."""
     whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": as_plain(values)}
-    st.download_button(
+    download(
         "All numbers (JSON)",
         json.dumps(whole, indent=2),
         f"numembed-{name}.json",
-        "application/json",
         key=f"save {name}",
-        on_click="ignore",
-        icon=":material/download:",
-        type="tertiary",
     )

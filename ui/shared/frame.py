@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import mimetypes
 import secrets
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -93,6 +94,30 @@ def fragment(draw: Callable[P, None], *, run_every: float) -> Callable[P, None]:
             draw(*arguments, **named)
 
     return st.fragment(guarded, run_every=run_every)
+
+
+def download(
+    label: str, data: str | Callable[[], str], file: str, *, key: str | None = None, quiet: bool = True
+) -> None:
+    """Draw a button that saves ``data``; a function makes it at the click, outside app.py."""
+
+    def made() -> str:
+        assert callable(data)
+        try:
+            return data()
+        except Exception as error:
+            raise RuntimeError(_described(error)[0]) from None  # Streamlit logs it, and shows a sentence of its own
+
+    st.download_button(
+        label,
+        made if callable(data) else data,
+        file,
+        mimetypes.guess_type(file)[0],
+        key=key,
+        on_click="ignore",
+        icon=":material/download:" if quiet else None,
+        type="tertiary" if quiet else "secondary",
+    )
 
 
 def _described(error: Exception) -> tuple[str, str]:
