@@ -70,14 +70,18 @@ def _ready(cache_folder: Path) -> Path | None:
 
 
 def _versioned(cache_folder: Path) -> Path:
-    """numba notices a changed function, but not that another file's function, compiled into it, has changed."""
+    """numba notices a changed function, but not that another file's function, compiled into it, has changed.
+
+    It keeps code by the path of its source: each environment has a folder, so that none reads all others' code.
+    """
     return cache_folder / _versions()
 
 
 @functools.cache
 def _versions() -> str:
     libraries = ("umap-learn", "pynndescent", "numba")
-    return "-".join(f"{name}-{importlib.metadata.version(name)}" for name in libraries)
+    versions = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in libraries)
+    return f"{versions}-{xxhash.xxh32_hexdigest(sys.prefix.encode())}"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import pytest
 
 from numembed.analysis.maps import umap_cache
 from numembed.analysis.maps.umap_cache import _ready, _versioned, keep_compiled
+from numembed.core.settings import read_settings
 
 _FIT = """
 import json, sys, time
@@ -46,8 +47,10 @@ def _fit_in_a_new_process(folder: Path) -> Fit:
 
 @pytest.fixture(scope="module")
 def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
-    """A folder with compiled code and the fit that filled it."""
-    folder = tmp_path_factory.mktemp("compiled")
+    """A folder with compiled code, this machine's where it has some, and a fit that added to it."""
+    folder = tmp_path_factory.mktemp("machine") / "compiled"
+    if (kept := _versioned(read_settings().compiled)).exists():
+        shutil.copytree(kept, folder / kept.name)
     return folder, _fit_in_a_new_process(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 
@@ -46,6 +47,7 @@ def few_seeds(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
         monkeypatch.setattr(module, "KS", range(2, 5))
 
 
+@functools.cache
 def _of(attribute: str, noise: float = 0.05, seed: int = 0) -> Grouping:
     """Other ways of grouping vectors that hold one attribute and nothing else."""
     labels = ATTRIBUTES[attribute]
@@ -115,7 +117,6 @@ def test_on_noise_at_most_one_sentence_in_twenty_claims_something(monkeypatch: p
     assert max(claims.values()) <= 3, claims
 
 
-@pytest.mark.slow
 def test_p_is_made_stricter_for_all_that_is_looked_at_together() -> None:
     matrix = np.random.default_rng(3).standard_normal((len(STUDY.sequences), 16)).astype(np.float32)
     found = examine(matrix, ATTRIBUTES, STUDY, progress=lambda done, total: None)
@@ -171,7 +172,6 @@ def test_strange_sets_are_answered_in_words(families: tuple[str, ...], per_famil
     assert steps_figure(from_plain(Grouping, json.loads(json.dumps(as_plain(found), allow_nan=False)))).data
 
 
-@pytest.mark.slow
 def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
     heard: list[tuple[int, int]] = []
     matrix = np.random.default_rng(0).standard_normal((len(STUDY.sequences), 4)).astype(np.float32)
@@ -186,7 +186,6 @@ def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
         examine(matrix, ATTRIBUTES, STUDY, progress=stop)
 
 
-@pytest.mark.slow
 def test_a_run_asks_it_and_keeps_it(settings: Settings) -> None:
     study = replace(STUDY, examine=("grouping",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
