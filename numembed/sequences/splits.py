@@ -167,6 +167,7 @@ def overlaps(split: Split) -> tuple[Overlap, ...]:
     return tuple(rows)
 
 
+@functools.lru_cache(maxsize=64)  # every stored experiment is read with its split
 def leaks_of(split: Split) -> tuple[Leak, ...]:
     """Return the terms of evaluation texts that training may show: of the same family, or a whole text of any."""
     return tuple(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from numembed.core.arrays import Matrix
+from numembed.core.certificates import certificates
 from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.settings import Endpoint
 from numembed.models.encoders.checks import Finding, ModelCheck
@@ -78,7 +79,8 @@ class EndpointEncoder:
         endpoint, size = self._endpoint, self._endpoint.batch_texts
         chunks = [texts[start : start + size] for start in range(0, len(texts), size)]
         slots, deadline = asyncio.Semaphore(endpoint.concurrency), monotonic() + endpoint.budget_seconds
-        async with httpx2.AsyncClient(headers=_headers(endpoint), timeout=None, trust_env=False) as client:
+        tls = certificates(of_environment=False)
+        async with httpx2.AsyncClient(headers=_headers(endpoint), timeout=None, trust_env=False, verify=tls) as client:
             try:
                 shared = _Round(endpoint, client, slots, deadline)
                 async with asyncio.TaskGroup() as group:

@@ -19,6 +19,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from numembed.core.certificates import certificates
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import HUB, Settings
 
@@ -62,7 +63,8 @@ def connected(repo: str, settings: Settings) -> Iterator[Hub]:
     headers = {"User-Agent": "numembed"} | ({"Authorization": f"Bearer {token}"} if token else {})
     patience = 4 * SILENCE_SECONDS  # only ends threads that nobody waits for any more
     # what redirects to another server, as all large files do, goes there without the token: httpx2 takes it out
-    with httpx2.Client(headers=headers, timeout=patience, follow_redirects=True) as client:
+    tls = certificates(of_environment=True)
+    with httpx2.Client(headers=headers, timeout=patience, follow_redirects=True, verify=tls) as client:
         yield Hub(repo, settings, client, bool(token))
 
 
