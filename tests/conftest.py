@@ -52,10 +52,15 @@ def _own_main() -> Iterator[None]:
     sys.modules["__main__"] = main
 
 
+SHARING = ("pages", "cli", "docs", "runs", "studies", "examinations")
+
+
 @pytest.fixture(autouse=True)
 def _maps_drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Share maps between tests that run studies but do not test maps; most of them run the same few baselines."""
-    if request.path.parent.name not in ("pages", "cli", "docs"):
+    """Share maps between tests that run studies but do not test maps; most run the same few baselines."""
+    here = Path(__file__).parent
+    sharing = any(request.path.is_relative_to(here / name) for name in SHARING)
+    if not sharing or request.path.parent.name == "maps":  # which tests them
         return
     from numembed.analysis.maps.projections import PROJECTIONS
 

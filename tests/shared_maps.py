@@ -1,4 +1,4 @@
-"""t-SNE and UMAP for the tests of pages and commands: what was drawn once in this process is not drawn again."""
+"""t-SNE and UMAP for tests that run studies: what was drawn once in this process is not drawn again."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ def _versioned(cache_folder: Path) -> Path:
 def _versions() -> str:
     libraries = ("umap-learn", "pynndescent", "numba")
     versions = "-".join(f"{name}-{importlib.metadata.version(name)}" for name in libraries)
-    return f"{versions}-{xxhash.xxh32_hexdigest(sys.prefix.encode())}"
+    installed = str(importlib.metadata.distribution("umap-learn").locate_file(""))
+    return f"{versions}-{xxhash.xxh32_hexdigest(installed.encode())}"
 
 
 def _files(folder: Path) -> Iterator[Path]:
