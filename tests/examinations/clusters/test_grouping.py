@@ -186,6 +186,7 @@ def test_progress_never_goes_back_and_a_cancel_stops_it() -> None:
         examine(matrix, ATTRIBUTES, STUDY, progress=stop)
 
 
+@pytest.mark.slow
 def test_a_run_asks_it_and_keeps_it(settings: Settings) -> None:
     study = replace(STUDY, examine=("grouping",))
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
