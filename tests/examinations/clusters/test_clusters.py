@@ -233,6 +233,7 @@ def test_a_run_explains_every_model_and_keeps_it(stores: tuple[VectorStore, Resu
     assert sizes.agreements[0].attribute in ("magnitude", "string_length", "window", "growth")
 
 
+@pytest.mark.slow
 def test_many_sequences_are_not_explained_one_by_one(
     stores: tuple[VectorStore, ResultStore], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
