@@ -128,12 +128,7 @@ def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
         return
     with st.expander("Every pair of models", key="pairs", type="compact"):
         table(_PAIRS, [_pair_row(pair) for pair in pairs], key="pairs_table", label="Every pair of models")
-        download(
-            "Pairs (CSV)",
-            pairs_csv(study, results),
-            "numembed-pairs.csv",
-            key="pairs_csv",
-        )
+        download("Pairs (CSV)", lambda: pairs_csv(study, results), "numembed-pairs.csv", key="pairs_csv")
 
 
 def _offer(study: Study) -> None:

@@ -165,7 +165,7 @@ def _downloads(study: Study, results: Sequence[ModelResult], references: Referen
     with st.container(horizontal=True):
         download("Table (CSV)", scores, "numembed-scores.csv", quiet=False)
         download("Maps (HTML)", maps, "numembed-maps.html", quiet=False)
-        download("Study (JSON)", study.to_json(), "numembed-study.json", quiet=False)
+        download("Study (JSON)", study.to_json, "numembed-study.json", quiet=False)
 
 
 def _sequence_table(study: Study, result: ModelResult) -> None:

@@ -11,7 +11,7 @@ from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
 from numembed.examinations.stress import text
 from numembed.examinations.stress.compute import Stress, TrialResult, texts_of, variant_of
-from numembed.export import table_csv
+from numembed.export import rows_csv
 from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.sequences.families.family import family
 from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, perturb
@@ -84,13 +84,7 @@ def moved(stress: Stress, *, key: str = "") -> None:
     with how_computed(f"stress{key}", numbers=True):
         rows = text.rows_of(stress)
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
-        columns = list(rows[0])
-        download(
-            "Table (CSV)",
-            table_csv(columns, [list(row.values()) for row in rows]),
-            "numembed-stress.csv",
-            key=f"stress_csv{key}",
-        )
+        download("Table (CSV)", lambda: rows_csv(rows), "numembed-stress.csv", key=f"stress_csv{key}")
         st.markdown(_HOW_REDRAWN if stress.designs else _HOW)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from numembed.core.errors import NumembedError
@@ -69,8 +71,11 @@ def strings(study: Study) -> None:
     with st.container(horizontal=True):
         if st.button("Compare models on these", type="primary", key="compare", icon=":material/scatter_plot:"):
             st.switch_page("pages/compare.py")
-        whole = "\n".join(text.replace("\n", " ") for text in sequences.texts)
-        download("All strings (text)", whole, "numembed-strings.txt", quiet=False)
+        download("All strings (text)", lambda: _lines(sequences.texts), "numembed-strings.txt", quiet=False)
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "\n".join(text.replace("\n", " ") for text in texts)
 
 
 @cached(entries=64)

@@ -44,12 +44,8 @@ def give_away(study: Study) -> None:
     _strips(study, result)
     with st.expander("How this is computed, and what can be made equal (confounds)", key="leakage_more"):
         st.markdown(_METHOD)
-        download(
-            "All numbers (CSV)",
-            rows_csv(rows_of(result, study.sequences)),
-            "numembed-leakage.csv",
-            key="save leakage",
-        )
+        rows = partial(rows_of, result, study.sequences)
+        download("All numbers (CSV)", lambda: rows_csv(rows()), "numembed-leakage.csv", key="save leakage")
         for entry in MATCHINGS:
             st.markdown(f"**{entry.title}.** {entry.summary} {entry.facts['meaning']}")
 

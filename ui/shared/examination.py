@@ -99,10 +99,9 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
 
 def numbers_download(study: Study, result: ModelResult, name: str, values: Any) -> None:
     """Draw the button that saves all numbers of an examination, with the study that they belong to."""
-    whole = {"study": replace(study, models=(result.model,)).as_dict(), "examination": name, "found": as_plain(values)}
-    download(
-        "All numbers (JSON)",
-        json.dumps(whole, indent=2),
-        f"numembed-{name}.json",
-        key=f"save {name}",
-    )
+
+    def whole() -> str:
+        described = replace(study, models=(result.model,)).as_dict()
+        return json.dumps({"study": described, "examination": name, "found": as_plain(values)}, indent=2)
+
+    download("All numbers (JSON)", whole, f"numembed-{name}.json", key=f"save {name}")

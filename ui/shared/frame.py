@@ -96,13 +96,10 @@ def fragment(draw: Callable[P, None], *, run_every: float) -> Callable[P, None]:
     return st.fragment(guarded, run_every=run_every)
 
 
-def download(
-    label: str, data: str | Callable[[], str], file: str, *, key: str | None = None, quiet: bool = True
-) -> None:
-    """Draw a button that saves ``data``; a function makes it at the click, outside app.py."""
+def download(label: str, data: Callable[[], str], file: str, *, key: str | None = None, quiet: bool = True) -> None:
+    """Draw a button that saves what ``data`` returns; it is called at the click, outside app.py, and in no rerun."""
 
     def made() -> str:
-        assert callable(data)
         try:
             return data()
         except Exception as error:
@@ -110,7 +107,7 @@ def download(
 
     st.download_button(
         label,
-        made if callable(data) else data,
+        made,
         file,
         mimetypes.guess_type(file)[0],
         key=key,
