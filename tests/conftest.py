@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import tempfile
@@ -67,15 +66,6 @@ def _maps_drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     for name in ("tsne", "umap"):
         entry = PROJECTIONS[name]
         monkeypatch.setitem(PROJECTIONS._entries, name, replace(entry, function=drawn_once(entry.function)))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _libraries_are_no_garbage() -> Iterator[None]:
-    """Take libraries that a file imported out of the garbage collector's rounds, which end every change of models."""
-    yield
-    if len(gc.get_objects()) > 50_000:
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture
