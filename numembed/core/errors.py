@@ -1,8 +1,21 @@
 """Every error that a person can cause. Pages and the command line show the message as it stands.
 
 A message says what was given, what is allowed and what to do. Anything that is not a
-:class:`NumembedError` is a bug and is shown as one.
+:class:`NumembedError` is a bug and is shown as one; inside one model's part of a run it is that model's failure, told
+with :func:`reason_of`.
 """
+
+from __future__ import annotations
+
+import re
+
+_LETTERS = r"[^\s'\"`,;:()<>\[\]/\\]*"  # of a part of a path that is not in quotation marks
+_PATH = re.compile(rf"(?<![\w./:])(?:~|[A-Za-z]:)?[/\\](?:{_LETTERS}[/\\])*(?P<last>{_LETTERS})")
+_QUOTED_PATH = re.compile(
+    r"(?P<quote>['\"`])(?:~|[A-Za-z]:)?[/\\](?:[^'\"`\n]*[/\\])?(?P<last>[^'\"`\n/\\]*)(?P=quote)"
+)
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+")
+_SHORTEST_REASON_CHARS, _MOST_REASON_CHARS = 12, 240
 
 
 class NumembedError(Exception):
@@ -59,3 +72,25 @@ class StoreUnreadable(NumembedError):
 
 class Cancelled(NumembedError):
     """Somebody has stopped the run; what was done is kept."""
+
+
+class TextFailed(NumembedError):
+    """One text that a model cannot read; its other texts are not affected."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return a library's own words in one line of at most 240 characters: of a path only its last part, no addresses.
+
+    Secrets are left to ``Settings.redact``, which knows them.
+
+    >>> reason_of(OSError("Cannot read /home/me/models/x/config.json, see https://example.org/help"))
+    'Cannot read config.json, see'
+    >>> reason_of(KeyError("sentence_lengths")), reason_of(ValueError())
+    ("KeyError: 'sentence_lengths'", 'ValueError')
+    """
+    words = " ".join(_ADDRESS.sub("", str(error)).split())
+    words = _QUOTED_PATH.sub(r"\g<quote>\g<last>\g<quote>", words)
+    words = _PATH.sub(r"\g<last>", words)
+    if isinstance(error, LookupError) or len(words) < _SHORTEST_REASON_CHARS:  # words such as 'a' mean nothing alone
+        words = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    return words if len(words) <= _MOST_REASON_CHARS else words[: _MOST_REASON_CHARS - 1].rstrip() + "…"
