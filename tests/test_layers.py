@@ -32,7 +32,8 @@ LATE = {  # imported inside functions only: the web process and a run from the s
 LOADERS = tuple(
     f"numembed/models/{name}.py"
     for name in (
-        *("loading/devices", "loading/loader", "loading/random_weights", "encoders/encoder", "encoders/weight_swap"),
+        *("loading/architectures", "loading/devices", "loading/loader", "loading/random_weights"),
+        *("encoders/encoder", "encoders/weight_swap"),
         *("losses", "training/lora", "training/train"),
         *("builtin/encoder", "builtin/files", "builtin/language_model"),
     )

@@ -25,7 +25,8 @@ from numembed.models.files.tensors import (
     HEADS,
     Stored,
     TensorFolder,
-    known_as,
+    names_of,
+    plain_name,
     read_header,
     shapes_of,
     tied_embedding,
@@ -90,6 +91,7 @@ class AdaptedFolder(Mapping[str, Tensor]):
         self._factors = {name: one.read() for name, one in read_adapter(adapter).items()}
         self._changes = _changes(self.base, self._factors, read_json(adapter / "adapter_config.json"), scale)
         self.folder, self.modules, self.stored = self.base.folder, self.base.modules, self.base.stored
+        self.architecture = self.base.architecture
 
     def __getitem__(self, name: str) -> Tensor:
         return _folded(self.base[name], self._factors, self._changes.get(name))
@@ -150,7 +152,7 @@ def _changes(
 ) -> dict[str, _Change]:
     """Return what the adapter changes, by the base's names; raise BadChoice where it does not fit the base."""
     _check_kind(config)
-    shapes = shapes_of(base)
+    shapes, names = shapes_of(base), names_of(base)
     factors: dict[str, dict[str, str]] = {}
     for key in adapter:
         if match := _FACTORS.fullmatch(key):
@@ -160,7 +162,7 @@ def _changes(
     changes: dict[str, _Change] = {}
     for module, pair in factors.items():
         target = _unwrapped(module)
-        name = known_as(f"{target}.weight", shapes)
+        name = names.get(plain_name(f"{target}.weight", base))
         if name is None or not {"A", "B"} <= set(pair):
             raise BadChoice(f"The adapter was made for another base: this one has no {target[:120]!r}. {_CHOOSE}")
         turned = bool(pair["embedding"] or config.get("fan_in_fan_out"))
@@ -198,7 +200,7 @@ def _check_kind(config: Mapping[str, Any]) -> None:
 def _check_unchanged(name: str, base: Mapping[str, Tensor], value: Tensor | Stored) -> None:
     """Let a copy of the base's own embedding pass, which PEFT saves beside an adapted one; refuse everything else."""
     plain = _unwrapped(name.replace(".base_layer.", "."))
-    known = known_as(plain, base)
+    known = names_of(base).get(plain_name(plain, base))
     if known is None or not np.array_equal(base[known], value.read() if isinstance(value, Stored) else value):
         raise BadChoice(
             f"The adapter holds {plain[:120]!r}, which is no LoRA factor and not the base's own. Merge it with PEFT's "

@@ -24,6 +24,7 @@ from numembed.models.encoders.checks import TEXTS, Encoder, check_model, check_r
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import WeightSwapper
+from numembed.models.files.architectures import NO_LIMIT
 from numembed.models.loading.devices import device_of, give_back_memory
 from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory, load, transformer_of
 from numembed.models.resolve import folder_of, known_folder
@@ -170,7 +171,7 @@ class SentenceEncoder:
     @property
     def _limit(self) -> int | None:
         limit = self.model.max_seq_length
-        return None if limit is None or limit == float("inf") else int(limit)  # a static model says infinity
+        return None if limit is None or limit >= NO_LIMIT else int(limit)  # a static model says infinity
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(self._cut(texts))]

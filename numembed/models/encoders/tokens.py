@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings, harmless
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders import tokenizer_process as token_counts
-from numembed.models.files.folders import kinds_of, positions_of, read_json
+from numembed.models.files.architectures import NO_LIMIT, Architecture, architecture_of
+from numembed.models.files.folders import kinds_of, read_json
+from numembed.models.files.tensors import read_header, weight_files
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
-_NO_LIMIT = 1_000_000  # tokenizers write 1e30 where they mean "no limit"
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,26 @@ def max_tokens(folder: Path, *, requested: int | None = None) -> int | None:
     """
     if (folder / "0_StaticEmbedding").is_dir() or next(kinds_of(folder), "").endswith("StaticEmbedding"):
         return None
-    positions = positions_of(read_json(_find(folder, "config.json")))
-    stated = requested
+    config_file, stated = _find(folder, "config.json"), requested
+    config = read_json(config_file)
+    architecture = architecture_of(config)
     for file, field in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         value = read_json(_find(folder, file)).get(field)
-        if stated is None and isinstance(value, int | float) and 0 < value < _NO_LIMIT:
+        if stated is None and isinstance(value, int | float) and 0 < value < NO_LIMIT:
             stated = int(value)
-    return min(filter(None, (stated, positions)), default=None)
+            if field == "model_max_length":  # the library lowers this one, and only this one
+                stated = min(stated, architecture.stated_limit(config) or stated)
+    stated = architecture.stated_limit(config) if stated is None else stated
+    names = _own_names(config_file.parent, architecture) if config_file and architecture.has_table else ()
+    return min(filter(None, (stated, architecture.most_tokens(config, names))), default=None)
+
+
+def _own_names(folder: Path, architecture: Architecture) -> Collection[str]:
+    """Return the tensors of the transformer in ``folder``; none where no file of weights can be read."""
+    try:
+        return architecture.own_names(name for file in weight_files(folder) for name in read_header(file)).values()
+    except ModelUnavailable:
+        return ()
 
 
 def _find(folder: Path, name: str) -> Path | None:

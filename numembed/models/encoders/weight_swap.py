@@ -17,8 +17,7 @@ from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.fold import AdaptedFolder, attached
-from numembed.models.files.folders import is_used
-from numembed.models.files.tensors import TensorFolder, known_as
+from numembed.models.files.tensors import TensorFolder, names_of, passed_through
 from numembed.models.merging.arcs import Gram
 from numembed.models.merging.compatibility import check_related
 from numembed.models.merging.methods import MERGES
@@ -98,7 +97,7 @@ class WeightSwapper:
     @property
     def tensors(self) -> int:
         """How many tensors the model's files hold that a vector passes through."""
-        return sum(is_used(name) for name in self._origin_folder())
+        return len(passed_through(self._origin_folder()))
 
     def recipe(self, weights: Weights, progress: Progress = silent) -> TensorRecipe:
         """Return which tensors differ from the origin's, and the function that gives each."""
@@ -109,12 +108,12 @@ class WeightSwapper:
     def _adapted(self, weights: LoraWeights, progress: Progress) -> TensorRecipe:
         adapted = self._opened(weights, progress)
         assert isinstance(adapted, AdaptedFolder)
-        return _used(adapted.changed), adapted.__getitem__
+        return self._used(adapted.changed), adapted.__getitem__
 
     def _merged(self, weights: MergedWeights, progress: Progress) -> TensorRecipe:
         mixture = self._mixture(weights, progress)
         whole = weights.scope == "flat" and weights.space == "weights"  # then everything is stretched alike
-        names = _used(mixture.given.mixed if whole else mixture.moved)
+        names = self._used(mixture.given.mixed if whole else mixture.moved)
         merge, grams = _merge(weights), self._grams(mixture, weights, whole, progress)
         return names, merger(merge, replace(mixture.given, mixed=names), grams=grams)
 
@@ -176,12 +175,17 @@ class WeightSwapper:
         """Return the model's own tensors by the names that its files have for them."""
         parts = [getattr(module, "auto_model", module).state_dict() for module in self._model]
         places = {}
-        for name in self._origin_folder():
-            number, _, own = name.partition("/") if name.partition("/")[0].isdigit() else ("0", "", name)
-            known = known_as(own, parts[int(number)]) if int(number) < len(parts) else None
-            if known is not None:
-                places[name] = parts[int(number)][known]
+        for plain, stored in names_of(self._origin_folder()).items():
+            number, _, own = plain.partition("/") if plain.partition("/")[0].isdigit() else ("0", "", plain)
+            if int(number) < len(parts) and own in parts[int(number)]:
+                places[stored] = parts[int(number)][own]
         return places
+
+    def _used(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the files' tensors that a vector passes through."""
+        counts = passed_through(self._origin_folder())
+        used = {stored for plain, stored in names_of(self._origin_folder()).items() if plain in counts}
+        return tuple(name for name in names if name in used)
 
 
 @dataclass(frozen=True)
@@ -201,10 +205,6 @@ CHANGES = {
 def _merge(weights: MergedWeights) -> Merge:
     given: Any = (weights.method, weights.space, weights.scope, weights.weights, weights.options)
     return Merge(*given)
-
-
-def _used(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if is_used(name))
 
 
 def _write(place: Any, values: Tensor) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
+from numembed.models.files.architectures import UNKNOWN, Architecture, architecture_of
 from numembed.models.files.folders import MOST_HEADER_BYTES, read_json
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -23,7 +24,6 @@ _TYPES = {
     **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?"},
     **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"},
 }
-_PREFIXES = ("model.", "bert.", "roberta.", "distilbert.", "mpnet.", "xlm-roberta.", "new.", "transformer.")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class TensorFolder(Mapping[str, Tensor]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.modules = modules_of(folder)  # their folders below this one, "" for the first as a rule
+        self.architecture = architecture_of(read_json(folder / self.modules[0] / "config.json"))
         self.stored: dict[str, Stored] = {}
         for number, module in enumerate(self.modules):
             for file in weight_files(folder / module):
@@ -98,14 +99,45 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[tuple[int, ...],
     return {name: (tensor.shape, np.issubdtype(tensor.dtype, np.floating)) for name, tensor in tensors.items()}
 
 
-def known_as(name: str, names: Mapping[str, Any]) -> str | None:
-    """Return what ``name`` is called in ``names``: libraries save a model with and without its own name in front.
+def names_of(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each tensor is called without its architecture's own name in front: plain name to stored name.
 
-    >>> known_as("bert.pooler.bias", {"pooler.bias": 0}), known_as("a.bias", {"model.a.bias": 0}), known_as("a", {})
-    ('pooler.bias', 'model.a.bias', None)
+    Output heads, which lie outside the model that the name stands for, keep their stored names.
+
+    >>> names_of({"encoder.bias": 0})
+    {'encoder.bias': 'encoder.bias'}
     """
-    shorter = next((name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)), name)
-    return next((one for one in (name, shorter, *(prefix + shorter for prefix in _PREFIXES)) if one in names), None)
+    own = _own_names(tensors)
+    outside = {name: name for name in tensors if name not in own}
+    return outside | {plain: stored for stored, plain in own.items()}
+
+
+def passed_through(tensors: Mapping[str, Any]) -> frozenset[str]:
+    """Return the plain names of the tensors that a text's vector passes through: no heads, no poolers."""
+    architecture = _architecture_of(tensors)
+    own = _own_names(tensors).values()
+    return frozenset(name for name in own if _is_behind(name) or architecture.passes(name))
+
+
+def plain_name(name: str, tensors: Mapping[str, Any]) -> str:
+    """Return the plain name, as in :func:`names_of`, of a tensor of which any name is known."""
+    return _architecture_of(tensors).own_name(name)
+
+
+def _architecture_of(tensors: Mapping[str, Any]) -> Architecture:
+    return getattr(tensors, "architecture", UNKNOWN)
+
+
+def _own_names(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Return stored name to plain name, without heads; of modules behind the first every tensor is the model's own."""
+    architecture = _architecture_of(tensors)
+    heads = HEADS if architecture is UNKNOWN else ()
+    first = [name for name in tensors if not _is_behind(name) and not name.endswith(heads)]
+    return architecture.own_names(first) | {name: name for name in tensors if _is_behind(name)}
+
+
+def _is_behind(name: str) -> bool:
+    return name.partition("/")[0].isdigit()
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -204,12 +236,14 @@ def _damaged(file: Path) -> ModelUnavailable:
     return ModelUnavailable(f"The weight file {place} is damaged. Download or save it again.")
 
 
-HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")
-EMBEDDINGS = ("embed_tokens.weight", "word_embeddings.weight", "wte.weight", "tok_embeddings.weight")
+HEADS = ("lm_head.weight", "cls.predictions.decoder.weight")  # of models whose architecture is not known
 
 
 def tied_embedding(tensors: Mapping[str, Tensor], head: str) -> str | None:
     """Return the name of the embedding that the output head ``head`` repeats bit for bit, or None."""
-    shapes = shapes_of(tensors)
-    same_shape = [name for name in shapes if name.endswith(EMBEDDINGS) and shapes[name] == shapes[head]]
+    shapes, own = shapes_of(tensors), _own_names(tensors)
+    shape = shapes[head][0]
+    if len(shape) != 2 or shape[0] == shape[1]:  # a layer of a head, which no embedding is like
+        return None
+    same_shape = [name for name in own if shapes[name] == shapes[head]]
     return next((name for name in same_shape if np.array_equal(tensors[name], tensors[head])), None)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable
-from numembed.models.files.folders import is_used, positions_of
+from numembed.models.files.architectures import NO_LIMIT, UNKNOWN, Architecture, architecture_of
+from numembed.models.files.tensors import modules_of, read_header, weight_files
+from numembed.models.loading.architectures import as_loaded
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.spec import ModelSpec
 
@@ -51,8 +53,8 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
             # random weights are drawn on the processor: a graphics card draws others from the same seed
             model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
         _refuse_idle(spec, model)
-        if transformer_of(model) is not None:  # a static model reads everything
-            model.max_seq_length = _limit(spec, model)
+        if transformer_of(model) is not None and (limit := _limit(spec, model)):  # a static model reads everything
+            model.max_seq_length = limit
     except BadChoice:
         raise
     except Exception as error:
@@ -63,7 +65,7 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
         _randomise(spec, model, spec.loading.random_seed)
         with described_faults(spec):
             model.to(device)
-    return model.eval(), _summary(reports)
+    return model.eval(), _summary(reports, model, folder)
 
 
 @functools.cache
@@ -131,11 +133,18 @@ def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any
 def _limit(spec: ModelSpec, model: Any) -> int | None:
     """Return the most tokens that the model can read: as requested or stated, but never more than it has positions."""
     stated = spec.max_tokens or model.max_seq_length
-    config = transformer_of(model).auto_model.config
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    if positions := positions_of(config.to_dict()):
+    stated = None if stated is None or stated >= NO_LIMIT else int(stated)
+    transformer = transformer_of(model).auto_model
+    architecture, config = _architecture_of(transformer), transformer.config.get_text_config()
+    names = dict([*transformer.named_parameters(), *transformer.named_buffers()])
+    if positions := architecture.most_tokens(config.to_dict(), names):
         stated = min(stated or positions, positions)
-    return None if stated is None else int(stated)
+    return stated
+
+
+def _architecture_of(transformer: Any) -> Architecture:
+    known = architecture_of(transformer.config.to_dict())
+    return as_loaded(transformer) if known is UNKNOWN else known
 
 
 def _refuse_idle(spec: ModelSpec, model: Any) -> None:
@@ -288,8 +297,18 @@ def _reported() -> Iterator[list[Any]]:
         library.log_state_dict_report = original
 
 
-def _summary(reports: list[Any]) -> LoadReport:
-    missing = {name for info in reports for name in info.missing_keys}
+def _summary(reports: list[Any], model: Any, folder: Path) -> LoadReport:
+    """Return what was made up or left out of that which a vector passes through: heads and poolers are no loss."""
+    missing = {str(name) for info in reports for name in info.missing_keys}
     missing |= {str(item[0]) for info in reports for item in info.mismatched_keys}
-    ignored = {name for info in reports for name in info.unexpected_keys}
-    return LoadReport(*(tuple(sorted(name for name in names if is_used(name))) for names in (missing, ignored)))
+    ignored = {str(name) for info in reports for name in info.unexpected_keys}
+    transformer = transformer_of(model)
+    if transformer is None or not (missing or ignored):
+        return LoadReport(tuple(sorted(missing)), tuple(sorted(ignored)))
+    architecture = _architecture_of(transformer.auto_model)
+    parts = {name.partition(".")[0] for name in transformer.auto_model.state_dict()}
+    files = weight_files(folder / modules_of(folder)[0])
+    own = architecture.own_names(name for file in files for name in read_header(file))
+    left_out = {own.get(name, name) for name in ignored if name in own or name in own.values()}
+    left_out = {name for name in left_out if name.partition(".")[0] in parts}  # the rest lies outside the base
+    return LoadReport(*(tuple(sorted(filter(architecture.passes, names))) for names in (missing, left_out)))

@@ -1,9 +1,10 @@
 """Merged models in memory: the models side by side, one merged tensor, or all of them.
 
-What stands in only one of the models is refused, with three exceptions. Whole numbers and truth values (tables of
-positions) are kept from the first. Names with and without the architecture's own in front are the same name. An output
-head that repeats the token embedding, bit for bit, is tied to it: it may be missing, and where the first model has it,
-it gets the merged embedding, so that it stays tied also where values are drawn by chance.
+What a vector passes through and only one of the models has is refused. Names with and without the architecture's own in
+front are the same name. Whole numbers and truth values (tables of positions) are kept from the first. Output heads and
+poolers are mixed where all models have them in one shape, else kept from the first; a head that repeats the token
+embedding, bit for bit, is tied to it and gets the merged embedding, so that it stays tied also where values are drawn
+by chance.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
-from numembed.models.files.tensors import HEADS, known_as, shapes_of, tied_embedding
+from numembed.models.files.tensors import names_of, passed_through, shapes_of, tied_embedding
 from numembed.models.merging.arcs import Gram, Shares
 from numembed.models.merging.methods import MERGES, Scope, Space
 
@@ -132,32 +133,35 @@ class Ingredients:
 
 
 def ingredients(parts: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor] | None = None) -> Ingredients:
-    """Return the parts side by side; raises BadChoice where a tensor is missing in one or has another shape."""
+    """Return the parts side by side; raises BadChoice where a tensor that counts is missing or has another shape."""
     models = (*parts, *([base] if base is not None else []))
-    labels = [_label(model, number, len(parts)) for number, model in enumerate(models)]
-    shapes = [shapes_of(model) for model in models]
-    first = shapes[0]
-    heads = {head: _tied_embedding(models, head) for head in _heads(shapes)}
-    follows = {head: embedding for head, embedding in heads.items() if embedding}
-    mixed = tuple(name for name, (_, is_float) in first.items() if is_float and name not in follows)
-    own_names = []
-    for label, listed in zip(labels, shapes, strict=True):
-        own = {name: known_as(name, listed) for name in mixed}
-        lacking = [name for name, known in own.items() if known is None]
-        more = [name for name, (_, is_float) in listed.items() if is_float and known_as(name, first) is None]
-        more = [name for name in more if not name.endswith(HEADS) or known_as(name, follows) is None]
-        for names, lacks, has in ((lacking, label, labels[0]), (more, labels[0], label)):
-            if names:
-                raise BadChoice(
-                    f"The models cannot be merged: {lacks} lacks {len(names)} of the tensors of {has}, the first is "
-                    f"{names[0][:120]!r}. Choose models of one architecture, saved the same way."
-                )
-        for name, known in own.items():
-            check_shapes(name, first[name][0], listed[str(known)][0])
-        own_names.append({name: str(known) for name, known in own.items()})
-    kept = tuple(name for name, (_, is_float) in first.items() if not is_float)
-    tied = {head: embedding for head, embedding in follows.items() if head in first}
-    return Ingredients(tuple(parts), base, tuple(own_names), mixed, kept, tied)
+    shapes, names, first = [shapes_of(model) for model in models], [names_of(model) for model in models], models[0]
+    floats = {plain: stored for plain, stored in names[0].items() if shapes[0][stored][1]}
+    tied = _tied_heads(models, names)
+    counts = [passed_through(model) for model in models]
+    for number, model in enumerate(models[1:], start=1):
+        label, of_first = _label(model, number, len(parts)), _label(first, 0, len(parts))
+        _check_complete(label, [one for one in floats if one in counts[0] and one not in names[number]], of_first)
+        more = [one for one in names[number] if one in counts[number] and one not in names[0]]
+        _check_complete(of_first, [one for one in more if shapes[number][names[number][one]][1]], label)
+    mixed = {}
+    for plain, stored in floats.items():
+        each = [shaped[known[plain]][0] for shaped, known in zip(shapes, names, strict=True) if plain in known]
+        if plain in counts[0]:
+            check_shapes(stored, *each)
+        if stored not in tied and (plain in counts[0] or (len(each) == len(models) and len(set(each)) == 1)):
+            mixed[plain] = stored
+    own_names = [{stored: known[plain] for plain, stored in mixed.items()} for known in names]
+    kept = tuple(name for name in shapes[0] if name not in mixed.values() and name not in tied)
+    return Ingredients(tuple(parts), base, tuple(own_names), tuple(mixed.values()), kept, tied)
+
+
+def _check_complete(lacks: str, names: Sequence[str], has: str) -> None:
+    if names:
+        raise BadChoice(
+            f"The models cannot be merged: {lacks} lacks {len(names)} of the tensors of {has}, the first is "
+            f"{names[0][:120]!r}. Choose models of one architecture, saved the same way."
+        )
 
 
 def merger(
@@ -195,16 +199,17 @@ def flat(grams: Mapping[str, Gram]) -> Gram:
     return np.asarray(sum(grams.values()), dtype=np.float64)
 
 
-def _tied_embedding(models: Sequence[Mapping[str, Tensor]], head: str) -> str | None:
-    """Return the first model's name of the embedding that ``head`` repeats in every model that has it, or None."""
-    embeddings = [tied_embedding(model, own) for model in models if (own := known_as(head, model)) is not None]
-    return None if None in embeddings else known_as(str(embeddings[0]), models[0])
-
-
-def _heads(shapes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of output heads, as the first model calls them where it has them."""
-    named = [name for listed in shapes for name in listed if name.endswith(HEADS)]
-    return list(dict.fromkeys(known_as(name, shapes[0]) or name for name in named))
+def _tied_heads(models: Sequence[Mapping[str, Tensor]], names: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return which of the first model's heads repeat its token embedding, as they do in every model that has them."""
+    counts, shapes, tied = passed_through(models[0]), shapes_of(models[0]), {}
+    for plain, stored in names[0].items():
+        if plain in counts or not shapes[stored][1]:
+            continue
+        each = [(model, known[plain]) for model, known in zip(models, names, strict=True) if plain in known]
+        repeats = [tied_embedding(model, own) for model, own in each]
+        if None not in repeats:
+            tied[stored] = str(repeats[0])
+    return tied
 
 
 def _label(model: Mapping[str, Tensor], number: int, parts: int) -> str:

@@ -212,8 +212,6 @@ def test_an_adapter_of_another_base_is_refused_before_its_weights_are_used(
     wider = {name: np.repeat(tensor, 2, axis=1) if "lora_A" in name else tensor for name, tensor in adapter.items()}
     with pytest.raises(BadChoice, match=r"made for another base: .* is 32×64 and 32×32"):
         fold_lora(base, wider, config)
-    prefixed = {f"bert.{name}": tensor for name, tensor in base.items()}
-    assert fold_lora(prefixed, adapter, config).keys() == prefixed.keys()
 
 
 def test_a_folder_without_an_adapter_is_reported(tiny_model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from numembed.core.errors import BadChoice, Cancelled, ModelUnavailable, UnknownName
+from numembed.models.files.architectures import architecture_of
 from numembed.models.merging.angles import angles, by_layer, straightness, together, updates
 from numembed.models.merging.methods import MERGES, dare, slerp, ties
 from numembed.models.merging.tensors import Merge, checked, flat, gram_of, grams_of, ingredients, merged, merger
@@ -222,12 +223,16 @@ def test_tables_of_whole_numbers_may_be_missing() -> None:
     assert "position_ids" not in merged_tensors(Merge("soup"), ingredients([_model(1), _model(0, position_ids=ids)]))
 
 
+class _Llama(dict[str, np.ndarray]):
+    architecture = architecture_of({"model_type": "llama"})
+
+
 def test_names_with_and_without_the_architecture_in_front_are_the_same() -> None:
-    named = {f"model.{name}": tensor for name, tensor in _model(1).items()}
+    bare, named = _Llama(_model(0)), _Llama({f"model.{name}": tensor for name, tensor in _model(1).items()})
     plain = merged_tensors(Merge("soup"), ingredients([_model(0), _model(1)]))
     for found in (
-        merged_tensors(Merge("soup"), ingredients([_model(0), named])),
-        merged_tensors(Merge("soup"), ingredients([named, _model(0)])),
+        merged_tensors(Merge("soup"), ingredients([bare, named])),
+        merged_tensors(Merge("soup"), ingredients([named, bare])),
     ):
         assert all((found.get(name, found.get(f"model.{name}")) == plain[name]).all() for name in plain)
 
@@ -245,13 +250,14 @@ def test_a_tied_head_follows_its_embedding_whoever_has_it(method: str) -> None:
         assert (head == found["embed_tokens.weight"]).all()
 
 
-def test_a_head_of_its_own_is_merged_or_missed_like_any_tensor() -> None:
+def test_a_head_of_its_own_is_merged_where_all_have_it_and_else_kept_from_the_first() -> None:
     own = [_model(seed, **{"lm_head.weight": _model(seed + 50)["embed_tokens.weight"]}) for seed in (0, 1)]
     found = merged_tensors(Merge("soup"), ingredients(own))
     assert (found["lm_head.weight"] != found["embed_tokens.weight"]).any()
-    for parts in ([own[0], _model(1)], [_model(1), own[0]]):
-        with pytest.raises(BadChoice, match=r"lm_head\.weight"):
-            ingredients(parts)
+    kept = merged_tensors(Merge("soup"), ingredients([own[0], _model(1)]))
+    assert (kept["lm_head.weight"] == own[0]["lm_head.weight"]).all()
+    assert (kept["norm"] == found["norm"]).all()
+    assert "lm_head.weight" not in merged_tensors(Merge("soup"), ingredients([_model(1), own[0]]))
 
 
 def test_a_merge_can_be_watched_and_stopped() -> None:
