@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models import sources
-from numembed.models.catalogue.defaults import settled
-from numembed.models.files.settings import OwnSettings
+from numembed.models.catalogue.defaults import settled, told_settings
+from numembed.models.files.settings import OwnSettings, width_of
 from numembed.models.merging.tensors import Merge, checked
 from numembed.models.spec import (
     AdapterWeights,
@@ -81,12 +82,24 @@ def known_settings(spec: ModelSpec, settings: Settings) -> OwnSettings:
     """
     origin = origin_of(spec.weights)
     find = KINDS[type(origin)].own_settings
-    return (find(origin, settings) if find is not None else None) or OwnSettings()
+    try:
+        return (find(origin, settings) if find is not None else None) or OwnSettings()
+    except ModelUnavailable:  # running it says so
+        return OwnSettings()
 
 
 def as_known(spec: ModelSpec, settings: Settings) -> ModelSpec:
     """Return ``spec`` with the prompt that it will have when it is run, as far as this machine knows its folder."""
     return settled(spec, known_settings(spec, settings)) if not spec.is_baseline else spec
+
+
+def makers_sentences(spec: ModelSpec, settings: Settings) -> list[str]:
+    """Return what the makers of ``spec`` have set for every encoding and what is done about it; never the network."""
+    try:
+        folder = known_folder(spec.weights, settings)
+    except ModelUnavailable:  # running it says so
+        return []
+    return told_settings(spec, known_settings(spec, settings), None if folder is None else width_of(folder))
 
 
 def adapter_folder(adapter: AdapterWeights, settings: Settings, *, progress: Progress = silent) -> Path:

@@ -52,6 +52,8 @@ def told_settings(spec: ModelSpec, own: OwnSettings, width: int | None = None) -
 def _about_prompt(spec: ModelSpec, own: OwnSettings) -> str:
     if facts_of(spec) and not spec.prompt:
         return "the catalogue's recipe leaves it out, as the paper does"
+    if facts_of(spec) and spec.prompt == own.prompt:
+        return "so it is here, as requested"
     if spec.loading.unprompted:
         return "it is left out here, as requested"
     if spec.prompt not in ("", own.prompt):

@@ -74,8 +74,8 @@ def model(reference: str) -> ModelSpec:
         raise BadChoice(f"A model's name has at most {LIMITS.reference_chars} characters, got {len(reference):,}.")
     check_characters(reference)
     name, options = split(reference)
-    if not options and (inner := unquoted(name)) != name:  # quotes around everything
-        name, options = split(inner)
+    if not options or unquoted(name) == name:  # quotes may stand around everything, options and all
+        name, options = split(unquoted(reference))
     name = unquoted(name)
     check_characters(name)  # an address may have held some
     plain = _plain(name)

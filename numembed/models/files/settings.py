@@ -1,7 +1,7 @@
 """What the makers of a model have set for every encoding: sentence-transformers follows it unless it is told otherwise.
 
-Its ``encode`` takes two things from a folder that are no part of a module: a prompt and a shorter vector. Also how its
-weights are quantised.
+Its ``encode`` takes two things from a folder that are no part of a module: a prompt and a shorter vector. Also how
+wide the vectors are, and how the weights are quantised.
 """
 
 from __future__ import annotations
@@ -48,6 +48,16 @@ def settings_in(config: Mapping[str, Any]) -> OwnSettings:
     prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else ""
     whole = isinstance(keep, int) and not isinstance(keep, bool) and keep > 0
     return OwnSettings(prompt if isinstance(prompt, str) else "", keep if whole else None)
+
+
+def width_of(folder: Path) -> int | None:
+    """Return how many dimensions the last module gives that says so, else the model's own width; None if unknown."""
+    config = read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
+    configs = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
+    fields = ("out_features", "word_embedding_dimension", "embedding_dimension")
+    values = [part.get(field) for part in configs for field in fields]
+    values += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
+    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def quantisation_of(config: dict[str, Any]) -> str:

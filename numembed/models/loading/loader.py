@@ -15,7 +15,7 @@ from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable, r
 from numembed.models.files.folders import is_used, positions_of
 from numembed.models.loading.padding import ensure_padding
 from numembed.models.loading.random_weights import draw_weights
-from numembed.models.loading.reasons import load_failure
+from numembed.models.loading.reasons import load_failure, refuse_empty_tokenizer
 from numembed.models.spec import ModelSpec
 
 _NO_ROOM = (
@@ -53,9 +53,10 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
             model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
         _refuse_idle(spec, model)
         if transformer_of(model) is not None:  # a static model reads everything
+            refuse_empty_tokenizer(spec, folder, model.tokenizer)
             ensure_padding(model)
             model.max_seq_length = _limit(spec, model)
-    except BadChoice:
+    except (BadChoice, ModelUnavailable):
         raise
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log

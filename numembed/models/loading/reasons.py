@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from numembed.core.errors import ModelUnavailable, reason_of
 from numembed.models.files.folders import read_json
@@ -15,6 +16,7 @@ from numembed.models.files.tensors import modules_of, read_header, weight_files
 from numembed.models.spec import ModelSpec
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm", "*.tiktoken")
+_FEWEST_TOKENS = 10  # beside the special ones; bytes and characters are more, and need no file
 _MOST_WORD_CHARS = 60
 
 
@@ -31,10 +33,10 @@ def load_failure(spec: ModelSpec, folder: Path, error: Exception) -> ModelUnavai
         return ModelUnavailable(f"The program code of {spec.name} did not run: {why}")
     parts = [folder / module for module in modules_of(folder)]
     found = _quantised(parts, text) or _broken_json(folder, parts) or _damaged(parts)
-    found = found or _unknown_kind(parts, text) or _without_tokenizer(parts[0], text)
+    found = found or _unknown_kind(parts, text) or _without_tokenizer(parts[0])
     if not found:
         found = f"{_ended(reason_of(error))}{_needs(text)} Check that the folder is complete; {_installed()} here."
-    return ModelUnavailable(f"{spec.name} could not be loaded as a SentenceTransformer model: {found}")
+    return ModelUnavailable(f"{_begun(spec)}: {found}")
 
 
 def _quantised(parts: list[Path], text: str) -> str:
@@ -87,7 +89,18 @@ def _kinds(parts: list[Path]) -> Iterator[str]:
     return (value[:_MOST_WORD_CHARS] for value in values if isinstance(value, str))
 
 
-def _without_tokenizer(part: Path, text: str) -> str:
+def refuse_empty_tokenizer(spec: ModelSpec, folder: Path, tokenizer: Any) -> None:
+    """Raise ModelUnavailable where a folder has no tokenizer: the library then makes one that knows no word."""
+    missing = _without_tokenizer(folder / modules_of(folder)[0])
+    if missing and len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < _FEWEST_TOKENS:
+        raise ModelUnavailable(f"{_begun(spec)}: {missing}")
+
+
+def _begun(spec: ModelSpec) -> str:
+    return f"{spec.name} could not be loaded as a SentenceTransformer model"
+
+
+def _without_tokenizer(part: Path) -> str:
     if any(file.is_file() for name in _TOKENIZERS for file in part.glob(name)):
         return ""
     return (
