@@ -12,7 +12,7 @@ st.markdown(
 )
 
 from numembed.studies.stored import stored_results
-from ui.compare.cost_preview import preview, reading, warn
+from ui.compare.cost_preview import makers_settings, preview, reading, warn
 from ui.compare.results import show_results
 from ui.shared.frame import result_store
 from ui.shared.run_progress import newest_run, start, watch
@@ -24,6 +24,7 @@ if study is not None:
         st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
         preview(study)
     warn(study)
+    makers_settings(study)
     reading(study)
     watch(study, newest_run(study))
     with result_store() as results:

@@ -21,6 +21,7 @@ from numembed.examinations.registry import Answer, answers
 from numembed.models.catalogue.names import BUNDLED
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.encoders.tokens import count_tokens
+from numembed.models.resolve import makers_sentences
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
@@ -75,6 +76,7 @@ def examine(options: argparse.Namespace, settings: Settings) -> int:
 
 def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Answer[Any]]]:
     """Run ``study`` here, enter it among the runs, and write the files that the call asks for."""
+    _tell_settings(study, settings)
     began = time.monotonic()
     with workplace([spec.name for spec in study.models], settings) as place:
         outcome = run(study, **vars(place))
@@ -87,6 +89,13 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
     state = "failed" if error else "done"
     record(study, settings, seconds=time.monotonic() - began, state=state, error=error)
     return outcome, answers_given
+
+
+def _tell_settings(study: Study, settings: Settings) -> None:
+    """Say what the makers of the models have set for every encoding, beside the progress."""
+    for spec in study.models:
+        for sentence in makers_sentences(spec, settings) if not spec.is_baseline else ():
+            print(f"numembed: {spec.name}: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models import sources
+from numembed.models.catalogue.defaults import settled, told_settings
+from numembed.models.files.settings import OwnSettings, width_of
 from numembed.models.merging.tensors import Merge, checked
 from numembed.models.spec import (
     AdapterWeights,
     BaselineWeights,
     FolderWeights,
     HubWeights,
+    Loading,
     LocalWeights,
     LoraWeights,
     MergedWeights,
@@ -38,6 +42,7 @@ class Source(Generic[W]):
     known_folder: Callable[[W, Settings], Path | None] | None
     resolved_adapter: Callable[[W, Settings], AdapterWeights] | None = None
     adapter_folder: Callable[[W, Settings, Progress], Path] | None = None
+    own_settings: Callable[[W, Settings], OwnSettings | None] | None = None
 
 
 def resolve(spec: ModelSpec, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
@@ -70,6 +75,33 @@ def known_folder(weights: Weights, settings: Settings) -> Path | None:
     return find(origin, settings) if find is not None else None
 
 
+def known_settings(spec: ModelSpec, settings: Settings) -> OwnSettings:
+    """Return what the makers of a model have set for every encoding, as far as this machine knows; never the network.
+
+    For an adapted or merged model it is the settings of the model that it is made of.
+    """
+    origin = origin_of(spec.weights)
+    find = KINDS[type(origin)].own_settings
+    try:
+        return (find(origin, settings) if find is not None else None) or OwnSettings()
+    except ModelUnavailable:  # running it says so
+        return OwnSettings()
+
+
+def as_known(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """Return ``spec`` with the prompt that it will have when it is run, as far as this machine knows its folder."""
+    return settled(spec, known_settings(spec, settings)) if not spec.is_baseline else spec
+
+
+def makers_sentences(spec: ModelSpec, settings: Settings) -> list[str]:
+    """Return what the makers of ``spec`` have set for every encoding and what is done about it; never the network."""
+    try:
+        folder = known_folder(spec.weights, settings)
+    except ModelUnavailable:  # running it says so
+        return []
+    return told_settings(spec, known_settings(spec, settings), None if folder is None else width_of(folder))
+
+
 def adapter_folder(adapter: AdapterWeights, settings: Settings, *, progress: Progress = silent) -> Path:
     """Return the folder of an adapter, fetched from the hub where it is not here.
 
@@ -93,14 +125,20 @@ def _adapted(weights: LoraWeights, spec: ModelSpec, settings: Settings, progress
 
 def _merged(merged: MergedWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> ModelSpec:
     """Return the merge with its parts resolved and all left open filled in, so that equal ones have one key."""
-    parts = tuple(resolve(replace(spec, weights=one), settings, progress=progress).weights for one in merged.inner)
+    opened = [resolve(replace(spec, weights=one), settings, progress=progress) for one in merged.inner]
+    parts = tuple(one.weights for one in opened)
+    first = replace(spec, prompt=opened[0].prompt, loading=_as_settled(spec.loading, opened[0].loading))
     parts, base = (parts[:-1], parts[-1]) if merged.base else (parts, None)
     requests: Any = (merged.method, merged.space, merged.scope, merged.weights, merged.options)
     full = checked(Merge(*requests), parts=len(parts), has_base=base is not None)
     weights = tuple(round(weight / sum(full.weights), 12) for weight in full.weights)
     base = base if full.space == "task_vectors" else None  # of no use otherwise
     filled = replace(merged, parts=parts, base=base, space=full.space, weights=weights, options=full.options)
-    return replace(spec, weights=filled)
+    return replace(first, weights=filled)
+
+
+def _as_settled(recipe: Loading, first: Loading) -> Loading:
+    return replace(recipe, unprompted=first.unprompted, full_width=first.full_width)
 
 
 KINDS: Mapping[type, Source[Any]] = {
@@ -110,6 +148,7 @@ KINDS: Mapping[type, Source[Any]] = {
         sources.known_hub_folder,
         sources.hub_adapter_resolved,
         sources.hub_adapter_folder,
+        sources.hub_settings,
     ),
     LocalWeights: Source(
         sources.local_resolved,
@@ -117,6 +156,7 @@ KINDS: Mapping[type, Source[Any]] = {
         sources.known_local_folder,
         sources.local_adapter_resolved,
         sources.local_adapter_folder,
+        sources.local_settings,
     ),
     ScratchWeights: Source(sources.scratch_resolved, sources.scratch_folder, sources.known_scratch_folder),
     RemoteWeights: Source(sources.endpoint_resolved, folder=None, known_folder=None),

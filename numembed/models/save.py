@@ -13,7 +13,8 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.fold import CONFIG, AdaptedFolder, attached
 from numembed.models.catalogue.names import model
-from numembed.models.catalogue.options import is_folder, split
+from numembed.models.catalogue.options import is_folder, split, unquoted
+from numembed.models.files.foreign import file_sentence
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.hub import snapshots as hub
 from numembed.models.merging.folders import FOLD, ModelFolder, Saved, fold_card, merge_folders
@@ -123,6 +124,9 @@ def _check_free(out: Path) -> None:
 
 def _named(part: str, base: ModelSpec | None, settings: Settings) -> tuple[Weights, ModelSpec]:
     """Return the weights of a part of a merge as a person named it, and what they are loaded with."""
+    part = part if split(part)[1] else unquoted(part)
+    if os.path.isfile(part):
+        raise BadChoice(file_sentence(Path(part)))
     if os.path.isdir(part):
         spec = ModelSpec(Path(part).name, LocalWeights(os.path.abspath(part)))
         return _on_base(spec.weights, part, base) if os.path.isfile(Path(part) / CONFIG) else (spec.weights, spec)

@@ -19,8 +19,11 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint, Settings
 from numembed.models.adapters.fold import read_adapter
 from numembed.models.builtin.models import builtin_folder, builtin_place
+from numembed.models.catalogue.defaults import settled
 from numembed.models.catalogue.names import BUNDLED, facts_of
 from numembed.models.files.folders import allowed_folder, checked_folder, digest_of_folder, read_json, sha256_of
+from numembed.models.files.foreign import file_sentence
+from numembed.models.files.settings import OwnSettings, own_settings
 from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import card
 from numembed.models.spec import HubWeights, LocalWeights, ModelSpec, RemoteWeights, ScratchWeights
@@ -56,7 +59,19 @@ def hub_resolved(weights: HubWeights, spec: ModelSpec, settings: Settings, progr
     if weights.repo in settings.code and not spec.loading.remote_code:
         code = settings.code[weights.repo]
         spec = replace(spec, loading=replace(spec.loading, remote_code=f"{code.repo}@{code.revision}"))
-    return replace(spec, weights=hub_adapter_resolved(weights, settings))
+    weights = hub_adapter_resolved(weights, settings)
+    resolved = replace(spec, weights=weights)
+    if facts_of(spec) is not None:
+        return resolved
+    own = hub.settings_of(weights.repo, weights.revision, settings, ask=True)
+    return resolved if own is None else settled(resolved, own)
+
+
+def hub_settings(weights: HubWeights, settings: Settings) -> OwnSettings | None:
+    """Return what its makers have set for every encoding, as far as this machine knows."""
+    if weights == BUNDLED:
+        return own_settings(bundled_folder())
+    return hub.settings_of(weights.repo, weights.revision, settings, ask=False)
 
 
 def hub_adapter_resolved(weights: HubWeights, settings: Settings) -> HubWeights:
@@ -170,8 +185,9 @@ def _is_complete(folder: Path) -> bool:
 
 def local_resolved(weights: LocalWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> ModelSpec:
     """Return ``spec`` with the digest that the folder's files have now."""
-    digest = digest_of_folder(local_folder(weights, spec, settings, progress))
-    return replace(spec, weights=LocalWeights(weights.path, digest))
+    folder = local_folder(weights, spec, settings, progress)
+    digest = digest_of_folder(folder)
+    return settled(replace(spec, weights=LocalWeights(weights.path, digest)), own_settings(folder))
 
 
 def local_adapter_resolved(weights: LocalWeights, settings: Settings) -> LocalWeights:
@@ -193,9 +209,17 @@ def known_local_folder(weights: LocalWeights, settings: Settings) -> Path | None
         return None
 
 
+def local_settings(weights: LocalWeights, settings: Settings) -> OwnSettings | None:
+    """Return what its makers have set for every encoding; None where it is no model that may be read."""
+    folder = known_local_folder(weights, settings)
+    return None if folder is None else own_settings(folder)
+
+
 def local_adapter_folder(weights: LocalWeights, settings: Settings, progress: Progress) -> Path:
     """Return an adapter's folder; raises ModelUnavailable, also where its files have changed since it was resolved."""
     folder = allowed_folder(Path(weights.path), settings)
+    if os.path.isfile(folder):
+        raise ModelUnavailable(file_sentence(folder))
     if not os.path.isdir(folder):
         raise ModelUnavailable(f"There is no folder {str(folder)[:120]!r} on this machine.")
     read_adapter(folder)

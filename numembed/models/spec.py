@@ -165,6 +165,8 @@ class Loading:
     remote_code: str = ""  # owner/name@commit of program code that the operator has allowed
     needs_parameter: str = ""  # refused unless a parameter's name holds this: "expert"
     random_seed: int | None = None  # weights drawn with this seed instead of the learnt ones: a baseline
+    unprompted: bool = False  # without the prompt that its folder asks for in every encoding
+    full_width: bool = False  # without the shorter vectors that its folder asks for
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that are not at their default."""
@@ -197,7 +199,7 @@ class ModelSpec:
     @property
     def stored(self) -> ModelSpec:
         """The spec whose vectors lie in the store: full width and full precision."""
-        name = re.sub(r" (dim|precision)=\S+", "", self.name)
+        name = re.sub(r" (dim=[0-9]+|precision=\S+)", "", self.name)
         return replace(self, name=name, dimensions=None, precision="float32")
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from numembed.analysis.scores import ScoreKind
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
+from numembed.models.catalogue.defaults import is_settled
 from numembed.models.catalogue.names import facts_of
 from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
@@ -41,10 +42,10 @@ def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, metho
 
 def previously_pinned(spec: ModelSpec, results: ResultStore) -> ModelSpec | None:
     """Return ``spec`` as the latest run pinned it, or None where none has."""
-    if spec.resolved:
+    if is_settled(spec):
         return spec
     known = results.get(pin_key(spec))
-    return ModelSpec.from_dict(known) if known else None
+    return ModelSpec.from_dict(known) if known else spec if spec.resolved else None
 
 
 def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
@@ -86,7 +87,7 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
 
     Another hub id means the newest commit, and a folder is looked at again. Raises what ``resolve`` raises.
     """
-    if spec.resolved:
+    if is_settled(spec):
         return spec
     known = previously_pinned(spec, results)
     if known is not None and facts_of(spec) is not None and spec.weights.fetched:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from numembed.core.wording import about, duration, plural, size
 from numembed.models.encoders.tokens import TokenCount, count_tokens
-from numembed.models.resolve import known_folder
+from numembed.models.resolve import as_known, known_folder, makers_sentences
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
@@ -107,6 +107,13 @@ def warn(study: Study) -> None:
             )
 
 
+def makers_settings(study: Study) -> None:
+    """Say what the makers of the chosen models have set for every encoding, where their files are on this machine."""
+    for spec in (spec for spec in study.models if not spec.is_baseline):
+        if sentences := _told(spec, _folder(spec)):
+            st.caption(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
+
+
 def reading(study: Study) -> None:
     """Show how each model splits the texts, for every model whose tokenizer is on this machine."""
     models = [spec for spec in study.models if not spec.is_baseline]
@@ -181,6 +188,12 @@ def _folder(spec: ModelSpec) -> Path | None:
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
+def _told(spec: ModelSpec, folder: Path | None) -> list[str]:
+    """``folder`` lets a model that has arrived be read again."""
+    return makers_sentences(spec, settings())
+
+
+@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
 def _cost(spec: ModelSpec, characters: int) -> Cost:
     with result_store() as results:
         return cost_of(
@@ -198,9 +211,9 @@ def _counted(study: Study, spec: ModelSpec, folder: Path | None) -> TokenCount |
         if texts and chars > _COUNTED_CHARS:
             break
         texts.append(text)
-    return count_tokens(spec, texts, settings())
+    return count_tokens(as_known(spec, settings()), texts, settings())
 
 
 @cached(entries=256)
 def _pieces(study: Study, spec: ModelSpec, row: int, folder: Path | None) -> TokenCount | None:
-    return count_tokens(spec, [study.sequences.texts[row]], settings(), pieces_of=1)
+    return count_tokens(as_known(spec, settings()), [study.sequences.texts[row]], settings(), pieces_of=1)

@@ -12,6 +12,7 @@ from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders.checks import ModelCheck
+from numembed.models.resolve import makers_sentences
 from numembed.models.spec import PRECISIONS, ModelSpec
 from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
@@ -59,7 +60,8 @@ def model_card(row: Row) -> None:
             if chosen is not None:
                 _scores(row, chosen)
                 _cost(row, chosen)
-                st.markdown("**Loading.** " + md_text(" ".join(recipe_of(row))))
+                told = [*recipe_of(row), *makers_sentences(chosen, settings())]
+                st.markdown("**Loading.** " + md_text(" ".join(told), most=2000))
                 _check(known.check)
             if row.merge_note:
                 with st.expander("What its makers say about training and merging", key="merging"):

@@ -13,18 +13,22 @@ import streamlit as st
 from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
 from numembed.core.wording import size
+from numembed.models.catalogue.defaults import told_settings
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
 from numembed.models.files.folders import KEPT, read_json
+from numembed.models.files.settings import SETTINGS_FILE, OwnSettings, own_settings, width_of
 from numembed.models.hub.card import HubCard, prompts_in
 from numembed.models.hub.card import card as hub_card
-from numembed.models.resolve import adapter_folder, folder_of
+from numembed.models.resolve import adapter_folder, folder_of, makers_sentences
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
 from ui.models.catalogue import parameters, show_model, spec_of
 from ui.shared.frame import settings
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
 from ui.shared.text import md_text
+
+_NO_PROMPT = " none"  # no prompt's name
 
 
 def own_model() -> None:
@@ -79,6 +83,8 @@ def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
         times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
         text = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
         st.caption(md_text(text))
+        for sentence in makers_sentences(spec, settings()):
+            st.caption(md_text(sentence, most=400))
         _take(spec)
 
 
@@ -90,28 +96,20 @@ def _folder(spec: ModelSpec) -> None:
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         _facts_table(spec, _folder_facts(folder))
-        _take(_prompted(spec, prompts_in(read_json(folder / "config_sentence_transformers.json"))))
+        prompts = prompts_in(read_json(folder / SETTINGS_FILE))
+        _take(_with_settings(spec, prompts, own_settings(folder), width_of(folder)))
 
 
 def _folder_facts(folder: Path) -> list[tuple[str, str]]:
     config = read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
     kept = {file for pattern in KEPT for file in folder.rglob(pattern) if file.is_file()}
-    limit, width = max_tokens(folder), _dimension(folder, config)
+    limit, width = max_tokens(folder), width_of(folder)
     return [
         ("Architecture", _word(config.get("architectures")) or "unknown"),
         ("Numbers in a vector", f"{width:,}" if width else "unknown"),
         ("Reads at most", f"{limit:,} tokens" if limit else "unknown"),
         ("Files", size(sum(os.path.getsize(file) for file in kept))),
     ]
-
-
-def _dimension(folder: Path, config: dict[str, Any]) -> int | None:
-    """Return what the last module says that says anything, else the model's own width."""
-    configs = [read_json(file) for file in sorted(folder.glob("*/config.json"), reverse=True)]
-    fields = ("out_features", "word_embedding_dimension", "embedding_dimension")
-    values = [part.get(field) for part in configs for field in fields]
-    values += [config.get(field) for field in ("hidden_size", "d_model", "n_embd", "dim")]
-    return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
@@ -132,7 +130,7 @@ def _hub_card(spec: ModelSpec, repo: str, revision: str) -> None:
             st.error(md_text(f"It would be refused: {refused}"), icon=":material/block:")
         for warning in warnings_of(card):
             st.warning(md_text(warning), icon=":material/warning:")
-        _take(_prompted(spec, card.prompts), refused=bool(refused))
+        _take(_with_settings(spec, card.prompts, card.own, card.dimension), refused=bool(refused))
 
 
 def refusal_of(card: HubCard) -> str:
@@ -182,18 +180,40 @@ def _facts_table(spec: ModelSpec, facts: Sequence[tuple[str, str]]) -> None:
     table((Column("Fact", kind="line"), Column("Value")), rows, key="own_facts", label=f"Facts about {spec.name}")
 
 
-def _prompted(spec: ModelSpec, prompts: Mapping[str, str]) -> ModelSpec:
+def _with_settings(spec: ModelSpec, prompts: Mapping[str, str], own: OwnSettings, width: int | None) -> ModelSpec:
+    """Draw what the makers have set for every encoding, and the menus that change it; return the chosen model."""
+    chosen = _kept(_prompted(spec, prompts, own), own, width)
+    for sentence in told_settings(chosen, own, width):
+        st.caption(md_text(sentence, most=400))
+    return chosen
+
+
+def _prompted(spec: ModelSpec, prompts: Mapping[str, str], own: OwnSettings) -> ModelSpec:
     """Draw the menu of the model's own prompts where it has any; return the model with the chosen one."""
-    if not prompts or spec.prompt:
+    if not (prompts or own.prompt) or spec.prompt or spec.loading.unprompted:
         return spec
+    titles = {"": f"its makers' usual one: “{own.prompt}”" if own.prompt else "none, as in the paper"}
+    titles |= {_NO_PROMPT: "none, as in the paper"} if own.prompt else {}
+    titles |= {name: f"{name}: “{text}”" for name, text in prompts.items()}
     name = st.selectbox(
         "Prompt",
-        ["", *prompts],
+        list(titles),
         key=f"own_prompt-{spec.name}",
-        format_func=lambda name: f"{name}: “{prompts[name]}”".replace("\n", "⏎") if name else "none, as in the paper",
+        format_func=lambda name: titles[name].replace("\n", "⏎"),
         help="Text that is added before every sequence. These prompts come from the model's own files.",
     )
+    if name == _NO_PROMPT:
+        return replace(spec, loading=replace(spec.loading, unprompted=True))
     return replace(spec, prompt=prompts.get(str(name or ""), ""))
+
+
+def _kept(spec: ModelSpec, own: OwnSettings, width: int | None) -> ModelSpec:
+    """Draw the menu of dimensions where the makers leave some out; return the model with what was chosen."""
+    if own.kept_of(width) is None or spec.loading.full_width:
+        return spec
+    titles = {False: f"the first {own.keep:,}, as its makers set", True: f"all {width:,}" if width else "all"}
+    full = st.selectbox("Dimensions", list(titles), key=f"own_width-{spec.name}", format_func=titles.__getitem__)
+    return replace(spec, loading=replace(spec.loading, full_width=bool(full)))
 
 
 def _take(spec: ModelSpec, *, refused: bool = False) -> None:

@@ -15,8 +15,10 @@ from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row, read_rows
 from numembed.models.catalogue.options import (
+    ALL,
     CHOICES,
     DTYPES,
+    NONE,
     OPTIONS,
     WITHOUT_FOLDER,
     adapter_named,
@@ -28,6 +30,7 @@ from numembed.models.catalogue.options import (
     is_hub_id,
     seed_named,
     split,
+    unquoted,
     whole,
 )
 from numembed.models.spec import (
@@ -71,6 +74,10 @@ def model(reference: str) -> ModelSpec:
         raise BadChoice(f"A model's name has at most {LIMITS.reference_chars} characters, got {len(reference):,}.")
     check_characters(reference)
     name, options = split(reference)
+    if not options or unquoted(name) == name:  # quotes may stand around everything, options and all
+        name, options = split(unquoted(reference))
+    name = unquoted(name)
+    check_characters(name)  # an address may have held some
     plain = _plain(name)
     if not options:
         return plain
@@ -100,7 +107,7 @@ def random_init(spec: ModelSpec) -> ModelSpec | None:
         return None
     untrained = replace(spec, weights=origin, loading=replace(recipe, random_seed=0))
     merged = isinstance(spec.weights, MergedWeights)
-    own = _plain(_weights_reference(untrained)).name if merged else spec.name.removesuffix(_written(spec, short=True))
+    own = _plain(_weights_reference(untrained)).name if merged else split(spec.name)[0]
     return replace(untrained, name=own + _written(untrained))
 
 
@@ -194,12 +201,15 @@ def _with_options(spec: ModelSpec, options: Mapping[str, str]) -> ModelSpec:
         recipe["random_seed"] = seed_named(options["weights"])
     if "adapter" in options or "scale" in options:
         changes["weights"] = _adapted(spec.weights, options)
-    if "dim" in options:
+    if options.get("dim") == ALL:
+        recipe["full_width"] = spec.weights.runner == "files"
+    elif "dim" in options:
         changes["dimensions"] = whole("dim", options["dim"], facts.dimension if facts else 100_000)
     if "max_tokens" in options:
         changes["max_tokens"] = whole("max_tokens", options["max_tokens"], (facts and facts.max_tokens) or 1_000_000)
     if "prompt" in options:
         changes["prompt"] = _prompt(options["prompt"], spec)
+        recipe["unprompted"] = not changes["prompt"] and facts is None and spec.weights.runner == "files"
     return replace(spec, **changes, loading=replace(spec.loading, **recipe))
 
 
@@ -218,6 +228,8 @@ def _prompt(value: str, spec: ModelSpec) -> str:
     own = prompts_of(spec)
     if value in own:
         return own[value]
+    if value == NONE:
+        return ""
     if value.startswith('"'):
         try:
             return str(json.loads(value))
@@ -225,7 +237,7 @@ def _prompt(value: str, spec: ModelSpec) -> str:
             sentence = 'a backslash must be followed by n, t, " or another backslash.'
             raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
     known = f"its own are {', '.join(own)}; any other" if own else "any"
-    sentence = f'{known} text is written in quotes, prompt="text: ".'
+    sentence = f'{known} text is written in quotes, prompt="text: "; prompt=none is none.'
     raise BadChoice(f"{spec.name} has no prompt called {value[:40]!r}: {sentence}")
 
 
@@ -238,8 +250,8 @@ def _written(spec: ModelSpec, *, short: bool = False) -> str:
     values = {
         "adapter": adapter_written(spec.weights.adapter, short) if isinstance(spec.weights, LoraWeights) else "",
         "scale": "" if scale == 1 else f"{scale:g}" if float(f"{scale:g}") == scale else repr(scale),
-        "prompt": spec.prompt and (own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)),
-        "dim": spec.dimensions,
+        "prompt": _prompt_written(spec, own),
+        "dim": spec.dimensions or (ALL if recipe.full_width else ""),
         "precision": spec.precision if spec.precision != "float32" else "",
         "max_tokens": spec.max_tokens,
         "attention": "" if recipe.causal == usual.causal else "causal" if recipe.causal else "bidirectional",
@@ -250,3 +262,9 @@ def _written(spec: ModelSpec, *, short: bool = False) -> str:
         "weights": "" if (seed := recipe.random_seed) is None else f"random:{seed}" if seed else "random",
     }
     return "".join(f" {name}={values[name]}" for name in OPTIONS if values[name])
+
+
+def _prompt_written(spec: ModelSpec, own: Mapping[str, str]) -> str:
+    if not spec.prompt:
+        return NONE if spec.loading.unprompted else ""
+    return own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import assert_never
+from urllib.parse import unquote
 
 from numembed.core.errors import BadChoice
 from numembed.models.spec import PRECISIONS, AdapterWeights, HubWeights, LocalWeights
@@ -16,8 +17,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 OPTIONS = {  # in the order in which a reference lists them
     "adapter": "a LoRA adapter to put on the model: its folder (in quotes if it has spaces) or owner/name[@commit]",
     "scale": "how strongly the adapter acts, from 0 to 2",
-    "prompt": 'text before every sequence: a name from the model\'s card, or "any text" in quotes',
-    "dim": "number of first dimensions to keep (Matryoshka truncation)",
+    "prompt": 'text before every sequence: a name from the model\'s card, "any text" in quotes, or none',
+    "dim": "number of first dimensions to keep (Matryoshka truncation), or all: also those that its makers leave out",
     "precision": f"round the vectors: {', '.join(PRECISIONS)}",
     "max_tokens": "maximum number of tokens to read",
     "attention": "causal or bidirectional, whatever the folder says",
@@ -27,6 +28,7 @@ OPTIONS = {  # in the order in which a reference lists them
     "dtype": f"number format of the weights: {', '.join(DTYPES)}",
     "weights": "random or random:3 (a seed): the same architecture before any training, as a baseline",
 }
+NONE, ALL = "none", "all"  # of prompt= and dim=: not what the makers have set
 CHOICES = {
     "precision": PRECISIONS,
     "attention": ("causal", "bidirectional"),
@@ -37,7 +39,10 @@ CHOICES = {
 }
 _RANDOM = re.compile(r"random(?::([0-9]{1,9}))?")
 WITHOUT_FOLDER = ("prompt", "dim", "precision")  # what an endpoint supports
-_OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=("(?:[^"\\]|\\.)*"|[^\s"]+)\s*$')
+_QUOTED = r""""(?:[^"\\]|\\.)*"|'[^']*'|“[^“”]*”|‘[^‘’]*’"""
+_OPTION = re.compile(rf'\s+({"|".join(OPTIONS)})=({_QUOTED}|[^\s"]+)\s*$')
+_MARKS = "\"'“”„‟«»‘’‚‛`"  # of quotation, as file managers and word processors write them
+_UNSEEN = "\u200b\u200e\u200f\u202a\u202c\ufeff"  # that some systems copy along with a path
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[0-9a-f]{40})?")
 
 
@@ -51,9 +56,29 @@ def split(reference: str) -> tuple[str, dict[str, str]]:
     while match := _OPTION.search(reference):
         if match[1] in options:
             raise BadChoice(f"The option {match[1]} is given twice in {reference[:80]!r}.")
-        options = {match[1]: match[2]} | options
+        options = {match[1]: _plainly_quoted(match[2])} | options
         reference = reference[: match.start()]
     return reference, options
+
+
+def _plainly_quoted(value: str) -> str:
+    """Return an option's value with the one kind of quotes that is read; a text in others holds no escapes."""
+    return json.dumps(value[1:-1], ensure_ascii=False) if value[0] in "'“‘" and len(value) > 1 else value
+
+
+def unquoted(name: str) -> str:
+    """Return a name or a path without blanks and quotes around it, and without file:// before it.
+
+    >>> unquoted(' “/my models/one” '), unquoted("'file:///my%20models/one'"), unquoted("owner/name")
+    ('/my models/one', '/my models/one', 'owner/name')
+    """
+    name = name.strip().strip(_UNSEEN).strip()
+    if len(name) > 1 and name[0] in _MARKS and name[-1] in _MARKS:
+        return unquoted(name[1:-1])
+    if address := re.match(r"file:(?://(?:localhost)?(?=/)|(?=/[^/]))", name, re.IGNORECASE):
+        path = unquote(name[address.end() :])
+        return path[1:] if re.match(r"/[A-Za-z]:[/\\]", path) else path
+    return name
 
 
 def is_folder(name: str) -> bool:
@@ -118,7 +143,7 @@ def seed_named(value: str) -> int:
 def adapter_named(value: str) -> AdapterWeights:
     """Return the adapter that a person named: a folder, or owner/name[@commit] on the hub; raises BadChoice."""
     try:
-        name = str(json.loads(value)) if value.startswith('"') else value
+        name = unquoted(str(json.loads(value)) if value.startswith('"') else value)
     except ValueError:
         raise BadChoice(f"The adapter {value[:80]} cannot be read: write a backslash as two.") from None
     check_characters(name)

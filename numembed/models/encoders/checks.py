@@ -12,6 +12,7 @@ import numpy as np
 
 from numembed.core.arrays import Matrix
 from numembed.models.catalogue.entries import Row
+from numembed.models.encoders.makers import kept_dimensions, makers_findings
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.folders import read_json
 from numembed.models.loading.loader import LoadReport, pooling_of, transformer_of
@@ -37,7 +38,10 @@ class Encoder(Protocol):
         """Return the indices of ``texts`` grouped into batches of similar length, shortest first."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Return one row a text, (n, d)."""
+        """Return one row a text, (n, d).
+
+        Raises TextFailed where the model cannot read one of ``texts``: halve them to find it. The others are readable.
+        """
 
 
 class CheckedEncoder(Encoder, Protocol):
@@ -109,6 +113,7 @@ def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
     )
     findings = [check(encoder, facts) for check in checks]
     findings += _vectors(encoder, facts)
+    findings += [Finding(*found) for found in makers_findings(encoder.spec, encoder.folder, encoder.model)]
     return ModelCheck(tuple(finding for finding in findings if finding is not None))
 
 
@@ -132,8 +137,11 @@ def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
 def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
     vectors = encoder.encode(list(_TEXTS))
     normalizes = any(type(module).__name__ == "Normalize" for module in encoder.model)
-    unit = (facts.normalizes if facts else None) or normalizes
-    return check_vectors(vectors, dimension=facts.dimension if facts else None, unit=unit)
+    unit: bool | None = (facts.normalizes if facts else None) or normalizes
+    dimension = facts.dimension if facts else None
+    if kept := kept_dimensions(encoder.model):  # of vectors of length 1, only a part
+        unit, dimension = None, dimension and min(dimension, kept[0])
+    return check_vectors(vectors, dimension=dimension, unit=unit)
 
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:

@@ -15,18 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import AcceleratorLost, ModelUnavailable, NonFiniteVectors, TooLarge
+from numembed.core.errors import ModelUnavailable, NonFiniteVectors, TextFailed, TooLarge
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders.checks import TEXTS, Encoder, check_model, check_related
 from numembed.models.encoders.endpoint import EndpointEncoder
+from numembed.models.encoders.failures import readable, refuse_beyond, text_failures
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.architectures import NO_LIMIT
 from numembed.models.loading.devices import device_of, give_back_memory
-from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory, load, transformer_of
+from numembed.models.loading.loader import described_faults, is_out_of_memory, load, transformer_of
+from numembed.models.loading.padding import exceeded_rows
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.sources import endpoint_of
 from numembed.models.spec import ModelSpec, RemoteWeights, origin_of
@@ -60,8 +62,10 @@ class SentenceEncoder:
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
+        self._rows = exceeded_rows(self.model)
         refuse_endless(spec, TEXTS, folder)
-        self.check = check_model(self, facts)
+        with readable(spec):
+            self.check = check_model(self, facts)
 
     def of_related(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
         """Return the encoder of ``spec``, whose prompt, adapter or merge alone is another: the memory is shared.
@@ -72,19 +76,25 @@ class SentenceEncoder:
         other.spec = spec
         refuse_endless(spec, TEXTS, self.folder)  # another prompt stands before them
         other._put_in_place(progress)
-        other.check = check_related(other, self)
+        with readable(spec):
+            other.check = check_related(other, self)
         return other
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the indices of ``texts`` in batches of at most ``budget`` padded tokens, shortest first."""
         refuse_endless(self.spec, texts, self.folder)
-        return token_batches(self._lengths(texts), budget=self.budget)
+        try:
+            lengths = self._lengths(texts)
+        except TextFailed:  # encode says which: that text is a batch of its own
+            lengths = [self._length_alone(text) for text in texts]
+        return token_batches(lengths, budget=self.budget)
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         """Return one row a text, (n, d).
 
         A batch that finds no room in memory is halved, and stays so for this model. Raises NonFiniteVectors where a
-        number is NaN or infinite, TooLarge where a single text finds no room, AcceleratorLost.
+        number is NaN or infinite, TooLarge where a single text finds no room, TextFailed where the model's own code
+        fails at one of ``texts`` (without saying which, unless it is the only one), AcceleratorLost.
         """
         self._put_in_place()
         matrix = self._halving(list(texts))
@@ -99,7 +109,8 @@ class SentenceEncoder:
     def token_vectors(self, text: str) -> Matrix:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
         self._put_in_place()
-        with described_faults(self.spec):  # the first pass of a model is this one, in its check
+        with described_faults(self.spec), text_failures(self.spec, [text]):  # the first pass of a model, in its check
+            self._refuse_beyond([text])
             kind = {"output_value": "token_embeddings", "show_progress_bar": False}
             vectors = self.model.encode([text], prompt=self.spec.prompt, **kind)
             return np.asarray(vectors[0].float().cpu().numpy())
@@ -108,9 +119,10 @@ class SentenceEncoder:
         """Return what the model reads of each text: prompt and special tokens included, cut at its limit."""
         prompted = [self.spec.prompt + text for text in texts]
         tokenizer, limit = self.model.tokenizer, self._limit
-        if not callable(tokenizer):  # a static model's tokenizer is the bare Rust one
-            return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
-        ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
+        with text_failures(self.spec, texts):
+            if not callable(tokenizer):  # a static model's tokenizer is the bare Rust one
+                return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
+            ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
         return ids
 
     def _put_in_place(self, progress: Progress = silent) -> None:
@@ -125,10 +137,9 @@ class SentenceEncoder:
         if self._halved and len(parts := token_batches(self._lengths(cut), budget=self.budget)) > 1:
             return self._in_parts(texts, parts)
         try:
-            return self._forward(cut)
+            with text_failures(self.spec, texts):
+                return self._forward(cut)
         except Exception as error:
-            if is_lost(error):
-                raise AcceleratorLost("The graphics card no longer responds.") from error
             if not is_out_of_memory(error):
                 raise
         self._empty_cache()  # after the failed call's tensors have gone with its error
@@ -147,8 +158,13 @@ class SentenceEncoder:
         return np.concatenate(rows)[order]
 
     def _forward(self, texts: list[str]) -> Matrix:
+        self._refuse_beyond(texts)
         vectors = self.model.encode(texts, batch_size=len(texts), prompt=self.spec.prompt, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
+
+    def _refuse_beyond(self, texts: Sequence[str]) -> None:
+        if self._rows is not None:
+            refuse_beyond(self.token_ids(texts), self._rows)
 
     def _first_budget(self) -> int:
         """Return how many padded tokens a batch may have, from the memory that is free beside the weights."""
@@ -175,6 +191,12 @@ class SentenceEncoder:
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self.token_ids(self._cut(texts))]
+
+    def _length_alone(self, text: str) -> int:
+        try:
+            return self._lengths([text])[0]
+        except TextFailed:
+            return self.budget
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
         """Return the texts without the part that the model's window cuts off anyway.
@@ -264,7 +286,8 @@ def _of_endpoint(spec: ModelSpec, folder: Path | None, settings: Settings, progr
 
 def _shared_key(spec: ModelSpec) -> str:
     """Return the key of what stays in memory for other prompts, adapters and merges."""
-    return replace(spec, prompt="", weights=origin_of(spec.weights)).key
+    recipe = replace(spec.loading, unprompted=False)
+    return replace(spec, prompt="", weights=origin_of(spec.weights), loading=recipe).key
 
 
 def _read_files(folder: Path) -> None:

@@ -30,6 +30,8 @@ from numembed.models.spec import ModelSpec
 
 BATCH_TOKENS = 1_024  # on a CPU: more falls out of the cache, less starves it
 PATIENCE_SECONDS = 60.0  # for the tokenizer of an unlisted model, in the worker
+_OWN_ERROR = 1  # with which Python ends after an exception
+_PANIC = "PanicException"  # the Rust library gave up; in this process that would end the worker
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
         _reads(str(file), file.stat().st_mtime_ns, spec.prompt, tuple(texts), seconds)
     except subprocess.TimeoutExpired:
         what = f"took longer than {seconds:g} s and was stopped"
-    except subprocess.CalledProcessError:
+    except subprocess.CalledProcessError as error:
+        if error.returncode == _OWN_ERROR and _PANIC not in error.stderr:
+            return  # it cannot read one of the texts, and says so again where that is read
         what = "failed"
     else:
         return

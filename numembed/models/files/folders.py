@@ -14,6 +14,7 @@ from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
+from numembed.models.files.foreign import ADAPTER_FILE, file_sentence, foreign_sentence, unsafe_sentence
 
 KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -63,7 +64,6 @@ def read_json(file: Path | None) -> dict[str, Any]:
 
 
 MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
-_ADAPTER = "adapter_config.json"
 OWN_MODULES = "sentence_transformers."
 
 
@@ -73,11 +73,15 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     ``called`` is what people call a model of the hub, whose folder has a commit for a name.
     """
     name = called or folder.name
+    if os.path.isfile(folder):
+        raise ModelUnavailable(file_sentence(folder))
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
         there_is_no = f"{called} has no files" if called else f"There is no folder {str(folder)[:120]!r}"
         raise ModelUnavailable(f"{there_is_no} on this machine.")
-    if (folder / _ADAPTER).is_file():
+    if (folder / ADAPTER_FILE).is_file():
         raise ModelUnavailable(_adapter_sentence(folder, called))
+    if other := foreign_sentence(folder, name, read_json(folder / "config.json").get("model_type")):
+        raise ModelUnavailable(other)
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         raise ModelUnavailable(
             f"{name!r} is not a SentenceTransformer model: it has neither modules.json nor config.json. "
@@ -92,16 +96,12 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
         part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
         if not _lies_in(part, folder) or not (os.path.isdir(part) or no_files):
             raise ModelUnavailable(f"The model {name!r} is incomplete: its part {part.name[:60]!r} is missing.")
-        if os.path.isfile(part / _ADAPTER):
+        if os.path.isfile(part / ADAPTER_FILE):
             raise ModelUnavailable(_adapter_sentence(part, called))
     files = _files_of_parts(folder)
     weights = {file.parent for file in files if file.suffix == ".safetensors"}
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
-        where = "weights outside" if weights else "no weights in"
-        raise ModelUnavailable(
-            f"The model {name!r} has {where} the safetensors format. Other formats can run code while they load, "
-            "so they are refused. Save the model again in the safetensors format."
-        )
+        raise ModelUnavailable(unsafe_sentence(folder, files, name, somewhere=bool(weights)))
     for file in files:
         if file.suffix == ".safetensors":
             _check_header(file, name)
@@ -121,7 +121,7 @@ def allowed_folder(folder: Path, settings: Settings) -> Path:
             f"The folder {str(folder)[:120]!r} is not below a folder that models may be read from ({below}). "
             "Move the model there, or let the operator name its place in NUMEMBED_MODEL_FOLDERS."
         )
-    is_model = any(os.path.isfile(folder / name) for name in ("modules.json", "config.json", _ADAPTER))
+    is_model = any(os.path.isfile(folder / name) for name in ("modules.json", "config.json", ADAPTER_FILE))
     for file in folder.rglob("*") if is_model else ():  # any other folder may be a whole disk
         if file.is_symlink() and not _lies_in(file, *roots):
             raise ModelUnavailable(
@@ -156,7 +156,7 @@ def _lies_in(path: Path, *folders: Path) -> bool:
 
 
 def _adapter_sentence(folder: Path, called: str) -> str:
-    base = read_json(folder / _ADAPTER).get("base_model_name_or_path")
+    base = read_json(folder / ADAPTER_FILE).get("base_model_name_or_path")
     known = f" It changes {base[:80]!r}." if isinstance(base, str) and base else ""
     return (
         f"{called or folder.name!r} is a LoRA adapter: a small change to a model, not a model.{known} Attach it to "

@@ -17,6 +17,7 @@ from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.models.files.architectures import UNKNOWN, Architecture, architecture_of
 from numembed.models.files.folders import MOST_HEADER_BYTES, read_json
+from numembed.models.files.settings import quantisation_of
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = "model.safetensors.index.json"
@@ -75,11 +76,13 @@ class TensorFolder(Mapping[str, Tensor]):
         if not self.stored:
             raise ModelUnavailable(f"The folder {folder.name[:80]!r} holds no weights in the safetensors format.")
         packed = [one.dtype for one in self.stored.values() if one.dtype not in _TYPES]
-        configs = (read_json(folder / module / "config.json") for module in self.modules)
+        configs = [read_json(folder / module / "config.json") for module in self.modules]
         if packed or any("quantization_config" in config for config in configs):
+            method = next(filter(None, map(quantisation_of, configs)), "")
+            how = ", ".join(filter(None, (packed[0][:20] if packed else "packed", method)))
             raise BadChoice(
-                f"The weights of {folder.name[:80]!r} are quantised ({packed[0][:20] if packed else 'packed'}), which "
-                "cannot be merged or adapted. Use the model in float32, bfloat16 or float16."
+                f"The weights of {folder.name[:80]!r} are quantised ({how}), which cannot be merged or adapted. Use "
+                "the model in float32, bfloat16 or float16."
             )
 
     def __getitem__(self, name: str) -> Tensor:

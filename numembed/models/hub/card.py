@@ -9,6 +9,7 @@ from typing import Any
 
 from numembed.core.settings import Settings
 from numembed.models.files.folders import OWN_MODULES, is_kept
+from numembed.models.files.settings import SETTINGS_FILE, OwnSettings, settings_in
 from numembed.models.hub.client import Hub, Refused, connected
 from numembed.models.hub.download import files_of
 
@@ -35,6 +36,7 @@ class HubCard:
     dimension: int | None
     max_tokens: int | None
     prompts: Mapping[str, str]  # the model's own, by name
+    own: OwnSettings = OwnSettings()  # what its makers have set for every encoding
 
 
 def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
@@ -50,7 +52,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         modules = [module for module in _list(small.read("modules.json")) if isinstance(module, dict)]
         dimension = _dimension(modules, config, small)
         sentences = _dict(small.read("sentence_bert_config.json"))
-        own = small.read("config_sentence_transformers.json")
+        own = small.read(SETTINGS_FILE)
     names = [file.name for file in files]
     tags = tuple(_word(tag) for tag in _list(about.get("tags"))[:_MOST_TAGS])
     return HubCard(
@@ -70,6 +72,7 @@ def card(repo: str, settings: Settings, revision: str = "") -> HubCard:
         dimension=dimension,
         max_tokens=_number(sentences, "max_seq_length") or _number(config, "max_position_embeddings", "n_positions"),
         prompts=prompts_in(own),
+        own=settings_in(_dict(own)) if modules else OwnSettings(),
     )
 
 

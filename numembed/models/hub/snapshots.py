@@ -13,12 +13,14 @@ import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import AllowedCode, Settings
-from numembed.models.files.folders import DIGEST, KEPT, digest_of, is_kept
-from numembed.models.hub.client import COMMIT, cache_of, check_name, connected
+from numembed.models.files.folders import DIGEST, KEPT, digest_of, is_kept, read_json
+from numembed.models.files.settings import SETTINGS_FILE, OwnSettings, own_settings, settings_in
+from numembed.models.hub.client import COMMIT, Hub, cache_of, check_name, connected
 from numembed.models.hub.download import Meter, fetch_file, files_of, in_plain_words, link
 
 
@@ -103,6 +105,36 @@ def verify(repo: str, revision: str, settings: Settings) -> None:
                 raise ModelUnavailable(f"The copy of {repo} on this machine is damaged ({name[:80]}). {again}")
         if listed:  # else a file may be missing that nobody knows of, and with a connection it is fetched
             _mark(repo, revision, settings)
+
+
+def settings_of(repo: str, revision: str, settings: Settings, *, ask: bool) -> OwnSettings | None:
+    """Return what the makers of a model have set for every encoding, from its snapshot or a note of an earlier answer.
+
+    Otherwise the hub is asked for one small file where ``ask`` is true. None where nobody knows.
+    """
+    folder = cached_folder(repo, revision)
+    if (folder / "modules.json").is_file() and (folder / SETTINGS_FILE).is_file():
+        return own_settings(folder)
+    if is_verified(repo, revision, settings):  # then a file that is not there does not exist
+        return OwnSettings()
+    if not COMMIT.fullmatch(revision):
+        return None
+    note = settings.home / "asked" / f"{_own_name(repo, revision)}.json"
+    if ask and not note.is_file() and not settings.offline:
+        with suppress(ModelUnavailable, OSError), connected(repo, settings) as hub:
+            _write(note, json.dumps(_settings_on(hub, revision)))
+    return settings_in(read_json(note)) if note.is_file() else None
+
+
+def _settings_on(hub: Hub, revision: str) -> dict[str, Any]:
+    names = {file.name for file in files_of(hub.about(revision), hub.repo)}
+    if not {"modules.json", SETTINGS_FILE} <= names:
+        return {}
+    try:
+        config = json.loads(hub.small_file(revision, SETTINGS_FILE))
+    except (ValueError, RecursionError):  # loading it will say so
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def fetch_code(allowed: AllowedCode, settings: Settings) -> Path:

@@ -6,17 +6,18 @@ import contextlib
 import functools
 import gc
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable
+from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable, reason_of
 from numembed.models.files.architectures import NO_LIMIT, UNKNOWN, Architecture, architecture_of
 from numembed.models.files.tensors import modules_of, read_header, weight_files
 from numembed.models.loading.architectures import as_loaded
+from numembed.models.loading.padding import ensure_padding
 from numembed.models.loading.random_weights import draw_weights
+from numembed.models.loading.reasons import load_failure, refuse_empty_tokenizer
 from numembed.models.spec import ModelSpec
 
 _NO_ROOM = (
@@ -53,13 +54,16 @@ def load(spec: ModelSpec, folder: Path, *, device: str = "cpu") -> tuple[Any, Lo
             # random weights are drawn on the processor: a graphics card draws others from the same seed
             model = _model(spec, folder, device if spec.loading.random_seed is None else "cpu")
         _refuse_idle(spec, model)
-        if transformer_of(model) is not None and (limit := _limit(spec, model)):  # a static model reads everything
-            model.max_seq_length = limit
-    except BadChoice:
+        if transformer_of(model) is not None:  # a static model reads everything
+            refuse_empty_tokenizer(spec, folder, model.tokenizer)
+            ensure_padding(model)
+            if limit := _limit(spec, model):
+                model.max_seq_length = limit
+    except (BadChoice, ModelUnavailable):
         raise
     except Exception as error:
         logging.getLogger(__name__).info("could not load %s", folder, exc_info=True)  # the worker keeps it in its log
-        raise _explained(spec, error) from error
+        raise _machine_fault(spec, error) or load_failure(spec, folder, error) from error
     _refuse_without(spec, model)
     if spec.loading.random_seed is not None:
         _randomise(spec, model, spec.loading.random_seed)
@@ -108,6 +112,8 @@ def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
         model = SentenceTransformer(modules=_by_hand(spec, folder, options), device=device)
     if recipe.pooling and (pooling := pooling_of(model)) is not None:
         pooling.pooling_mode, pooling.include_prompt = recipe.pooling, recipe.pool_prompt
+    if recipe.full_width:
+        model.truncate_dim = None
     if recipe.normalize and not any(type(module).__name__ == "Normalize" for module in model):
         from sentence_transformers.base.modules import Normalize
 
@@ -181,32 +187,13 @@ def _randomise(spec: ModelSpec, model: Any, seed: int) -> None:
     except Exception as error:
         logging.getLogger(__name__).info("could not draw weights for %s", spec.name, exc_info=True)
         fault = _machine_fault(spec, error)
-        raise fault or _undrawable(spec, f"drawing them failed ({type(error).__name__})") from error
+        raise fault or _undrawable(spec, f"drawing them failed, {reason_of(error).rstrip('.')}") from error
     if undrawn:
         raise _undrawable(spec, f"its program does not say how {undrawn[0]!r} begins")
 
 
 def _undrawable(spec: ModelSpec, why: str) -> ModelUnavailable:
     return ModelUnavailable(f"{spec.name} cannot be given random weights: {why}. Leave weights=random out.")
-
-
-def _explained(spec: ModelSpec, error: Exception) -> Exception:
-    text = str(error)
-    if "trust_remote_code" in text or "custom code" in text:
-        return ModelUnavailable(
-            f"{spec.name} asks to run program code from its own repository. That is done only for models whose code "
-            "the operator has read and allowed. Choose another model, or see docs/operators.md, Program code of models."
-        )
-    if (fault := _machine_fault(spec, error)) is not None:
-        return fault
-    if spec.loading.remote_code:
-        needs = re.search(r"pip install ([\w .-]+)", text)
-        why = f" It needs: pip install {needs[1].strip()}." if needs else ""
-        return ModelUnavailable(f"The program code of {spec.name} did not run ({type(error).__name__}).{why}")
-    return ModelUnavailable(
-        f"{spec.name} could not be loaded as a SentenceTransformer model ({type(error).__name__}). "
-        "Check that the folder is complete and was saved by a current version of sentence-transformers."
-    )
 
 
 def _machine_fault(spec: ModelSpec, error: Exception) -> Exception | None:

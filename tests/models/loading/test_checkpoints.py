@@ -149,7 +149,7 @@ def _a_part_at(path: str) -> Callable[[Path], None]:
     ("spoil", "sentence"),
     [
         (_no_folder, "There is no folder"),
-        (_a_file, "There is no folder"),
+        (_a_file, "'.*/spoilt' is a file. A model is a folder"),
         (_empty, "'spoilt' is not a SentenceTransformer model: it has neither modules.json nor config.json"),
         (_no_file_behind_the_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_a_folder_for_weights, "'model.safetensors' of 'spoilt' is damaged"),
