@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice
-from numembed.models.adapters.fold import AdaptedFolder, Product, changes, turned_in
+from numembed.models.adapters.base_names import modules_spelled_like, turned_in
+from numembed.models.adapters.fold import AdaptedFolder, Product, changes
 from numembed.models.adapters.peft_files import CONFIG, RECIPE, factors_in, read_adapter
 from numembed.models.adapters.peft_rules import is_target, names_modules
 from numembed.models.adapters.peft_settings import CHOOSE, check_settings
 from numembed.models.adapters.recipe import MOST_RANK
-from numembed.models.files.folders import digest_of_folder, is_used, read_json
-from numembed.models.files.tensors import FLOATS, Stored, TensorFolder, known_as
+from numembed.models.files.folders import digest_of_folder, read_json
+from numembed.models.files.tensors import FLOATS, Stored, TensorFolder
 from numembed.models.spec import FolderWeights, HubWeights
 
 _HUB_ID = re.compile(r"[\w-]{1,96}/[\w.-]{1,96}", re.ASCII)
-_EXPERT = re.compile(r"\.experts\.\d+\.")  # in the files each for itself, in memory all in one tensor
 
 
 def attached(base: Path, adapter: Path, scale: float = 1.0, *, weights: FolderWeights | None = None) -> AdaptedFolder:
@@ -95,28 +95,13 @@ def _check_targets(config: Mapping[str, Any], base: TensorFolder, stored: Mappin
             f"The adapter's file has factors for {foreign[0][:120]!r}, which its settings do not name, so PEFT would "
             "leave them out. Download or save it again."
         )
-    wanted = [module for module in _spelled(base, adapted) if is_target(config, module) and module not in adapted]
+    known = modules_spelled_like(next(iter(adapted), ""), base)
+    wanted = [module for module in known if is_target(config, module) and module not in adapted]
     if wanted:
         raise BadChoice(
             f"The adapter is incomplete: its settings name {wanted[0][:120]!r}, but its file has no such factors. "
             "Download or save it again."
         )
-
-
-def _spelled(base: TensorFolder, adapted: Collection[str]) -> Iterator[str]:
-    """Yield the modules that a vector passes through and that an adapter can adapt, as the adapter spells their names.
-
-    A decoder behind an encoder is none of them: models that give vectors leave it out.
-    """
-    own = next(iter(adapted), "")
-    known = (known_as(f"{own}.weight", base) or "").removesuffix(".weight")
-    front = own.removesuffix(known) if own.endswith(known) else ""  # what stands before one of the two names
-    back = known.removesuffix(own) if known.endswith(own) else ""
-    names = [name.removesuffix(".weight") for name, one in base.stored.items() if len(one.shape) > 1]
-    paired = any(name.removeprefix(back).startswith("encoder.") for name in names)
-    for name in (name for name in names if f"{name}.weight" in base and is_used(name) and not _EXPERT.search(name)):
-        if "/" not in name and not (paired and name.removeprefix(back).startswith("decoder.")):
-            yield front + name.removeprefix(back)
 
 
 def _trained_on(adapter: Path, base: Path, weights: FolderWeights | None) -> bool | None:

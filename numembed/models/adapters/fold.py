@@ -15,16 +15,15 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
+from numembed.models.adapters.base_names import passes, stored_name, turned_in
 from numembed.models.adapters.peft_files import CONFIG, factors_in, is_factor, read_adapter, unwrapped
-from numembed.models.adapters.peft_rules import is_retrained, strength, turned_layers
+from numembed.models.adapters.peft_rules import is_retrained, strength
 from numembed.models.adapters.peft_settings import CHOOSE, MERGE_IT, check_kind
-from numembed.models.files.folders import is_used, read_json
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import (
-    EMBEDDINGS,
     HEADS,
     Stored,
     TensorFolder,
-    known_as,
     shapes_of,
     tied_embedding,
 )
@@ -96,11 +95,6 @@ class AdaptedFolder(Mapping[str, Tensor]):
         return tuple(self._changes)
 
 
-def turned_in(base: TensorFolder) -> tuple[str, ...]:
-    """Return the last names of the layers of a model folder that store their weights turned."""
-    return turned_layers(read_json(base.folder / base.modules[0] / "config.json"))
-
-
 def folded(tensor: Tensor, adapter: Mapping[str, Tensor], change: Change | None) -> Tensor:
     """Return ``tensor`` with what the adapter does to it."""
     return tensor if change is None else (tensor + change.delta(tensor, adapter)).astype(tensor.dtype, copy=False)
@@ -121,8 +115,8 @@ def changes(
     check_kind(config)
     shapes, found = shapes_of(base), dict[str, Change]()
     for module, pair in factors_in(adapter).items():
-        name = known_as(f"{module}.weight", shapes)
-        if name is None and not is_used(f"{module}.weight"):
+        name = stored_name(f"{module}.weight", base)
+        if name is None and not passes(f"{module}.weight", base):
             continue  # of a pooler or head that the base's files leave out
         if name is None or not pair.down or not pair.up:
             raise BadChoice(f"The adapter was made for another base: this one has no {module[:120]!r}. {CHOOSE}")
@@ -136,6 +130,10 @@ def changes(
     used = {change.up.replace(".weight", ".bias") for change in found.values() if isinstance(change, Product)}
     for key in (key for key in adapter if not is_factor(key) and key not in used and _OF_TRAINING not in key):
         if (known := _replaced(key, adapter[key], base, shapes, config)) is not None:
+            if known in found:
+                raise BadChoice(
+                    f"The adapter changes {known[:120]!r} in two ways, which is not folded here. {MERGE_IT}"
+                )
             found[known] = Addend(key, scale, replaces=True)
     if not found:
         raise BadChoice("The adapter is empty: it adapts no part of the model. Choose another one.")
@@ -158,9 +156,9 @@ def _replaced(
     saves beside an adapted one.
     """
     plain = unwrapped(key)
-    known = known_as(plain, shapes)
+    known = stored_name(plain, base)
     whole = is_retrained(config, plain)
-    if (known is None and (whole or not is_used(plain))) or (known and whole and not is_used(known)):
+    if (known is None and (whole or not passes(plain, base))) or (known and whole and not passes(known, base)):
         return None  # of a head of its own, or of a pooler or head that the base's files leave out
     if known is not None and (whole or (plain.endswith(".bias") and config.get("bias") in ("all", "lora_only"))):
         if shapes[known][0] == value.shape:
@@ -188,7 +186,8 @@ def _other_base(name: str, made: tuple[int, ...], shape: tuple[int, ...]) -> Bad
 
 def _tied_changes(base: Mapping[str, Tensor], found: Mapping[str, Change]) -> dict[str, Change]:
     """Return the changes of output heads that repeat an adapted embedding: in PEFT they are one tensor."""
-    heads = [name for name in base if name.endswith(HEADS) and name not in found]
-    tables = any(name.endswith(EMBEDDINGS) for name in found)
-    tied = {head: tied_embedding(base, head) for head in heads} if tables else {}
+    shapes = shapes_of(base)
+    changed = {shapes[name] for name in found}
+    heads = [name for name in base if name.endswith(HEADS) and name not in found and shapes[name] in changed]
+    tied = {head: tied_embedding(base, head) for head in heads}
     return {head: found[name] for head, name in tied.items() if name is not None and name in found}

@@ -1,0 +1,44 @@
+"""What an adapter's names mean in its base, which may be saved with or without its architecture's name in front."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from numembed.core.arrays import Tensor
+from numembed.models.adapters.peft_rules import turned_layers
+from numembed.models.files.folders import is_used, read_json
+from numembed.models.files.tensors import TensorFolder, known_as
+
+_EXPERT = re.compile(r"\.experts\.\d+\.")  # in the files each for itself, in memory all in one tensor
+
+
+def stored_name(name: str, base: Mapping[str, Tensor]) -> str | None:
+    """Return what the base's files call a tensor of which any name is known; None where they have none."""
+    return known_as(name, getattr(base, "stored", base))
+
+
+def passes(name: str, base: Mapping[str, Tensor]) -> bool:
+    """Return whether a vector passes through a tensor of which any name is known: not through poolers and heads."""
+    return is_used(name)
+
+
+def turned_in(base: TensorFolder) -> tuple[str, ...]:
+    """Return the last names of the layers of a model folder that store their weights turned."""
+    return turned_layers(read_json(base.folder / base.modules[0] / "config.json"))
+
+
+def modules_spelled_like(module: str, base: TensorFolder) -> Iterator[str]:
+    """Yield the modules of the base that an adapter can adapt, spelled with or without a name in front, as ``module``.
+
+    A decoder behind an encoder is none of them: models that give vectors leave it out.
+    """
+    known = (stored_name(f"{module}.weight", base) or "").removesuffix(".weight")
+    front = module.removesuffix(known) if module.endswith(known) else ""  # what stands before one of the two names
+    back = known.removesuffix(module) if known.endswith(module) else ""
+    names = [name for name, one in base.stored.items() if len(one.shape) > 1 and name.endswith(".weight")]
+    paired = any(name.removeprefix(back).startswith("encoder.") for name in names)
+    for name in (name for name in names if "/" not in name and passes(name, base) and not _EXPERT.search(name)):
+        plain = name.removeprefix(back).removesuffix(".weight")
+        if not (paired and plain.startswith("decoder.")):
+            yield front + plain
