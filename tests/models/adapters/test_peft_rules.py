@@ -11,7 +11,16 @@ from numembed.models.adapters.peft_rules import is_target, turned_layers
 
 MODULES = (
     *("encoder.layer.0.attention.self.query", "encoder.layer.1.attention.self.query", "encoder.layer.11.output.dense"),
-    *("query", "a.query.b", "my_query", "layer.1.query", "layers.1.experts.0.w1", "pooler.dense", "h.0.attn.c_proj"),
+    *(
+        "query",
+        "a.query.b",
+        "my_query",
+        "layer.1.query",
+        "layers.1.experts.0.w1",
+        "model.layers.1.experts.0.w1",
+        "pooler.dense",
+        "h.0.attn.c_proj",
+    ),
 )
 TARGETS: tuple[Any, ...] = (
     ["query"],
