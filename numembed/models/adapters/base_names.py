@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from numembed.core.arrays import Tensor
 from numembed.models.adapters.peft_rules import turned_layers
@@ -13,9 +13,9 @@ from numembed.models.files.tensors import TensorFolder, known_as
 _EXPERT = re.compile(r"\.experts\.\d+\.")  # in the files each for itself, in memory all in one tensor
 
 
-def stored_name(name: str, base: Mapping[str, Tensor]) -> str | None:
-    """Return what the base's files call a tensor of which any name is known; None where they have none."""
-    return known_as(name, getattr(base, "stored", base))
+def stored_names(base: Mapping[str, Tensor]) -> Callable[[str], str | None]:
+    """Return the function from any name of a tensor to what the base's files call it; None where they have none."""
+    return lambda name: known_as(name, base)
 
 
 def passes(name: str, base: Mapping[str, Tensor]) -> bool:
@@ -33,7 +33,7 @@ def modules_spelled_like(module: str, base: TensorFolder) -> Iterator[str]:
 
     A decoder behind an encoder is none of them: models that give vectors leave it out.
     """
-    known = (stored_name(f"{module}.weight", base) or "").removesuffix(".weight")
+    known = (stored_names(base)(f"{module}.weight") or "").removesuffix(".weight")
     front = module.removesuffix(known) if module.endswith(known) else ""  # what stands before one of the two names
     back = known.removesuffix(module) if known.endswith(module) else ""
     names = [name for name, one in base.stored.items() if len(one.shape) > 1 and name.endswith(".weight")]

@@ -15,7 +15,7 @@ import numpy as np
 
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
-from numembed.models.adapters.base_names import passes, stored_name, turned_in
+from numembed.models.adapters.base_names import passes, stored_names, turned_in
 from numembed.models.adapters.peft_files import CONFIG, factors_in, is_factor, read_adapter, unwrapped
 from numembed.models.adapters.peft_rules import is_retrained, strength
 from numembed.models.adapters.peft_settings import CHOOSE, MERGE_IT, check_kind
@@ -113,9 +113,9 @@ def changes(
     ``turned`` are the last names of the layers that store their weights as (in, out).
     """
     check_kind(config)
-    shapes, found = shapes_of(base), dict[str, Change]()
+    shapes, name_in_base, found = shapes_of(base), stored_names(base), dict[str, Change]()
     for module, pair in factors_in(adapter).items():
-        name = stored_name(f"{module}.weight", base)
+        name = name_in_base(f"{module}.weight")
         if name is None and not passes(f"{module}.weight", base):
             continue  # of a pooler or head that the base's files leave out
         if name is None or not pair.down or not pair.up:
@@ -129,7 +129,8 @@ def changes(
             found[_bias_of(name, shapes)] = Addend(bias, factor, replaces=False)
     used = {change.up.replace(".weight", ".bias") for change in found.values() if isinstance(change, Product)}
     for key in (key for key in adapter if not is_factor(key) and key not in used and _OF_TRAINING not in key):
-        if (known := _replaced(key, adapter[key], base, shapes, config)) is not None:
+        known = name_in_base(unwrapped(key))
+        if _replaces(key, adapter[key], known, base, config) and known is not None:
             if known in found:
                 raise BadChoice(
                     f"The adapter changes {known[:120]!r} in two ways, which is not folded here. {MERGE_IT}"
@@ -147,28 +148,27 @@ def _bias_of(weight: str, shapes: Shapes) -> str:
     return name
 
 
-def _replaced(
-    key: str, value: Tensor | Stored, base: Mapping[str, Tensor], shapes: Shapes, config: Mapping[str, Any]
-) -> str | None:
-    """Return which tensor of the base the adapter holds anew; None where that changes no vector, else BadChoice.
+def _replaces(
+    key: str, value: Tensor | Stored, known: str | None, base: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> bool:
+    """Return whether a tensor of the adapter takes the place of ``known``, the base's; raise BadChoice for what is odd.
 
-    That are trained biases, parts that were trained as a whole, and a copy of the base's own embedding, which PEFT
-    saves beside an adapted one.
+    That are trained biases and parts that were trained as a whole. What changes no vector may be there too: heads and
+    poolers, and a copy of the base's own embedding, which PEFT saves beside an adapted one.
     """
     plain = unwrapped(key)
-    known = stored_name(plain, base)
     whole = is_retrained(config, plain)
-    if (known is None and (whole or not passes(plain, base))) or (known and whole and not passes(known, base)):
-        return None  # of a head of its own, or of a pooler or head that the base's files leave out
+    if (known is None and whole) or ((known is None or whole) and not passes(known or plain, base)):
+        return False
     if known is not None and (whole or (plain.endswith(".bias") and config.get("bias") in ("all", "lora_only"))):
-        if shapes[known][0] == value.shape:
-            return known
-        raise _other_base(known, value.shape, shapes[known][0])
+        if (shape := _shape_of(base, known)) != value.shape:
+            raise _other_base(known, value.shape, shape)
+        return True
     if known is None or not np.array_equal(base[known], value.read() if isinstance(value, Stored) else value):
         raise BadChoice(
             f"The adapter holds {plain[:120]!r}, which is no LoRA factor and not the base's own. {MERGE_IT}"
         )
-    return None
+    return False
 
 
 def _check_shape(name: str, shape: tuple[int, ...], down: tuple[int, ...], up: tuple[int, ...], turned: bool) -> None:
@@ -191,3 +191,8 @@ def _tied_changes(base: Mapping[str, Tensor], found: Mapping[str, Change]) -> di
     heads = [name for name in base if name.endswith(HEADS) and name not in found and shapes[name] in changed]
     tied = {head: tied_embedding(base, head) for head in heads}
     return {head: found[name] for head, name in tied.items() if name is not None and name in found}
+
+
+def _shape_of(base: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """Return the shape of one tensor, without reading it from a folder."""
+    return base.stored[name].shape if isinstance(base, TensorFolder) else base[name].shape
