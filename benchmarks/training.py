@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.measure import Figure, cpu_seconds
 from numembed.analysis.metrics import silhouette
 from numembed.core.settings import read_settings
-from numembed.models.adapters.fold import attached
+from numembed.models.adapters.checks import attached
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter
 from numembed.models.catalogue.names import model

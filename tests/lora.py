@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from numembed.core.arrays import Tensor
-from numembed.models.adapters import fold
+from numembed.models.adapters import checks, fold
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.merging.folders import FOLD, Saved, fold_card, merge_folders
 from numembed.models.training.lora import AdaptedModel
@@ -65,14 +65,19 @@ def run_away(monkeypatch: pytest.MonkeyPatch, *, seed: int, step: int) -> None:
 
 
 def fold_lora(
-    base: Mapping[str, Tensor], adapter: Mapping[str, Tensor], config: Mapping[str, Any], *, scale: float = 1.0
+    base: Mapping[str, Tensor],
+    adapter: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    *,
+    scale: float = 1.0,
+    turned: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """Return all tensors of ``base``, with the adapter's updates added ``scale`` times to those that it adapts."""
-    changes = fold._changes(base, adapter, config, scale)
-    return {name: fold._folded(base[name], adapter, changes.get(name)) for name in base}
+    changes = fold.changes(base, adapter, config, scale, turned=turned)
+    return {name: fold.folded(base[name], adapter, changes.get(name)) for name in base}
 
 
 def fold_folder(base: Path, adapter: Path, out: Path) -> Saved:
     """Write ``base`` with an adapter folded in to the folder ``out``."""
-    adapted = fold.attached(base, adapter)
+    adapted = checks.attached(base, adapter)
     return merge_folders(FOLD, [adapted], out, base=base, card=fold_card(adapted))

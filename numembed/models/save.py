@@ -11,7 +11,9 @@ from typing import Any
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.fold import CONFIG, AdaptedFolder, attached
+from numembed.models.adapters.checks import attached
+from numembed.models.adapters.fold import AdaptedFolder
+from numembed.models.adapters.peft_files import CONFIG
 from numembed.models.catalogue.names import model
 from numembed.models.catalogue.options import is_folder, split, unquoted
 from numembed.models.files.foreign import file_sentence

@@ -17,7 +17,7 @@ from typing import Any
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint, Settings
-from numembed.models.adapters.fold import read_adapter
+from numembed.models.adapters.peft_files import read_adapter
 from numembed.models.builtin.models import builtin_folder, builtin_place
 from numembed.models.catalogue.defaults import settled
 from numembed.models.catalogue.names import BUNDLED, facts_of

@@ -1,14 +1,11 @@
-"""LoRA adapters as PEFT saves them: whether they belong to a base, and folded into it, W + scale · (alpha / r) · B A.
+"""LoRA adapters as PEFT saves them, folded into their base: W + scale · (alpha / r) · B A.
 
-Whether they belong is decided by their settings, both headers, and the recipe of one that was trained here. Several
-adapters are added by folding one after the other, in float32: base + Σ delta. (PEFT's own way of joining them,
+Several adapters are added by folding one after the other, in float32: base + Σ delta. (PEFT's own way of joining them,
 ``linear``, averages the factors A and B separately, which is another matrix: it was 85% off.)
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,66 +14,55 @@ from typing import Any
 import numpy as np
 
 from numembed.core.arrays import Tensor
-from numembed.core.errors import BadChoice, ModelUnavailable
-from numembed.models.adapters.recipe import MOST_RANK
-from numembed.models.files.folders import digest_of_folder, read_json
+from numembed.core.errors import BadChoice
+from numembed.models.adapters.base_names import passes, stored_names, turned_in
+from numembed.models.adapters.peft_files import CONFIG, factors_in, is_factor, read_adapter, unwrapped
+from numembed.models.adapters.peft_rules import is_retrained, strength
+from numembed.models.adapters.peft_settings import CHOOSE, MERGE_IT, check_kind
+from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import (
-    FLOATS,
     HEADS,
     Stored,
     TensorFolder,
-    names_of,
-    plain_name,
-    read_header,
     shapes_of,
     tied_embedding,
 )
-from numembed.models.spec import FolderWeights, HubWeights
 
-RECIPE = "recipe.json"
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as PEFT calls them
-_WRAPPER = "base_model.model."
-_FACTORS = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
-_PLAIN_STARTS = (None, True, False, "true", "false", "gaussian", "eva", "orthogonal")  # those that leave the base alone
-_BEYOND = {  # what an adapter may hold besides the two factors
-    "use_dora": "DoRA",
-    "modules_to_save": "whole retrained parts (modules_to_save)",
-    "lora_bias": "biases",
-    "trainable_token_indices": "retrained tokens",
-    "target_parameters": "adapted experts (target_parameters)",
-    "layer_replication": "repeated layers",
-    "use_qalora": "QALoRA",
-    "use_bdlora": "BD-LoRA",
-    "kasa_config": "KaSA",
-    "monteclora_config": "MonteCLoRA",
-    "arrow_config": "Arrow",
-    "alora_invocation_tokens": "activated LoRA",
-}
-_KNOWN = (  # settings whose value is judged by whoever folds the adapter, or does not touch the vectors
-    *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "r"),
-    *("inference_mode", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias"),
-    *("use_rslora", "modules_to_save", "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern"),
-    *("alpha_pattern", "megatron_core", "trainable_token_indices", "loftq_config", "use_dora", "qalora_group_size"),
-    *("layer_replication", "lora_bias", "target_parameters", "ensure_weight_tying", "use_qalora", "use_bdlora"),
-)
-_OWN_CODE = re.compile(r"(transformers|sentence_transformers|peft)(\.\w+)*|megatron\.core")  # named for import in PEFT
-_HUB_ID = re.compile(r"[\w-]{1,96}/[\w.-]{1,96}", re.ASCII)
-_CHOOSE = "Choose the model that it was trained on, or another adapter."
+Shapes = Mapping[str, tuple[tuple[int, ...], bool]]
+_OF_TRAINING = ".lora_velora_embed"  # what VeLoRA's backward pass goes by
 
 
 @dataclass(frozen=True)
-class _Change:
-    """What an adapter does to one tensor."""
+class Product:
+    """What an adapter's two factors add to one tensor."""
 
     down: str  # its factor A (r, in)
     up: str  # its factor B (out, r)
     factor: float
     turned: bool  # stored as (in, out): embeddings, and the layers of GPT-2
 
-    def delta(self, adapter: Mapping[str, Tensor]) -> Tensor:
+    def delta(self, tensor: Tensor, adapter: Mapping[str, Tensor]) -> Tensor:
+        """Return what is added to ``tensor``."""
         product = adapter[self.up].astype(np.float32) @ adapter[self.down].astype(np.float32)
         product *= np.float32(self.factor)
         return product.T if self.turned else product
+
+
+@dataclass(frozen=True)
+class Addend:
+    """What an adapter adds to one bias, or the values that it puts in the place of a whole tensor."""
+
+    given: str
+    factor: float
+    replaces: bool
+
+    def delta(self, tensor: Tensor, adapter: Mapping[str, Tensor]) -> Tensor:
+        """Return what is added to ``tensor``."""
+        values = adapter[self.given].astype(np.float32)
+        return (values - tensor if self.replaces else values) * np.float32(self.factor)
+
+
+Change = Product | Addend
 
 
 class AdaptedFolder(Mapping[str, Tensor]):
@@ -89,12 +75,14 @@ class AdaptedFolder(Mapping[str, Tensor]):
     def __init__(self, base: Path, adapter: Path, scale: float = 1.0) -> None:
         self.base, self.adapter, self.scale = TensorFolder(base), adapter, scale
         self._factors = {name: one.read() for name, one in read_adapter(adapter).items()}
-        self._changes = _changes(self.base, self._factors, read_json(adapter / "adapter_config.json"), scale)
+        self._changes = changes(
+            self.base, self._factors, read_json(adapter / CONFIG), scale, turned=turned_in(self.base)
+        )
         self.folder, self.modules, self.stored = self.base.folder, self.base.modules, self.base.stored
         self.architecture = self.base.architecture
 
     def __getitem__(self, name: str) -> Tensor:
-        return _folded(self.base[name], self._factors, self._changes.get(name))
+        return folded(self.base[name], self._factors, self._changes.get(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.base)
@@ -108,104 +96,80 @@ class AdaptedFolder(Mapping[str, Tensor]):
         return tuple(self._changes)
 
 
-def attached(base: Path, adapter: Path, scale: float = 1.0, *, weights: FolderWeights | None = None) -> AdaptedFolder:
-    """Return the model folder ``base`` with an adapter folded in, once it is known to belong there.
+def folded(tensor: Tensor, adapter: Mapping[str, Tensor], change: Change | None) -> Tensor:
+    """Return ``tensor`` with what the adapter does to it."""
+    return tensor if change is None else (tensor + change.delta(tensor, adapter)).astype(tensor.dtype, copy=False)
 
-    Raises what :func:`check_adapter` and AdaptedFolder raise, before any weight of the base is folded.
+
+def changes(
+    base: Mapping[str, Tensor],
+    adapter: Mapping[str, Tensor | Stored],
+    config: Mapping[str, Any],
+    scale: float,
+    *,
+    turned: tuple[str, ...] = (),
+) -> dict[str, Change]:
+    """Return what the adapter changes, by the base's names; raise BadChoice where it does not fit the base.
+
+    ``turned`` are the last names of the layers that store their weights as (in, out).
     """
-    check_adapter(adapter, base, weights=weights)
-    return AdaptedFolder(base, adapter, scale)
-
-
-def check_adapter(adapter: Path, base: Path, *, weights: FolderWeights | None = None) -> None:
-    """Return where the PEFT folder ``adapter`` fits the model folder ``base``, by names, shapes and digests.
-
-    ``weights`` is what the base is called, where that is known. Raises BadChoice for an adapter of another base, of
-    another kind or with settings nobody here knows, ModelUnavailable where there is no adapter or a file is damaged.
-    """
-    stored = read_adapter(adapter)
-    config = read_json(adapter / CONFIG)
-    _check_settings(config)
-    _check_name(config, weights.repo if isinstance(weights, HubWeights) else "")
-    for change in _changes(TensorFolder(base), stored, config, 1.0).values():
-        _check_factors(stored[change.down], stored[change.up])
-    _check_targets(config, stored)
-    _check_trained_on(adapter, base, weights)
-
-
-def read_adapter(folder: Path) -> dict[str, Stored]:
-    """Return where the factors of an adapter lie; raises ModelUnavailable where the folder holds no adapter."""
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise ModelUnavailable(
-            f"The folder {folder.name[:80]!r} is not a LoRA adapter: it needs adapter_config.json and "
-            "adapter_model.safetensors, as PEFT saves them."
-        )
-    return read_header(folder / WEIGHTS)
-
-
-def _folded(tensor: Tensor, adapter: Mapping[str, Tensor], change: _Change | None) -> Tensor:
-    return tensor if change is None else (tensor + change.delta(adapter)).astype(tensor.dtype, copy=False)
-
-
-def _changes(
-    base: Mapping[str, Tensor], adapter: Mapping[str, Tensor | Stored], config: Mapping[str, Any], scale: float
-) -> dict[str, _Change]:
-    """Return what the adapter changes, by the base's names; raise BadChoice where it does not fit the base."""
-    _check_kind(config)
-    shapes, names = shapes_of(base), names_of(base)
-    factors: dict[str, dict[str, str]] = {}
-    for key in adapter:
-        if match := _FACTORS.fullmatch(key):
-            factors.setdefault(match[1], {"embedding": match[2] or ""})[match[3]] = key
-        else:
-            _check_unchanged(key, base, adapter[key])
-    changes: dict[str, _Change] = {}
-    for module, pair in factors.items():
-        target = _unwrapped(module)
-        name = names.get(plain_name(f"{target}.weight", base))
-        if name is None or not {"A", "B"} <= set(pair):
-            raise BadChoice(f"The adapter was made for another base: this one has no {target[:120]!r}. {_CHOOSE}")
-        turned = bool(pair["embedding"] or config.get("fan_in_fan_out"))
-        down, up = adapter[pair["A"]].shape, adapter[pair["B"]].shape
-        _check_shape(name, shapes[name][0], down, up, turned)
-        changes[name] = _Change(pair["A"], pair["B"], scale * _factor(target, max(1, down[0]), config), turned)
-    if not changes:
+    check_kind(config)
+    shapes, name_in_base, found = shapes_of(base), stored_names(base), dict[str, Change]()
+    for module, pair in factors_in(adapter).items():
+        name = name_in_base(f"{module}.weight")
+        if name is None and not passes(f"{module}.weight", base):
+            continue  # of a pooler or head that the base's files leave out
+        if name is None or not pair.down or not pair.up:
+            raise BadChoice(f"The adapter was made for another base: this one has no {module[:120]!r}. {CHOOSE}")
+        lies_turned = pair.embedding or module.rpartition(".")[2] in turned
+        down, up = adapter[pair.down].shape, adapter[pair.up].shape
+        _check_shape(name, shapes[name][0], down, up, lies_turned)
+        factor = scale * strength(config, module, max(1, down[0]))
+        found[name] = Product(pair.down, pair.up, factor, lies_turned)
+        if (bias := pair.up.replace(".weight", ".bias")) != pair.up and bias in adapter:
+            found[_bias_of(name, shapes)] = Addend(bias, factor, replaces=False)
+    used = {change.up.replace(".weight", ".bias") for change in found.values() if isinstance(change, Product)}
+    for key in (key for key in adapter if not is_factor(key) and key not in used and _OF_TRAINING not in key):
+        known = name_in_base(unwrapped(key))
+        if _replaces(key, adapter[key], known, base, config) and known is not None:
+            if known in found:
+                raise BadChoice(
+                    f"The adapter changes {known[:120]!r} in two ways, which is not folded here. {MERGE_IT}"
+                )
+            found[known] = Addend(key, scale, replaces=True)
+    if not found:
         raise BadChoice("The adapter is empty: it adapts no part of the model. Choose another one.")
-    return changes | _tied_changes(base, changes)
+    return found | _tied_changes(base, found)
 
 
-def _unwrapped(name: str) -> str:
-    while name.startswith(_WRAPPER):
-        name = name.removeprefix(_WRAPPER)
+def _bias_of(weight: str, shapes: Shapes) -> str:
+    name = f"{weight.removesuffix('weight')}bias"
+    if name not in shapes:
+        raise BadChoice(f"The adapter has a bias for {weight[:120]!r}, which has none in the base. {MERGE_IT}")
     return name
 
 
-def _check_kind(config: Mapping[str, Any]) -> None:
-    """Refuse what is more than W + B A: folding only that would silently be another model."""
-    more = [words for name, words in _BEYOND.items() if config.get(name)]
-    if config.get("bias") not in (None, "none"):
-        more.append("biases")
-    start = config.get("init_lora_weights")
-    if (start.lower() if isinstance(start, str) else start) not in _PLAIN_STARTS:
-        more.append(f"a changed base ({str(start)[:40]} start)")
-    if (kind := str(config.get("peft_type", "LORA")).rpartition(".")[2]) != "LORA":
-        more.append(kind[:40])
-    if more:
-        raise BadChoice(
-            f"The adapter is more than plain LoRA: it uses {more[0]}, which is not folded here. Merge it with PEFT's "
-            "merge_and_unload and use the saved model."
-        )
+def _replaces(
+    key: str, value: Tensor | Stored, known: str | None, base: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> bool:
+    """Return whether a tensor of the adapter takes the place of ``known``, the base's; raise BadChoice for what is odd.
 
-
-def _check_unchanged(name: str, base: Mapping[str, Tensor], value: Tensor | Stored) -> None:
-    """Let a copy of the base's own embedding pass, which PEFT saves beside an adapted one; refuse everything else."""
-    plain = _unwrapped(name.replace(".base_layer.", "."))
-    known = names_of(base).get(plain_name(plain, base))
+    That are trained biases and parts that were trained as a whole. What changes no vector may be there too: heads and
+    poolers, and a copy of the base's own embedding, which PEFT saves beside an adapted one.
+    """
+    plain = unwrapped(key)
+    whole = is_retrained(config, plain)
+    if (known is None and whole) or ((known is None or whole) and not passes(known or plain, base)):
+        return False
+    if known is not None and (whole or (plain.endswith(".bias") and config.get("bias") in ("all", "lora_only"))):
+        if (shape := _shape_of(base, known)) != value.shape:
+            raise _other_base(known, value.shape, shape)
+        return True
     if known is None or not np.array_equal(base[known], value.read() if isinstance(value, Stored) else value):
         raise BadChoice(
-            f"The adapter holds {plain[:120]!r}, which is no LoRA factor and not the base's own. Merge it with PEFT's "
-            "merge_and_unload and use the saved model."
+            f"The adapter holds {plain[:120]!r}, which is no LoRA factor and not the base's own. {MERGE_IT}"
         )
+    return False
 
 
 def _check_shape(name: str, shape: tuple[int, ...], down: tuple[int, ...], up: tuple[int, ...], turned: bool) -> None:
@@ -213,89 +177,23 @@ def _check_shape(name: str, shape: tuple[int, ...], down: tuple[int, ...], up: t
         raise BadChoice(f"The adapter changes a convolution, {name[:120]!r}: not supported. Merge it with PEFT.")
     made = (down[1], up[0]) if turned else (up[0], down[1])
     if made != shape or down[0] != up[1]:
-        text = " and ".join("×".join(map(str, one)) for one in (made, shape))
-        raise BadChoice(f"The adapter was made for another base: {name[:120]!r} is {text} there and here. {_CHOOSE}")
+        raise _other_base(name, made, shape)
 
 
-def _factor(module: str, rank: int, config: Mapping[str, Any]) -> float:
-    """Return alpha / r, or alpha / √r where the adapter says so; ``alpha_pattern`` names exceptions."""
-    patterns = config.get("alpha_pattern") or {}
-    match = next((key for key in patterns if re.match(rf"(.*\.)?({key})$", module)), None)
-    alpha = float(config.get("lora_alpha", 8) if match is None else patterns[match])
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+def _other_base(name: str, made: tuple[int, ...], shape: tuple[int, ...]) -> BadChoice:
+    text = " and ".join("×".join(map(str, one)) for one in (made, shape))
+    return BadChoice(f"The adapter was made for another base: {name[:120]!r} is {text} there and here. {CHOOSE}")
 
 
-def _tied_changes(base: Mapping[str, Tensor], changes: Mapping[str, _Change]) -> dict[str, _Change]:
+def _tied_changes(base: Mapping[str, Tensor], found: Mapping[str, Change]) -> dict[str, Change]:
     """Return the changes of output heads that repeat an adapted embedding: in PEFT they are one tensor."""
-    heads = [name for name in base if name.endswith(HEADS) and name not in changes]
-    tied = {head: tied_embedding(base, head) for head in heads} if any(c.turned for c in changes.values()) else {}
-    return {head: changes[name] for head, name in tied.items() if name is not None and name in changes}
+    shapes = shapes_of(base)
+    changed = {shapes[name] for name in found}
+    heads = [name for name in base if name.endswith(HEADS) and name not in found and shapes[name] in changed]
+    tied = {head: tied_embedding(base, head) for head in heads}
+    return {head: found[name] for head, name in tied.items() if name is not None and name in found}
 
 
-def _check_settings(config: Mapping[str, Any]) -> None:
-    """Refuse other kinds than LoRA, unknown settings that are in use, and names of program code."""
-    if (kind := str(config.get("peft_type", "")).rpartition(".")[2]) != "LORA":
-        raise BadChoice(f"The adapter is of the kind {kind[:40] or 'unknown'!r}; only LoRA adapters can be attached.")
-    mapping = config.get("auto_mapping") or {}
-    named = [mapping.get("parent_library") if isinstance(mapping, dict) else mapping, config.get("megatron_core")]
-    for code in filter(None, named):
-        if not isinstance(code, str) or not _OWN_CODE.fullmatch(code):
-            raise BadChoice(
-                f"The adapter asks to import program code ({str(code)[:60]!r}), which numembed does not do. "
-                "Save it again with PEFT, or choose another one."
-            )
-    if unknown := [name for name, value in config.items() if name not in _KNOWN and value]:
-        raise BadChoice(
-            f"The adapter uses {unknown[0][:60]!r}, which is not known here, so its vectors could be wrong. Merge it "
-            "with PEFT's merge_and_unload and use the saved model."
-        )
-    rank = config.get("r")
-    if type(rank) is not int or not 1 <= rank <= MOST_RANK:
-        raise BadChoice(f"An adapter has a rank from 1 to {MOST_RANK}, got {str(rank)[:40]}. Choose another one.")
-
-
-def _check_name(config: Mapping[str, Any], base_name: str) -> None:
-    """Refuse an adapter that names another repository; whose it is does not matter: there are mirrors."""
-    named = config.get("base_model_name_or_path")
-    if not base_name or not isinstance(named, str) or not _HUB_ID.fullmatch(named):
-        return  # the path of a folder on another machine says nothing
-    if named.rpartition("/")[2].lower() != base_name.rpartition("/")[2].lower():
-        raise BadChoice(f"The adapter was made for {named[:80]}, not for {base_name[:80]}. {_CHOOSE}")
-
-
-def _check_factors(down: Stored, up: Stored) -> None:
-    if down.shape[0] > MOST_RANK:
-        raise BadChoice(f"An adapter has a rank of at most {MOST_RANK}, got {down.shape[0]:,}. Choose another one.")
-    if down.dtype not in FLOATS or up.dtype not in FLOATS:
-        raise BadChoice(f"The adapter is packed as {down.dtype[:20]}, which is not read here. Save it as float32.")
-
-
-def _check_targets(config: Mapping[str, Any], stored: Mapping[str, Stored]) -> None:
-    """Refuse an adapter whose settings name modules for which it has no factors: part of it is missing."""
-    targets = config.get("target_modules")
-    modules = {_unwrapped(match[1]) for match in map(_FACTORS.fullmatch, stored) if match}
-    for target in targets if isinstance(targets, list) else []:
-        if not any(module == target or module.endswith(f".{target}") for module in modules):
-            raise BadChoice(
-                f"The adapter is incomplete: its settings name {str(target)[:80]!r}, but its file has no such factors. "
-                "Download or save it again."
-            )
-
-
-def _check_trained_on(adapter: Path, base: Path, weights: FolderWeights | None) -> None:
-    """Refuse an adapter of our own whose recipe names other weights; where their folder lies does not matter."""
-    stated = read_json(adapter / RECIPE).get("base")
-    trained = stated.get("weights") if isinstance(stated, dict) else None
-    if not isinstance(stated, dict) or not isinstance(trained, dict):
-        return  # made elsewhere
-    if trained.get("digest"):
-        same = trained["digest"] == (getattr(weights, "digest", "") or digest_of_folder(base))
-    elif isinstance(weights, HubWeights) and weights.repo == trained.get("repo"):
-        same = trained.get("revision") == weights.revision
-    else:
-        return  # a mirror or a copy: the same files under another name
-    if not same:
-        raise BadChoice(
-            f"The adapter was trained on {str(stated.get('name'))[:80]!r}, whose files differ from those of "
-            f"{base.name[:80]!r} are. {_CHOOSE}"
-        )
+def _shape_of(base: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    """Return the shape of one tensor, without reading it from a folder."""
+    return base.stored[name].shape if isinstance(base, TensorFolder) else base[name].shape

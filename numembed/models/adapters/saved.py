@@ -14,7 +14,7 @@ from typing import Any
 from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice
 from numembed.core.progress import Progress, silent
-from numembed.models.adapters.fold import CONFIG, RECIPE, WEIGHTS, read_adapter
+from numembed.models.adapters.peft_files import CONFIG, RECIPE, WEIGHTS, read_adapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.files.folders import digest_of_folder, read_json
 from numembed.models.files.publish import held_lock, is_whole, published

@@ -94,8 +94,12 @@ _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
 _LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ") for end in "0123456789")
 TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
 """All that a model reads while it is checked."""
-_OF_WEIGHTS = ("adapter", "merge")  # findings about what has changed a model's weights
+_OF_WEIGHTS = ("adapter", "merge", "base")  # findings about what has changed a model's weights
 _AS_BEFORE = "Its attention was checked when its base was loaded."
+_UNVERIFIED = (
+    "The adapter does not say which model it was trained on in a way that can be verified: its names and shapes fit "
+    "this base."
+)
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 
@@ -104,6 +108,7 @@ def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
     checks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
         _weights,
         _swapped,
+        _adapted_base,
         _needed_part,
         _wanted_tokens,
         _last_token,
@@ -125,13 +130,14 @@ def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     """
     if encoder.spec.weights == known.spec.weights or encoder.spec.prompt != known.spec.prompt or not known.check.ok:
         return check_model(encoder, encoder.facts)
-    weights, changed = _weights(encoder, encoder.facts), _swapped(encoder, encoder.facts)
+    weights, changed, base = (check(encoder, encoder.facts) for check in (_weights, _swapped, _adapted_base))
     if changed is not None:
         changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
     vectors = _vectors(encoder, encoder.facts)
+    assert weights is not None
     repeated = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
     same = [finding for finding in known.check.findings if finding.name not in repeated]
-    return ModelCheck((weights, *([changed] if changed else []), *same, *vectors))
+    return ModelCheck((weights, *filter(None, (changed, base)), *same, *vectors))
 
 
 def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
@@ -184,6 +190,13 @@ def _swapped(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     if swapper.lost:
         sentence += f" Rounding to {encoder.spec.dtype} loses {swapper.lost:.0%} of the change; dtype=float32 keeps it."
     return Finding(what, True, sentence)
+
+
+def _adapted_base(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
+    """Whether the adapters say which model they were trained on, and can be believed."""
+    if encoder.swapper is None or encoder.swapper.is_verified(encoder.spec.weights):
+        return None
+    return Finding("base", None, _UNVERIFIED)
 
 
 def _needed_part(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:

@@ -118,7 +118,7 @@ class SentenceEncoder:
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return what the model reads of each text: prompt and special tokens included, cut at its limit."""
         prompted = [self.spec.prompt + text for text in texts]
-        tokenizer, limit = self.model.tokenizer, self._limit
+        tokenizer, limit = self.model.tokenizer, self.max_tokens
         with text_failures(self.spec, texts):
             if not callable(tokenizer):  # a static model's tokenizer is the bare Rust one
                 return [one.ids[:limit] for one in tokenizer.encode_batch(prompted)]
@@ -185,7 +185,8 @@ class SentenceEncoder:
             (torch.cuda if self.device == "cuda" else torch.mps).empty_cache()
 
     @property
-    def _limit(self) -> int | None:
+    def max_tokens(self) -> int | None:
+        """The most tokens that it reads of a text; None where nothing ends it."""
         limit = self.model.max_seq_length
         return None if limit is None or limit >= NO_LIMIT else int(limit)  # a static model says infinity
 
@@ -204,7 +205,7 @@ class SentenceEncoder:
         Tokenisers split at white space first, so a text cut there has the same first tokens. A cut that
         turns out too short (one token may stand for a hundred digits) is made twice as long.
         """
-        limit = self._limit
+        limit = self.max_tokens
         if limit is None:
             return list(texts)
         cut = list(texts)

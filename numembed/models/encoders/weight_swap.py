@@ -16,7 +16,8 @@ from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
-from numembed.models.adapters.fold import AdaptedFolder, attached
+from numembed.models.adapters.checks import attached, is_verified
+from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.files.tensors import TensorFolder, names_of, passed_through
 from numembed.models.merging.arcs import Gram
 from numembed.models.merging.compatibility import check_related
@@ -56,6 +57,7 @@ class WeightSwapper:
         self._base: TensorFolder | None = None
         self._foreign: set[str] = set()  # names of the tensors that may differ from the origin's
         self._mixtures: dict[tuple[Any, ...], _Mixture] = {}
+        self._unverified: set[Weights] = set()
 
     def prepare(self, weights: Weights, progress: Progress = silent) -> None:
         """Open what ``weights`` are made of; no weights of a model are read.
@@ -98,6 +100,10 @@ class WeightSwapper:
     def tensors(self) -> int:
         """How many tensors the model's files hold that a vector passes through."""
         return len(passed_through(self._origin_folder()))
+
+    def is_verified(self, weights: Weights) -> bool:
+        """Return whether all adapters in ``weights``, once prepared, say by name or digest which base they are for."""
+        return self._unverified.isdisjoint((weights, *getattr(weights, "parts", ()), getattr(weights, "base", None)))
 
     def recipe(self, weights: Weights, progress: Progress = silent) -> TensorRecipe:
         """Return which tensors differ from the origin's, and the function that gives each."""
@@ -153,7 +159,11 @@ class WeightSwapper:
     def _opened(self, weights: Weights, progress: Progress) -> ModelFolder:
         if isinstance(weights, LoraWeights):
             folder = adapter_folder(weights.adapter, self._settings, progress=progress)
-            return attached(self._folder_of(weights.base, progress), folder, weights.scale, weights=weights.base)
+            base = self._folder_of(weights.base, progress)
+            adapted = attached(base, folder, weights.scale, weights=weights.base)
+            if not is_verified(folder, base, weights.base):
+                self._unverified.add(weights)
+            return adapted
         if isinstance(weights, FolderWeights):
             return TensorFolder(self._folder_of(weights, progress))
         raise BadChoice(

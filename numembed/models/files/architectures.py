@@ -68,7 +68,7 @@ class Architecture:
     def passes(self, own_name: str) -> bool:
         """Return whether a token vector passes through a tensor of the base: not where it is a pooler or computed."""
         computed = any(piece in _COMPUTED for piece in own_name.split("."))
-        left_out = own_name != self.table and any(re.search(pattern, own_name) for pattern in self.left_out)
+        left_out = any(re.search(pattern, own_name) for pattern in self.left_out)
         return not computed and not left_out and _first(own_name) not in self.unused and not self._is_head(own_name)
 
     def most_tokens(self, config: Mapping[str, Any], own_names: Collection[str]) -> int | None:

@@ -117,23 +117,24 @@ def names_of(tensors: Mapping[str, Any]) -> dict[str, str]:
 
 def passed_through(tensors: Mapping[str, Any]) -> frozenset[str]:
     """Return the plain names of the tensors that a text's vector passes through: no heads, no poolers."""
-    architecture = _architecture_of(tensors)
+    architecture = architecture_in(tensors)
     own = _own_names(tensors).values()
     return frozenset(name for name in own if _is_behind(name) or architecture.passes(name))
 
 
 def plain_name(name: str, tensors: Mapping[str, Any]) -> str:
     """Return the plain name, as in :func:`names_of`, of a tensor of which any name is known."""
-    return _architecture_of(tensors).own_name(name)
+    return architecture_in(tensors).own_name(name)
 
 
-def _architecture_of(tensors: Mapping[str, Any]) -> Architecture:
+def architecture_in(tensors: Mapping[str, Any]) -> Architecture:
+    """Return what is known of the architecture that some tensors are of: nothing where they are of no folder."""
     return getattr(tensors, "architecture", UNKNOWN)
 
 
 def _own_names(tensors: Mapping[str, Any]) -> dict[str, str]:
     """Return stored name to plain name, without heads; of modules behind the first every tensor is the model's own."""
-    architecture = _architecture_of(tensors)
+    architecture = architecture_in(tensors)
     heads = HEADS if architecture is UNKNOWN else ()
     first = [name for name in tensors if not _is_behind(name) and not name.endswith(heads)]
     return architecture.own_names(first) | {name: name for name in tensors if _is_behind(name)}

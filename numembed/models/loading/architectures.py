@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -50,7 +51,7 @@ def derived(config: Any) -> Architecture:
     limit = type(config).attribute_map.get("max_position_embeddings", "max_position_embeddings")
     stated = getattr(config, limit, None)
     if type(stated) is int and stated > 0:
-        other = {limit: stated + _MORE, "pad_token_id": (getattr(config, "pad_token_id", None) or 0) + 1}
+        other = {limit: stated + _MORE, "pad_token_id": 0 if getattr(config, "pad_token_id", None) else 1}
         with contextlib.suppress(Exception):  # a class with other ideas about its positions
             more = _built(type(config)(**config.to_dict() | other))
     grown = _grown(base, more) if more is not None else []
@@ -63,7 +64,7 @@ def derived(config: Any) -> Architecture:
         parts=parts,
         heads=tuple(sorted(_heads(config) - set(parts))),
         unused=tuple(sorted(_unused(base) - {name.partition(".")[0] for name in grown})) or _poolers(parts),
-        left_out=tuple(sorted(base._keys_to_ignore_on_load_unexpected or ())),
+        left_out=_left_out(base),
         turned=_turned(base),
         limit=limit if stated is not None else "",
         default_limit=stated if type(stated) is int else None,
@@ -142,6 +143,19 @@ def _grown(base: Any, more: Any) -> list[str]:
     """Return the names of the tables that are longer where there are more positions, learnt ones first."""
     longer = dict(_tensors(more))
     return [name for name, one in _tensors(base) if name in longer and one.shape != longer[name].shape]
+
+
+def _left_out(base: Any) -> tuple[str, ...]:
+    """Return the patterns of names that the class passes over in files; none that is one of its own weights.
+
+    The library asks them only of names that it does not know: "attn.bias" would also be in "attn.c_attn.bias".
+    """
+    own = [name for name, _ in base.named_parameters()]
+    patterns = []
+    for pattern in base._keys_to_ignore_on_load_unexpected or ():
+        ways = (pattern, rf"(^|\.){pattern}$")
+        patterns += [way for way in ways if not any(re.search(way, name) for name in own)][:1]
+    return tuple(sorted(patterns))
 
 
 def _padding(model: Any, table: str) -> int | None:

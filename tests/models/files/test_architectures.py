@@ -86,3 +86,17 @@ def test_the_page_knows_the_limit_that_the_library_would_take(tmp_path: Path) ->
     assert max_tokens(folder) == 100  # nobody says more, and the library stops there
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 300}))
     assert max_tokens(folder) == 300 < NO_LIMIT  # rotary positions go on
+
+
+@pytest.mark.parametrize(
+    ("kind", "turned"),
+    [
+        ("gpt2", ("c_attn", "c_fc", "c_proj")),
+        ("openai-gpt", ("c_attn", "c_fc", "c_proj")),
+        ("bert", ()),
+        ("gpt_bigcode", ()),  # the same names, and plain layers
+        ("of_tomorrow", ()),
+    ],
+)
+def test_layers_lie_turned_where_their_class_says_so(kind: str, turned: tuple[str, ...]) -> None:
+    assert architecture_of({"model_type": kind}).turned == turned

@@ -58,6 +58,7 @@ NOT_WALKED = {
         *("blt", "gemma4_text", "longcat_flash", "roc_bert", "t5gemma"),
     ),
 }
+BARE = ("deepseek_v4",)  # of its files with a head the library loses a weight, which the check tells
 LEFT_OUT = {name for names in NOT_WALKED.values() for name in names}
 WALKED = [name for name in json.loads(FACTS.read_text()) if name not in LEFT_OUT]
 
@@ -74,7 +75,7 @@ def test_the_facts_cover_every_type_of_the_installed_library() -> None:
 def test_a_type_is_read_as_the_library_reads_it(name: str, tmp_path: Path) -> None:
     folder = _written(name, tmp_path / name)
     ours = SentenceEncoder(ModelSpec(name, LocalWeights(str(folder), digest="x" * 64)), folder, device="cpu")
-    limit = ours.model.max_seq_length
+    limit = ours.max_tokens
     weights = next(finding for finding in ours.check.findings if finding.name == "weights")
     assert weights.ok, weights.sentence
     assert max_tokens(folder) == limit, "a page says another limit"
@@ -163,6 +164,8 @@ def _model(config: Any) -> Any:
         if isinstance(config, kind):
             return getattr(importlib.import_module(module), name)(config)
     base = AutoModel.from_config(config, dtype="float32")
+    if config.model_type in BARE:
+        return base
     for library in (AutoModelForMaskedLM, AutoModelForCausalLM):
         with contextlib.suppress(Exception):  # a type that has no such head, or not with this configuration
             whole = library.from_config(config, dtype="float32")

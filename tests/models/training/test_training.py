@@ -24,7 +24,7 @@ from numembed.core.errors import (
     TrainingFailed,
 )
 from numembed.core.settings import Settings
-from numembed.models.adapters.fold import check_adapter
+from numembed.models.adapters.checks import check_adapter
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, reserved_place, saved_adapter
 from numembed.models.catalogue.names import BUNDLED, model
@@ -351,7 +351,7 @@ def test_an_adapter_of_another_base_is_distinguished_from_the_headers(
         ({"r": 4_096}, "rank from 1 to 256"),
         ({"r": "8"}, "rank from 1 to 256"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
+        ({"target_modules": ["query", "nowhere"]}, "factors for 'encoder.layer.0.attention.output.dense', which its"),
         ({"base_model_name_or_path": "owner/another-model"}, "made for owner/another-model, not for owner/tiny"),
     ],
 )
