@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice
-from numembed.models.adapters.base_names import modules_spelled_like, turned_in
+from numembed.models.adapters.base_names import modules_spelled_like, passes, turned_in
 from numembed.models.adapters.fold import AdaptedFolder, Product, changes
 from numembed.models.adapters.peft_files import CONFIG, RECIPE, factors_in, read_adapter
 from numembed.models.adapters.peft_rules import is_target, names_modules
@@ -90,12 +90,13 @@ def _check_targets(config: Mapping[str, Any], base: TensorFolder, stored: Mappin
     Names that match no module of the base adapt nothing, as in PEFT.
     """
     adapted = factors_in(stored)
-    if foreign := [module for module in adapted if not is_target(config, module)]:
+    inside = [module for module in adapted if passes(f"{module}.weight", base)]  # a tied head may have factors too
+    if foreign := [module for module in inside if not is_target(config, module)]:
         raise BadChoice(
             f"The adapter's file has factors for {foreign[0][:120]!r}, which its settings do not name, so PEFT would "
             "leave them out. Download or save it again."
         )
-    known = modules_spelled_like(next(iter(adapted), ""), base)
+    known = modules_spelled_like(inside[0], base) if inside else ()
     wanted = [module for module in known if is_target(config, module) and module not in adapted]
     if wanted:
         raise BadChoice(

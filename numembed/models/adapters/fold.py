@@ -159,7 +159,7 @@ def _replaces(
     """
     plain = unwrapped(key)
     whole = is_retrained(config, plain)
-    if (known is None and whole) or ((known is None or whole) and not passes(known or plain, base)):
+    if (known is None and whole) or not passes(known or plain, base):
         return False
     if known is not None and (whole or (plain.endswith(".bias") and config.get("bias") in ("all", "lora_only"))):
         if (shape := _shape_of(base, known)) != value.shape:

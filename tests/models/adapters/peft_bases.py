@@ -54,6 +54,9 @@ KINDS = {
     "gpt2-lm": Kind("gpt2", architectures.qwen, QWEN, ("attn.c_proj",), saved_as="AutoModelForCausalLM"),
     "t5": Kind("t5", architectures.xlmr, XLMR, ("q", "v", "wo"), {"d_kv": 16}, saved_as="AutoModelForSeq2SeqLM"),
     "qwen3": Kind("qwen3", architectures.qwen, QWEN, ("q_proj", "down_proj"), DECODER),
+    "qwen3-tied": Kind(
+        "qwen3", architectures.qwen, QWEN, ("q_proj",), DECODER | {"tie_word_embeddings": True}, "AutoModelForCausalLM"
+    ),
     "llama-lm": Kind("llama", architectures.llama3, LLAMA3, ("q_proj", "v_proj"), DECODER, "AutoModelForCausalLM"),
     "gemma3": Kind("gemma3_text", architectures.gemma, GEMMA, ("q_proj", "o_proj"), SCALED),
 }
