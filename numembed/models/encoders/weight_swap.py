@@ -193,8 +193,11 @@ class WeightSwapper:
 
     def _used(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of the files' tensors that a vector passes through."""
-        counts = passed_through(self._origin_folder())
-        used = {stored for plain, stored in names_of(self._origin_folder()).items() if plain in counts}
+        folder = self._origin_folder()
+        counts, facts = passed_through(folder), folder.architecture
+        used = {stored for plain, stored in names_of(folder).items() if plain in counts}
+        if facts.optional_table and (table := names_of(folder).get(facts.table)) not in self._places():
+            used.discard(str(table))
         return tuple(name for name in names if name in used)
 
 

@@ -37,6 +37,7 @@ class Architecture:
     limit: str = ""  # the entry of config.json for the most positions; rotary ones may be exceeded
     default_limit: int | None = None  # where config.json leaves it out
     table: str = ""  # the tensor with one row a position; "" where that is computed or there is none
+    optional_table: bool = False  # whether files may hold it although its settings have none
     has_table: bool = False  # whether there is no position beyond the limit
     after_padding: bool = False  # whether positions begin behind the padding token's number
     padding: int = 0  # that number where config.json leaves it out

@@ -69,6 +69,7 @@ def derived(config: Any) -> Architecture:
         limit=limit if stated is not None else "",
         default_limit=stated if type(stated) is int else None,
         table=table,
+        optional_table=any(re.search(one, table) for one in base._keys_to_ignore_on_load_unexpected or () if table),
         has_table=bool(grown),
         after_padding=padding is not None and rows == stated,
         padding=padding or 0,

@@ -19,7 +19,7 @@ from numembed.core.arrays import Tensor
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
-from numembed.models.files.tensors import names_of, passed_through, shapes_of, tied_embedding
+from numembed.models.files.tensors import architecture_in, names_of, passed_through, shapes_of, tied_embedding
 from numembed.models.merging.arcs import Gram, Shares
 from numembed.models.merging.methods import MERGES, Scope, Space
 
@@ -138,7 +138,7 @@ def ingredients(parts: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor
     shapes, names, first = [shapes_of(model) for model in models], [names_of(model) for model in models], models[0]
     floats = {plain: stored for plain, stored in names[0].items() if shapes[0][stored][1]}
     tied = _tied_heads(models, names)
-    counts = [passed_through(model) for model in models]
+    counts = [passed_through(model) - _optional(model) for model in models]
     for number, model in enumerate(models[1:], start=1):
         label, of_first = _label(model, number, len(parts)), _label(first, 0, len(parts))
         _check_complete(label, [one for one in floats if one in counts[0] and one not in names[number]], of_first)
@@ -154,6 +154,12 @@ def ingredients(parts: Sequence[Mapping[str, Tensor]], base: Mapping[str, Tensor
     own_names = [{stored: known[plain] for plain, stored in mixed.items()} for known in names]
     kept = tuple(name for name in shapes[0] if name not in mixed.values() and name not in tied)
     return Ingredients(tuple(parts), base, tuple(own_names), tuple(mixed.values()), kept, tied)
+
+
+def _optional(model: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return the table of positions where files may hold one that is not used."""
+    architecture = architecture_in(model)
+    return frozenset({architecture.table} if architecture.optional_table else ())
 
 
 def _check_complete(lacks: str, names: Sequence[str], has: str) -> None:

@@ -15,11 +15,7 @@ from tests.models.adapters.peft_bases import KINDS, Base, check_like_peft, opene
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # transformers and PEFT warn of themselves
 
 
-_LATER = pytest.mark.xfail(reason="its files have their architecture's name in front, which is not known", strict=True)
-_ALL = [pytest.param(kind, marks=_LATER if kind in ("distilbert-mlm", "deberta-mlm") else ()) for kind in KINDS]
-
-
-@pytest.fixture(scope="module", params=_ALL)
+@pytest.fixture(scope="module", params=list(KINDS))
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Base]:
     """Each architecture in turn."""
     return request.param, opened(request.param, tmp_path_factory.mktemp("bases") / request.param)

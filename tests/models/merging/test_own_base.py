@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from numembed.core.errors import BadChoice
 from numembed.models.files.tensors import TensorFolder, names_of, passed_through
@@ -99,3 +101,19 @@ def test_a_head_that_repeats_the_embedding_repeats_the_merged_one(made: Callable
         assert (found["lm_head.weight"] == found["transformer.wte.weight"]).all()
     with pytest.raises(BadChoice, match="different architectures"):
         merge_folders(Merge("soup"), [tied, made("gpt_neox")], tmp_path / "none")
+
+
+@pytest.mark.slow
+def test_a_table_of_positions_that_is_not_used_may_be_missing(made: Callable[..., Path], tmp_path: Path) -> None:
+    """DeBERTa without positions of its own: files of its pre-training hold a table, those saved later none."""
+    with_table, without = (shutil.copytree(made("deberta-v2"), tmp_path / name) for name in ("with", "without"))
+    table, file = "embeddings.position_embeddings.weight", "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(without / file).items() if name != table}
+    save_file(tensors, without / file, metadata={"format": "pt"})
+    for number, (first, base) in enumerate(((with_table, without), (without, with_table))):
+        found = merge_folders(Merge("wise_ft"), [first], tmp_path / str(number), base=base).folder
+        assert (table in TensorFolder(found)) is (table in TensorFolder(first))
+    lost = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.layer.1.")}
+    save_file(lost, without / file, metadata={"format": "pt"})
+    with pytest.raises(BadChoice, match=r"lacks 1\d of the tensors"):
+        merge_folders(Merge("wise_ft"), [with_table], tmp_path / "none", base=without)
