@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Matrix
+from numembed.core.arrays import Matrix, level_rows
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
@@ -88,7 +88,7 @@ def reduced(matrix: Matrix, *, dimensions: int | None = None, precision: str = "
     if dimensions is not None:
         if dimensions > matrix.shape[1]:
             raise BadChoice(f"dim={dimensions:,} is more than the {matrix.shape[1]:,} numbers of these vectors.")
-        matrix = matrix[:, :dimensions]
+        matrix = level_rows(matrix[:, :dimensions])
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         matrix = np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
     match precision:
