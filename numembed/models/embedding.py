@@ -117,7 +117,8 @@ def _stored_or_encoded(
     if not missing:
         return matrix, None
     encoder = loaded.get(model, progress)
-    judge(encoder.check)
+    check = encoder.check
+    judge(check)
     progress(done, total, "encode")
     new: dict[str, Matrix] = {}
     began = time.monotonic()
@@ -129,6 +130,8 @@ def _stored_or_encoded(
         new |= dict(zip(chosen, vectors, strict=True))
         done += len(chosen)
         progress(done, total, "encode")
+    if encoder.check != check:  # a server has taken texts only without their end
+        judge(encoder.check)
     characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
