@@ -44,8 +44,9 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
     of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
     """
-    matrix = level_rows(matrix)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
+    if (level := level_rows(matrix, norms[:, 0])) is not matrix:
+        return cosine_parts(np.asarray(level, dtype=np.float32))
     centred = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
     centred -= centred.mean(axis=0)
     halves = np.einsum("ij,ij->i", centred, centred) / 2

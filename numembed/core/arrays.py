@@ -20,17 +20,18 @@ Tensor = NDArray[Any]
 _SQUARED = 1e-15, 1e15  # numbers whose squares, and sums of these, stay within single precision with all their digits
 
 
-def level_rows(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
+def level_rows(matrix: NDArray[np.floating], lengths: NDArray[np.float64] | None = None) -> NDArray[np.floating]:
     """Return the rows, each whose squares would leave the range of single precision divided by its own power of two.
 
-    No direction changes, and a power of two leaves every digit as it is. Rows of zeros stay.
+    No direction changes, and a power of two leaves every digit as it is. Rows of zeros stay. ``lengths`` (n,) are those
+    of the rows, where they are known.
     """
-    largest = np.maximum(matrix.max(axis=1, initial=0), -matrix.min(axis=1, initial=0))
-    far = np.flatnonzero((largest > 0) & ((largest < _SQUARED[0]) | (largest > _SQUARED[1])))
+    sizes = np.maximum(matrix.max(axis=1, initial=0), -matrix.min(axis=1, initial=0)) if lengths is None else lengths
+    far = np.flatnonzero((sizes > 0) & ((sizes < _SQUARED[0]) | (sizes > _SQUARED[1])))
     if not len(far):
         return matrix
     level = np.array(matrix)
-    level[far] = np.ldexp(matrix[far], -np.frexp(largest[far])[1][:, None])
+    level[far] = np.ldexp(matrix[far], -np.frexp(sizes[far])[1][:, None])
     return level
 
 
