@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Labels, Matrix
+from numembed.core.arrays import Labels, Matrix, level_rows
 
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
@@ -31,13 +31,6 @@ def rescaled(matrix: Matrix) -> Matrix:
     return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
 
 
-def unit_rows(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the rows scaled to length 1 in double precision; zero rows stay."""
-    rows = np.asarray(matrix, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
-
-
 def centred(matrix: Matrix) -> NDArray[np.float64]:
     """Return the rows around their mean in double precision, where differences lose no digits."""
     rows = np.array(rescaled(matrix), dtype=np.float64)
@@ -51,8 +44,9 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
     of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
     """
-    matrix = rescaled(matrix)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
+    if (level := level_rows(matrix, norms[:, 0])) is not matrix:
+        return cosine_parts(np.asarray(level, dtype=np.float32))
     centred = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
     centred -= centred.mean(axis=0)
     halves = np.einsum("ij,ij->i", centred, centred) / 2

@@ -12,6 +12,7 @@ from numembed.analysis.preparation import SAME, Distance, centred, cosine_parts,
 from numembed.core.arrays import Labels, Matrix
 
 _STRETCH_NUMBERS = 1 << 20  # distances looked at together: stay in the processor's cache
+_CLOSE = 1e-9  # squared distances, as a share of the squared lengths, that are nearly rounding by the quick formula
 
 
 def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "euclidean") -> list[float]:
@@ -84,9 +85,23 @@ def _summed_gaps(rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDA
         gaps *= -2
         gaps += squares[start:stop, None]
         gaps += squares[start:]
-        np.maximum(gaps, 0, out=gaps)
+        np.fill_diagonal(gaps, np.inf)
+        if gaps.min() < 2 * _CLOSE * squares.max():
+            _measure_close(gaps, rows[start:stop], rows[start:], squares[start:stop, None] + squares[start:])
         np.fill_diagonal(gaps, 0)
         np.sqrt(gaps, out=gaps)
         sums[start:stop] += gaps @ members[start:]
         sums[stop:] += gaps[:, stop - start :].T @ members[start:stop]
     return sums
+
+
+def _measure_close(
+    gaps: NDArray[np.float64], rows: NDArray[np.float64], others: NDArray[np.float64], lengths: NDArray[np.float64]
+) -> None:
+    """Put the squared distances of rows that lie close to each other, measured by their differences, into ``gaps``."""
+    ones, twos = np.nonzero(gaps < _CLOSE * lengths)
+    step = max(1, _STRETCH_NUMBERS // rows.shape[1])
+    for start in range(0, len(ones), step):
+        one, two = ones[start : start + step], twos[start : start + step]
+        differences = rows[one] - others[two]
+        gaps[one, two] = np.einsum("ij,ij->i", differences, differences)

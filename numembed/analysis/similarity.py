@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from numembed.analysis.clusters.neighbours import distances
 from numembed.analysis.inference.intervals import Difference
-from numembed.analysis.preparation import Distance, unit_rows
-from numembed.core.arrays import Labels, Matrix
+from numembed.analysis.preparation import Distance
+from numembed.core.arrays import Labels, Matrix, unit_rows
 
 Doubles = NDArray[np.float64]
 FEWEST = 4  # texts below which the debiased CKA is undefined
@@ -263,7 +263,7 @@ def gaps(one: Matrix, other: Matrix, *, distance: Distance = "euclidean") -> Dou
     a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     if distance == "euclidean":
         return np.asarray(np.linalg.norm(a - b, axis=1))
-    units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny) for rows in (a, b)]
+    units = unit_rows(a), unit_rows(b)
     half = ((units[0] - units[1]) ** 2).sum(axis=1) / 2
     return np.where(a.any(axis=1) & b.any(axis=1), half, 1.0)
 

@@ -55,7 +55,7 @@ class Endpoint:
     batch_texts: int = 32  # in one request
     concurrency: int = 4  # requests at a time
     timeout_seconds: float = 60.0  # of one request
-    budget_seconds: float = 180.0  # of one batch with all its retries
+    budget_seconds: float = 180.0  # of one request with all its retries
     key: str = field(default="", repr=False)  # never leaves this process but in the request's header
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Matrix
+from numembed.core.arrays import Matrix, unit_rows
 from numembed.core.registry import Registry
 
 BASELINES: Registry[Callable[[Sequence[str]], Matrix]] = Registry("baseline")
@@ -75,9 +75,7 @@ def string_length(texts: Sequence[str]) -> Matrix:
 
 
 def _unit(rows: Sequence[NDArray[np.generic]]) -> Matrix:
-    matrix = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-    norms = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return np.asarray(unit_rows(np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)), dtype=np.float32)
 
 
 def _steps(numbers: Sequence[str]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.core.arrays import Matrix
+from numembed.core.arrays import Matrix, level_rows
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
@@ -88,7 +88,7 @@ def reduced(matrix: Matrix, *, dimensions: int | None = None, precision: str = "
     if dimensions is not None:
         if dimensions > matrix.shape[1]:
             raise BadChoice(f"dim={dimensions:,} is more than the {matrix.shape[1]:,} numbers of these vectors.")
-        matrix = matrix[:, :dimensions]
+        matrix = level_rows(matrix[:, :dimensions])
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         matrix = np.asarray(matrix / np.where(norms > 0, norms, 1), dtype=np.float32)
     match precision:
@@ -117,7 +117,8 @@ def _stored_or_encoded(
     if not missing:
         return matrix, None
     encoder = loaded.get(model, progress)
-    judge(encoder.check)
+    check = encoder.check
+    judge(check)
     progress(done, total, "encode")
     new: dict[str, Matrix] = {}
     began = time.monotonic()
@@ -129,6 +130,8 @@ def _stored_or_encoded(
         new |= dict(zip(chosen, vectors, strict=True))
         done += len(chosen)
         progress(done, total, "encode")
+    if encoder.check != check:  # a server has taken texts only without their end
+        judge(encoder.check)
     characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from numembed.analysis.clusters import neighbours
 from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.labels import kmeans
 from numembed.analysis.maps import projections
+from numembed.analysis.maps.faithfulness import distances
 from numembed.analysis.maps.projections import PROJECTIONS, project
 from numembed.analysis.metrics import ami, ari, davies_bouldin, silhouette
-from numembed.analysis.preparation import Distance, agreement_undefined_reason, undefined_reason
+from numembed.analysis.preparation import Distance, agreement_undefined_reason, cosine_parts, undefined_reason
 from numembed.analysis.scores import Score
-from numembed.core.arrays import Labels, Matrix
+from numembed.analysis.similarity import gaps, normalised, similarities, similarity_agreement
+from numembed.core.arrays import Labels, Matrix, level_rows, unit_rows
 from numembed.core.errors import BadChoice
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import read_settings
+from numembed.models.embedding import reduced
 
 pytestmark = pytest.mark.slow  # together they take long
 
@@ -45,6 +51,38 @@ def test_no_score_depends_on_the_unit(scale: float) -> None:
         assert test.observed == pytest.approx(expected, abs=1e-5)
     assert davies_bouldin(scaled, labels) == pytest.approx(davies_bouldin(matrix, labels), rel=1e-5)
     assert np.array_equal(kmeans(scaled, labels), kmeans(matrix, labels))
+
+
+def test_nothing_about_cosines_depends_on_the_length_of_any_row() -> None:
+    """Lengths from 1e-25 to 1e25: beside the longest, the shortest rows once became zero."""
+    matrix, labels = clouds()
+    far = (matrix * 10.0 ** np.linspace(-25, 25, len(matrix))[:, None]).astype(np.float32)
+    other = noise(24, 8)
+    about: dict[str, Callable[[Matrix], Any]] = {
+        "silhouette": lambda rows: silhouette(rows, labels, distance="cosine"),
+        "permutation test": lambda rows: permutation_test(rows, labels, distance="cosine", permutations=9).observed,
+        "distances of maps": lambda rows: distances(rows, "cosine"),
+        "similarities": similarities,
+        "agreement": lambda rows: similarity_agreement(rows, other),
+        "unit length": lambda rows: normalised(rows, "unit length"),
+        "gaps": lambda rows: gaps(rows, other, distance="cosine"),
+        "distances of sequences": lambda rows: neighbours.distances(rows, distance="cosine"),
+        "first coordinates": lambda rows: reduced(rows, dimensions=4),
+    }
+    for name, value in about.items():
+        assert value(far) == pytest.approx(value(matrix), abs=1e-3), name
+    long = labels % 2 == 0  # whole families: the mean of one is that of its longest rows
+    by_family = np.where(long[:, None], matrix * np.float32(1e25), matrix * np.float32(1e-25))
+    trees = [neighbours.centroid_tree(rows, labels, distance="cosine") for rows in (matrix, by_family)]
+    assert trees[1] == pytest.approx(trees[0], abs=1e-5)
+
+
+def test_rows_of_ordinary_length_keep_every_bit() -> None:
+    matrix = noise(24) * np.float32(10) ** np.linspace(-12, 12, 24, dtype=np.float32)[:, None]
+    assert level_rows(matrix) is matrix
+    assert np.array_equal(unit_rows(matrix), unit_rows(np.ldexp(matrix, 60)))
+    for one, other in zip(cosine_parts(matrix), cosine_parts(np.ldexp(matrix, 60)), strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", PROJECTIONS.names)

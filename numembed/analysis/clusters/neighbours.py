@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.preparation import Distance, cosine_parts, rescaled, undefined_reason, unit_rows
+from numembed.analysis.preparation import Distance, cosine_parts, rescaled, undefined_reason
 from numembed.analysis.silhouettes import from_sums
-from numembed.core.arrays import Labels, Matrix
+from numembed.core.arrays import Labels, Matrix, unit_rows
 from numembed.core.errors import TooLarge
 
 LARGEST = 5_000  # sequences of which all pairs are kept at once
@@ -157,7 +157,8 @@ def centroid_tree(matrix: Matrix, labels: Labels, *, distance: Distance = "eucli
         return np.zeros((0, 4))
     from scipy.cluster.hierarchy import linkage
 
-    pairs = _condensed(distances(_centroids(rescaled(matrix), labels, families), distance=distance))
+    rows = matrix if distance == "cosine" else rescaled(matrix)  # short rows would vanish beside long ones
+    pairs = _condensed(distances(_centroids(rows, labels, families), distance=distance))
     return np.asarray(linkage(pairs, "average"), dtype=np.float64)
 
 

@@ -14,8 +14,8 @@ from numembed.analysis.inference.permutation_test import shuffled
 from numembed.analysis.inference.permuted_scores import permuted_silhouettes
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import silhouette
-from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason, unit_rows
-from numembed.core.arrays import Labels, Matrix, Points
+from numembed.analysis.preparation import Distance, all_equal, cosine_parts, rescaled, undefined_reason
+from numembed.core.arrays import Labels, Matrix, Points, unit_rows
 from numembed.core.wording import decimal
 
 Distances = NDArray[np.float64]

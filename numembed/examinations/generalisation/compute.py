@@ -13,8 +13,8 @@ import numpy as np
 from numembed.analysis import probes as probing
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.analysis.inference.permutation_test import shuffled
-from numembed.analysis.preparation import all_equal, unit_rows
-from numembed.core.arrays import Labels, Matrix
+from numembed.analysis.preparation import all_equal
+from numembed.core.arrays import Labels, Matrix, unit_rows
 from numembed.core.errors import BadChoice, NumembedError, TooLarge
 from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST

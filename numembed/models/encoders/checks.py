@@ -18,6 +18,8 @@ from numembed.models.files.folders import read_json
 from numembed.models.loading.loader import LoadReport, pooling_of, transformer_of
 from numembed.models.spec import ModelSpec
 
+CUT = "cut"  # the finding that texts were sent to a server without their end
+
 
 class Encoder(Protocol):
     """The whole interface of a loaded model."""
@@ -86,7 +88,8 @@ class ModelCheck:
     def sentence(self) -> str:
         """What is wrong, or what was found right, in one or two plain sentences."""
         wrong = [finding.sentence for finding in self.findings if finding.ok is False]
-        return " ".join(wrong or [finding.sentence for finding in self.findings if finding.ok][:2])
+        cut = [finding.sentence for finding in self.findings if finding.name == CUT]
+        return " ".join(wrong or [*[finding.sentence for finding in self.findings if finding.ok][:2], *cut])
 
 
 _TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")

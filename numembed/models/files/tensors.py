@@ -183,7 +183,8 @@ def write_file(
 ) -> str:
     """Write the tensors (name, type, shape), asking ``value_of`` for one at a time; return the file's sha256.
 
-    The file is on the disk when this returns.
+    The file is on the disk when this returns. Raises ModelUnavailable where a finite value is beyond the range of its
+    type, which would be written as infinity.
     """
     ordered = sorted(wanted, key=lambda one: (-np.dtype(_TYPES[one[1]]).itemsize, one[0]))  # so that all lie aligned
     header, end = {"__metadata__": {"format": "pt"}}, 0
@@ -198,7 +199,7 @@ def write_file(
             out.write(block)
             digester.update(block)
         for name, dtype, shape in ordered:
-            values = as_stored(value_of(name), dtype)
+            values = _stored_finite(value_of(name), dtype, name)
             assert values.shape == shape, name
             raw = values.reshape(-1).view(np.uint8).data
             out.write(raw)
@@ -216,6 +217,17 @@ def as_stored(values: Tensor, dtype: str) -> Tensor:
     bits = np.ascontiguousarray(values, dtype=np.float32).reshape(values.shape).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+
+
+def _stored_finite(values: Tensor, dtype: str, name: str) -> Tensor:
+    kept = as_stored(values, dtype)
+    infinite = (kept & 0x7FFF) == 0x7F80 if dtype == "BF16" else np.isinf(kept)
+    if infinite.any() and (beyond := np.abs(values[infinite & np.isfinite(values)])).size:
+        raise ModelUnavailable(
+            f"The tensor {name[:120]!r} holds {beyond.max():.6g}, which is beyond the range of {dtype} and would be "
+            'saved as infinity. Save the model as float32 (saved_type="float32").'
+        )
+    return kept
 
 
 def modules_of(folder: Path) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def connected(repo: str, settings: Settings) -> Iterator[Hub]:
     headers = {"User-Agent": "numembed"} | ({"Authorization": f"Bearer {token}"} if token else {})
     patience = 4 * SILENCE_SECONDS  # only ends threads that nobody waits for any more
     # what redirects to another server, as all large files do, goes there without the token: httpx2 takes it out
-    tls = certificates(of_environment=True)
+    tls = certificates()
     with httpx2.Client(headers=headers, timeout=patience, follow_redirects=True, verify=tls) as client:
         yield Hub(repo, settings, client, bool(token))
 

@@ -37,7 +37,10 @@ WRONG: dict[str, tuple[Behaviour, str]] = {
     "true": (_set(True), "is not a number"),
     "list": (_set([0.5]), "is not a number"),
     "object": (servers.changed(lambda rows: [{"0": 0.5}, *rows[1:]]), "is not a number"),
-    "base64": (servers.changed(lambda rows: ["AACAPw==" for _ in rows]), "is not a number"),
+    "base64 of half a number": (servers.changed(lambda rows: ["AACAPwAA" for _ in rows]), "is not a number"),
+    "base64 with other signs": (servers.changed(lambda rows: ["AACA*w==" for _ in rows]), "is not a number"),
+    "base64 of nothing": (servers.changed(lambda rows: ["" for _ in rows]), "empty"),
+    "base64 of infinity": (servers.changed(lambda rows: ["AACAfw==" for _ in rows]), "not finite"),
     "web page": (servers.body(b"\n<!doctype html><p>login"), "a web page"),
     "nothing": (servers.body(b""), "not JSON"),
     "half": (servers.body(b'{"data": [{"index"'), "not JSON"),
@@ -45,7 +48,8 @@ WRONG: dict[str, tuple[Behaviour, str]] = {
     "deep": (servers.body(b"[" * 200_000), "not JSON"),
     "many digits": (servers.body(b"1" * 10_000), "not JSON"),
     "number": (servers.body(b"7"), "list of vectors"),
-    "error with 200": (servers.body(b'{"error": "no"}'), "list of vectors"),
+    "error with 200": (servers.body(b'{"error": "no such <b>model"}'), "instead of vectors. It said: no such model"),
+    "nothing with 200": (servers.body(b'{"error": null, "object": "list"}'), "list of vectors"),
 }
 
 
