@@ -16,6 +16,7 @@ from numembed.cli import lists as listing
 from numembed.cli import merge as merging
 from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
+from numembed.core.places import library_places
 from numembed.core.settings import Settings, read_settings
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.matching import MATCHINGS
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
         # whoever has this terminal can read every folder anyway; only visitors of pages are held to some
-        code: int = options.command(options, dataclasses.replace(read_settings(), folders=()))
+        settings = dataclasses.replace(read_settings(), folders=())
+        os.environ.update(library_places(settings.home))  # before a library is imported
+        code: int = options.command(options, settings)
         return code
     except NumembedError as error:
         print(f"numembed: {error}", file=sys.stderr)

@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
+from numembed.core.places import library_places
 from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
@@ -151,7 +152,9 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
         **harmless(os.environ, settings.secrets),
+        **library_places(settings.home),
         "NUMEMBED_HOME": str(settings.home),
+        "NUMEMBED_COMPILED": str(settings.compiled or ""),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "OMP_WAIT_POLICY": "passive",
         "TOKENIZERS_PARALLELISM": "false",
@@ -223,7 +226,9 @@ def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
     if not settings.prewarm:
         return
 
-    if not settings.compiled.exists():  # beside this process: compiling takes longer than a visitor waits
+    if (
+        settings.compiled is not None and not settings.compiled.exists()
+    ):  # beside this process: compiling takes longer than a visitor waits
         yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
     for library in ("sklearn.manifold", "torch"):
         yield partial(importlib.import_module, library)
