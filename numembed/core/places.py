@@ -1,4 +1,4 @@
-"""Where libraries may keep files of their own: a container's user may have no home, or one that cannot be written to."""
+"""Where libraries keep files of their own: a container's user may have no home, or one that cannot be written to."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
+from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError, reason_of
 from numembed.core.places import library_places
 from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.loading.devices import device_memory
 from numembed.runs.jobs import Job, JobTable, ModelProgress
-from numembed.runs.kinds import Workplace, kind_called
+from numembed.runs.kinds import Ending, Workplace, kind_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
@@ -66,8 +66,8 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
     reporter = Reporter(job.id, jobs)
     state, error = "failed", ""
     try:
-        error = _carried_out(job, reporter, settings, loaded)
-        state = "failed" if error else "done"
+        ending = _carried_out(job, reporter, settings, loaded)
+        state, error = ending.state, ending.error
     except Cancelled:
         state, error = "cancelled", "Stopped. Computed results are kept."
     except AcceleratorLost:
@@ -81,13 +81,14 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
         error = settings.redact(str(text))
     except Exception as bug:
         _log.exception("job %s failed", job.id)
-        error = f"numembed has an internal error here ({type(bug).__name__}). See worker.log for details."
+        reason = settings.redact(reason_of(bug)).rstrip(".")
+        error = f"numembed has an internal error here: {reason}. See worker.log for details."
     jobs.finish(job.id, state=state, seconds=time.monotonic() - began, progress=reporter.progress, error=error)
     return state
 
 
-def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: LoadedModel) -> str:
-    """Carry out what the job asks for; return what failed in it, or "".
+def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: LoadedModel) -> Ending:
+    """Carry out what the job asks for; return what failed in it.
 
     Raises BadChoice where an older version has accepted what this one refuses.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.core.progress import DONE, WAITING
+from numembed.core.progress import DONE, FAILED, WAITING
 from numembed.core.wording import about, plural
 from numembed.figures.merge.weights import training_figure
 from numembed.merge_experiment.experiment import REDRAWING, ExperimentResult, MergeExperiment
@@ -115,7 +115,7 @@ def _done(one: ModelProgress) -> float:
 
 
 def _bar_text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
-    working = [one for one in job.progress if one.stage not in (WAITING, DONE)]
+    working = [one for one in job.progress if one.stage not in (WAITING, DONE, FAILED)]
     if job.state == "queued" or not working:
         return waiting_text(job, listed)
     step = working[-1]
