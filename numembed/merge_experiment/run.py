@@ -168,7 +168,9 @@ def _with_redrawn(
 
 def _part(what: str, scorer: CandidateScorer, gaps: list[Gap], model: str = "") -> AbstractContextManager[None]:
     """Return the block of one part of an experiment; where it fails, ``gaps`` says so and the rest goes on."""
-    return part(what, scorer.settings, lambda why: gaps.append(Gap(what, model, why.reason)))
+    return part(
+        f"{what} of {model}" if model else what, scorer.settings, lambda why: gaps.append(Gap(what, model, why.reason))
+    )
 
 
 def _redrawn(

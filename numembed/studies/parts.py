@@ -90,8 +90,9 @@ def keep_reason(results: ResultStore, key: str, failure: Failure) -> None:
 
 
 def kept_reason(results: ResultStore, key: str) -> str:
-    """Return why the newest attempt at a result failed; "" where there was none. A stored result is newer."""
-    return str((results.get(_reason_key(key)) or {"reason": ""})["reason"])
+    """Return why the newest attempt at a result failed, as a sentence; "" where none failed. A result is newer."""
+    reason = str((results.get(_reason_key(key)) or {"reason": ""})["reason"])
+    return reason and _ended(reason)
 
 
 def _reason_key(key: str) -> str:

@@ -23,7 +23,7 @@ from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
-from ui.shared.run_progress import newest_run, poll_seconds, start, stop, waiting_text
+from ui.shared.run_progress import newest_run, poll_seconds, start, stop, tell_failed_parts, waiting_text
 from ui.shared.text import md_text
 
 _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
@@ -33,8 +33,8 @@ def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
     """Draw a run of ``experiment`` or of its redrawn windows: its progress, or how it ended."""
     if job is not None and job.active:
         fragment(_live, run_every=poll_seconds())(job.id, experiment)
-    elif job is not None and job.state == "failed":
-        st.error(md_text(job.error), icon=":material/error:")
+    elif job is not None and job.state in ("failed", "done"):
+        tell_failed_parts(job)
     elif job is not None and job.state == "cancelled":
         st.info(
             "This merging experiment was stopped. Computed results are kept; press the button again to continue.",
