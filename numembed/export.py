@@ -24,7 +24,7 @@ from numembed.studies.stored import stored_projection
 from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # pages need no run
-    from numembed.runs.study_run import Outcome
+    from numembed.runs.outcome import Outcome
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 

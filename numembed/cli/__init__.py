@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +18,7 @@ from numembed.cli import lists as listing
 from numembed.cli import merge as merging
 from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
+from numembed.core.places import library_places
 from numembed.core.settings import Settings, read_settings
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.matching import MATCHINGS
@@ -24,11 +27,14 @@ from numembed.studies.study import DISTANCES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; return its exit code: 0 all right, 1 something failed, 2 a wrong call."""
+    """Carry out one command; return its exit code: 0 all right, 1 it failed, 2 a wrong call, 3 a part of it failed."""
     options = _options(arguments)
     try:
         # whoever has this terminal can read every folder anyway; only visitors of pages are held to some
-        code: int = options.command(options, dataclasses.replace(read_settings(), folders=()))
+        settings = dataclasses.replace(read_settings(), folders=())
+        os.environ.update(library_places(settings.home))  # before a library is imported
+        with _logged(settings):
+            code: int = options.command(options, settings)
         return code
     except NumembedError as error:
         print(f"numembed: {error}", file=sys.stderr)
@@ -39,6 +45,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         return 1
+
+
+class _LogFile(logging.FileHandler):
+    """The tracebacks of what failed, without secrets: a terminal shows sentences alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.home / "command.log", encoding="utf-8", delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        self._settings = settings
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines without secrets."""
+        return self._settings.redact(super().format(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, unless the file cannot be written."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+
+@contextlib.contextmanager
+def _logged(settings: Settings) -> Iterator[None]:
+    """Write what the program logs with a traceback into a file, and all else to standard error as before."""
+    ours, file, terminal = logging.getLogger("numembed"), _LogFile(settings), logging.StreamHandler()
+    file.addFilter(lambda record: record.exc_info is not None)
+    terminal.addFilter(lambda record: record.exc_info is None and record.levelno >= logging.WARNING)
+    for handler in (file, terminal):
+        ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (file, terminal):
+            ours.removeHandler(handler)
+            handler.close()
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -65,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(
         name: str, function: Callable[[argparse.Namespace, Settings], int], text: str, *older: str
     ) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, aliases=older)
+        added = commands.add_parser(name, help=text, description=text, aliases=older, epilog=_EXIT_CODES)
         added.add_argument("--json", action="store_true", help="print one JSON object per line")
         added.set_defaults(command=function)
         return added
@@ -119,6 +159,10 @@ def _add_sequences(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--match", nargs="+", dest="matched", choices=MATCHINGS.names, help="what to match")
 
 
+_EXIT_CODES = (
+    "Exit code: 0, all of it was done; 1, it failed; 2, a wrong call; 3, a part failed: standard error says which, and "
+    "the finished part is printed."
+)
 _PACKAGE = Path(__file__).parents[1]
 
 

@@ -14,6 +14,7 @@ from numembed.analysis.metrics import METRICS
 from numembed.analysis.scores import score_kinds
 from numembed.cli.printing import Row, print_lines, print_rows, print_table
 from numembed.core.errors import BadChoice
+from numembed.core.progress import FAILED
 from numembed.core.settings import Settings
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import CATALOGUE, ENDPOINT, model
@@ -89,12 +90,14 @@ def runs(options: argparse.Namespace, settings: Settings) -> int:
     with JobTable(settings.app_db) as jobs:
         rows = [
             {"id": job.id, "asked_at": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.asked_at))}
-            | {name: getattr(job, name) for name in ("asked_by", "state", "seconds", "error")}
+            | {"asked_by": job.asked_by, "state": job.state if options.json else job.words}
+            | {"seconds": job.seconds, "error": job.error}
+            | {"could_not_run": [step.model for step in job.progress if step.stage == FAILED]}
             | {"study": _request_of(job)}
             for job in jobs.recent()
         ]
     if not options.json:
-        rows = [{key: value for key, value in row.items() if key != "study"} for row in rows]
+        rows = [{key: value for key, value in row.items() if key not in ("study", "could_not_run")} for row in rows]
     return print_rows(rows, options)
 
 

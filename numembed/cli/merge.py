@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numembed.cli.printing import print_lines, print_rows, print_table
-from numembed.cli.studies import progress_bar, record, workplace
+from numembed.cli.studies import exit_code, progress_bar, record, workplace
 from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
@@ -22,6 +22,7 @@ from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
+from numembed.runs.kinds import Ending
 from numembed.sequences.splits import Split, split_called
 
 if TYPE_CHECKING:
@@ -100,16 +101,16 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
     from numembed.merge_experiment.run import experiment_rows, run_experiment
 
     chosen = experiment_of(options)
-    began, state, error = time.monotonic(), "cancelled", ""
+    began, ending = time.monotonic(), Ending(stopped=True)
     try:
         with workplace(experiment_rows(chosen), settings) as place:
             result = run_experiment(chosen, **vars(place))
-        state = "done"
+        ending = Ending(" ".join(result.gaps))
     except NumembedError as failure:
-        state, error = "failed", settings.redact(str(failure))
+        ending = Ending(settings.redact(str(failure)), nothing_ran=True)
         raise
     finally:
-        record(chosen, settings, seconds=time.monotonic() - began, state=state, error=error)
+        record(chosen, settings, seconds=time.monotonic() - began, ending=ending)
     if options.out:
         write_experiment(Path(options.out), result)
     if options.json:
@@ -123,7 +124,7 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         )
         print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in result.redrawn])
         print_lines([{"verdict": sentence} for sentence in (*result.sentences, *result.redrawn_sentences)])
-        return 0
+        return exit_code(ending)
     split = main_split(result)
     columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
     rows = [candidate.as_row() for candidate in result.candidates]
@@ -136,7 +137,7 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         rows = [{name: getattr(one, name) for name in columns} for one in result.redrawn]
         print_table([{"path": row.pop("name")} | row for row in rows])
     print("\n" + "\n".join((*result.sentences, *result.redrawn_sentences)))
-    return 0
+    return exit_code(ending)
 
 
 def write_experiment(folder: Path, result: ExperimentResult) -> None:

@@ -24,9 +24,10 @@ from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
-from numembed.runs.jobs import JobTable
-from numembed.runs.kinds import Request, Workplace
-from numembed.runs.study_run import Outcome, run
+from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.kinds import Ending, Request, Workplace
+from numembed.runs.outcome import Outcome
+from numembed.runs.study_run import run
 from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
 from numembed.sequences.leakage import rows_of as leakage_rows
 from numembed.storage.vectors import VectorStore
@@ -39,13 +40,14 @@ _CHANGEABLE = (  # in a study, by options of the command line
     *("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed"),
     *("despite_checks", "designs", "matched"),
 )
+PARTLY = 3  # exit code
 _REDRAWN = ("redrawn_low", "redrawn_high", "redrawn_sd", "designs")
 
 
 def run_study(options: argparse.Namespace, settings: Settings) -> int:
     """Carry out a study and print its scores."""
     study = study_of(options)
-    outcome, _ = _carried_out(study, options, settings)
+    outcome, _, ending = _carried_out(study, options, settings)
     scores, pairs = evidence_rows(study, outcome.results, outcome.references), pair_rows(study, outcome.results)
     if options.json:
         print_lines([*scores, *pairs])
@@ -54,13 +56,13 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
         print_table([{name: score[name] for name in (*_SHOWN, *(_REDRAWN if redrawn else ()))} for score in scores])
         for pair in pairs:
             print(pair["sentence"])
-    return _exit_code(outcome)
+    return exit_code(ending)
 
 
 def examine(options: argparse.Namespace, settings: Settings) -> int:
     """Ask the verb's further question about every model and print all numbers of the answers."""
     study = replace(study_of(options), examine=(options.examination,), query=getattr(options, "query", ""))
-    outcome, answers_given = _carried_out(study, options, settings)
+    _, answers_given, ending = _carried_out(study, options, settings)
     for answer in answers_given:
         sentence, rows = answer.sentence, answer.rows
         of = {"model": answer.model, "seed": study.seed, "designs": study.designs}
@@ -71,10 +73,12 @@ def examine(options: argparse.Namespace, settings: Settings) -> int:
             for _, alike in groupby(rows, key=list):  # rows with the same columns
                 print_table(list(alike))
                 print()
-    return _exit_code(outcome)
+    return exit_code(ending)
 
 
-def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) -> tuple[Outcome, list[Answer[Any]]]:
+def _carried_out(
+    study: Study, options: argparse.Namespace, settings: Settings
+) -> tuple[Outcome, list[Answer[Any]], Ending]:
     """Run ``study`` here, enter it among the runs, and write the files that the call asks for."""
     _tell_settings(study, settings)
     began = time.monotonic()
@@ -85,10 +89,14 @@ def _carried_out(study: Study, options: argparse.Namespace, settings: Settings) 
 
             write_folder(Path(options.out), study, outcome, place.results)
         answers_given = answers(study, outcome.results, place.results)
-    error = " ".join(outcome.errors.values())
-    state = "failed" if error else "done"
-    record(study, settings, seconds=time.monotonic() - began, state=state, error=error)
-    return outcome, answers_given
+    ending = Ending(" ".join(outcome.sentences), outcome.nothing_ran)
+    failed = [outcome.errors.get(spec.name, "") for spec in study.models]
+    progress = tuple(
+        ModelProgress(spec.name, FAILED if why else DONE, 1, 1, why)
+        for spec, why in zip(study.models, failed, strict=True)
+    )
+    record(study, settings, seconds=time.monotonic() - began, ending=ending, progress=progress)
+    return outcome, answers_given, ending
 
 
 def _tell_settings(study: Study, settings: Settings) -> None:
@@ -105,18 +113,20 @@ def workplace(rows: Sequence[str], settings: Settings) -> Iterator[Workplace]:
         yield Workplace(vectors, results, LoadedModel(settings), settings, progress_bar(rows))
 
 
-def record(requested: Request, settings: Settings, *, seconds: float, state: str, error: str) -> None:
+def record(
+    requested: Request, settings: Settings, *, seconds: float, ending: Ending, progress: tuple[ModelProgress, ...] = ()
+) -> None:
     """Enter a run that this command carried out among the runs."""
+    who = f"command line ({user_name()})"
     with JobTable(settings.app_db) as jobs:
-        jobs.record(requested, asked_by=f"command line ({user_name()})", seconds=seconds, state=state, error=error)
+        jobs.record(requested, asked_by=who, seconds=seconds, state=ending.state, error=ending.error, progress=progress)
 
 
-def _exit_code(outcome: Outcome) -> int:
-    """Say what failed, if anything; return the exit code."""
-    if error := " ".join(outcome.errors.values()):
-        print(f"numembed: {error}", file=sys.stderr)
-        return 1
-    return 0
+def exit_code(ending: Ending) -> int:
+    """Say what failed, if anything; return 0 where all ran, 3 where a part of it did, 1 where nothing did."""
+    if ending.error:
+        print(f"numembed: {ending.error}", file=sys.stderr)
+    return 1 if ending.nothing_ran else PARTLY if ending.error else 0
 
 
 def study_of(options: argparse.Namespace) -> Study:

@@ -62,6 +62,10 @@ class TrainingFailed(NumembedError):
     """A training cannot continue; saved stages are kept."""
 
 
+class Diverged(TrainingFailed):
+    """A training whose loss became NaN or infinite; other seeds may do better."""
+
+
 class StoreFull(NumembedError):
     """The disk is full; what was stored before stays readable."""
 
@@ -76,6 +80,15 @@ class Cancelled(NumembedError):
 
 class TextFailed(NumembedError):
     """One text that a model cannot read; its other texts are not affected."""
+
+
+ENDING = (Cancelled, StoreFull, StoreUnreadable, AcceleratorLost)
+"""They end a whole run, not one model's part of it."""
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return True for an exception, and for the panic of a Rust library, which is none in Python."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def reason_of(error: BaseException) -> str:

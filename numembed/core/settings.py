@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from platformdirs import user_cache_path, user_data_path
 
 from numembed.core.errors import BadSettings
+from numembed.core.places import is_writable
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 HUB = "https://huggingface.co"
@@ -68,6 +70,12 @@ class AllowedCode:
     files: Mapping[str, str]
 
 
+def _compiled_of_user() -> Path | None:
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        return user_cache_path("numembed") / "compiled"
+    return None
+
+
 @dataclass(frozen=True)
 class Settings:
     """Where things are kept and what this machine may do."""
@@ -81,11 +89,7 @@ class Settings:
     hub_token: str = field(default="", repr=False)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
-
-    @property
-    def compiled(self) -> Path:
-        """Compiled code, shared by all homes of this user; may be deleted at any time."""
-        return user_cache_path("numembed") / "compiled"
+    compiled: Path | None = field(default_factory=_compiled_of_user)  # compiled code, may be deleted; None: in memory
 
     @property
     def app_db(self) -> Path:
@@ -120,14 +124,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises :class:`BadSettings`, which says what is wrong in the file.
     """
-    given = environ.get("NUMEMBED_HOME")
-    home = Path(given).expanduser().absolute() if given else user_data_path("numembed")
+    home, compiled = _home(environ), environ.get("NUMEMBED_COMPILED")
     device = environ.get("NUMEMBED_DEVICE", "auto").lower()
     if device not in DEVICES:
         raise BadSettings(f"NUMEMBED_DEVICE must be one of {', '.join(DEVICES)}, got {device[:40]!r}.")
     plain = _operator_file(Path(environ.get("NUMEMBED_OPERATOR_FILE") or home / "operator.toml"))
     below = environ.get("NUMEMBED_MODEL_FOLDERS")
-    folders = [Path(folder).expanduser() for folder in below.split(os.pathsep)] if below else [Path.home(), Path.cwd()]
+    folders = list(map(_expanded, below.split(os.pathsep))) if below else _own_folders()
     return Settings(
         home=home,
         offline=environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
@@ -138,7 +141,47 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         hub_token=environ.get("HF_TOKEN", "").strip(),
         endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
         code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
+        compiled=_expanded(compiled).absolute()
+        if compiled
+        else _compiled(home, given=bool(environ.get("NUMEMBED_HOME"))),
     )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if given := environ.get("NUMEMBED_HOME"):
+        return _expanded(given).absolute()
+    try:
+        return user_data_path("numembed")
+    except RuntimeError:
+        text = "This user has no home folder. Set NUMEMBED_HOME to a folder that can be written to."
+        raise BadSettings(text) from None
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:  # a user without a home, as in a container
+        raise BadSettings(
+            f"{folder[:120]!r} begins with a home folder that does not exist. Give a whole path."
+        ) from None
+
+
+def _compiled(home: Path, *, given: bool) -> Path:
+    """Return where compiled code is kept: below a home that was given, else where all homes of this user share it."""
+    shared = None if given else _compiled_of_user()
+    return shared if shared is not None and is_writable(shared) else home / "compiled"
+
+
+def _own_folders() -> list[Path]:
+    """Return the user's home and the present folder, without one that is the whole disk or another user's."""
+    folders = []
+    for find in (Path.home, Path.cwd):
+        with contextlib.suppress(OSError, RuntimeError):  # there is none
+            folder = find()
+            own = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+            if own and folder.resolve() != Path(folder.resolve().anchor):
+                folders.append(folder)
+    return folders
 
 
 def harmless(environ: Mapping[str, str], secrets: Sequence[str] = ()) -> dict[str, str]:

@@ -158,6 +158,7 @@ class ExperimentResult:
     complete: bool = False
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()  # sentences about what could not be computed; the next run tries it again
 
     @cached_property
     def digest(self) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from numembed.core.errors import AcceleratorLost, Cancelled, NumembedError, StoreFull
-from numembed.core.progress import DONE, ENCODE, LOAD, PROJECT, REDRAW, SCORE, Report, Row, Stage, unreported
+from numembed.core.errors import ModelUnavailable
+from numembed.core.progress import DONE, ENCODE, FAILED, LOAD, PROJECT, REDRAW, SCORE, Report, Row, Stage, unreported
 from numembed.core.settings import Settings
 from numembed.core.wording import percent
 from numembed.merge_experiment.comparisons import comparisons_of
@@ -30,12 +31,13 @@ from numembed.merge_experiment.redrawn import (
     summed_up,
 )
 from numembed.merge_experiment.results import Candidate, Redrawn, TrainedAdapter
-from numembed.merge_experiment.scoring import CandidateScorer
+from numembed.merge_experiment.scoring import CandidateScorer, candidate_title
 from numembed.merge_experiment.text import verdict
 from numembed.merge_experiment.training import adapters_folder, still_there, train
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.merging.folders import rounded_away
 from numembed.storage.vectors import VectorStore
+from numembed.studies.parts import Failure, Gap, gap_sentences, part
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import pin
 
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
     from numembed.models.encoders.encoder import LoadedModel
 
 _FIRST_ROW, _LAST_ROW = "Training", "Angles and maps"  # of progress, without redrawn windows
-_ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one candidate
-_log = logging.getLogger(__name__)
 
 
 def experiment_rows(experiment: MergeExperiment) -> tuple[str, ...]:
@@ -74,42 +74,59 @@ def run_experiment(
     base = pin(experiment.base, results, settings, progress=Row(report, 0))
     folder, earlier = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
     reusable = earlier is not None and earlier.complete and earlier.base == base and still_there(earlier, folder)
-    if earlier is not None and reusable:
+    if earlier is None or not reusable:
+        earlier = None
+    position, why = _Position(report), ""
+    if earlier is not None and not earlier.gaps:
         trained = adapters_in(folder, earlier.experiment.recipe)
     else:
-        trained = train(plain, base, folder, results, loaded, settings, report)
-    position = _Position(report)
+        trained, why = train(plain, base, folder, results, loaded, settings, report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
     runnable = _of_seeds(plain, {seed for seed, _ in adapters})
     scorer = CandidateScorer(runnable, base, adapters, vectors, results, loaded, settings, position.report_again)
-    if earlier is not None and reusable:
+    if earlier is not None and not earlier.gaps:
         for row in range(len(experiment_rows(plain))):
             report(row, DONE, 1, 1, "")
         result = earlier
     else:
-        result = _run_paths(plain, scorer, trained, position)
+        known = earlier if earlier is not None and earlier.experiment == runnable else None
+        result = _run_paths(plain, scorer, trained, position, why, known)
     return _with_redrawn(experiment, result, scorer, position) if experiment.designs else result
 
 
 def _run_paths(
-    experiment: MergeExperiment, scorer: CandidateScorer, trained: tuple[SavedAdapter, ...], position: _Position
+    experiment: MergeExperiment,
+    scorer: CandidateScorer,
+    trained: tuple[SavedAdapter, ...],
+    position: _Position,
+    why: str,
+    known: ExperimentResult | None,
 ) -> ExperimentResult:
-    """Return the result of an experiment whose adapters are trained; it is stored path by path."""
+    """Return the result of an experiment whose adapters are trained; it is stored path by path.
+
+    ``why`` is what kept seeds from being trained; redrawn windows of ``known`` are kept.
+    """
     runnable, base, results = scorer.experiment, scorer.base, scorer.results
     families = {name: tuple(item.family for item in one.items) for name, one in scorer.texts.splits.items()}
     adapters = tuple(
         TrainedAdapter(one.seed, one.step, one.weights.path, one.weights.digest, one.readings) for one in trained
     )
-    result = ExperimentResult(runnable, base, adapters, families=families)
+    result, gaps = ExperimentResult(runnable, base, adapters, families=families), list[Gap]()
+    if known is not None:
+        result = replace(result, redrawn=known.redrawn, redrawn_sentences=known.redrawn_sentences)
     for row, name in enumerate(experiment.paths, start=1):
-        for candidates in _candidates(scorer, name, position.at_row(row)):
+        before = len(result.candidates)
+        for candidates in _candidates(scorer, name, position.at_row(row), gaps):
             result = replace(result, candidates=(*result.candidates, *candidates))
             results.put(experiment_key(experiment), result.as_json())
-        position.end()
-    result = _with_measures(scorer, result, position.at_row(len(experiment.paths) + 1))
+        position.end(FAILED if name in runnable.paths and len(result.candidates) == before else DONE)
+    result = _with_measures(scorer, result, position.at_row(len(experiment.paths) + 1), gaps)
+    result = replace(result, gaps=gap_sentences(gaps))
     if runnable != experiment:
         results.put(experiment_key(runnable), result.as_json())  # as which its models are saved
-        result = replace(result, sentences=(_left_out(experiment, runnable), *result.sentences))
+        left_out = _left_out(experiment, runnable, scorer.settings.redact(why))
+        result = replace(result, sentences=(left_out, *result.sentences))
+        result = replace(result, gaps=(left_out, *result.gaps)) if why else result
     results.put(experiment_key(experiment), result.as_json())
     position.end()
     return result
@@ -123,9 +140,11 @@ def _of_seeds(experiment: MergeExperiment, seeds: set[int]) -> MergeExperiment:
     )
 
 
-def _left_out(experiment: MergeExperiment, runnable: MergeExperiment) -> str:
+def _left_out(experiment: MergeExperiment, runnable: MergeExperiment, why: str) -> str:
     lost = [str(seed) for seed in experiment.recipe.seeds if seed not in runnable.recipe.seeds]
     many = f"Seeds {', '.join(lost)} are" if len(lost) > 1 else f"Seed {lost[0]} is"
+    if why:
+        return f"{many} left out. {why}"
     return f"{many} left out: training diverged to numbers that are not finite. A lower learning rate may help."
 
 
@@ -136,27 +155,35 @@ def _with_redrawn(
     position.at_row(len(experiment_rows(experiment)) - 1)
     known = [one.designs for one in result.redrawn]
     if not known or min(known) < experiment.designs:
-        result = replace(result, redrawn=tuple(_redrawn(experiment, scorer, position)))
-        result = replace(result, redrawn_sentences=redrawn_text(result))
-        scorer.results.put(experiment_key(experiment), result.as_json())
+        gaps: list[Gap] = []
+        with _part("redrawn windows", scorer, gaps):
+            result = replace(result, redrawn=tuple(_redrawn(experiment, scorer, position, gaps)))
+            result = replace(result, redrawn_sentences=redrawn_text(result))
+            scorer.results.put(experiment_key(experiment), result.as_json())
+        result = replace(result, gaps=(*result.gaps, *gap_sentences(gaps)))  # stored without: they are others' gaps
     result = replace(result, redrawn=first_designs(result.redrawn, experiment.designs))
-    position.end()
+    position.end(DONE if result.redrawn else FAILED)
     return replace(result, redrawn_sentences=redrawn_text(result))
 
 
-def _redrawn(experiment: MergeExperiment, scorer: CandidateScorer, position: _Position) -> Iterator[Redrawn]:
+def _part(what: str, scorer: CandidateScorer, gaps: list[Gap], model: str = "") -> AbstractContextManager[None]:
+    """Return the block of one part of an experiment; where it fails, ``gaps`` says so and the rest goes on."""
+    return part(
+        f"{what} of {model}" if model else what, scorer.settings, lambda why: gaps.append(Gap(what, model, why.reason))
+    )
+
+
+def _redrawn(
+    experiment: MergeExperiment, scorer: CandidateScorer, position: _Position, gaps: list[Gap]
+) -> Iterator[Redrawn]:
     """Yield the scores of each row's named point on redrawn windows; a model that cannot be scored is left out."""
     runnable = replace(scorer.experiment, designs=experiment.designs)
     designs, places, split = redrawn_texts(runnable), named_places(runnable), redrawn_split(runnable.recipe.split)
     done: dict[str, list[tuple[float, ...]]] = {}
     for number, (path, at) in enumerate(places):
         position.at(REDRAW, number, len(places))
-        try:
+        with _part("scores on redrawn windows", scorer, gaps, candidate_title(path, at)):
             done.setdefault(path.name, []).append(scorer.on_designs(path, at, designs))
-        except _ENDING:
-            raise
-        except NumembedError:
-            _log.info("no redrawn windows for %s at %s", path.id, at, exc_info=True)
     for (name, at), count in Counter((path.name, at) for path, at in places).items():
         if len(done.get(name, ())) == count:  # other seeds' would be another mean
             yield summed_up(name, at, split, done[name])
@@ -180,42 +207,47 @@ class _Position:
     def report_again(self) -> None:
         self._report(self._row, self._stage, self._done, self._total, "")
 
-    def end(self) -> None:
-        self.at(DONE, 1, 1)
+    def end(self, stage: Stage = DONE) -> None:
+        self.at(stage, 1, 1)
 
 
-def _candidates(scorer: CandidateScorer, name: str, position: _Position) -> Iterator[tuple[Candidate, ...]]:
-    """Yield the candidates of each path of a row of KINDS."""
+def _candidates(
+    scorer: CandidateScorer, name: str, position: _Position, gaps: list[Gap]
+) -> Iterator[tuple[Candidate, ...]]:
+    """Yield the candidates of each path of a row of KINDS; one that cannot be scored is left out, but for the base."""
     drawn = [path for path in scorer.experiment.drawn if path.name == name]
     done, total = 0, sum(len(path.values) for path in drawn)
     for path in drawn:
         candidates = []
         for at in path.values:
             position.at(ENCODE, done, total)
-            try:
+            scored = part(scorer.base.name, scorer.settings, partial(_refuse, scorer.base.name))
+            with scored if name == "base" else _part("scores", scorer, gaps, candidate_title(path, at)):
                 candidates.append(scorer.candidate(path, at))
-            except _ENDING:
-                raise
-            except NumembedError:  # such as a merge that is not finite: the other candidates say more than none
-                if name == "base":
-                    raise
-                _log.info("no candidate %s at %s", path.id, at, exc_info=True)
             done += 1
         yield tuple(candidates)
 
 
-def _with_measures(scorer: CandidateScorer, result: ExperimentResult, position: _Position) -> ExperimentResult:
+def _refuse(base: str, why: Failure) -> None:
+    raise ModelUnavailable(why.of_model(base, alone=True))
+
+
+def _with_measures(
+    scorer: CandidateScorer, result: ExperimentResult, position: _Position, gaps: list[Gap]
+) -> ExperimentResult:
     """Return the result with what is measured of all candidates together."""
-    position.at(SCORE, 0, 4)
-    result = replace(result, straight=scorer.straight())
-    position.at(SCORE, 1, 4)
-    result = replace(result, dominance=scorer.dominance(result))
-    position.at(PROJECT, 2, 4)
-    result = replace(result, maps=tuple(scorer.maps(result)))
-    position.at(SCORE, 3, 4)
-    result = replace(result, comparisons=comparisons_of(result))
-    sentences = (*verdict(result), *_rounding(scorer, result))
-    return replace(result, sentences=sentences, complete=True)
+    measures: tuple[tuple[str, Stage, Callable[[ExperimentResult], dict[str, Any]]], ...] = (
+        ("angles between the weights", SCORE, lambda known: {"straight": scorer.straight()}),
+        ("shares of the shift", SCORE, lambda known: {"dominance": scorer.dominance(known)}),
+        ("maps", PROJECT, lambda known: {"maps": tuple(scorer.maps(known))}),
+        ("comparisons", SCORE, lambda known: {"comparisons": comparisons_of(known)}),
+        ("verdict", SCORE, lambda known: {"sentences": (*verdict(known), *_rounding(scorer, known))}),
+    )
+    for number, (what, stage, measured) in enumerate(measures):
+        position.at(stage, number, len(measures))
+        with _part(what, scorer, gaps):
+            result = replace(result, **measured(result))
+    return replace(result, complete=True)
 
 
 def _rounding(scorer: CandidateScorer, result: ExperimentResult) -> tuple[str, ...]:

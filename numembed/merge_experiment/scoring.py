@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Matrix
+from numembed.core.errors import TextFailed
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
@@ -112,14 +113,18 @@ class CandidateScorer:
         """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
         store = _OneWrite(self.vectors)
         texts = self.texts.all if sequences is None else sequences
-        values = embed(
-            spec,
-            texts,
-            store=cast(VectorStore, store),
-            loaded=self.loaded,
-            judge=refuse_failed if spec == self.base else _let_pass,
-            progress=lambda done, total, stage: self.alive(),
-        )
+        try:
+            values = embed(
+                spec,
+                texts,
+                store=cast(VectorStore, store),
+                loaded=self.loaded,
+                judge=refuse_failed if spec == self.base else _let_pass,
+                progress=lambda done, total, stage: self.alive(),
+            )
+        except TextFailed:
+            store.write()
+            raise
         store.write()
         if values.work is not None and spec == self.base:
             self.results.add_work(spec.stored.key, values.work)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING
 
-from numembed.core.errors import TrainingFailed
+from numembed.core.errors import Diverged, TrainingFailed
 from numembed.core.progress import DONE, Report, stage_called
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
@@ -51,9 +51,12 @@ def train(
     loaded: LoadedModel,
     settings: Settings,
     report: Report,
-) -> tuple[SavedAdapter, ...]:
-    """Return the adapters of all stages, of every seed whose training ended; its curves are stored while it runs."""
-    recipe = experiment.recipe
+) -> tuple[tuple[SavedAdapter, ...], str]:
+    """Return the adapters of all stages, of every seed whose training ended; its curves are stored while it runs.
+
+    Beside them why the other seeds failed, or "" where their loss diverged.
+    """
+    recipe, why = experiment.recipe, ""
     saved = adapters_in(folder, recipe)
     if _ended(recipe, saved) != set(recipe.seeds):
         from numembed.models.training.train import train_adapters
@@ -68,12 +71,12 @@ def train(
                 listen=_listener(experiment, base, saved, results),
                 progress=lambda done, total, stage: report(0, stage_called(stage), done, total, _NOTES.get(stage, "")),
             )
-        except TrainingFailed:
-            saved = adapters_in(folder, recipe)
+        except TrainingFailed as failed:
+            saved, why = adapters_in(folder, recipe), "" if isinstance(failed, Diverged) else str(failed)
             if not _ended(recipe, saved):
                 raise
     report(0, DONE, 1, 1, "")
-    return tuple(one for one in saved if one.seed in _ended(recipe, saved))
+    return tuple(one for one in saved if one.seed in _ended(recipe, saved)), why
 
 
 def _ended(recipe: Recipe, saved: Sequence[SavedAdapter]) -> set[int]:

@@ -15,6 +15,7 @@ from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
 from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.splitting import SplittingEncoder
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
@@ -62,6 +63,7 @@ def embed(
 ) -> Embeddings:
     """Return the vectors of ``sequences``; texts that the store lacks are encoded and stored batch by batch.
 
+    Texts that the model cannot read are told at the end, in one TextFailed: the vectors of all others are stored.
     ``progress`` hears how many texts are done after each stored batch and may raise Cancelled there. ``judge`` hears
     what the check of a freshly loaded model found, before anything is encoded, and may refuse it.
     """
@@ -121,17 +123,17 @@ def _stored_or_encoded(
     judge(check)
     progress(done, total, "encode")
     new: dict[str, Matrix] = {}
-    began = time.monotonic()
-    for batch in encoder.batches(missing):
-        chosen = [missing[i] for i in batch]
-        vectors = encoder.encode(chosen)
-        _refuse_other_width(model, matrix, known, vectors)
-        store.add(key, model.stored.name, chosen, vectors)
-        new |= dict(zip(chosen, vectors, strict=True))
-        done += len(chosen)
-        progress(done, total, "encode")
+    began, splitting = time.monotonic(), SplittingEncoder(encoder)
+    for batch in splitting.batches(missing):
+        for chosen, vectors in splitting.encoded(batch):
+            _refuse_other_width(model, matrix, known, vectors)
+            store.add(key, model.stored.name, chosen, vectors)
+            new |= dict(zip(chosen, vectors, strict=True))
+            done += len(chosen)
+            progress(done, total, "encode")
     if encoder.check != check:  # a server has taken texts only without their end
         judge(encoder.check)
+    splitting.refuse_failed(model.name, total)
     characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)

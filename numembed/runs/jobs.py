@@ -57,6 +57,14 @@ class Job:
         return self.state in ACTIVE
 
     @property
+    def words(self) -> str:
+        """Its state for people: "done, 1 of 9 could not run"."""
+        if self.state != "done" or not self.error:
+            return {"queued": "waiting", "cancelled": "stopped"}.get(self.state, self.state)
+        failed = sum(step.stage == FAILED for step in self.progress)
+        return f"done, {failed} of {len(self.progress)} could not run" if failed else "done, something is missing"
+
+    @property
     def request(self) -> Any:
         """What the run carries out; raises BadChoice where this version cannot read it."""
         read = kind_called(self.kind).read
@@ -100,12 +108,21 @@ class JobTable(Store):
             job = self._insert(requested, asked_by, "queued")
         return job
 
-    def record(self, requested: Request, *, asked_by: str, seconds: float, state: str, error: str = "") -> str:
+    def record(
+        self,
+        requested: Request,
+        *,
+        asked_by: str,
+        seconds: float,
+        state: str,
+        error: str = "",
+        progress: tuple[ModelProgress, ...] = (),
+    ) -> str:
         """Enter a run that the command line carried out itself; return its id."""
         with transaction(self._connection) as connection:
             job = self._insert(requested, asked_by, state)
-            ended = "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ? WHERE id = ?"
-            connection.execute(ended, (seconds, error, job))
+            ended = "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ?, progress = ? WHERE id = ?"
+            connection.execute(ended, (seconds, error, _progress_json(progress), job))
         return job
 
     def get(self, job_id: str) -> Job:

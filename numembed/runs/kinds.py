@@ -48,13 +48,27 @@ class Workplace:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a job ended."""
+
+    error: str = ""  # what failed in it
+    nothing_ran: bool = False  # and all of it did
+    stopped: bool = False
+
+    @property
+    def state(self) -> str:
+        """The job's state."""
+        return "cancelled" if self.stopped else "failed" if self.nothing_ran else "done"
+
+
+@dataclass(frozen=True)
 class JobKind:
     """One kind of job; all but the last three take its request."""
 
     name: str
     read: Callable[[str], Any]  # JSON → the request; raises BadChoice
     rows: Callable[[Any], Sequence[str]]  # what progress is reported on
-    carry_out: Callable[[Any, Workplace], str]  # returns what failed in it, or ""
+    carry_out: Callable[[Any, Workplace], Ending]
     title: Callable[[Any], str]  # what lists of runs call it
     page: Callable[[Any], str] | None = None  # the file of the page that shows what it found
     open_with: str = ""  # "module:function": makes the request the page's choice, or returns why it cannot
@@ -68,10 +82,11 @@ def kind_called(name: str) -> JobKind:
     return JOB_KINDS[name]
 
 
-def _run_study(study: Study, place: Workplace) -> str:
+def _run_study(study: Study, place: Workplace) -> Ending:
     from numembed.runs.study_run import run
 
-    return " ".join(run(study, **vars(place)).errors.values())
+    outcome = run(study, **vars(place))
+    return Ending(" ".join(outcome.sentences), outcome.nothing_ran)
 
 
 def _study_title(study: Study) -> str:
@@ -99,11 +114,11 @@ def _experiment_rows(experiment: MergeExperiment) -> Sequence[str]:
     return experiment_rows(experiment)
 
 
-def _run_experiment(experiment: MergeExperiment, place: Workplace) -> str:
+def _run_experiment(experiment: MergeExperiment, place: Workplace) -> Ending:
     from numembed.merge_experiment.run import run_experiment
 
-    run_experiment(experiment, **vars(place))
-    return ""
+    result = run_experiment(experiment, **vars(place))
+    return Ending(" ".join(result.gaps), nothing_ran=experiment.designs > 0 and not result.redrawn)
 
 
 def _read_saving(text: str) -> Saving:
@@ -112,11 +127,11 @@ def _read_saving(text: str) -> Saving:
     return Saving.from_json(text)
 
 
-def _save(saving: Saving, place: Workplace) -> str:
+def _save(saving: Saving, place: Workplace) -> Ending:
     from numembed.merge_experiment.save_model import save_candidate
 
     save_candidate(saving, results=place.results, settings=place.settings, progress=Row(place.report, 0))
-    return ""
+    return Ending()
 
 
 def _saving_title(saving: Saving) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from numembed.analysis.maps.projections import project, run_order
+from numembed.analysis.maps.projections import PROJECTIONS, project, run_order
 from numembed.analysis.preparation import Distance
 from numembed.analysis.scores import ScoreKind, plain_scores, score_all, score_kinds
 from numembed.core.arrays import Matrix
-from numembed.core.errors import AcceleratorLost, Cancelled, CheckFailed, NumembedError, StoreFull
+from numembed.core.errors import CheckFailed, ModelUnavailable, NumembedError, RemoteFailed
 from numembed.core.progress import (
     DONE,
     EXAMINE,
@@ -37,38 +37,20 @@ from numembed.models.encoders.checks import ModelCheck
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
+from numembed.runs.outcome import Outcome
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
-from numembed.studies.reference_scores import ReferenceScores, score_baselines, score_random_init, stored_references
+from numembed.studies.parts import Failure, Gap, gap_sentences, keep_reason, part
+from numembed.studies.reference_scores import random_init_key, score_baselines, score_random_init, stored_references
 from numembed.studies.results import ModelResult, Projection, ResultStore
 from numembed.studies.stored import pin, previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
-    import pandas
-
     from numembed.models.encoders.encoder import LoadedModel
-
-_ENDING = (Cancelled, StoreFull, AcceleratorLost)  # they end the whole run, not one model's part of it
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run gave: a result for each model that ran, a sentence for each that could not."""
-
-    results: tuple[ModelResult, ...]
-    errors: Mapping[str, str]
-    references: ReferenceScores = ReferenceScores()  # what the scores are to be held against
-
-    def frame(self) -> pandas.DataFrame:
-        """Return the scores as a data frame, one row a score."""
-        import pandas
-
-        return pandas.DataFrame([as_plain(score) for result in self.results for score in result.scores])
 
 
 def run(
@@ -84,52 +66,105 @@ def run(
 
     ``report`` has a row for each model.
 
-    A model that cannot run leaves its sentence and the others go on. Raises Cancelled and StoreFull; what was
-    stored before stays.
+    A model that cannot run leaves its sentence and the others go on; so does a part of a model, such as a map. Raises
+    Cancelled, StoreFull, StoreUnreadable and AcceleratorLost; what was stored before stays.
     """
-    pinned: dict[int, ModelSpec] = {}
-    errors: dict[str, str] = {}
-    finished: dict[int, ModelResult] = {}
-    score_baselines(study, results)
-    for late, methods in enumerate(run_order()):
-        for index, spec in enumerate(study.models):
-            if spec.name in errors:
-                continue
-            row = Row(report, index)
-            try:
-                if index not in pinned:
-                    pinned[index] = pin(spec, results, settings, progress=row)
-                following = study.models[index + 1] if index + 1 < len(study.models) else None
-                job = _ModelRun(study, pinned[index], row, vectors, results, loaded, settings, following)
-                finished[index] = job.scores()
-                job.explanation(finished[index])
-                job.projections(methods)
-                if late:
-                    finished[index] = replace(finished[index], designs=job.designs())
-                    job.examinations(finished[index])
-                    job.random_weights()
-                    row(1, 1, DONE)
-            except _ENDING:
-                raise
-            except NumembedError as error:
-                errors[spec.name] = settings.redact(str(error))
-                report(index, FAILED, 0, 1, errors[spec.name])
-    references = stored_references(study, [pinned[index] for index in sorted(finished)], results)
-    return Outcome(tuple(finished[index] for index in sorted(finished)), errors, references)
+    return _Run(study, vectors, results, loaded, settings, report).outcome()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run, and what it has found so far by the number of the model."""
+
+    study: Study
+    vectors: VectorStore
+    results: ResultStore
+    loaded: LoadedModel
+    settings: Settings
+    report: Report
+    pinned: dict[int, ModelSpec] = field(default_factory=dict)
+    finished: dict[int, ModelResult] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key
+
+    def outcome(self) -> Outcome:
+        with part("the baselines", self.settings, lambda why: self.missing("baselines", "", why)):
+            score_baselines(self.study, self.results)
+        for late, methods in enumerate(run_order()):
+            for index, spec in enumerate(self.study.models):
+                if spec.name not in self.errors:
+                    with part(spec.name, self.settings, partial(self._failed, index)):
+                        self._model(index, methods, late=bool(late))
+        order = sorted(self.finished)
+        references = stored_references(self.study, [self.pinned[index] for index in order], self.results)
+        gaps = tuple(dict.fromkeys(gap for gap in self.gaps if gap.model not in self.errors))
+        return Outcome(tuple(self.finished[index] for index in order), self.errors, references, gaps)
+
+    def _model(self, index: int, methods: Sequence[str], *, late: bool) -> None:
+        models, row = self.study.models, Row(self.report, index)
+        if index not in self.pinned:
+            self.pinned[index] = pin(models[index], self.results, self.settings, progress=row)
+        following = models[index + 1] if index + 1 < len(models) else None
+        job = _ModelRun(self, self.pinned[index], row, following)
+        if not late:
+            self.finished[index] = job.scores()
+            job.explanation(self.finished[index])
+        job.projections(methods)
+        if late:
+            self.finished[index] = replace(self.finished[index], designs=job.designs())
+            answered = job.examinations(self.finished[index])
+            job.random_weights()
+            if self.study.examine and not answered:
+                self._unanswered(index)
+            else:
+                row(1, 1, DONE)
+
+    def _failed(self, index: int, why: Failure) -> None:
+        name = self.study.models[index].name
+        self.errors[name] = why.of_model(name, alone=len(self.study.models) == 1)
+        self.report(index, FAILED, 0, 1, self.errors[name])
+
+    def _unanswered(self, index: int) -> None:
+        """Enter a model as failed that has its scores, but no answer to anything that was asked."""
+        name = self.study.models[index].name
+        own = [gap for gap in self.gaps if gap.model == name]
+        self.errors[name] = " ".join(gap_sentences(own))
+        self.report(index, FAILED, 0, 1, self.errors[name])
+
+    def missing(self, what: str, model: str, why: Failure) -> None:
+        self.gaps.append(Gap(what, model, why.reason))
 
 
 @dataclass(frozen=True)
 class _ModelRun:
     """One model's part of a run; the vectors are fetched once and only where something needs them."""
 
-    study: Study
+    run: _Run
     spec: ModelSpec
     row: Row
-    vectors: VectorStore
-    results: ResultStore
-    loaded: LoadedModel
-    settings: Settings
     following: ModelSpec | None
+
+    @property
+    def study(self) -> Study:
+        return self.run.study
+
+    @property
+    def results(self) -> ResultStore:
+        return self.run.results
+
+    @property
+    def settings(self) -> Settings:
+        return self.run.settings
+
+    def _part(self, what: str, key: str) -> AbstractContextManager[None]:
+        """Return the block of one part of a model that has its scores; ``key`` is that of its result."""
+
+        def failed(why: Failure) -> None:
+            keep_reason(self.results, key, why)
+            self.run.missing(what, self.spec.name, why)
+
+        return part(f"the {what} of {self.spec.name}", self.settings, failed)
 
     @cached_property
     def embeddings(self) -> Embeddings:
@@ -143,19 +178,21 @@ class _ModelRun:
         study, key = self.study, explain_key(self.study, self.spec)
         if len(study.sequences) > LARGEST or self.results.get(key) is not None:
             return
-        counted = count_tokens(self.spec, study.sequences.texts, self.settings)
-        matrix, distance = self.embeddings.matrix, cast(Distance, study.distance)
-        tokens = counted.counts if counted else None
-        explained = explain(
-            matrix, study.sequences, result.clusters, distance=distance, token_counts=tokens, seed=study.seed
-        )
-        self.results.put(key, as_plain(explained))
+        with self._part("explanation of the clusters", key):
+            counted = count_tokens(self.spec, study.sequences.texts, self.settings)
+            matrix, distance = self.embeddings.matrix, cast(Distance, study.distance)
+            tokens = counted.counts if counted else None
+            explained = explain(
+                matrix, study.sequences, result.clusters, distance=distance, token_counts=tokens, seed=study.seed
+            )
+            self.results.put(key, as_plain(explained))
 
     def designs(self) -> Mapping[ScoreKind, tuple[float, ...]]:
         """Return the model's scores on every redrawn design; the vectors of its texts are stored like all others."""
         study, key = self.study, design_key(self.study, self.spec, self.study.designs)
         if study.designs and len(self.results.designs(key)) < len(score_kinds()):
-            self.results.put_designs(key, self._redrawn())
+            with self._part("scores on redrawn windows", key):
+                self.results.put_designs(key, self._redrawn())
         return stored_designs(study, self.spec, self.results)
 
     def _redrawn(self) -> dict[ScoreKind, list[float]]:
@@ -169,29 +206,32 @@ class _ModelRun:
                 scores.setdefault(name, []).append(value)
         return scores
 
-    def examinations(self, result: ModelResult) -> None:
-        """Answer the further questions that the study asks about this model."""
+    def examinations(self, result: ModelResult) -> bool:
+        """Answer the further questions that the study asks about this model; return whether any has an answer."""
+        answered = []
         for name in self.study.examine:
-            if stored_examination(self.study, self.spec, name, self.results) is not None:
-                continue
-            progress = partial(self.row, note=EXAMINE)
-            context = ExaminationContext(
-                self.study, self.spec, result, self.results, self.settings, self._vectors, progress=progress
-            )
-            self.row(0, 1, EXAMINE)
-            self.results.put(examined_key(self.study, self.spec, name), computed(name, context))
+            key = examined_key(self.study, self.spec, name)
+            if stored_examination(self.study, self.spec, name, self.results) is None:
+                progress = partial(self.row, note=EXAMINE)
+                context = ExaminationContext(
+                    self.study, self.spec, result, self.results, self.settings, self._vectors, progress=progress
+                )
+                self.row(0, 1, EXAMINE)
+                with self._part(f"answer to “{EXAMINATIONS[name].verb}”", key):
+                    self.results.put(key, computed(name, context))
+                    answered.append(name)
+            else:
+                answered.append(name)
+        return bool(answered)
 
     def random_weights(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""
-        if random_init(self.spec) is None:
+        if (untrained := random_init(self.spec)) is None:
             return
-        parameters = parameters_of(self.spec, known_folder(self.spec.weights, self.settings))
-        try:
+        key = random_init_key(self.study, untrained)  # its column says why it is missing: the model itself is complete
+        with part(untrained.name, self.settings, partial(keep_reason, self.results, key)):
+            parameters = parameters_of(self.spec, known_folder(self.spec.weights, self.settings))
             score_random_init(self.study, self.spec, parameters, self._random_init_vectors, self.results)
-        except _ENDING:
-            raise
-        except NumembedError:  # a missing reference score is no failure of the model
-            _log.info("no random weights for %s", self.spec.name, exc_info=True)
 
     def _random_init_vectors(self, untrained: ModelSpec) -> Matrix:
         return self._embed(untrained, self.study.sequences, self.row.at(RANDOM_INIT), refuse_failed).matrix
@@ -203,7 +243,14 @@ class _ModelRun:
     def _embed(
         self, spec: ModelSpec, sequences: SequenceSet, progress: Progress, judge: Callable[[ModelCheck], None]
     ) -> Embeddings:
-        return embed(spec, sequences, store=self.vectors, loaded=self.loaded, progress=progress, judge=judge)
+        run = self.run
+        if (known := run.unusable.get(spec.key)) is not None:  # it was tried: trying takes long
+            raise type(known)(str(known))
+        try:
+            return embed(spec, sequences, store=run.vectors, loaded=run.loaded, progress=progress, judge=judge)
+        except (ModelUnavailable, CheckFailed, RemoteFailed) as error:
+            run.unusable[spec.key] = type(error)(str(error))
+            raise
 
     def _watch(self, done: int) -> Progress:
         """Return a progress that a cancel can stop, and that shows designs instead of texts."""
@@ -213,7 +260,7 @@ class _ModelRun:
         if stage == "encode" and done == 0 and self.following is not None:
             following = previously_pinned(self.following, self.results)
             if following is not None:
-                self.loaded.read_ahead(following)
+                self.run.loaded.read_ahead(following)
         self.row(done, total, stage)
 
     def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
@@ -257,7 +304,8 @@ class _ModelRun:
             if method not in methods or self.results.get(key) is not None:
                 continue
             self.row(done, len(everything), PROJECT)
-            matrix, cache = self.embeddings.matrix, self.settings.compiled
-            points, used = project(matrix, method, dims=dims, seed=study.seed, cache_folder=cache)
-            self.results.put_projection(key, Projection(points, method, used))
+            with self._part(f"{PROJECTIONS[method].title} map", key):
+                matrix, cache = self.embeddings.matrix, self.settings.compiled
+                points, used = project(matrix, method, dims=dims, seed=study.seed, cache_folder=cache)
+                self.results.put_projection(key, Projection(points, method, used))
             self.row(done + 1, len(everything), PROJECT)

@@ -21,13 +21,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError
+from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelUnavailable, NumembedError, reason_of
+from numembed.core.places import library_places
 from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.models.loading.devices import device_memory
 from numembed.runs.jobs import Job, JobTable, ModelProgress
-from numembed.runs.kinds import Workplace, kind_called
+from numembed.runs.kinds import Ending, Workplace, kind_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
@@ -65,8 +66,8 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
     reporter = Reporter(job.id, jobs)
     state, error = "failed", ""
     try:
-        error = _carried_out(job, reporter, settings, loaded)
-        state = "failed" if error else "done"
+        ending = _carried_out(job, reporter, settings, loaded)
+        state, error = ending.state, ending.error
     except Cancelled:
         state, error = "cancelled", "Stopped. Computed results are kept."
     except AcceleratorLost:
@@ -80,13 +81,14 @@ def run_job(job: Job, jobs: JobTable, *, settings: Settings, loaded: LoadedModel
         error = settings.redact(str(text))
     except Exception as bug:
         _log.exception("job %s failed", job.id)
-        error = f"numembed has an internal error here ({type(bug).__name__}). See worker.log for details."
+        reason = settings.redact(reason_of(bug)).rstrip(".")
+        error = f"numembed has an internal error here: {reason}. See worker.log for details."
     jobs.finish(job.id, state=state, seconds=time.monotonic() - began, progress=reporter.progress, error=error)
     return state
 
 
-def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: LoadedModel) -> str:
-    """Carry out what the job asks for; return what failed in it, or "".
+def _carried_out(job: Job, reporter: Reporter, settings: Settings, loaded: LoadedModel) -> Ending:
+    """Carry out what the job asks for; return what failed in it.
 
     Raises BadChoice where an older version has accepted what this one refuses.
     """
@@ -151,7 +153,9 @@ def _start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
         **harmless(os.environ, settings.secrets),
+        **library_places(settings.home),
         "NUMEMBED_HOME": str(settings.home),
+        "NUMEMBED_COMPILED": str(settings.compiled or ""),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
         "OMP_WAIT_POLICY": "passive",
         "TOKENIZERS_PARALLELISM": "false",
@@ -223,7 +227,9 @@ def _prewarming(settings: Settings) -> Iterator[Callable[[], object]]:
     if not settings.prewarm:
         return
 
-    if not settings.compiled.exists():  # beside this process: compiling takes longer than a visitor waits
+    if (
+        settings.compiled is not None and not settings.compiled.exists()
+    ):  # beside this process: compiling takes longer than a visitor waits
         yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
     for library in ("sklearn.manifold", "torch"):
         yield partial(importlib.import_module, library)

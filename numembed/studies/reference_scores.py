@@ -14,6 +14,7 @@ from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_init
 from numembed.models.spec import ModelSpec
 from numembed.studies.keys import baselines_key, plain_key
+from numembed.studies.parts import kept_reason
 from numembed.studies.results import ResultStore, complete
 from numembed.studies.study import Study
 
@@ -27,6 +28,7 @@ class ReferenceScores:
 
     baselines: Mapping[str, Scores] = field(default_factory=dict)
     random_weights: Mapping[str, Scores] = field(default_factory=dict)
+    without_random_weights: Mapping[str, str] = field(default_factory=dict)  # why a model's are missing, by its name
 
     def best(self, scores: ScoreKind = SILHOUETTE) -> tuple[str, float] | None:
         """Return the best baseline's title and value, or None where none is known or defined."""
@@ -42,7 +44,13 @@ class ReferenceScores:
 def stored_references(study: Study, pinned: Sequence[ModelSpec], results: ResultStore) -> ReferenceScores:
     """Return what earlier runs left for the study's sequences and some resolved models."""
     scores = {spec.name: _random_init_scores(study, spec, results) for spec in pinned}
-    return ReferenceScores(_baselines(study, results), {name: own for name, own in scores.items() if own})
+    untrained = {spec.name: random_init(spec) for spec in pinned if not scores[spec.name]}
+    reasons = {name: kept_reason(results, random_init_key(study, one)) for name, one in untrained.items() if one}
+    return ReferenceScores(
+        _baselines(study, results),
+        {name: own for name, own in scores.items() if own},
+        {name: reason for name, reason in reasons.items() if reason},
+    )
 
 
 def score_baselines(study: Study, results: ResultStore) -> None:
@@ -64,7 +72,7 @@ def score_random_init(
     large = parameters is None or parameters > RANDOM_INIT_UP_TO or len(study.sequences) > EVIDENCE_UP_TO
     if untrained is None or large or _random_init_scores(study, spec, results):
         return
-    results.put(_random_init_key(study, untrained), _plain(vectors(untrained), study))
+    results.put(random_init_key(study, untrained), _plain(vectors(untrained), study))
 
 
 def _plain(matrix: Matrix, study: Study) -> dict[str, float | None]:
@@ -83,12 +91,13 @@ def _baselines(study: Study, results: ResultStore) -> dict[str, Scores]:
 
 def _random_init_scores(study: Study, spec: ModelSpec, results: ResultStore) -> Scores:
     untrained = random_init(spec)
-    return {} if untrained is None else _read(results.get(_random_init_key(study, untrained)) or {})
+    return {} if untrained is None else _read(results.get(random_init_key(study, untrained)) or {})
 
 
 def _baselines_key(study: Study) -> str:
     return baselines_key(study.sequences, distance=study.distance, seed=study.seed)
 
 
-def _random_init_key(study: Study, untrained: ModelSpec) -> str:
+def random_init_key(study: Study, untrained: ModelSpec) -> str:
+    """Return the key of the scores of an architecture with random weights."""
     return plain_key(untrained, study.sequences, distance=study.distance, seed=study.seed)

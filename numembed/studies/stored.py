@@ -15,6 +15,7 @@ from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
+from numembed.studies.parts import kept_reason
 from numembed.studies.results import ModelResult, Projection, ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study
 
@@ -32,6 +33,12 @@ def stored_projection(
 ) -> Projection | None:
     """Return a map that an earlier run left; ``spec`` is resolved."""
     return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+
+
+def missing_projection(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
+    """Return the sentence that says why there is no such map of a resolved model; "" where none was tried."""
+    key = projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed)
+    return kept_reason(results, key)
 
 
 def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:

@@ -14,7 +14,7 @@ ERRORS: dict[str, tuple[tuple[object, ...], int, str]] = {
     "no folder": (("run", "--models", "/no/such/folder", *SMALL), 1, "There is no folder"),
     "no model": (("run", "--models", "{tmp}", *SMALL), 1, "has neither modules.json nor config.json"),
     "no network": (("run", "--models", "owner/name", *SMALL), 1, "not on this machine and this installation works"),
-    "one of two": (("run", "--models", "last_digits", "owner/name", *SMALL), 1, "works offline"),
+    "one of two": (("run", "--models", "last_digits", "owner/name", *SMALL), 3, "works offline"),
     "unknown family": (("run", "--families", "evn"), 1, "Did you mean 'even'"),
     "negative length": (("run", "--length", "-5"), 1, "is at least 1, got -5"),
     "a million": (("run", "--per-family", "1000000"), 1, "at most 2,000, got 1,000,000"),

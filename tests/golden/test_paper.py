@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ STUDY = paper_study("all-MiniLM-L6-v2", "last_digits", "first_differences")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, ModelResult], ResultStore]]:
     """The results by model name and the store that holds the maps."""
     home = tmp_path_factory.mktemp("paper")
-    settings = read_settings({"NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
+    settings = read_settings({**os.environ, "NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         outcome = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
         assert outcome.errors == {}
@@ -91,7 +92,7 @@ def test_every_model_has_its_maps(paper: tuple[dict[str, ModelResult], ResultSto
 def test_two_runs_in_fresh_homes_agree_to_the_last_digit(
     paper: tuple[dict[str, ModelResult], ResultStore], tmp_path: Path
 ) -> None:
-    settings = read_settings({"NUMEMBED_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"})
+    settings = read_settings({**os.environ, "NUMEMBED_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"})
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         again = run(STUDY, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
     for result in again.results:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
-from numembed.core.errors import BadChoice, Cancelled, CheckFailed, NonFiniteVectors
+from numembed.core.errors import (
+    AcceleratorLost,
+    BadChoice,
+    Cancelled,
+    CheckFailed,
+    ModelUnavailable,
+    NonFiniteVectors,
+    RemoteFailed,
+    StoreFull,
+    TextFailed,
+    TooLarge,
+)
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed, reduced
@@ -217,3 +229,109 @@ def test_a_model_that_fails_its_check_is_refused_before_anything_is_stored(store
     heard: list[bool] = []
     embed(_spec(folder), sequences, store=store, loaded=LoadedModel(OFFLINE), judge=lambda c: heard.append(c.ok))
     assert heard == [False] and store.count(_spec(folder).key, sequences.texts) == 2
+
+
+# --- texts that a model cannot read
+
+
+Broken = Callable[[Sequence[str]], BaseException | None]
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, encoded: list[str]) -> Callable[[Broken], None]:
+    """Let real encoders raise what a function of the texts of a batch returns, if that is anything."""
+
+    def breaking(raised: Broken) -> None:
+        real = SentenceEncoder.encode
+
+        def encode(self: SentenceEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+            if (error := raised(texts)) is not None:
+                raise error
+            return real(self, texts)
+
+        monkeypatch.setattr(SentenceEncoder, "encode", encode)
+
+    return breaking
+
+
+def _written(*texts: str) -> SequenceSet:
+    return SequenceSet(tuple(IntegerSequence("mine", at, ()) for at in range(len(texts))), written=texts)
+
+
+@pytest.mark.parametrize("error", [KeyError("no place"), TextFailed("It is no text."), TooLarge("No room for it.")])
+def test_a_text_that_breaks_its_batch_costs_only_itself(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, broken: Callable[[Broken], None], error: Exception
+) -> None:
+    spec, bad = _spec(tiny_model), [SEQUENCES.texts[3], SEQUENCES.texts[17]]
+    broken(lambda texts: error if set(bad) & set(texts) else None)
+    with pytest.raises(TextFailed) as told:
+        embed(spec, SEQUENCES, store=store, loaded=loaded)
+    found = store.read(spec.key, SEQUENCES.texts)[1]
+    assert [text for text, there in zip(SEQUENCES.texts, found, strict=True) if not there] == bad
+    first = min(bad, key=len)[:40]
+    assert f"tiny cannot read 2 of 24 texts, the first is {first!r}" in str(told.value).replace("…", "")
+    assert str(error) in str(told.value) and "all other texts are kept" in str(told.value)
+
+
+def test_a_weight_that_is_no_number_costs_only_the_texts_that_use_it(
+    tmp_path: Path, store: VectorStore, loaded: LoadedModel
+) -> None:
+    folder = tiny.write_model(tmp_path / "spoiled")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["embeddings.word_embeddings.weight"][tiny.wordpiece().token_to_id("-")] = np.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    texts = _written("1, 2", "3 - 1", *(f"{n}, {n + 1}" for n in range(2, 22)))
+    with pytest.raises(TextFailed, match=r"1 of 22 texts, the first is '3 - 1': .*not finite"):
+        embed(_spec(folder), texts, store=store, loaded=loaded)
+    assert store.count(_spec(folder).key, texts.texts) == 21
+
+
+def test_a_tokenizer_that_fails_at_one_text_costs_only_that(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SentenceEncoder.token_ids
+
+    def token_ids(self: SentenceEncoder, texts: Sequence[str]) -> list[list[int]]:
+        if "7, 7" in texts:
+            raise UnicodeError("a sign that has no token")
+        return real(self, texts)
+
+    loaded.get(_spec(tiny_model))
+    monkeypatch.setattr(SentenceEncoder, "token_ids", token_ids)
+    texts = _written(*(f"{n}, {n}" for n in range(12)))
+    with pytest.raises(TextFailed, match="1 of 12 texts, the first is '7, 7': a sign that has no token"):
+        embed(_spec(tiny_model), texts, store=store, loaded=loaded)
+    assert store.count(_spec(tiny_model).key, texts.texts) == 11
+
+
+def test_where_every_text_fails_few_are_tried_and_the_models_own_error_is_raised(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, broken: Callable[[Broken], None]
+) -> None:
+    alone: list[str] = []
+
+    def fail(texts: Sequence[str]) -> Exception:
+        alone.extend(texts if len(texts) == 1 else ())
+        return KeyError("no place")
+
+    broken(fail)
+    with pytest.raises(KeyError, match="no place"):
+        embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
+    assert len(alone) == 8
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(RemoteFailed("gone"), ModelUnavailable("gone"), CheckFailed("gone"), AcceleratorLost("gone")),
+        *(StoreFull("gone"), Cancelled("gone"), RuntimeError("CUDA error: gone"), KeyboardInterrupt("gone")),
+    ],
+)
+def test_what_concerns_all_texts_is_not_tried_again(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, broken: Callable[[Broken], None], error: BaseException
+) -> None:
+    loaded.get(_spec(tiny_model))
+    calls: list[int] = []
+    broken(lambda texts: (calls.append(len(texts)), error)[1])
+    with pytest.raises(type(error), match="gone"):
+        embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
+    assert len(calls) == 1

@@ -21,7 +21,7 @@ from numembed.merge_experiment.save_model import Saving
 from numembed.models.encoders.encoder import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
-from numembed.runs.kinds import JOB_KINDS, JobKind, Request, Workplace
+from numembed.runs.kinds import JOB_KINDS, Ending, JobKind, Request, Workplace
 from numembed.runs.worker import run_job
 from numembed.studies.results import APP_SCHEMA
 from tests.pages.elements import opened, protos, told, walk, work_off
@@ -49,11 +49,11 @@ def read(text: str) -> Count:
         raise BadChoice("This is nothing to count to.") from None
 
 
-def carry_out(asked: Count, place: Workplace) -> str:
+def carry_out(asked: Count, place: Workplace) -> Ending:
     for number in range(asked.to):
         place.report(number % 2, ENCODE, number, asked.to, "")
     place.results.put(asked.key, {"counted": asked.to})
-    return "" if asked.to < 100 else "That was much."
+    return Ending("" if asked.to < 100 else "That was much.", nothing_ran=asked.to > 100)
 
 
 def open_count(asked: Count) -> str:
@@ -89,7 +89,7 @@ def _chosen(app: AppTest, job: str) -> AppTest:
 
 def test_the_worker_carries_it_out_and_reports_on_its_rows(settings: Settings) -> None:
     with JobTable(settings.app_db) as jobs:
-        for to, state, error in ((3, "done", ""), (100, "failed", "That was much.")):
+        for to, state, error in ((3, "done", ""), (100, "done", "That was much."), (101, "failed", "That was much.")):
             jobs.submit(Count(to), asked_by="test")
             job = jobs.claim()
             assert job is not None and job.kind == "count" and job.request == Count(to)

@@ -85,7 +85,7 @@ def show_evidence(study: Study, results: Sequence[ModelResult], references: Refe
         result = evidence_of(results, references, kind)
         table(
             _COLUMNS,
-            [_row(one) for one in result],
+            [_row(one, references.without_random_weights.get(one.model, "")) for one in result],
             key="evidence_table",
             label=f"Evidence behind each {kind.title}",
             muted=[i for i, one in enumerate(result) if one.is_baseline],
@@ -175,8 +175,8 @@ def too_few(least_p: float | None) -> str:
     )
 
 
-def _row(one: Evidence) -> list[Cell]:
-    redrawn = one.redrawn
+def _row(one: Evidence, without_random_weights: str) -> list[Cell]:
+    redrawn, why = one.redrawn, without_random_weights or _NO_RANDOM_WEIGHTS
     return [
         Cell(one.model, one.model),
         number(one.value, note=one.note),
@@ -190,7 +190,7 @@ def _row(one: Evidence) -> list[Cell]:
         p_cell(one.p_within, too_few(one.least_p_within)),
         number(one.best_baseline_value, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
-        number(one.random_weights, note=_NO_RANDOM_WEIGHTS if one.random_weights is None else ""),
+        number(one.random_weights, note=why if one.random_weights is None else ""),
     ]
 
 

@@ -12,7 +12,7 @@ from numembed.analysis.maps.projections import PROJECTIONS, caption_of
 from numembed.core.wording import decimal
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
-from numembed.studies.stored import stored_projection, stored_warning
+from numembed.studies.stored import missing_projection, stored_projection, stored_warning
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
 from ui.shared.figure import figure
 from ui.shared.frame import callback
@@ -64,7 +64,9 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
         st.caption(f"3-D maps are drawn for up to {FLAT_ABOVE:,} sequences. Choose 2-D.")
         return
     if projection is None:
-        st.caption(f"**{name}** has no {PROJECTIONS[method].title} map yet. Press Run.")
+        reason = missing_projection(study, result.model, store, method=method, dims=dims)
+        why = f": {md_text(reason)} Press Run to try again." if reason else " yet. Press Run."
+        st.caption(f"**{name}** has no {PROJECTIONS[method].title} map{why}")
         return
     groups = groups_of(study.sequences, result.clusters, color)
     key = f"map {result.model.name} {method} {dims} {color} {study.key[:8]} {st.session_state.get('cleared', 0)}"

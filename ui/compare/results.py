@@ -80,7 +80,7 @@ def _score_table(results: Sequence[ModelResult], references: ReferenceScores) ->
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
     best = best_baseline(results, references)
-    rows = [_score_row(result, best, references.random_weights_score(result.model.name)) for result in results]
+    rows = [_score_row(result, best, references) for result in results]
     chosen = table(
         _columns(),
         rows,
@@ -110,13 +110,16 @@ def _remember(names: Sequence[str]) -> None:
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
-def _score_row(result: ModelResult, best: tuple[str, float] | None, random_weights: float | None) -> list[Cell]:
+def _score_row(result: ModelResult, best: tuple[str, float] | None, references: ReferenceScores) -> list[Cell]:
+    random_weights = references.random_weights_score(result.model.name)
     first, *others = (result.score(*kind) for kind in _shown())
     notes = [first.note or f"shuffled families: {span(first.chance_low, first.chance_high)}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
     if random_weights is not None:
         notes.append(f"with random weights: {decimal(random_weights)}")
+    elif reason := references.without_random_weights.get(result.model.name):
+        notes.append(f"not computed with random weights: {reason}")
     silhouette = replace(
         number(first.value, note="; ".join(notes)),
         low=first.chance_low,

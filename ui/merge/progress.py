@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.core.progress import DONE, WAITING
+from numembed.core.progress import DONE, FAILED, WAITING
 from numembed.core.wording import about, plural
 from numembed.figures.merge.weights import training_figure
 from numembed.merge_experiment.experiment import REDRAWING, ExperimentResult, MergeExperiment
@@ -23,7 +23,7 @@ from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
-from ui.shared.run_progress import newest_run, poll_seconds, start, stop, waiting_text
+from ui.shared.run_progress import newest_run, poll_seconds, start, stop, tell_failed_parts, waiting_text
 from ui.shared.text import md_text
 
 _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
@@ -33,8 +33,8 @@ def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
     """Draw a run of ``experiment`` or of its redrawn windows: its progress, or how it ended."""
     if job is not None and job.active:
         fragment(_live, run_every=poll_seconds())(job.id, experiment)
-    elif job is not None and job.state == "failed":
-        st.error(md_text(job.error), icon=":material/error:")
+    elif job is not None and job.state in ("failed", "done"):
+        tell_failed_parts(job)
     elif job is not None and job.state == "cancelled":
         st.info(
             "This merging experiment was stopped. Computed results are kept; press the button again to continue.",
@@ -115,7 +115,7 @@ def _done(one: ModelProgress) -> float:
 
 
 def _bar_text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
-    working = [one for one in job.progress if one.stage not in (WAITING, DONE)]
+    working = [one for one in job.progress if one.stage not in (WAITING, DONE, FAILED)]
     if job.state == "queued" or not working:
         return waiting_text(job, listed)
     step = working[-1]

@@ -18,7 +18,6 @@ from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
 
-_STATES = {"queued": "waiting", "running": "running", "done": "done", "failed": "failed", "cancelled": "stopped"}
 _RUNS = (
     Column("Asked for", kind="wide"),
     Column("When", kind="line"),
@@ -111,7 +110,7 @@ def _row(job: Job) -> list[Cell]:
     return [
         Cell(job.title),
         Cell(moment(job.asked_at), job.asked_at),
-        Cell(_STATES[job.state]),
+        Cell(job.words),
         Cell(duration(job.seconds), job.seconds),
         Cell(job.asked_by),
         Cell(job.error),

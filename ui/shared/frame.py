@@ -6,6 +6,7 @@ import functools
 import gc
 import logging
 import mimetypes
+import os
 import secrets
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.places import library_places
 from numembed.core.settings import Settings, read_settings
 from ui.shared.text import md_text
 
@@ -42,7 +44,9 @@ def inside_app(page: str) -> None:
 @st.cache_resource(show_spinner=False)
 def settings() -> Settings:
     """Return the settings, read once a server."""
-    return read_settings()
+    found = read_settings()
+    os.environ.update(library_places(found.home))  # before a library is imported
+    return found
 
 
 def calm() -> None:

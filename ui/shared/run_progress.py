@@ -30,6 +30,7 @@ def waiting_text(job: Job, listed: Sequence[Job]) -> str:
 
 
 _FORGET_SECONDS = 15
+_MOST_CHARS = 4_000  # of what failed in a run
 
 
 @callback
@@ -60,8 +61,8 @@ def watch(study: Study, job: Job | None) -> None:
     """Draw a run of ``study`` while it is active, or how it ended."""
     if job is not None and job.active:
         fragment(_bars, run_every=poll_seconds())(job.id)
-    elif job is not None and job.state == "failed":
-        st.error(md_text(job.error), icon=":material/error:")
+    elif job is not None and job.state in ("failed", "done") and job.error:
+        tell_failed_parts(job)
         if _failed_checks(study):
             st.button(
                 "Run them anyway",
@@ -73,6 +74,15 @@ def watch(study: Study, job: Job | None) -> None:
             )
     elif job is not None and job.state == "cancelled":
         st.info("This run was stopped. Its results are kept; press Run to continue.", icon=":material/stop_circle:")
+
+
+def tell_failed_parts(job: Job) -> None:
+    """Say what failed in a run that has ended: all of it, or some models or parts while the rest was done."""
+    if job.state == "failed":
+        st.error(md_text(job.error, most=_MOST_CHARS), icon=":material/error:")
+    elif job.error:
+        words = job.words[0].upper() + job.words[1:]
+        st.warning(f"**{md_text(words)}.** {md_text(job.error, most=_MOST_CHARS)}", icon=":material/warning:")
 
 
 def _failed_checks(study: Study) -> bool:

@@ -173,7 +173,7 @@ def seeded_maps() -> dict[str, Mapping[str, Any]]:
     return {entry.name: entry.facts["seeded"] for entry in PROJECTIONS if "seeded" in entry.facts}
 
 
-def compile_maps(cache_folder: Path) -> None:
+def compile_maps(cache_folder: Path | None) -> None:
     """Compile what maps need for this machine, or read the compiled code, so that the next map is quick."""
     noise = np.random.default_rng(0).standard_normal((24, 16)).astype(np.float32)
     for method in run_order()[1]:

@@ -1,7 +1,8 @@
 """UMAP's compiled code kept on disk: the first map of a process costs a second instead of ten.
 
-umap and pynndescent ask numba to compile without a cache. While they are imported, numba's ``njit``
-gets ``cache=True`` as its default; a function that numba cannot cache is compiled as before.
+umap and pynndescent ask numba to compile most functions without a cache, and some with one beside their source. While
+they are imported, numba's ``njit`` gets ``cache=True`` as its default; what numba cannot keep anywhere, as in a
+read-only installation, is compiled in memory.
 A torn file of that cache would end the process, so every file has a checksum and goes where it fails.
 """
 
@@ -26,9 +27,9 @@ _kept: dict[Path, dict[str, int]] = {}  # when each folder had changed when this
 @contextlib.contextmanager
 def compiled_umap(cache_folder: Path | None) -> Iterator[None]:
     """Import umap with its compiled code kept in ``cache_folder``; write down afterwards what the block compiled."""
-    folder = None if cache_folder is None or "umap" in sys.modules else _ready(cache_folder)
-    with contextlib.nullcontext() if folder is None else _caching_njit(folder):
-        import umap  # noqa: F401
+    if "umap" not in sys.modules:
+        with _compiling(None if cache_folder is None else _ready(cache_folder)):
+            import umap  # noqa: F401
     yield
     keep_compiled(cache_folder)
 
@@ -102,27 +103,37 @@ def _checksum(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _caching_njit(folder: Path) -> Iterator[None]:
+def _compiling(folder: Path | None) -> Iterator[None]:
+    """Let numba keep in ``folder`` what the block's imports compile; what cannot be kept is compiled in memory."""
     import numba
     from numba.core import config
 
-    plain = numba.njit
+    plain = {name: getattr(numba, name) for name in ("njit", "vectorize")}
+    if folder is not None:
+        vars(config)["CACHE_DIR"] = str(folder)  # stays: compilation happens at the first call, not at import
+    numba.njit = _tolerant(plain["njit"], {} if folder is None else {"cache": True})
+    numba.vectorize = _tolerant(plain["vectorize"], {})
+    try:
+        yield
+    finally:
+        for name, decorator in plain.items():
+            setattr(numba, name, decorator)
 
-    def njit(*functions: Any, **options: Any) -> Any:
+
+def _tolerant(plain: Any, defaults: dict[str, Any]) -> Any:
+    """Return a decorator of numba's with other defaults that needs no cache."""
+
+    def decorator(*functions: Any, **options: Any) -> Any:
+        options = defaults | options
         if functions and callable(functions[0]):
             return _compile(plain, functions[0], options)
         return lambda function: _compile(plain, function, options, signature=functions)
 
-    vars(config)["CACHE_DIR"] = str(folder)  # stays: compilation happens at the first call, not at import
-    numba.njit = njit
-    try:
-        yield
-    finally:
-        numba.njit = plain
+    return decorator
 
 
 def _compile(plain: Any, function: Any, options: dict[str, Any], signature: tuple[Any, ...] = ()) -> Any:
     try:
-        return plain(*signature, **({"cache": True} | options))(function)
-    except RuntimeError:  # "cannot cache function": made at run time, without a file
         return plain(*signature, **options)(function)
+    except RuntimeError:  # "cannot cache function": made at run time without a file, or no folder can be written to
+        return plain(*signature, **(options | {"cache": False}))(function)

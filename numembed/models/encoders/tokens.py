@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from numembed.core.errors import ModelUnavailable
+from numembed.core.errors import ModelUnavailable, TextFailed
 from numembed.core.settings import Settings, harmless
 from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders import tokenizer_process as token_counts
@@ -78,10 +78,14 @@ def count_tokens(
 
 
 def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Raise ModelUnavailable where the tokenizer of an unlisted model fails or is not done with ``texts`` in time."""
+    """Raise ModelUnavailable where the tokenizer of an unlisted model fails or is not done with ``texts`` in time.
+
+    One that fails raises TextFailed as well: it may read other texts.
+    """
     file = _find(folder, "tokenizer.json")
     if file is None or facts_of(spec):
         return
+    kind: type[ModelUnavailable] = ModelUnavailable
     try:
         _reads(str(file), file.stat().st_mtime_ns, spec.prompt, tuple(texts), seconds)
     except subprocess.TimeoutExpired:
@@ -89,13 +93,17 @@ def refuse_endless(spec: ModelSpec, texts: Sequence[str], folder: Path, *, secon
     except subprocess.CalledProcessError as error:
         if error.returncode == _OWN_ERROR and _PANIC not in error.stderr:
             return  # it cannot read one of the texts, and says so again where that is read
-        what = "failed"
+        kind, what = _TokenizerFailed, "failed"
     else:
         return
-    raise ModelUnavailable(
+    raise kind(
         f"The tokenizer of {spec.name} {what}: its tokenizer.json contains a pattern that does not finish on such "
         "texts. Choose another model."
     )
+
+
+class _TokenizerFailed(ModelUnavailable, TextFailed):
+    """A tokenizer failed on one of some texts."""
 
 
 @functools.lru_cache(maxsize=8)  # hundreds of merges with one tokenizer read the same texts

@@ -6,12 +6,14 @@ last stage ends with the same adapters, bit for bit, as one that ran through (wi
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from numembed.core.errors import BadChoice, StoreFull, TooLarge, TrainingFailed
+from numembed.core.errors import BadChoice, Diverged, NumembedError, StoreFull, TooLarge, TrainingFailed, reason_of
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.recipe import Reading, Recipe
@@ -19,13 +21,14 @@ from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
 from numembed.models.loading.devices import available_memory, device_of
-from numembed.models.loading.loader import described_faults
+from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import FolderWeights, ModelSpec
 from numembed.models.training.lora import IN_LAYER, AdaptedModel
 from numembed.sequences.splits import apart_at, training_batch
 
 Listener = Callable[[Reading], None]
+_log = logging.getLogger(__name__)
 
 _TOKENS_PER_TERM = 8  # of five digits, where every digit and every separator is a token
 _SPARE_BYTES = 512 << 20  # of memory, for the libraries
@@ -104,19 +107,27 @@ def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
 
 def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: Listener) -> None:
     """Train every seed from its last stage to its end; raise TrainingFailed once all have been tried."""
-    seeds, failed = model.recipe.seeds, {}
+    seeds, failed = model.recipe.seeds, dict[int, TrainingFailed]()
     for number, seed in enumerate(seeds):
         try:
             _train_seed(model, place, seed, number * model.recipe.steps, progress, listen)
         except _BaseNotFinite:  # no other seed can do better
             raise
         except TrainingFailed as text:
-            failed[seed] = str(text)
+            failed[seed] = text
+        except (NumembedError, sqlite3.Error):  # of all seeds alike, or of the store
+            raise
+        except Exception as error:
+            if is_lost(error) or is_out_of_memory(error):
+                raise
+            _log.exception("the training of seed %s failed", seed)
+            failed[seed] = TrainingFailed(f"Training {model.spec.name} failed at seed {seed}: {reason_of(error)}.")
     if failed:
         first, *more = failed.items()
         others = f" The same happened to seed {', '.join(str(seed) for seed, _ in more)}." if more else ""
         whole = " The other seeds finished training." if len(failed) < len(seeds) else ""
-        raise TrainingFailed(first[1] + others + whole)
+        kind = Diverged if all(isinstance(text, Diverged) for text in failed.values()) else TrainingFailed
+        raise kind(str(first[1]) + others + whole)
 
 
 class _BaseNotFinite(TrainingFailed):
@@ -156,7 +167,7 @@ def _finite(value: float, spec: ModelSpec, seed: int, step: int, saved: int) -> 
     if math.isfinite(value):
         return value
     kept = f"The stage after step {saved:,} is kept." if saved else "Nothing of this seed was saved."
-    raise (TrainingFailed if step else _BaseNotFinite)(
+    raise (Diverged if step else _BaseNotFinite)(
         f"Training {spec.name} was stopped: at step {step:,} of seed {seed} the loss or the silhouette became NaN or "
         f"infinite. {kept} Choose a lower learning rate; where it fails at once, the model itself may be damaged."
     )
