@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import AcceleratorLost, reason_of
+from numembed.core.errors import AcceleratorLost, CheckFailed, reason_of
 from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.models.encoders.checks import REFERENCE, TOGETHER, CheckedEncoder, Finding, ModelCheck
 from numembed.models.spec import ModelSpec
@@ -154,15 +154,17 @@ def compare(
 def checked_again(encoder: CheckedEncoder, home: Path, *, accept: bool) -> ModelCheck:
     """Return the check of a loaded model with its reference compared, however large it is.
 
-    With ``accept`` its present vectors become the reference first. Raises OSError where they cannot be kept.
+    With ``accept`` its present vectors become the reference first. Raises CheckFailed where something else is wrong
+    with it, OSError where they cannot be kept.
     """
-    others = tuple(finding for finding in encoder.check.findings if finding.name != REFERENCE)
+    others = ModelCheck(tuple(finding for finding in encoder.check.findings if finding.name != REFERENCE))
     together = encoder.encode(list(TOGETHER))
+    if accept and not others.ok:
+        raise CheckFailed(f"The vectors of {encoder.spec.name} are not accepted: its check failed. {others.sentence}")
     if accept:
         keep_reference(encoder.spec, measured(encoder, together), home)
-    good = ModelCheck(others).ok
-    finding = compare(encoder, together, home=home, good=good, requested=True)
-    return ModelCheck((*others, *([finding] if finding else [])))
+    finding = compare(encoder, together, home=home, good=others.ok, requested=True)
+    return ModelCheck((*others.findings, *([finding] if finding else [])))
 
 
 def known_reference(spec: ModelSpec, home: Path) -> Reference | None:
@@ -172,7 +174,7 @@ def known_reference(spec: ModelSpec, home: Path) -> Reference | None:
     """
     if not spec.resolved:
         return None
-    return _read(_file(spec, home)) or shipped_references().get(spec.content_key)
+    return _read(_file(spec, home)) or shipped_references().get(spec.stored.content_key)
 
 
 def keep_reference(spec: ModelSpec, reference: Reference, home: Path) -> None:
@@ -253,7 +255,7 @@ def _unreadable(known: Reference | None, reason: str) -> Finding:
 
 
 def _file(spec: ModelSpec, home: Path) -> Path:
-    return home / "references" / f"{spec.content_key}.json"
+    return home / "references" / f"{spec.stored.content_key}.json"
 
 
 def _read(file: Path) -> Reference | None:
