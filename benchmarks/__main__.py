@@ -16,6 +16,7 @@ TOPICS = {
     "study": "benchmarks.study",
     "encode": "benchmarks.encode",
     "cut": "benchmarks.encode",
+    "check": "benchmarks.check",
     "card": "benchmarks.card",
     "permutation": "benchmarks.analysis",
     "silhouette": "benchmarks.analysis",

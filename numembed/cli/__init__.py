@@ -16,6 +16,7 @@ from typing import NoReturn
 import numembed
 from numembed.cli import lists as listing
 from numembed.cli import merge as merging
+from numembed.cli.check import check
 from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
 from numembed.core.places import library_places
@@ -128,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     code = command("code", listing.code, "For operators: print the settings that allow the program code of a model.")
     code.add_argument("model", metavar="MODEL", help="for example nomic-embed-text-v2-moe")
     code.add_argument("--code", metavar="OWNER/NAME@COMMIT", help="where the code is, if the catalogue does not say")
+    checked = command("check", check, "Load a model and print what its check finds; compare its reference vectors.")
+    checked.add_argument("model", metavar="MODEL", help="a catalogue name, hub id or folder, with its options")
+    text = "take its present vectors as the reference, after an upgrade that was meant to change them"
+    checked.add_argument("--accept", action="store_true", help=text)
     command("metrics", listing.metrics, "List the metrics and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
     store = command("store", listing.store, "Show which vectors are stored, or delete some.")

@@ -220,9 +220,17 @@ class ModelSpec:
         >>> one.key == ModelSpec("another name", BaselineWeights("last_digits")).key
         True
         """
+        return self._digest(versions=_versions())
+
+    @property
+    def content_key(self) -> str:
+        """The sha256 of the weights' content and the recipe, whatever the versions of the libraries are."""
+        return self._digest()
+
+    def _digest(self, **rest: Any) -> str:
         if not self.resolved:
             raise ValueError(f"{self.name} has no key before its weights are resolved")
-        described = self.as_dict() | {"versions": _versions()}
+        described = self.as_dict() | rest
         described.pop("name")
         described["weights"] = without_paths(described["weights"])
         return hashlib.sha256(canonical_json(described).encode()).hexdigest()

@@ -115,6 +115,16 @@ def test_what_was_run_here_is_next_to_the_paper(page: AppTest, settings: Setting
     assert "check: ✓ passed" in told(page) and " s." in told(page).partition("chosen on Compare take")[2][:14]
 
 
+def test_the_card_tells_whether_there_are_reference_vectors(page: AppTest) -> None:
+    for name in ("all-MiniLM-L6-v2", "number-lm"):
+        show(page, name)
+        assert "**Reference.** Reference vectors were recorded on 20" in told(page), name
+    for name, words in (("bge-small-en-v1.5", False), ("Qwen3-Embedding-8B", True), ("number-encoder", False)):
+        show(page, name)
+        assert "**Reference.** It has no reference vectors yet" in told(page)
+        assert ("on a processor on request only: python -m numembed check MODEL" in told(page)) is words
+
+
 def test_a_model_made_here_says_that_its_first_use_trains_it(page: AppTest) -> None:
     show(page, "number-encoder")
     words = told(page)

@@ -12,7 +12,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.resolve import resolve
 from tests.lora import write_adapter
 from tests.pages.elements import opened, told
 from tests.pages.models_page import compared, tables
@@ -66,6 +69,15 @@ def test_a_folder_is_shown_and_added(page: AppTest, tmp_path: Path) -> None:
 
 
 PROMPTS = {"prompts": {"query": "Find: \n", "document": "", "broken": 7}}
+
+
+def test_a_folder_that_has_changed_has_no_reference_yet(page: AppTest, tmp_path: Path, settings: Settings) -> None:
+    folder = write_model(tmp_path / "mine")
+    assert "It has no reference vectors yet" in told(own(page, str(folder)))
+    LoadedModel(settings).get(resolve(model(str(folder)), settings))
+    assert "Reference vectors were recorded on 20" in told(page.run())
+    write_model(folder, seed=1)
+    assert "It has no reference vectors yet" in told(page.run())
 
 
 def test_a_folders_own_prompts_are_a_menu(page: AppTest, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from numembed.studies.cost import BYTES, cost_of
 from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
+from ui.models.reference import reference_sentence
 from ui.shared.cache import same_study
 from ui.shared.frame import result_store, settings
 from ui.shared.study_choice import take_to_compare
@@ -62,7 +63,7 @@ def model_card(row: Row) -> None:
                 _cost(row, chosen)
                 told = [*recipe_of(row), *makers_sentences(chosen, settings())]
                 st.markdown("**Loading.** " + md_text(" ".join(told), most=2000))
-                _check(known.check)
+                _check(known.check, chosen, row)
             if row.merge_note:
                 with st.expander("What its makers say about training and merging", key="merging"):
                     st.markdown(md_text(row.merge_note, most=2000))
@@ -284,7 +285,8 @@ def _chosen_characters() -> int:
     return sum(map(len, study.sequences.texts))
 
 
-def _check(check: ModelCheck | None) -> None:
+def _check(check: ModelCheck | None, spec: ModelSpec, row: Row) -> None:
+    st.markdown("**Reference.** " + md_text(reference_sentence(spec, row.parameters_millions * 1e6)))
     if check is None:
         st.markdown(
             "**Check.** Not checked yet. Whenever it is loaded for a run, a few texts show whether it "

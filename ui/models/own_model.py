@@ -23,6 +23,7 @@ from numembed.models.hub.card import card as hub_card
 from numembed.models.resolve import adapter_folder, folder_of, makers_sentences
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
 from ui.models.catalogue import parameters, show_model, spec_of
+from ui.models.reference import reference_sentence
 from ui.shared.frame import settings
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
@@ -96,6 +97,7 @@ def _folder(spec: ModelSpec) -> None:
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         _facts_table(spec, _folder_facts(folder))
+        st.caption(md_text(reference_sentence(spec)))
         prompts = prompts_in(read_json(folder / SETTINGS_FILE))
         _take(_with_settings(spec, prompts, own_settings(folder), width_of(folder)))
 

@@ -73,6 +73,13 @@ class Finding:
     sentence: str
 
 
+class Comparison(Protocol):
+    """What holds the vectors of a loaded model against those recorded earlier."""
+
+    def __call__(self, encoder: CheckedEncoder, together: Matrix, *, good: bool) -> Finding | None:
+        """Return what was found; None where nothing is compared."""
+
+
 @dataclass(frozen=True)
 class ModelCheck:
     """What a load found out."""
@@ -92,11 +99,12 @@ class ModelCheck:
         return " ".join(wrong or [*[finding.sentence for finding in self.findings if finding.ok][:2], *cut])
 
 
-_TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")
+TOGETHER = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377")  # in one batch
 _SHORT = ("2, 4, 6", "3, 5, 7", "1, 8")
 _LAST_DIGITS = tuple(start + end for start in ("1, 2, 3, 4, ", "7 7 7 ", "12, ") for end in "0123456789")
-TEXTS = (*_TEXTS, *_SHORT, *_LAST_DIGITS)
+TEXTS = (*TOGETHER, *_SHORT, *_LAST_DIGITS)
 """All that a model reads while it is checked."""
+REFERENCE = "reference"  # the finding about reference vectors
 _OF_WEIGHTS = ("adapter", "merge", "base")  # findings about what has changed a model's weights
 _AS_BEFORE = "Its attention was checked when its base was loaded."
 _UNVERIFIED = (
@@ -106,8 +114,11 @@ _UNVERIFIED = (
 _FEELS = 1e-5  # relative change of a token's vector that no rounding makes
 
 
-def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
-    """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known."""
+def check_model(encoder: CheckedEncoder, facts: Row | None, compare: Comparison | None = None) -> ModelCheck:
+    """Return what a few texts tell about a model that was just loaded; ``facts`` are its makers' where known.
+
+    ``compare`` holds its vectors of ``TOGETHER`` against its reference, knowing whether all else is right.
+    """
     checks: tuple[Callable[[CheckedEncoder, Row | None], Finding | None], ...] = (
         _weights,
         _swapped,
@@ -117,12 +128,14 @@ def check_model(encoder: CheckedEncoder, facts: Row | None) -> ModelCheck:
         _last_token,
         _attention,
         _pooling,
-        _batches,
     )
     findings = [check(encoder, facts) for check in checks]
-    findings += _vectors(encoder, facts)
+    vectors = encoder.encode(list(TOGETHER))
+    findings += [_batches(encoder, vectors), *_vectors(encoder, facts, vectors)]
     findings += [Finding(*found) for found in makers_findings(encoder.spec, encoder.folder, encoder.model)]
-    return ModelCheck(tuple(finding for finding in findings if finding is not None))
+    check = ModelCheck(tuple(finding for finding in findings if finding is not None))
+    reference = compare(encoder, vectors, good=check.ok) if compare is not None else None
+    return replace(check, findings=(*check.findings, reference)) if reference is not None else check
 
 
 def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
@@ -136,15 +149,14 @@ def check_related(encoder: CheckedEncoder, known: CheckedEncoder) -> ModelCheck:
     weights, changed, base = (check(encoder, encoder.facts) for check in (_weights, _swapped, _adapted_base))
     if changed is not None:
         changed = replace(changed, sentence=f"{changed.sentence} {_AS_BEFORE}")
-    vectors = _vectors(encoder, encoder.facts)
+    vectors = _vectors(encoder, encoder.facts, encoder.encode(list(TOGETHER)))
     assert weights is not None
-    repeated = {weights.name, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
+    repeated = {weights.name, REFERENCE, *_OF_WEIGHTS, *(finding.name for finding in vectors)}
     same = [finding for finding in known.check.findings if finding.name not in repeated]
     return ModelCheck((weights, *filter(None, (changed, base)), *same, *vectors))
 
 
-def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
-    vectors = encoder.encode(list(_TEXTS))
+def _vectors(encoder: CheckedEncoder, facts: Row | None, vectors: Matrix) -> list[Finding]:
     normalizes = any(type(module).__name__ == "Normalize" for module in encoder.model)
     unit: bool | None = (facts.normalizes if facts else None) or normalizes
     dimension = facts.dimension if facts else None
@@ -155,7 +167,7 @@ def _vectors(encoder: CheckedEncoder, facts: Row | None) -> list[Finding]:
 
 def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) -> list[Finding]:
     """Return what the vectors themselves tell: finite (else encode has raised), as wide and as long as stated."""
-    width, findings = vectors.shape[1], []
+    width, findings = vectors.shape[1], _degenerate(vectors)
     stated = "as stated" if dimension == width else f"but {dimension} are stated"
     sentence = f"A vector has {width} dimensions" + (f", {stated}." if dimension else ".")
     findings.append(Finding("dimension", None if dimension is None else dimension == width, sentence))
@@ -164,6 +176,17 @@ def check_vectors(vectors: Matrix, *, dimension: int | None, unit: bool | None) 
     sentence = "All vectors have length 1." if is_unit else f"Vectors have lengths such as {lengths[0]:.3g}, not 1."
     findings.append(Finding("unit length", is_unit if unit else None, sentence))
     return findings
+
+
+def _degenerate(vectors: Matrix) -> list[Finding]:
+    """Return what is wrong with vectors that tell no text from another; [] where they do."""
+    largest = float(np.abs(vectors).max())
+    if largest == 0:
+        return [Finding("zero", False, "All its vectors are zero, so they say nothing about any text.")]
+    if len(vectors) > 1 and float(np.ptp(vectors, axis=0).max()) <= _FEELS * largest:
+        same = "All texts get the same vector, so no sequence can be told from another. Its weights may be damaged, or"
+        return [Finding("same", False, f"{same} its vector is made from a token that sees nothing of the text.")]
+    return []
 
 
 def _weights(encoder: CheckedEncoder, facts: Row | None) -> Finding:
@@ -293,11 +316,10 @@ def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     return None
 
 
-def _batches(encoder: CheckedEncoder, facts: Row | None) -> Finding:
-    together = encoder.encode(list(_TEXTS))
-    alone = np.concatenate([encoder.encode([text]) for text in _TEXTS])
-    lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
-    cosine = float(((together * alone).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+def _batches(encoder: CheckedEncoder, together: Matrix) -> Finding:
+    """The shortest text, which is padded in a batch, must have the vector that it has alone."""
+    (padded,), alone = together[:1], encoder.encode([TOGETHER[0]])[0]
+    cosine = float(padded @ alone / max(float(np.linalg.norm(padded) * np.linalg.norm(alone)), 1e-12))
     right = cosine > (1 - 1e-4 if encoder.spec.dtype == "float32" else 0.99)
     if right:
         return Finding("batches", True, "A text has the same vector alone and in a batch.")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,19 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import facts_of
-from numembed.models.encoders.checks import TEXTS, Encoder, check_model, check_related
+from numembed.models.encoders.checks import (
+    REFERENCE,
+    TEXTS,
+    Comparison,
+    Encoder,
+    Finding,
+    ModelCheck,
+    check_model,
+    check_related,
+)
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.failures import readable, refuse_beyond, text_failures
+from numembed.models.encoders.references import LONG, compare
 from numembed.models.encoders.tokens import BATCH_TOKENS, refuse_endless, token_batches
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.architectures import NO_LIMIT
@@ -38,6 +49,7 @@ _BYTES_PER_TOKEN_AND_WIDTH = 100  # what one token takes on the way through a la
 _CUT_CHARS_PER_TOKEN = 8  # first guess when a long text is cut before tokenising; doubled until it is enough
 _PLACE_TO_CUT = re.compile(r"(?<=\S) ")  # before all of several spaces: tokenisers disagree about what is left of them
 _READ_BYTES = 1 << 24
+_READ_WHEN_CHECKED = (*TEXTS, LONG)
 
 
 class SentenceEncoder:
@@ -52,6 +64,7 @@ class SentenceEncoder:
         facts: Row | None = None,
         swapper: WeightSwapper | None = None,
         progress: Progress = silent,
+        compare: Comparison | None = None,
     ) -> None:
         self.spec, self.folder, self.facts, self.swapper = spec, folder, facts, swapper
         self.device = device_of(device)
@@ -63,21 +76,24 @@ class SentenceEncoder:
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
         self._rows = exceeded_rows(self.model)
-        refuse_endless(spec, TEXTS, folder)
+        refuse_endless(spec, _READ_WHEN_CHECKED, folder)
         with readable(spec):
-            self.check = check_model(self, facts)
+            self.check = check_model(self, facts, compare)
+        self._reference = _for_related(self.check, spec)
 
     def of_related(self, spec: ModelSpec, progress: Progress = silent) -> SentenceEncoder:
         """Return the encoder of ``spec``, whose prompt, adapter or merge alone is another: the memory is shared.
 
-        It is checked like one that was just loaded. Whichever encoder is used puts its own weights in place first.
+        It is checked like one that was just loaded, but has no reference vectors of its own: hundreds of merges would
+        each read 600 tokens more. It is computed as the one that was loaded, and is wrong where that one's differed.
+        Whichever encoder is used puts its own weights in place first.
         """
         other = copy.copy(self)
         other.spec = spec
-        refuse_endless(spec, TEXTS, self.folder)  # another prompt stands before them
+        refuse_endless(spec, _READ_WHEN_CHECKED, self.folder)  # another prompt stands before them
         other._put_in_place(progress)
         with readable(spec):
-            other.check = check_related(other, self)
+            other.check = ModelCheck((*check_related(other, self).findings, *self._reference))
         return other
 
     def batches(self, texts: Sequence[str]) -> list[list[int]]:
@@ -276,13 +292,20 @@ def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress
     assert folder is not None
     swapper = WeightSwapper(spec, folder, settings)
     swapper.prepare(spec.weights, progress)  # refuses what does not fit before any weight is read
-    device, facts = settings.device, facts_of(spec)
-    return SentenceEncoder(spec, folder, device=device, facts=facts, swapper=swapper, progress=progress)
+    device, facts, held = settings.device, facts_of(spec), partial(compare, home=settings.home)
+    return SentenceEncoder(spec, folder, device=device, facts=facts, swapper=swapper, progress=progress, compare=held)
 
 
 def _of_endpoint(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
     assert isinstance(spec.weights, RemoteWeights)
     return EndpointEncoder(spec, endpoint_of(spec.weights, settings))  # a sentence where it has been taken away
+
+
+def _for_related(check: ModelCheck, spec: ModelSpec) -> tuple[Finding, ...]:
+    """Return what is wrong for all models that share the memory of a loaded one: it computes otherwise than before."""
+    wrong = [one for one in check.findings if one.name == REFERENCE and one.ok is False]
+    words = f"{spec.name}, with which it shares its computation, failed when it was loaded. "
+    return tuple(replace(one, sentence=words + one.sentence) for one in wrong)
 
 
 def _shared_key(spec: ModelSpec) -> str:

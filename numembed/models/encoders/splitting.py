@@ -75,7 +75,7 @@ class SplittingEncoder:
 
 
 def _reason(error: BaseException) -> str:
-    """Return why one text failed: the library's words alone where our sentence only puts the text's beginning before."""
+    """Return why one text failed, in the library's own words where they are known."""
     if isinstance(error, TextFailed) and error.__cause__ is not None:
         return reason_of(error.__cause__)
     return str(error) if isinstance(error, NumembedError) else reason_of(error)

@@ -108,9 +108,11 @@ def test_the_check_says_what_was_changed_and_what_half_precision_lost(tiny_model
     fresh = loaded.get(spec).check
     assert fresh.ok and "Its adapter changes 8 of 37 weight tensors." in fresh.sentence
     plain = loaded.get(resolve(model(str(tiny_model)), OFFLINE)).check
-    assert plain == LoadedModel(OFFLINE).get(resolve(model(str(tiny_model)), OFFLINE)).check
+    alone = LoadedModel(OFFLINE).get(resolve(model(str(tiny_model)), OFFLINE)).check
+    assert plain.findings == alone.findings[:-1] and alone.findings[-1].name == "reference"  # of what was read itself
     assert "Its attention was checked when its base was loaded." in loaded.get(spec).check.sentence
-    assert {finding.name for finding in loaded.get(spec).check.findings} == {one.name for one in fresh.findings}
+    names = {finding.name for finding in loaded.get(spec).check.findings}
+    assert names | {"reference"} == {one.name for one in fresh.findings}
     half = LoadedModel(OFFLINE).get(replace(spec, dtype="bfloat16")).check
     share = re.search(r"Rounding to bfloat16 loses (\d+)% of the change; dtype=float32 keeps it", half.sentence)
     assert share is not None and 0 < int(share[1]) < 20

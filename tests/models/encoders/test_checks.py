@@ -239,3 +239,31 @@ def test_a_table_of_token_vectors_has_nothing_that_these_options_change(tmp_path
     folder = tiny.write_static_model(tmp_path / "table")
     with pytest.raises(BadChoice, match=f"table {option} has no part that {option.partition('=')[0]}= could change"):
         LoadedModel(OFFLINE).get(resolve(model(f"{folder} {option}"), OFFLINE))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "name", "sentence"),
+    [
+        (np.zeros((2, 4)), "zero", "All its vectors are zero"),
+        (np.full((2, 4), [[1], [1 + 1e-7]]), "same", "All texts get the same vector"),
+        (np.full((2, 4), [[1], [1.001]]), "", ""),
+        (np.array([[0, 0.0], [0, 1]]), "", ""),
+    ],
+)
+def test_vectors_that_tell_no_text_from_another(vectors: np.ndarray, name: str, sentence: str) -> None:
+    wrong = [one for one in check_vectors(vectors.astype("f4"), dimension=None, unit=None) if one.ok is False]
+    assert [one.name for one in wrong] == ([name] if name else []) and all(sentence in one.sentence for one in wrong)
+
+
+def test_a_vector_of_a_token_that_sees_nothing_is_the_same_for_all(tmp_path: Path) -> None:
+    folder = architectures.build("gemma2-causal-lasttoken", tmp_path / "gemma")
+    assert _check(folder).ok
+    check = _check(folder, loading=Loading(pooling="cls"))  # it reads from left to right
+    assert _finding(check, "same") is False and "All texts get the same vector" in check.sentence
+
+
+def test_a_layer_of_zeros_is_found(tmp_path: Path) -> None:
+    folder = architectures.build("gemma3-text-bidir", tmp_path / "gemma")
+    file = next(folder.glob("2_Dense/*.safetensors"))
+    save_file({name: one * 0 for name, one in load_file(file).items()}, file, metadata={"format": "pt"})
+    assert _finding(_check(folder), "zero") is False
