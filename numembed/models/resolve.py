@@ -127,13 +127,13 @@ def _merged(merged: MergedWeights, spec: ModelSpec, settings: Settings, progress
     """Return the merge with its parts resolved and all left open filled in, so that equal ones have one key."""
     opened = [resolve(replace(spec, weights=one), settings, progress=progress) for one in merged.inner]
     parts = tuple(one.weights for one in opened)
-    first = replace(spec, prompt=opened[0].prompt, loading=_as_settled(spec.loading, opened[0].loading))
     parts, base = (parts[:-1], parts[-1]) if merged.base else (parts, None)
     requests: Any = (merged.method, merged.space, merged.scope, merged.weights, merged.options)
     full = checked(Merge(*requests), parts=len(parts), has_base=base is not None)
     weights = tuple(round(weight / sum(full.weights), 12) for weight in full.weights)
     base = base if full.space == "task_vectors" else None  # of no use otherwise
     filled = replace(merged, parts=parts, base=base, space=full.space, weights=weights, options=full.options)
+    first = replace(spec, prompt=opened[0].prompt, loading=_as_settled(spec.loading, opened[0].loading))
     return replace(first, weights=filled)
 
 

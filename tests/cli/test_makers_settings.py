@@ -1,4 +1,4 @@
-"""What a model's makers set for every encoding, on the command line: said beside the progress, and switched off."""
+"""What the makers of a model set for every encoding, on the command line: said before a run, and switched off."""
 
 from __future__ import annotations
 
