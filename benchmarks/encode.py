@@ -12,7 +12,7 @@ from benchmarks.measure import Figure, interleaved
 from numembed.core.arrays import Matrix
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 
 ROUNDS = 3
 

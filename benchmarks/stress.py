@@ -14,7 +14,7 @@ from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.compute import stress as stress_tests
 from numembed.examinations.stress.trials import trials
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run

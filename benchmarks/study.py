@@ -16,7 +16,7 @@ from benchmarks.measure import Figure, child_cpu_seconds, cpu_seconds, interleav
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.sequences.sets import IntegerSequence, SequenceSet

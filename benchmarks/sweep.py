@@ -17,7 +17,7 @@ from benchmarks.measure import Figure, cpu_seconds
 from numembed.core.settings import Settings, read_settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.resolve import resolve

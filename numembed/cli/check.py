@@ -10,8 +10,9 @@ from numembed.cli.printing import print_lines
 from numembed.core.errors import BadChoice, reason_of
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.checks import ModelCheck
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.references import LARGE, checked_again
 from numembed.models.spec import ModelSpec
 from numembed.studies.results import ResultStore

@@ -19,7 +19,7 @@ from numembed.core.progress import DONE, FAILED, Report, Stage, unreported
 from numembed.core.settings import LIMITS, Settings
 from numembed.examinations.registry import Answer, answers
 from numembed.models.catalogue.names import BUNDLED
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import ModelSpec

@@ -42,7 +42,7 @@ from numembed.studies.results import ResultStore
 from numembed.studies.stored import pin
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
 
 _FIRST_ROW, _LAST_ROW = "Training", "Angles and maps"  # of progress, without redrawn windows
 

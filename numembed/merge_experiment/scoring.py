@@ -24,7 +24,7 @@ from numembed.merge_experiment.redrawn import redrawn_split
 from numembed.merge_experiment.results import Candidate, Dominance, Frame, Retention, Separation, Straight
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.embedding import embed, refuse_failed
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
 from numembed.models.resolve import folder_of
 from numembed.models.spec import LocalWeights, ModelSpec
@@ -34,7 +34,7 @@ from numembed.studies.keys import added_scores, examination_key
 from numembed.studies.results import ResultStore
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
 
 _VERSION = "3"  # grows when other numbers come out of the same vectors
 Alive = Callable[[], None]  # reports that work goes on; may raise Cancelled

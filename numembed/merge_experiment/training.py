@@ -21,7 +21,7 @@ from numembed.models.spec import ModelSpec
 from numembed.studies.results import ResultStore
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
 
 
 _REPORT_SECONDS = 1.0  # between two snapshots of a training

@@ -14,14 +14,14 @@ from numembed.core.arrays import Matrix, level_rows
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.encoders.splitting import SplittingEncoder
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
 
 
 @dataclass(frozen=True)

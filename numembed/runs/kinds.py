@@ -18,7 +18,7 @@ from numembed.studies.study import Study
 if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
     from numembed.merge_experiment.experiment import MergeExperiment
     from numembed.merge_experiment.save_model import Saving
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
     from numembed.storage.vectors import VectorStore
     from numembed.studies.results import ResultStore
 

@@ -33,7 +33,7 @@ from numembed.examinations.clusters.compute import LARGEST, explain
 from numembed.examinations.registry import ExaminationContext, computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
@@ -50,7 +50,7 @@ from numembed.studies.stored import pin, previously_pinned, stored_designs, stor
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.encoder import LoadedModel
+    from numembed.models.encoders.loaded import LoadedModel
 
 
 def run(

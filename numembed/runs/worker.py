@@ -25,7 +25,7 @@ from numembed.core.errors import AcceleratorLost, BadSettings, Cancelled, ModelU
 from numembed.core.places import library_places
 from numembed.core.progress import Stage
 from numembed.core.settings import Settings, harmless, read_settings, secrets_of, with_secrets
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.loading.devices import device_memory
 from numembed.runs.jobs import Job, JobTable, ModelProgress
 from numembed.runs.kinds import Ending, Workplace, kind_called

@@ -18,7 +18,7 @@ from numembed.analysis.scores import Score, ScoreKind, score_kinds
 from numembed.core.arrays import Points
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.spec import ModelSpec
 from numembed.storage.sqlite import Store, connect, transaction
 

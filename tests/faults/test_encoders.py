@@ -19,7 +19,8 @@ from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedErro
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.loading.loader import is_lost, is_out_of_memory
 from numembed.models.resolve import resolve
 from numembed.paper.protocol import PAPER_FAMILIES

@@ -22,7 +22,7 @@ from numembed.core.errors import BadChoice, BadSettings
 from numembed.core.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
 from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs.jobs import Job
 from numembed.runs.study_run import Outcome, run
 from numembed.runs.worker import _Redacting, _start_worker

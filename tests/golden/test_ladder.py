@@ -11,7 +11,7 @@ from numembed.merge_experiment.experiment import ExperimentResult, MergeExperime
 from numembed.merge_experiment.results import Candidate
 from numembed.merge_experiment.run import run_experiment
 from numembed.models.adapters.recipe import Recipe
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 

@@ -10,7 +10,7 @@ import pytest
 
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import CATALOGUE
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run

@@ -16,7 +16,7 @@ from numembed.merge_experiment.experiment import ExperimentResult, MergeExperime
 from numembed.merge_experiment.paths import Path as MergePath
 from numembed.merge_experiment.run import run_experiment
 from numembed.merge_experiment.scoring import CandidateScorer
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.training import train
 from numembed.runs import worker
 from numembed.runs.jobs import JobTable

@@ -20,7 +20,7 @@ from numembed.merge_experiment.run import experiment_rows, run_experiment
 from numembed.merge_experiment.save_model import Saving, save_candidate
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import MergedWeights
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore

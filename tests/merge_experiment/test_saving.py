@@ -21,7 +21,7 @@ from numembed.merge_experiment.experiment import ExperimentResult, MergeExperime
 from numembed.merge_experiment.results import Candidate
 from numembed.merge_experiment.save_model import Saving, proposed_name, save_candidate, saved_reference
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.publish import is_whole
 from numembed.models.resolve import folder_of, resolve
 from numembed.runs.jobs import Job, JobTable

@@ -25,7 +25,8 @@ from numembed.core.errors import (
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed, reduced
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences

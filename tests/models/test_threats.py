@@ -18,7 +18,8 @@ import pytest
 
 from numembed.core.errors import ModelUnavailable
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.folders import checked_folder
 from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import LocalWeights

@@ -12,7 +12,7 @@ import pytest
 from numembed.core.errors import BadChoice
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Endpoint, Settings
-from numembed.models.encoders.encoder import ENCODERS
+from numembed.models.encoders.loaded import ENCODERS
 from numembed.models.encoders.weight_swap import CHANGES
 from numembed.models.resolve import KINDS, known_folder, resolve
 from numembed.models.save import RECIPES, save_model

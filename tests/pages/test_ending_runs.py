@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import MergeExperiment, experiment_key
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.runs.worker import run_job

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from numembed.core.settings import LIMITS, Settings
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.checks import Finding, ModelCheck
+from numembed.models.encoders.interface import Finding, ModelCheck
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable

@@ -18,7 +18,7 @@ from numembed.core.progress import ENCODE
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.save_model import Saving
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.runs.kinds import JOB_KINDS, Ending, JobKind, Request, Workplace

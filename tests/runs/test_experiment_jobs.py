@@ -17,7 +17,7 @@ from numembed.core.settings import Settings, read_settings
 from numembed.merge_experiment.experiment import MergeExperiment, stored_experiment
 from numembed.merge_experiment.run import experiment_rows
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import worker
 from numembed.runs.jobs import JobTable
 from numembed.runs.worker import run_job

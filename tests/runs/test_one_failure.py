@@ -20,7 +20,8 @@ from numembed.core.progress import Stage
 from numembed.core.settings import Settings
 from numembed.examinations.registry import ExaminationContext, Implementation
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import study_run, worker
 from numembed.runs.jobs import Job, JobTable
 from numembed.runs.outcome import Outcome

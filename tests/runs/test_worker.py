@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import study_run, worker
 from numembed.runs.jobs import JobTable
 from numembed.runs.worker import Reporter, main, run_job

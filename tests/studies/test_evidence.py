@@ -19,7 +19,7 @@ from numembed.core.settings import LIMITS, Settings
 from numembed.core.significance import holm
 from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run

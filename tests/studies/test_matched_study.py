@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numembed.core.errors import NumembedError, UnknownName
 from numembed.core.settings import Settings
 from numembed.export import scores_csv
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.runs.study_run import run

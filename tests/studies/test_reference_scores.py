@@ -17,7 +17,7 @@ from numembed.export import scores_csv
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model, random_init
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore

@@ -11,7 +11,7 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import PRECISIONS, ModelSpec
 from numembed.paper.comparison import PRINTED

@@ -11,7 +11,7 @@ import streamlit as st
 from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders.checks import ModelCheck
+from numembed.models.encoders.interface import ModelCheck
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of

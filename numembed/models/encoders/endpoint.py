@@ -17,9 +17,9 @@ from numembed.core.arrays import Matrix
 from numembed.core.errors import BadChoice, RemoteFailed, TextFailed
 from numembed.core.settings import Endpoint
 from numembed.core.wording import plural
-from numembed.models.encoders.checks import CUT, Finding, ModelCheck
 from numembed.models.encoders.endpoint_answers import Refused, cut_before, excerpt, failed, share_read
 from numembed.models.encoders.endpoint_requests import Connection, connected, quiet_libraries, request_vectors
+from numembed.models.encoders.interface import CUT, Finding, ModelCheck
 from numembed.models.spec import ModelSpec, RemoteWeights
 
 _log = logging.getLogger(__name__)

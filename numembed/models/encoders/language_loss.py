@@ -15,7 +15,7 @@ from numembed.models.files.tensors import modules_of
 from numembed.models.loading.loader import transformer_of
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.checks import Encoder
+    from numembed.models.encoders.interface import Encoder
 
 DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3", "olmo2", "smollm3")
 _TIED = ("gemma", "gemma2", "gemma3_text", "gpt2")  # also where their settings do not say so

@@ -25,7 +25,8 @@ import numpy as np
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, CheckFailed, reason_of
 from numembed.core.serialization import as_plain, canonical_json, from_plain
-from numembed.models.encoders.checks import REFERENCE, TOGETHER, CheckedEncoder, Finding, ModelCheck
+from numembed.models.encoders.checks import TOGETHER
+from numembed.models.encoders.interface import REFERENCE, CheckedEncoder, Finding, ModelCheck
 from numembed.models.spec import ModelSpec
 
 LONG = "The quick brown fox jumps over the lazy dog. " + " ".join(

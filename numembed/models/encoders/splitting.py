@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors, NumembedError, TextFailed, TooLarge, is_fault, reason_of
-from numembed.models.encoders.checks import Encoder
+from numembed.models.encoders.interface import Encoder
 from numembed.models.loading.loader import is_lost
 
 _OF_ONE_TEXT = (TextFailed, NonFiniteVectors, TooLarge)

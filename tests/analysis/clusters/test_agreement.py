@@ -20,7 +20,7 @@ from numembed.analysis.clusters.clusterers import kmeans, name_clusters
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.significance import holm
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore

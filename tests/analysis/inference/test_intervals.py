@@ -28,7 +28,7 @@ from numembed.analysis.inference.permutation_test import permutation_test
 from numembed.analysis.metrics import silhouette
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import SequenceSet, make_sequences, redrawn
 from numembed.storage.vectors import VectorStore

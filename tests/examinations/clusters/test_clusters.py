@@ -32,7 +32,7 @@ from numembed.examinations.clusters.text import (
     tree_sentence,
 )
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.sequences.sets import make_sequences

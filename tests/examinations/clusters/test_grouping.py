@@ -24,7 +24,7 @@ from numembed.examinations.clusters.grouping import Factor, Grouping, Way, exami
 from numembed.examinations.clusters.rows import grouping_rows
 from numembed.examinations.clusters.text import grouping_sentence, seeds_sentence, steps_sentence, ways_sentence
 from numembed.figures.clusters import steps_figure
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.storage.vectors import VectorStore

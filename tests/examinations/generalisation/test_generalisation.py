@@ -37,7 +37,7 @@ from numembed.examinations.generalisation.text import (
 from numembed.examinations.registry import ExaminationContext
 from numembed.figures.generalisation import accuracy_figure
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study
 from numembed.runs.study_run import run
 from numembed.sequences.sets import SequenceSet, make_sequences

@@ -31,7 +31,7 @@ from numembed.examinations.registry import ExaminationContext
 from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
 from numembed.figures.maps import groups_of
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
 from numembed.storage.vectors import VectorStore

@@ -15,7 +15,7 @@ from numembed.core.settings import Settings
 from numembed.examinations.placement.compute import Placement, placed, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.examinations.registry import Answer
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.sequences.sets import TextFormat

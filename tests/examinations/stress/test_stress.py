@@ -37,7 +37,7 @@ from numembed.examinations.stress.text import (
 from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import BaselineWeights, HubWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run

@@ -7,7 +7,7 @@ from pathlib import Path
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
 from tests.offline import OFFLINE

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from numembed.models.encoders.encoder import LoadedModel, Matrix
+from numembed.models.encoders.encoder import Matrix
+from numembed.models.encoders.loaded import LoadedModel
 from tests import architectures, tiny
 from tests.architectures import BERT, DECODER, GEMMA, LLAMA3, QWEN, SCALED, XLMR
 from tests.models.adapters.adapted import TEXTS, adapted_spec

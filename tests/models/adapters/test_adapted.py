@@ -17,7 +17,8 @@ from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import resolve
 from numembed.models.sources import bundled_folder

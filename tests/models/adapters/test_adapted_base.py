@@ -10,8 +10,8 @@ import pytest
 
 from numembed.core.errors import BadChoice
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.checks import ModelCheck
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.folders import digest_of_folder
 from numembed.models.resolve import resolve
 from numembed.models.sources import bundled_folder

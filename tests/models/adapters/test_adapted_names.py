@@ -18,7 +18,7 @@ from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of, model, prompts_of, random_init, reference_of
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.sources import bundled_folder
 from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, LoraWeights, ModelSpec, Weights

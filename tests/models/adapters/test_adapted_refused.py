@@ -14,7 +14,7 @@ from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, LoraWeights

@@ -24,8 +24,9 @@ from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
 from numembed.models.builtin.language_model import LONGEST, SHORTEST, LanguageRecipe, pretrain, reading, text_pairs
 from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.folders import checked_folder, digest_of_folder
 from numembed.models.files.publish import is_whole
 from numembed.models.merging.folders import merge_folders

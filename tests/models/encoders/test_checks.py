@@ -18,8 +18,10 @@ from numembed.core.errors import BadChoice
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders.checks import ModelCheck, check_model, check_vectors
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.checks import check_model, check_vectors
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.spec import Loading
 from tests import architectures, tiny

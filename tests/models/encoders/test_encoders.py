@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from numembed.core.errors import ModelUnavailable, NonFiniteVectors
 from numembed.models.catalogue.names import CATALOGUE, model
-from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders import loaded as loaded_models
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.tokens import BATCH_TOKENS, token_batches
 from numembed.models.resolve import resolve
 from numembed.models.spec import Loading, ModelSpec
@@ -248,7 +249,7 @@ def test_the_old_model_is_gone_before_the_new_one_comes(tiny_model: Path, monkey
     loaded = LoadedModel(OFFLINE)
     trace = weakref.ref(loaded.get(_spec(tiny_model)).model)  # type: ignore[attr-defined]
     present = []
-    monkeypatch.setattr(encoders, "SentenceEncoder", lambda *given, **named: present.append(trace()))
+    monkeypatch.setattr(loaded_models, "SentenceEncoder", lambda *given, **named: present.append(trace()))
     loaded.get(replace(_spec(tiny_model), max_tokens=100))
     assert present == [None]
 

@@ -17,8 +17,8 @@ from numembed.core.errors import BadChoice, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint, Settings
 from numembed.models.embedding import embed
-from numembed.models.encoders.checks import Encoder
 from numembed.models.encoders.endpoint import EndpointEncoder
+from numembed.models.encoders.interface import Encoder
 from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.sequences.sets import make_sequences

@@ -15,8 +15,8 @@ import pytest
 from numembed.core.errors import RemoteFailed, TextFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.embedding import embed, refuse_failed
-from numembed.models.encoders.checks import Encoder, ModelCheck
 from numembed.models.encoders.endpoint import EndpointEncoder
+from numembed.models.encoders.interface import Encoder, ModelCheck
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore

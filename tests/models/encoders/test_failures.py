@@ -17,8 +17,9 @@ from tokenizers import models as tokenizer_models
 
 from numembed.core.errors import AcceleratorLost, ModelUnavailable, TextFailed
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.failures import text_failures
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.spec import LocalWeights, ModelSpec
 from tests import tiny

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.checks import Encoder
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.interface import Encoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from tests import architectures
 from tests.offline import OFFLINE

@@ -13,7 +13,8 @@ from numembed.core.arrays import Matrix
 from numembed.models.catalogue.defaults import is_settled
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.embedding import reduced
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.settings import own_settings
 from numembed.models.resolve import as_known, makers_sentences, resolve
 from numembed.models.spec import HubWeights, LocalWeights, MergedWeights, ModelSpec

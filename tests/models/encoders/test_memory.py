@@ -19,8 +19,10 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.checks import REFERENCE, Encoder, Finding
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders import loaded as loaded_models
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.interface import REFERENCE, Encoder, Finding
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.sources import bundled_folder
 from numembed.models.spec import HubWeights, Loading, LocalWeights, ModelSpec, RemoteWeights
@@ -41,7 +43,7 @@ from pathlib import Path
 import psutil
 from numembed.models.catalogue.names import model
 from numembed.models.resolve import resolve
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.core.settings import Settings
 settings = Settings(Path(sys.argv[1]), offline=True, prewarm=False, device="cpu")
 process, loaded, peak = psutil.Process(), LoadedModel(settings), [0]
@@ -76,7 +78,7 @@ class Watched(LoadedModel):
         self.events: list[tuple[str, str]] = []
         self.threads: list[threading.Thread | None] = []
 
-    def get(self, spec: ModelSpec, progress: Progress = silent) -> encoders.Encoder:
+    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
         encoder = super().get(spec, progress)
         self.events.append(("loaded", spec.name))
         return encoder
@@ -242,7 +244,7 @@ def test_files_that_vanish_while_they_are_read_harm_nobody(
     monkeypatch.setattr(threading, "excepthook", raised.append)
     folder = tiny.write_model(tmp_path / "brief")
     spec = _spec(folder)
-    monkeypatch.setattr(encoders, "known_folder", lambda *_: folder)
+    monkeypatch.setattr(loaded_models, "known_folder", lambda *_: folder)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(tmp_path / "nowhere")
     thread = LoadedModel(OFFLINE).read_ahead(spec)

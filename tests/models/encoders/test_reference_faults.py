@@ -12,8 +12,8 @@ import pytest
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.checks import Finding, ModelCheck
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.interface import Finding, ModelCheck
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from tests import architectures
 from tests.offline import OFFLINE

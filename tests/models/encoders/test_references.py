@@ -18,8 +18,10 @@ from numembed.core.settings import Settings
 from numembed.models import spec as specs
 from numembed.models.catalogue.names import model
 from numembed.models.encoders import references
-from numembed.models.encoders.checks import TOGETHER, Finding
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.checks import TOGETHER
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.interface import Finding
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.references import (
     LONG,
     LONGEST_TOKENS,

@@ -13,7 +13,8 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from numembed.core.errors import ModelUnavailable
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.encoders.tokens import TokenCount, count_tokens, max_tokens, refuse_endless
 from numembed.models.resolve import resolve
 from numembed.models.spec import Loading, ModelSpec

@@ -10,7 +10,7 @@ import pytest
 
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.merging.tensors import Merge
 from numembed.models.resolve import adapter_folder, resolve
 from numembed.models.save import save_merge

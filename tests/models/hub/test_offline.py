@@ -16,7 +16,7 @@ import pytest
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import AllowedCode, Settings
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.hub.snapshots import is_verified
 from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.spec import HubWeights
@@ -100,7 +100,7 @@ LOAD = """
 import sys
 from numembed.models.catalogue.names import model
 from numembed.models.resolve import resolve
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.core.settings import read_settings
 settings = read_settings()
 assert not settings.offline

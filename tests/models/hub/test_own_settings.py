@@ -11,7 +11,7 @@ import pytest
 
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model as named
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.settings import OwnSettings
 from numembed.models.hub.card import card
 from numembed.models.resolve import as_known, folder_of, known_settings, resolve

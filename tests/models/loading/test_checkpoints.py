@@ -14,7 +14,7 @@ from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models import sources
 from numembed.models.catalogue.names import BUNDLED, model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import folder_of, known_folder, resolve
 from numembed.models.sources import bundled_folder, bundled_is_genuine
 from numembed.models.spec import BaselineWeights, LocalWeights, ModelSpec

@@ -11,7 +11,8 @@ import pytest
 
 from numembed.core.arrays import Matrix
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from tests import architectures, tiny
 from tests.offline import OFFLINE

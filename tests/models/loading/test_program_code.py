@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import AllowedCode, Settings
 from numembed.models.catalogue.names import facts_of, model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.hub.snapshots import fetch
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import Loading, ModelSpec

@@ -21,7 +21,8 @@ from numembed.analysis.scores import SILHOUETTE, plain_scores
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.serialization import canonical_json
 from numembed.models.catalogue.names import model, random_init, reference_of
-from numembed.models.encoders.encoder import LoadedModel, SentenceEncoder
+from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.loading.random_weights import draw_weights
 from numembed.models.resolve import resolve
 from numembed.models.spec import Loading, LocalWeights, ModelSpec

@@ -12,7 +12,7 @@ import pytest
 
 from numembed.core.errors import ModelUnavailable
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.tensors import TensorFolder
 from numembed.models.loading.reasons import load_failure
 from numembed.models.resolve import resolve

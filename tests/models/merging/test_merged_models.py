@@ -18,7 +18,7 @@ from numembed.models.adapters.fold import AdaptedFolder
 from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.embedding import embed
 from numembed.models.encoders import encoder as encoders
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.merging.folders import merge_folders
 from numembed.models.merging.methods import MERGES
 from numembed.models.merging.tensors import Merge
