@@ -51,9 +51,19 @@ def printed(name: str, capsys: pytest.CaptureFixture[str]) -> list[Any]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def recorded(name: str) -> list[Any]:
+def recorded(name: str, processor: str = "") -> list[Any]:
     """Return the JSON lines that the earlier version printed."""
-    return [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    text = (FOLDER / processor / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def processors(name: str) -> tuple[str, ...]:
+    """Return on which processors the earlier version was recorded.
+
+    Without AVX-512 the library adds in another order, and k-means takes the other of two clusterings that are nearly as
+    good: the same version gives other numbers there.
+    """
+    return ("", *(file.parent.name for file in FOLDER.glob(f"*/{name}.jsonl")))
 
 
 def count(database: Path, table: str) -> int:
@@ -90,11 +100,15 @@ def test_results_are_computed_again_from_old_vectors(
     """Without its results, the old home gives the same numbers: this is what a change of result keys costs."""
     with sqlite3.connect(old_home / "app.db") as connection:
         connection.execute("DELETE FROM results WHERE key NOT LIKE 'pinned:%' AND key NOT LIKE 'check:%'")
-    old, new = recorded(name), printed(name, capsys)
-    if name == "maps":
-        old, new = ([row for row in rows if row.get("method") not in LAYOUTS] for rows in (old, new))
-    assert len(old) > 0
-    assert differences(old, new) == []
+    new = printed(name, capsys)
+    found = {}
+    for processor in processors(name):
+        old = recorded(name, processor)
+        if name == "maps":
+            old, new = ([row for row in rows if row.get("method") not in LAYOUTS] for rows in (old, new))
+        assert len(old) > 0
+        found[processor] = differences(old, new)
+    assert [] in found.values(), found
 
 
 def test_a_difference_is_found() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from numembed.core.errors import ModelUnavailable
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
@@ -140,7 +141,7 @@ def test_a_run_holds_one_model_also_after_one_that_fails(
 
     def failing(self: SentenceEncoder, texts: list[str]) -> encoders.Matrix:
         if self.folder == folders[1] and len(texts) > 2:  # the check at loading asks for fewer
-            raise encoders.TooLarge("no room")
+            raise ModelUnavailable("no room")
         return encode(self, texts)
 
     monkeypatch.setattr(SentenceEncoder, "encode", failing)
