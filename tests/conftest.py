@@ -32,7 +32,15 @@ hypothesis.settings.register_profile("numembed", deadline=None)  # other work on
 hypothesis.settings.load_profile("numembed")
 
 
-LONG = ("browser/", "golden/", "faults/", "merge_experiment/test_run.py", "docs/")
+LONG = (
+    "browser/",
+    "golden/",
+    "faults/",
+    "merge_experiment/test_run.py",
+    "docs/",
+    "models/loading/",
+    "models/adapters/",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

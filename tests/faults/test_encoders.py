@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TooLarge
+from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TextFailed, TooLarge, reason_of
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed
@@ -171,12 +172,12 @@ def test_a_single_text_without_room_is_a_sentence_with_its_tokens(tiny_model: Pa
 
 
 @pytest.mark.parametrize("error", [ValueError("no such prompt"), RuntimeError("sizes do not match"), KeyError("x")])
-def test_any_other_error_passes_through_and_is_not_tried_again(tiny_model: Path, error: Exception) -> None:
+def test_any_other_error_is_told_with_its_reason_and_not_tried_again(tiny_model: Path, error: Exception) -> None:
     encoder = _encoder(tiny_model)
     budget, small = encoder.budget, Small(encoder, 0, error)
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(TextFailed, match=re.escape(reason_of(error))) as caught:
         encoder.encode(TEXTS[:4])
-    assert caught.value is error and len(small.calls) == 1 and encoder.budget == budget
+    assert caught.value.__cause__ is error and len(small.calls) == 1 and encoder.budget == budget
 
 
 def test_a_run_with_little_room_stores_every_row_once(tiny_model: Path, tmp_path: Path) -> None:
@@ -193,15 +194,16 @@ def test_a_run_with_little_room_stores_every_row_once(tiny_model: Path, tmp_path
     assert there.all() and rows.tobytes() == found.matrix.tobytes()
 
 
-def test_what_was_stored_before_a_text_without_room_stays(tiny_model: Path, tmp_path: Path) -> None:
+def test_texts_without_room_cost_only_themselves(tiny_model: Path, tmp_path: Path) -> None:
     spec, loaded = resolve(model(str(tiny_model)), OFFLINE), LoadedModel(OFFLINE)
     encoder, store = loaded.get(spec), VectorStore(tmp_path / "cache.db")
     assert isinstance(encoder, SentenceEncoder)
     encoder.budget = 120
-    Small(encoder, max(map(len, encoder.token_ids(TEXTS))) - 1, _no_room())
-    with pytest.raises(TooLarge):
+    lengths = list(map(len, encoder.token_ids(TEXTS)))
+    Small(encoder, max(lengths) - 1, _no_room())
+    with pytest.raises(TextFailed, match=r"does not fit into the memory.*The vectors of all other texts are kept"):
         embed(spec, SEQUENCES, store=store, loaded=loaded)
-    assert 0 < store.count(spec.key, TEXTS) < len(TEXTS)
+    assert store.count(spec.key, TEXTS) == sum(length < max(lengths) for length in lengths) > 0
 
 
 def test_a_batch_that_this_processor_really_cannot_hold_is_halved(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_a_lost_card_is_told_from_a_full_one(tiny_model: Path, words: str, lost:
     assert is_lost(error) is lost and not (lost and is_out_of_memory(error))
     encoder = _encoder(tiny_model)
     small = Small(encoder, 0, error)
-    with pytest.raises(AcceleratorLost if lost else (TooLarge, RuntimeError)):
+    with pytest.raises(AcceleratorLost if lost else (TooLarge, TextFailed)):
         encoder.encode(TEXTS[:4])
     assert not lost or len(small.calls) == 1
 
