@@ -189,7 +189,7 @@ def _files_of_parts(folder: Path) -> list[Path]:
 def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
     return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 

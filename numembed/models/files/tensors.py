@@ -235,7 +235,7 @@ def modules_of(folder: Path) -> tuple[str, ...]:
     try:
         listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         modules = [(str(module["type"]), str(module.get("path", ""))) for module in listed]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ("",)
     if nested := [kind for kind, _ in modules if kind.endswith(("Router", "Asym"))]:
         raise BadChoice(

@@ -11,13 +11,15 @@ from typing import Any
 
 from numembed.core.errors import ModelUnavailable, reason_of
 from numembed.models.files.folders import read_json
-from numembed.models.files.settings import quantisation_of
+from numembed.models.files.settings import SETTINGS_FILE, quantisation_of
 from numembed.models.files.tensors import modules_of, read_header, weight_files
 from numembed.models.spec import ModelSpec
 
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.spm", "*.tiktoken")
 _FEWEST_TOKENS = 10  # beside the special ones; bytes and characters are more, and need no file
 _MOST_WORD_CHARS = 60
+_SETTINGS = ("config.json", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json", SETTINGS_FILE)
+_WANTED: dict[str, type] = {"modules.json": list} | dict.fromkeys(_SETTINGS, dict)  # what JSON files must hold
 
 
 def load_failure(spec: ModelSpec, folder: Path, error: Exception) -> ModelUnavailable:
@@ -33,7 +35,7 @@ def load_failure(spec: ModelSpec, folder: Path, error: Exception) -> ModelUnavai
         return ModelUnavailable(f"The program code of {spec.name} did not run: {why}")
     parts = [folder / module for module in modules_of(folder)]
     found = _quantised(parts, text) or _broken_json(folder, parts) or _damaged(parts)
-    found = found or _unknown_kind(parts, text) or _without_tokenizer(parts[0])
+    found = found or _unknown_kind(parts, text) or _without_tokenizer(parts[0]) or _other_shapes(text)
     if not found:
         found = f"{_ended(reason_of(error))}{_needs(text)} Check that the folder is complete; {_installed()} here."
     return ModelUnavailable(f"{_begun(spec)}: {found}")
@@ -54,13 +56,33 @@ def _quantised(parts: list[Path], text: str) -> str:
 def _broken_json(folder: Path, parts: list[Path]) -> str:
     for file in sorted({file for place in (folder, *parts) for file in place.glob("*.json")}):
         try:
-            json.loads(file.read_text(encoding="utf-8"))
+            value = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
             size = "is empty" if not file.stat().st_size else "is cut off or damaged: it holds no valid JSON"
             return f"its file {file.relative_to(folder).as_posix()[:80]} {size}. Download or save it again."
         except OSError as error:
             return f"its file {file.name[:80]} cannot be read ({error.strerror}). Make it readable."
+        if (wanted := _WANTED.get(file.name)) and not isinstance(value, wanted):
+            kinds = "a list of modules" if wanted is list else "an object with names, { … }"
+            return (
+                f"its file {file.relative_to(folder).as_posix()[:80]} holds {_called(value)} where {kinds} belongs. "
+                "Download or save it again."
+            )
     return ""
+
+
+def _called(value: Any) -> str:
+    names = {type(None): "null", list: "a list", dict: "an object", str: "a text"}
+    return names.get(type(value), "a single value")
+
+
+def _other_shapes(text: str) -> str:
+    if "ignore_mismatched_sizes" not in text:  # the library names the weights in its log alone
+        return ""
+    return (
+        "its weights have other shapes than its config.json says. Take config.json and the weights of the same model, "
+        "both of the same version."
+    )
 
 
 def _damaged(parts: list[Path]) -> str:

@@ -45,7 +45,7 @@ def _kinds(folder: Path) -> list[str]:
     try:
         listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         return [str(module["type"]).split(".")[-1] for module in listed]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -72,6 +72,10 @@ def _no_kind(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({name: one for name, one in config.items() if name != "model_type"}))
 
 
+def _holding(name: str, text: str) -> Spoil:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -94,6 +98,18 @@ def _no_kind(folder: Path) -> None:
         (_cut("config_sentence_transformers.json"), ("its file config_sentence_transformers.json is cut off",)),
         (_cut("model.safetensors"), ("'model.safetensors' of 'odd' is damaged", "Download or save it again")),
         (_cut("model.safetensors", 0.999), ("'model.safetensors' of 'odd' is damaged",)),
+        (_holding("config.json", "[1, 2]"), ("its file config.json holds a list where an object",)),
+        (_holding("config.json", "null"), ("its file config.json holds null",)),
+        (_holding("tokenizer.json", "3"), ("its file tokenizer.json holds a single value",)),
+        (_holding("1_Pooling/config.json", "[]"), ("its file 1_Pooling/config.json holds a list",)),
+        (_holding("config_sentence_transformers.json", '"x"'), ("config_sentence_transformers.json holds a text",)),
+        (_holding("modules.json", "{}"), ("its file modules.json holds an object where a list of modules",)),
+        (_holding("modules.json", "[" * 100_000 + "]" * 100_000), ("its file modules.json is cut off or damaged",)),
+        (_config(hidden_size=48), ("weights have other shapes than its config.json says",)),
+        (_holding("config_sentence_transformers.json", '{"truncate_dim": -3}'), ("truncate_dim=-3", "at least 1")),
+        (_holding("config_sentence_transformers.json", '{"truncate_dim": 0}'), ("truncate_dim=0", "at least 1")),
+        (_holding("config_sentence_transformers.json", '{"truncate_dim": true}'), ("truncate_dim=True",)),
+        (_holding("config_sentence_transformers.json", '{"truncate_dim": "8"}'), ("truncate_dim=8", "null for all")),
         (_config(hidden_size=33), ("installed", "complete")),  # whatever the library says about it
         (_config(num_attention_heads=5), ("hidden size (32) is not a multiple of the number of attention heads (5)",)),
     ],
