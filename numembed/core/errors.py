@@ -91,6 +91,12 @@ def is_fault(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
+def without_places(text: str) -> str:
+    """Return a text in one line, of a path only its last part, and without addresses."""
+    words = " ".join(_ADDRESS.sub("", text).split())
+    return _PATH.sub(r"\g<last>", _QUOTED_PATH.sub(r"\g<quote>\g<last>\g<quote>", words))
+
+
 def reason_of(error: BaseException) -> str:
     """Return a library's own words in one line of at most 240 characters: of a path only its last part, no addresses.
 
@@ -101,9 +107,7 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(KeyError("sentence_lengths")), reason_of(ValueError())
     ("KeyError: 'sentence_lengths'", 'ValueError')
     """
-    words = " ".join(_ADDRESS.sub("", str(error)).split())
-    words = _QUOTED_PATH.sub(r"\g<quote>\g<last>\g<quote>", words)
-    words = _PATH.sub(r"\g<last>", words)
+    words = without_places(str(error))
     if isinstance(error, LookupError) or len(words) < _SHORTEST_REASON_CHARS:  # words such as 'a' mean nothing alone
         words = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return words if len(words) <= _MOST_REASON_CHARS else words[: _MOST_REASON_CHARS - 1].rstrip() + "…"

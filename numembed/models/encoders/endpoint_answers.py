@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import RemoteFailed
+from numembed.core.errors import RemoteFailed, without_places
 from numembed.core.settings import Endpoint
 
 ERROR_BYTES = 4_096  # of an answer that is no success
@@ -112,8 +112,8 @@ def _message(said: Any, nested: int = 0) -> str:
 
 
 def excerpt(endpoint: Endpoint, words: str) -> str:
-    """Return a server's first words as the end of a message: no markup, no links and nothing of the key."""
-    text = words[:ERROR_BYTES].replace(endpoint.key or "\0", "(secret)")
+    """Return a server's first words as the end of a message: no markup, links or paths, nothing of the key."""
+    text = without_places(words[:ERROR_BYTES].replace(endpoint.key or "\0", "(secret)"))
     text, key = (" ".join(_UNQUOTED.sub(" ", each).split()) for each in (text, endpoint.key))
     pieces = {key[start : start + _PIECE_CHARS] for start in range(max(len(key) - _PIECE_CHARS, 0) + 1)}
     if not text or (key and any(piece in text for piece in pieces)):  # the key was cut off or written with escapes

@@ -99,14 +99,17 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
         if os.path.isfile(part / ADAPTER_FILE):
             raise ModelUnavailable(_adapter_sentence(part, called))
     files = _files_of_parts(folder)
+    if missing := _missing_shards(files):
+        raise ModelUnavailable(
+            f"The model {name!r} is incomplete: of its weight files {len(missing)} are missing, the first is "
+            f"{missing[0].name[:80]!r}. Download or save it again."
+        )
     weights = {file.parent for file in files if file.suffix == ".safetensors"}
     if not weights or {file.parent for file in files if file.suffix in PICKLED} - weights:
         raise ModelUnavailable(unsafe_sentence(folder, files, name, somewhere=bool(weights)))
     for file in files:
         if file.suffix == ".safetensors":
             _check_header(file, name)
-    if missing := _missing_shards(files):
-        raise ModelUnavailable(f"The model {name!r} is incomplete: {len(missing)} of its weight files are missing.")
     return folder
 
 

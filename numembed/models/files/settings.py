@@ -50,6 +50,29 @@ def settings_in(config: Mapping[str, Any]) -> OwnSettings:
     return OwnSettings(prompt if isinstance(prompt, str) else "", keep if whole else None)
 
 
+def wrong_setting(config: Mapping[str, Any]) -> str:
+    """Return what cannot be followed in a config_sentence_transformers.json, with what is allowed; "" for nothing.
+
+    >>> wrong_setting({"truncate_dim": 64}), wrong_setting({"truncate_dim": -3})[:56]
+    ('', 'config_sentence_transformers.json asks to keep truncate_')
+    """
+    prompts, name, keep = config.get("prompts"), config.get("default_prompt_name"), config.get("truncate_dim")
+    named = (
+        [prompt for prompt, text in prompts.items() if not isinstance(text, str)] if isinstance(prompts, dict) else []
+    )
+    if keep is not None and (type(keep) is not int or keep < 1):
+        wrong = f"asks to keep truncate_dim={str(keep)[:40]} dimensions"
+        allowed = "a whole number of at least 1, or null for all"
+    elif named:
+        wrong, allowed = f"holds no text for the prompt {str(named[0])[:40]!r}", "a text in quotation marks"
+    elif name is not None and (not isinstance(prompts, dict) or not isinstance(name, str) or name not in prompts):
+        wrong = f"puts the prompt {str(name)[:40]!r} before every text, but holds no prompt of this name"
+        allowed = "the name of one of its prompts, or null for none"
+    else:
+        return ""
+    return f"{SETTINGS_FILE} {wrong}. Allowed is {allowed}: correct it there."
+
+
 def width_of(folder: Path) -> int | None:
     """Return how many dimensions the last module gives that says so, else the model's own width; None if unknown."""
     config = read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")

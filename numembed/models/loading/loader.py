@@ -13,7 +13,8 @@ from typing import Any
 
 from numembed.core.errors import AcceleratorLost, BadChoice, ModelUnavailable, reason_of
 from numembed.models.files.architectures import NO_LIMIT, UNKNOWN, Architecture, architecture_of
-from numembed.models.files.settings import SETTINGS_FILE
+from numembed.models.files.folders import read_json
+from numembed.models.files.settings import SETTINGS_FILE, wrong_setting
 from numembed.models.files.tensors import modules_of, read_header, weight_files
 from numembed.models.loading.architectures import as_loaded
 from numembed.models.loading.padding import ensure_padding
@@ -96,6 +97,7 @@ def pooling_of(model: Any) -> Any:
 def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
+    _refuse_wrong_settings(spec, folder)
     recipe = spec.loading
     options: dict[str, Any] = {
         "model_kwargs": {"use_safetensors": True, "dtype": spec.dtype},
@@ -115,7 +117,6 @@ def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
         pooling.pooling_mode, pooling.include_prompt = recipe.pooling, recipe.pool_prompt
     if recipe.full_width:
         model.truncate_dim = None
-    _refuse_no_width(spec, model.truncate_dim)
     if recipe.normalize and not any(type(module).__name__ == "Normalize" for module in model):
         from sentence_transformers.base.modules import Normalize
 
@@ -125,14 +126,11 @@ def _model(spec: ModelSpec, folder: Path, device: str) -> Any:
     return model
 
 
-def _refuse_no_width(spec: ModelSpec, keep: Any) -> None:
-    """Refuse a folder whose number of dimensions is none: a slice would take -3 for "all but three"."""
-    if keep is not None and (type(keep) is not int or keep < 1):
-        raise ModelUnavailable(
-            f"{spec.name} could not be loaded as a SentenceTransformer model: its {SETTINGS_FILE} asks to keep "
-            f"truncate_dim={str(keep)[:40]} dimensions. Allowed is a whole number of at least 1, or null for all: "
-            "correct it there."
-        )
+def _refuse_wrong_settings(spec: ModelSpec, folder: Path) -> None:
+    """Refuse a folder whose settings for every text cannot be followed: nobody would notice other vectors."""
+    wrong = wrong_setting(read_json(folder / SETTINGS_FILE)) if (folder / "modules.json").is_file() else ""
+    if wrong:
+        raise ModelUnavailable(f"{spec.name} could not be loaded as a SentenceTransformer model: its {wrong}")
 
 
 def _by_hand(spec: ModelSpec, folder: Path, options: dict[str, Any]) -> list[Any]:

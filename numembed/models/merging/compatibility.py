@@ -78,6 +78,16 @@ def _meaning(file: Path) -> Any:
     model = dict(plain.get("model") or {})
     if isinstance(merges := model.get("merges"), list):  # "a b" in older files, ["a", "b"] in newer ones
         model["merges"] = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+    known = _numbers_of(model.get("vocab"))  # a token that has its number there already changes nothing
     added = [(token.get("id"), token.get("content")) for token in plain.get("added_tokens") or []]
+    added = [(number, content) for number, content in added if known.get(content) != number]
     kinds = {name: value for name, value in model.items() if name in ("vocab", "merges", "unk_token", "type")}
     return kinds, added, plain.get("normalizer"), plain.get("pre_tokenizer"), plain.get("post_processor")
+
+
+def _numbers_of(vocabulary: Any) -> dict[Any, Any]:
+    """Return token to number, for a vocabulary by name or one in order."""
+    if isinstance(vocabulary, dict):
+        return vocabulary
+    listed = vocabulary if isinstance(vocabulary, list) else []
+    return {piece[0]: number for number, piece in enumerate(listed) if isinstance(piece, list) and piece}

@@ -154,7 +154,7 @@ def _a_part_at(path: str) -> Callable[[Path], None]:
         (_no_file_behind_the_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_a_folder_for_weights, "'model.safetensors' of 'spoilt' is damaged"),
         (_no_pooling, "'spoilt' is incomplete: its part '1_Pooling' is missing"),
-        (_a_missing_shard, "1 of its weight files are missing"),
+        (_a_missing_shard, "of its weight files 1 are missing, the first is"),
         *((_a_part_at(path), "is incomplete: its part") for path in ("../tiny", "/etc", "a\x00b", "x" * 300)),
     ],
 )

@@ -110,6 +110,14 @@ def _holding(name: str, text: str) -> Spoil:
         (_holding("config_sentence_transformers.json", '{"truncate_dim": 0}'), ("truncate_dim=0", "at least 1")),
         (_holding("config_sentence_transformers.json", '{"truncate_dim": true}'), ("truncate_dim=True",)),
         (_holding("config_sentence_transformers.json", '{"truncate_dim": "8"}'), ("truncate_dim=8", "null for all")),
+        (
+            _holding("config_sentence_transformers.json", '{"prompts": {"q": 3}, "default_prompt_name": "q"}'),
+            ("holds no text for the prompt 'q'",),
+        ),
+        (
+            _holding("config_sentence_transformers.json", '{"prompts": {"q": ""}, "default_prompt_name": "x"}'),
+            ("puts the prompt 'x' before every text, but holds no prompt of this name", "correct it there"),
+        ),
         (_config(hidden_size=33), ("installed", "complete")),  # whatever the library says about it
         (_config(num_attention_heads=5), ("hidden size (32) is not a multiple of the number of attention heads (5)",)),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,3 +118,19 @@ def test_a_table_of_positions_that_is_not_used_may_be_missing(made: Callable[...
     save_file(lost, without / file, metadata={"format": "pt"})
     with pytest.raises(BadChoice, match=r"lacks 1\d of the tensors"):
         merge_folders(Merge("wise_ft"), [with_table], tmp_path / "none", base=without)
+
+
+@pytest.mark.slow
+def test_special_tokens_listed_a_second_time_are_no_other_tokenizer(made: Callable[..., Path], tmp_path: Path) -> None:
+    """The library lists them beside the vocabulary when it saves a model again."""
+    first, again = made("bert"), shutil.copytree(made("bert"), tmp_path / "again")
+    plain = json.loads((again / "tokenizer.json").read_text())
+    number = plain["model"]["vocab"]["[CLS]"]
+    for at, name in ((number, "same"), (number + 1, "other")):
+        token = {"id": at, "content": "[CLS]", "special": True, "single_word": False, "lstrip": False, "rstrip": False}
+        (again / "tokenizer.json").write_text(json.dumps(plain | {"added_tokens": [token | {"normalized": False}]}))
+        if name == "same":
+            merge_folders(Merge("soup"), [first, again], tmp_path / name)
+        else:
+            with pytest.raises(BadChoice, match="different tokenizers"):
+                merge_folders(Merge("soup"), [first, again], tmp_path / name)
