@@ -19,7 +19,7 @@ def test_a_run_says_what_the_makers_set_and_two_rows_differ(call: Call, tmp_path
     answer = call("run", "--models", f"'{folder}'", f"{folder} prompt=none", *SMALL, "--json")
     assert answer.code == 0, answer.err
     told = "Its makers put “7: ” before every text"
-    assert f"numembed: mine: {told}; prompt=none leaves it out." in answer.err
+    assert f"numembed: mine: {told}; add prompt=none to its name to leave it out." in answer.err
     assert f"numembed: mine prompt=none: {told}; it is left out here, as requested." in answer.err
     values = {(row["model"], row["metric"], row["labels"]): row["value"] for row in answer.rows}
     usual, off = (values[name, "davies_bouldin", "families"] for name in ("mine", "mine prompt=none"))

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from numembed.core.settings import Settings
 from numembed.models import sources
 from numembed.models.catalogue.names import model
+from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.resolve import resolve
 from tests.lora import write_adapter
 from tests.pages.elements import opened, told
 from tests.pages.models_page import compared, show
@@ -51,7 +54,8 @@ def _words(page: AppTest) -> str:
 def test_a_folders_card_says_what_its_makers_set(page: AppTest, folder: Path) -> None:
     assert not page.exception and not page.error
     words = _words(page)
-    assert f"{PROMPTED}; prompt=none leaves it out." in words and f"{CUT}; dim=all keeps all." in words
+    assert f"{PROMPTED}; add prompt=none to its name to leave it out." in words
+    assert f"{CUT}; add dim=all to its name to keep all." in words
     assert _menu(page, "Prompt")[:2] == ["its makers' usual one: “Find: ⏎”", "none, as in the paper"]
     page.button(key="add_own").click().run()
     assert compared(page)[0] == str(folder)  # the run finds the prompt itself
@@ -66,6 +70,15 @@ def test_both_are_switched_off_where_a_model_is_chosen(page: AppTest, folder: Pa
     assert compared(page)[0] == f"{folder} prompt=none dim=all"
     recipe = model(compared(page)[0]).loading
     assert recipe.unprompted and recipe.full_width
+
+
+def test_the_reference_that_is_told_is_that_of_the_chosen_settings(
+    page: AppTest, folder: Path, settings: Settings
+) -> None:
+    assert "It has no reference vectors yet" in told(page)
+    LoadedModel(settings).get(resolve(model(str(folder)), settings))
+    assert "Reference vectors were recorded on 20" in told(page.run())
+    assert "It has no reference vectors yet" in told(_choose(page, "Prompt", " none"))
 
 
 def test_another_prompt_takes_its_place(page: AppTest, folder: Path) -> None:
@@ -93,7 +106,7 @@ def test_compare_says_it_before_the_run(app: AppTest, folder: Path) -> None:
     said = [" ".join(caption.value.replace("\\", "").split()) for caption in app.caption]
     (usual,) = (one for one in said if one.startswith("mine: Its"))
     (off,) = (one for one in said if one.startswith("mine prompt=none: Its"))
-    assert f"{PROMPTED}; prompt=none" in usual and CUT in usual and "it is left out here, as requested" in off
+    assert f"{PROMPTED}; add prompt=none" in usual and CUT in usual and "it is left out here, as requested" in off
     assert not any("Last digits: Its" in one for one in said)
 
 

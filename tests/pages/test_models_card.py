@@ -122,7 +122,8 @@ def test_the_card_tells_whether_there_are_reference_vectors(page: AppTest) -> No
     for name, words in (("bge-small-en-v1.5", False), ("Qwen3-Embedding-8B", True), ("number-encoder", False)):
         show(page, name)
         assert "**Reference.** It has no reference vectors yet" in told(page)
-        assert ("on a processor on request only: python -m numembed check MODEL" in told(page)) is words
+        assert ("recorded at its first load" in told(page)) is not words  # a large one's are not without a request
+        assert ("recorded and compared on request only: python -m numembed check MODEL" in told(page)) is words
 
 
 def test_a_model_made_here_says_that_its_first_use_trains_it(page: AppTest) -> None:

@@ -97,9 +97,10 @@ def _folder(spec: ModelSpec) -> None:
     with st.container(border=True, key="own_card"):
         st.markdown(f"**{md_text(spec.name)}**")
         _facts_table(spec, _folder_facts(folder))
-        st.caption(md_text(reference_sentence(spec)))
         prompts = prompts_in(read_json(folder / SETTINGS_FILE))
-        _take(_with_settings(spec, prompts, own_settings(folder), width_of(folder)))
+        chosen = _with_settings(spec, prompts, own_settings(folder), width_of(folder))
+        st.caption(md_text(reference_sentence(chosen)))
+        _take(chosen)
 
 
 def _folder_facts(folder: Path) -> list[tuple[str, str]]:

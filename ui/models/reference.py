@@ -9,7 +9,7 @@ from pathlib import Path
 
 from numembed.models.encoders.references import told_reference
 from numembed.models.files.folders import digest_of_folder
-from numembed.models.resolve import known_folder
+from numembed.models.resolve import as_known, known_folder
 from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
 from numembed.studies.stored import previously_pinned
 from ui.shared.frame import result_store, settings
@@ -28,7 +28,8 @@ def reference_sentence(spec: ModelSpec, parameters: float = 0) -> str:
         stamp = _stamp(folder)
         if sum(size for _, size, _ in stamp) > _MOST_READ_BYTES:
             return "Whether its vectors are those recorded earlier is told by its check, after a run."
-        spec = replace(spec, weights=replace(weights, digest=_digest(folder, stamp)))
+        known = replace(spec, weights=replace(weights, digest=_digest(folder, stamp)))
+        spec = as_known(known, settings())  # as it runs: the prompt of its makers is part of its key
     return told_reference(spec, settings().home, parameters=parameters)
 
 

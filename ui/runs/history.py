@@ -20,8 +20,8 @@ from ui.shared.text import md_text
 
 _RUNS = (
     Column("Asked for", kind="wide"),
+    Column("State"),  # second: in sight on a phone
     Column("When", kind="line"),
-    Column("State"),
     Column("Took", kind="number"),
     Column("By"),
     Column("What went wrong", kind="wide"),
@@ -109,8 +109,8 @@ def _held(models: Sequence[StoredModel]) -> list[Cell]:
 def _row(job: Job) -> list[Cell]:
     return [
         Cell(job.title),
-        Cell(moment(job.asked_at), job.asked_at),
         Cell(job.words),
+        Cell(moment(job.asked_at), job.asked_at),
         Cell(duration(job.seconds), job.seconds),
         Cell(job.asked_by),
         Cell(job.error),

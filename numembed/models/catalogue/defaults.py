@@ -36,7 +36,7 @@ def told_settings(spec: ModelSpec, own: OwnSettings, width: int | None = None) -
 
     >>> from numembed.models.spec import LocalWeights
     >>> told_settings(ModelSpec("m", LocalWeights("/m")), OwnSettings(keep=256), 768)
-    ['Its makers keep the first 256 of 768 dimensions; dim=all keeps all.']
+    ['Its makers keep the first 256 of 768 dimensions; add dim=all to its name to keep all.']
     """
     sentences = []
     if own.prompt:
@@ -44,7 +44,7 @@ def told_settings(spec: ModelSpec, own: OwnSettings, width: int | None = None) -
         sentences.append(f"Its makers put “{shown}” before every text; {_about_prompt(spec, own)}.")
     if kept := own.kept_of(width):
         of = f" of {width:,}" if width else ""
-        here = "all are kept here, as requested" if spec.loading.full_width else "dim=all keeps all"
+        here = "all are kept here, as requested" if spec.loading.full_width else "add dim=all to its name to keep all"
         sentences.append(f"Its makers keep the first {kept:,}{of} dimensions; {here}.")
     return sentences
 
@@ -58,4 +58,4 @@ def _about_prompt(spec: ModelSpec, own: OwnSettings) -> str:
         return "it is left out here, as requested"
     if spec.prompt not in ("", own.prompt):
         return "another prompt was requested here"
-    return "prompt=none leaves it out"
+    return "add prompt=none to its name to leave it out"

@@ -57,7 +57,10 @@ def readable(spec: ModelSpec) -> Iterator[None]:
 def _unreadable(spec: ModelSpec, error: BaseException) -> ModelUnavailable:
     reason = reason_of(error).rstrip(".")
     end = "" if reason.endswith("…") else "."
-    return ModelUnavailable(f"{spec.name} was loaded but cannot read texts with the installed libraries: {reason}{end}")
+    return ModelUnavailable(
+        f"{spec.name} was loaded but cannot read texts with the installed libraries: {reason}{end} Check that its "
+        "files belong together, or choose another model."
+    )
 
 
 def refuse_beyond(token_ids: Sequence[Sequence[int]], rows: int) -> None:

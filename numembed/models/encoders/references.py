@@ -194,8 +194,11 @@ def keep_reference(spec: ModelSpec, reference: Reference, home: Path) -> None:
 def told_reference(spec: ModelSpec, home: Path, *, parameters: float = 0) -> str:
     """Return what is known of a model's reference, for its card."""
     known = known_reference(spec, home)
-    sentence = f"Reference vectors were recorded {known.made}." if known else _NONE_YET
-    return f"{sentence} {_ON_REQUEST}" if parameters > LARGE else sentence
+    large = parameters > LARGE
+    if known is None:
+        return f"{_NONE}: {_LATER}. {_ON_REQUEST}" if large else _NONE_YET
+    recorded = f"Reference vectors were recorded {known.made}."
+    return f"{recorded} {_ON_REQUEST if large else _EACH_LOAD}"
 
 
 @functools.cache
@@ -212,8 +215,14 @@ def sealed(reference: Reference) -> str:
     return json.dumps({"reference": plain, "sha256": _digest(plain)}, indent=1)
 
 
-_NONE_YET = "It has no reference vectors yet: they are recorded at its first load without a fault."
-_ON_REQUEST = f"With more than a billion parameters they are compared on a processor on request only: {_COMMAND} MODEL."
+_NONE = "It has no reference vectors yet"
+_LATER = "the vectors of three fixed texts, with which later loads are compared"
+_NONE_YET = f"{_NONE}: {_LATER}. They are recorded at its first load without a fault."
+_EACH_LOAD = "At each load, the same three texts must give the same vectors."
+_ON_REQUEST = (
+    "With more than a billion parameters and without a graphics card, they are recorded and compared on request only: "
+    f"{_COMMAND} MODEL."
+)
 
 
 def _first(spec: ModelSpec, now: Reference, home: Path) -> Finding:

@@ -167,8 +167,8 @@ def test_what_a_page_says_before_a_run_is_what_the_run_does(folder: Path) -> Non
     named = model(str(_set(folder, **QUERY, **CUT)))
     assert as_known(named, OFFLINE).prompt == resolve(named, OFFLINE).prompt == "7: "
     assert makers_sentences(named, OFFLINE) == [
-        "Its makers put “7: ” before every text; prompt=none leaves it out.",
-        "Its makers keep the first 12 of 32 dimensions; dim=all keeps all.",
+        "Its makers put “7: ” before every text; add prompt=none to its name to leave it out.",
+        "Its makers keep the first 12 of 32 dimensions; add dim=all to its name to keep all.",
     ]
     assert makers_sentences(model("last_digits"), OFFLINE) == makers_sentences(model("endpoint:lab"), OFFLINE) == []
 
