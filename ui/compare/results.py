@@ -60,7 +60,7 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
         if missing := len(items) - len(results):
-            st.caption(f"{plural(missing, 'model has', 'models have')} no result yet.")
+            st.caption(f"{plural(missing, 'model has', 'models have')} no result.")
         left, right = st.columns([13, 10], gap="medium")
         with left:
             shown = _score_table(results, references)
