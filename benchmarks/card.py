@@ -6,12 +6,13 @@ tiny one on a processor.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from benchmarks.measure import Figure
 from numembed.core.arrays import Matrix
 from numembed.models.builtin.files import FIRST, LAST, PAD, SPECIAL, UNKNOWN
 from numembed.models.encoders.encoder import SentenceEncoder
+from numembed.models.loading.devices import give_back_memory
 from numembed.models.spec import LocalWeights, ModelSpec
 from numembed.paper.protocol import PAPER_FAMILIES
 from numembed.sequences.sets import make_sequences
 
 ROUNDS = 3
 _FEW, _MANY = 24, 10_000  # sequences
+_SIMULATED_TOKENS = 256  # of a batch that fits, where the full memory is only simulated
 
 
 @dataclass(frozen=True)
@@ -69,49 +72,116 @@ def card() -> list[Figure]:
             print(f"{name} needs more memory than the {room / 1e9:.0f} GB that are free: left out.")
             continue
         figures += measured(name, shape, device="cuda", many=_MANY)
-    return figures
+    name, shape = next(iter(SHAPES.items()))  # the larger one would take a processor minutes
+    return [*agreeing(name, shape, device="cuda"), *figures]
 
 
 def measured(name: str, shape: Shape, *, device: str, many: int) -> list[Figure]:
     """Encode 24 and ``many`` sequences with random weights of a shape; print tokens a second and return the figures."""
-    peak = _matrix_rate(device)
+    before = _taken(device)
+    with tempfile.TemporaryDirectory() as place:
+        encoder = _encoder(name, write_folder(Path(place), shape, device), "bfloat16", device)
+        held = _taken(device) - before
+        figures = _of_encoder(encoder, shape, many)
+    del encoder
+    gc.collect()
+    give_back_memory()
+    stays = (_taken(device) - before) / held if held else 0.0
+    return [*figures, Figure(f"{name}: share of its memory that stays", stays, 0.05, at_most=True)]
+
+
+def _of_encoder(encoder: SentenceEncoder, shape: Shape, many: int) -> list[Figure]:
+    name, device, peak = encoder.spec.name, encoder.device, _matrix_rate(encoder.device)
+    rates = {}
+    for count in (_FEW, many):
+        texts = _texts(count)
+        tokens = sum(map(len, encoder.token_ids(texts)))
+        seconds = _seconds(lambda texts=texts: _encoded(encoder, texts), device)  # type: ignore[misc]
+        share = 2e9 * shape.billions * tokens / seconds / peak
+        rates[count] = (texts, seconds, share)
+        print(f"{name}, {count:,} sequences: {tokens / seconds:,.0f} tokens a second, {share:.0%} of the roofline")
+    texts, ours, share = rates[many]
+    theirs = _seconds(lambda: encoder.model.encode(list(texts), batch_size=64, show_progress_bar=False), device)
+    return [
+        Figure(f"{name}: share of the roofline, {many:,} sequences", share, 0.4),
+        Figure(f"{name}: beside encode(batch_size=64)", theirs / ours, 1.3),
+        *halved(name, encoder, texts, device),
+    ]
+
+
+def agreeing(name: str, shape: Shape, *, device: str, few: int = 8) -> list[Figure]:
+    """Return how close the vectors of a shape on ``device`` are to those on the processor, in both number formats."""
+    texts, figures = _texts(few), []
     with tempfile.TemporaryDirectory() as place:
         folder = write_folder(Path(place), shape, device)
-        spec = ModelSpec(name, LocalWeights(str(folder), digest="x" * 64), dtype="bfloat16")
-        encoder = SentenceEncoder(spec, folder, device=device)
-        rates = {}
-        for count in (_FEW, many):
-            texts = make_sequences(PAPER_FAMILIES, per_family=-(-count // 6), length=50).texts[:count]
-            tokens = sum(map(len, encoder.token_ids(texts)))
-            seconds = _seconds(lambda texts=texts: _encoded(encoder, texts), device)  # type: ignore[misc]
-            share = 2e9 * shape.billions * tokens / seconds / peak
-            rates[count] = (texts, seconds, share)
-            print(f"{name}, {count:,} sequences: {tokens / seconds:,.0f} tokens a second, {share:.0%} of the roofline")
-        texts, ours, share = rates[many]
-        theirs = _seconds(lambda: encoder.model.encode(list(texts), batch_size=64, show_progress_bar=False), device)
-        figures = [
-            Figure(f"{name}: share of the roofline, {many:,} sequences", share, 0.4),
-            Figure(f"{name}: beside encode(batch_size=64)", theirs / ours, 1.3),
-        ]
-        return figures + (halved(name, encoder, texts) if device == "cuda" else [])
+        for dtype, least in (("float32", 0.9999), ("bfloat16", 0.999)):
+            here, there = (_encoder(name, folder, dtype, one).encode(texts) for one in ("cpu", device))
+            cosine = _least_cosine(here, there)
+            figures.append(Figure(f"{name}: cosine to the processor's vectors, {dtype}", cosine, least))
+    return figures
 
 
-def halved(name: str, encoder: SentenceEncoder, texts: Sequence[str]) -> list[Figure]:
-    """Leave too little memory for a batch, for real: it must be halved, and give the vectors it gave before."""
-    import torch
+def _least_cosine(one: Matrix, other: Matrix) -> float:
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return float(((one * other).sum(axis=1) / lengths).min())
 
+
+def halved(name: str, encoder: SentenceEncoder, texts: Sequence[str], device: str) -> list[Figure]:
+    """Leave too little memory for a batch: it must be halved, and give the vectors it gave before."""
     some = list(texts[:512])
     wanted, budget = encoder.encode(some), encoder.budget
-    torch.cuda.empty_cache()
-    taken = torch.empty(torch.cuda.mem_get_info()[0] - (300 << 20), dtype=torch.uint8, device="cuda")
-    again = encoder.encode(some)
-    del taken
-    cosine = float((wanted * again).sum(axis=1).min())
-    print(f"{name} with 300 MB free: batches of {budget:,} tokens became {encoder.budget:,}")
+    with (_full_memory if device == "cuda" else _simulated)(encoder):
+        again = encoder.encode(some)
+    cosine = _least_cosine(wanted, again)
+    print(f"{name} with little memory: batches of {budget:,} tokens became {encoder.budget:,}")
     return [
         Figure(f"{name}: batches halved in a full memory", float(encoder.budget < budget), 1.0),
         Figure(f"{name}: cosine to the vectors before", cosine, 0.999),
     ]
+
+
+@contextlib.contextmanager
+def _full_memory(encoder: SentenceEncoder) -> Iterator[None]:
+    """Leave 300 MB of the card's memory."""
+    import torch
+
+    torch.cuda.empty_cache()
+    taken = torch.empty(torch.cuda.mem_get_info()[0] - (300 << 20), dtype=torch.uint8, device="cuda")
+    yield
+    del taken
+
+
+@contextlib.contextmanager
+def _simulated(encoder: SentenceEncoder) -> Iterator[None]:
+    """Let the model fail as on a full card where a batch has more than 256 tokens; no memory is filled."""
+    import torch
+
+    encode = encoder.model.encode
+
+    def failing(texts: Sequence[str], **named: Any) -> Any:
+        if len(texts) > 1 and sum(map(len, encoder.token_ids(texts))) > _SIMULATED_TOKENS:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return encode(texts, **named)
+
+    encoder.model.encode = failing
+    yield
+    encoder.model.encode = encode
+
+
+def _taken(device: str) -> int:
+    """Return the bytes of the card that are in use; 0 for a processor, whose libraries keep some of theirs."""
+    import torch
+
+    return int(torch.cuda.memory_allocated()) if device == "cuda" else 0
+
+
+def _encoder(name: str, folder: Path, dtype: str, device: str) -> SentenceEncoder:
+    spec = ModelSpec(name, LocalWeights(str(folder), digest="x" * 64), dtype=dtype)
+    return SentenceEncoder(spec, folder, device=device)
+
+
+def _texts(count: int) -> Sequence[str]:
+    return make_sequences(PAPER_FAMILIES, per_family=-(-count // 6), length=50).texts[:count]
 
 
 def write_folder(folder: Path, shape: Shape, device: str) -> Path:
