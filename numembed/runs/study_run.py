@@ -264,7 +264,8 @@ class _ModelRun:
         self.row(done, total, stage)
 
     def _judge(self, check: ModelCheck, of: ModelSpec | None = None) -> None:
-        self.results.put_check(of or self.spec, check)
+        spec = of or self.spec
+        self.results.put_check(spec, check.after(self.results.check(spec)))
         self._refuse(check)
 
     def _refuse(self, check: ModelCheck | None) -> None:

@@ -95,3 +95,13 @@ class ModelCheck:
         wrong = [finding.sentence for finding in self.findings if finding.ok is False]
         cut = [finding.sentence for finding in self.findings if finding.name == CUT]
         return " ".join(wrong or [*[finding.sentence for finding in self.findings if finding.ok][:2], *cut])
+
+    def after(self, known: ModelCheck | None) -> ModelCheck:
+        """Return this check with what an earlier one said of texts that were sent without their end: they are stored.
+
+        >>> cut = ModelCheck((Finding(CUT, None, "2 texts were cut."),))
+        >>> [finding.sentence for finding in ModelCheck(()).after(cut).findings], ModelCheck(()).after(None)
+        (['2 texts were cut.'], ModelCheck(findings=()))
+        """
+        earlier = known.findings if known and all(finding.name != CUT for finding in self.findings) else ()
+        return ModelCheck((*self.findings, *(finding for finding in earlier if finding.name == CUT)))

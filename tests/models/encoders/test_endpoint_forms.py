@@ -6,20 +6,28 @@ import base64
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.errors import RemoteFailed, TextFailed
 from numembed.core.progress import Progress, silent
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed, refuse_failed
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.interface import Encoder, ModelCheck
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import ModelSpec
+from numembed.runs.study_run import run
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
 from tests.models.encoders.lab import KEY, TEXTS, expected, failure, lab_encoder, lab_endpoint, lab_model
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import Behaviour, EmbeddingServer, WeightSwapper
@@ -253,6 +261,25 @@ def test_whoever_judges_a_model_hears_that_texts_were_cut(tmp_path: Path) -> Non
         assert store.count(lab_model(endpoint).key, sequences.texts) == 8
     assert [len(check.findings) for check in heard] == [1, 2]
     assert "8 texts are longer than it reads" in heard[-1].sentence
+
+
+def test_a_later_run_still_says_that_stored_vectors_are_of_cut_texts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROJECTIONS, "_entries", {"pca": PROJECTIONS["pca"]})
+    with (
+        _server(FORMS["OpenAI"], most_tokens=MOST_TOKENS) as server,
+        VectorStore(settings.cache_db) as vectors,
+        ResultStore(settings.app_db) as results,
+    ):
+        endpoint = lab_endpoint(server)
+        own = replace(settings, endpoints={endpoint.name: endpoint})
+        for length in (40, 3):
+            study = Study(("even", "primes"), (model(f"endpoint:{endpoint.name}"),), per_family=3, length=length)
+            outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(own), settings=own)
+            assert outcome.sentences == ()
+            (result,) = outcome.results
+            assert result.check is not None and "longer than it reads" in result.check.sentence
 
 
 def test_an_answer_of_another_width_forgets_what_was_kept() -> None:
