@@ -72,11 +72,14 @@ def _logged(settings: Settings) -> Iterator[None]:
     ours, file, terminal = logging.getLogger("numembed"), _LogFile(settings), logging.StreamHandler()
     file.addFilter(lambda record: record.exc_info is not None)
     terminal.addFilter(lambda record: record.exc_info is None and record.levelno >= logging.WARNING)
+    level = ours.level
+    ours.setLevel(logging.INFO)  # as in the worker: the traceback behind a sentence is information
     for handler in (file, terminal):
         ours.addHandler(handler)
     try:
         yield
     finally:
+        ours.setLevel(level)
         for handler in (file, terminal):
             ours.removeHandler(handler)
             handler.close()

@@ -39,6 +39,7 @@ def test_a_model_that_breaks_in_the_middle_leaves_the_scores_of_the_others_print
     assert {row["model"] for row in rows if "metric" in row} == {"Last digits", "Digits"} and len(rows) >= 12
     assert done.stderr.startswith("numembed: lstm ") and done.stderr.count("\n") == 1
     assert "sentence_lengths" in done.stderr and str(breaking.parent) not in done.stderr
+    assert "KeyError: 'sentence_lengths'" in (home / "command.log").read_text(encoding="utf-8")
     with JobTable(home / "app.db") as jobs:
         (job,) = jobs.recent()
     assert (job.state, job.words) == ("done", "done, 1 of 3 could not run") and "sentence_lengths" in job.error
