@@ -40,7 +40,7 @@ def _refused(answer: Answer, told: str, tmp_path: Path) -> None:
         ({"auto_mapping": "os"}, "asks to import program code"),
         ({"new_trick": {"on": True}}, "'new_trick', which is not known"),
         ({"r": 4_096}, "rank from 1 to 256"),
-        ({"target_modules": ["query", "nowhere"]}, "settings name 'nowhere', but its file has no such factors"),
+        ({"target_modules": ["query", "nowhere"]}, "factors for 'encoder.layer.0.attention.output.dense', which its"),
     ],
 )
 @pytest.mark.parametrize("method", ["fold", "wise_ft"])

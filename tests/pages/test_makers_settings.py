@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from numembed.core.settings import Settings
 from numembed.models import sources
 from numembed.models.catalogue.names import model
-from numembed.models.encoders.encoder import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from tests.lora import write_adapter
 from tests.pages.elements import opened, told

@@ -15,6 +15,7 @@ from numembed.models.files.folders import read_json
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 _MOST_WORD_CHARS = 60
+_PROMPTS_OF_ALL = ("query", "document")  # the library gives every model these two, empty
 _LIBRARY_KIND = "SentenceTransformer"  # the settings of a reranker's or a sparse model's folder are not for vectors
 
 
@@ -57,15 +58,14 @@ def wrong_setting(config: Mapping[str, Any]) -> str:
     ('', 'config_sentence_transformers.json asks to keep truncate_')
     """
     prompts, name, keep = config.get("prompts"), config.get("default_prompt_name"), config.get("truncate_dim")
-    named = (
-        [prompt for prompt, text in prompts.items() if not isinstance(text, str)] if isinstance(prompts, dict) else []
-    )
+    texts = prompts if isinstance(prompts, dict) else {}
+    named = [prompt for prompt, text in texts.items() if not isinstance(text, str | None)]
     if keep is not None and (type(keep) is not int or keep < 1):
         wrong = f"asks to keep truncate_dim={str(keep)[:40]} dimensions"
         allowed = "a whole number of at least 1, or null for all"
     elif named:
         wrong, allowed = f"holds no text for the prompt {str(named[0])[:40]!r}", "a text in quotation marks"
-    elif name is not None and (not isinstance(prompts, dict) or not isinstance(name, str) or name not in prompts):
+    elif name is not None and name not in (*_PROMPTS_OF_ALL, *texts):
         wrong = f"puts the prompt {str(name)[:40]!r} before every text, but holds no prompt of this name"
         allowed = "the name of one of its prompts, or null for none"
     else:

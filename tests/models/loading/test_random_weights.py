@@ -346,7 +346,7 @@ class XModel(BertModel):
     [
         ("torch.nn.init.constant_(module.expert_scale, 2.5)", ""),
         ("pass", "its program does not say how '0.model.expert_scale' begins"),
-        ("raise KeyError('x')", r"drawing them failed \(KeyError\)"),
+        ("raise KeyError('x')", r"drawing them failed, KeyError: 'x'"),
     ],
 )
 def test_a_models_own_program_draws_its_weights_or_is_refused(
