@@ -194,9 +194,9 @@ class WeightSwapper:
     def _used(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of the files' tensors that a vector passes through."""
         folder = self._origin_folder()
-        counts, facts = passed_through(folder), folder.architecture
-        used = {stored for plain, stored in names_of(folder).items() if plain in counts}
-        if facts.optional_table and (table := names_of(folder).get(facts.table)) not in self._places():
+        counts, named, facts = passed_through(folder), names_of(folder), folder.architecture
+        used = {stored for plain, stored in named.items() if plain in counts}
+        if facts.optional_table and (table := named.get(facts.table)) not in self._places():
             used.discard(str(table))
         return tuple(name for name in names if name in used)
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import RemoteFailed
+from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint
 from numembed.models.encoders.endpoint import EndpointEncoder
+from numembed.models.encoders.interface import Encoder
 from numembed.models.spec import ModelSpec, RemoteWeights
 from tests.servers.embeddings import EmbeddingServer, vector
 
@@ -62,3 +64,15 @@ def failure(server: EmbeddingServer, texts: Sequence[str] = TEXTS, **changes: An
     assert str(caught.value).startswith("Endpoint 'lab' ")
     assert not key_is_told(told) and "127.0.0.1" not in told
     return str(caught.value)
+
+
+class Always:
+    """What ``embed`` needs of a LoadedModel, around one encoder."""
+
+    load_seconds = 0.0
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
+        return self.encoder

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from numembed.core.errors import BadChoice, RemoteFailed
-from numembed.core.progress import Progress, silent
 from numembed.core.settings import Endpoint, Settings
 from numembed.models.embedding import embed
 from numembed.models.encoders.endpoint import EndpointEncoder
@@ -23,7 +22,17 @@ from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec, RemoteWeights
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
-from tests.models.encoders.lab import KEY, KINDS, TEXTS, expected, key_is_told, lab_encoder, lab_endpoint, lab_model
+from tests.models.encoders.lab import (
+    KEY,
+    KINDS,
+    TEXTS,
+    Always,
+    expected,
+    key_is_told,
+    lab_encoder,
+    lab_endpoint,
+    lab_model,
+)
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import EmbeddingServer
 
@@ -129,24 +138,12 @@ def test_answers_that_overtake_each_other_keep_their_rows() -> None:
 # --- through the app's own verb
 
 
-class _Always:
-    """What ``embed`` needs of a LoadedModel, around one encoder."""
-
-    load_seconds = 0.0
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-
-    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
-        return self.encoder
-
-
 def test_a_failing_batch_stores_nothing_and_the_batches_before_it_stay(tmp_path: Path) -> None:
     sequences = make_sequences(["even", "primes"], per_family=10, length=12)
     with EmbeddingServer() as server, VectorStore(tmp_path / "cache.db") as store:
         endpoint = lab_endpoint(server)
         spec = lab_model(endpoint, prompt="query: ")
-        loaded: Any = _Always(EndpointEncoder(spec, endpoint))
+        loaded: Any = Always(EndpointEncoder(spec, endpoint))
         server.script.extend([servers.right] * 4)  # three in the first round of 12 texts, one in the second
         server.otherwise = servers.status(400)
         with pytest.raises(RemoteFailed, match="status 400"):

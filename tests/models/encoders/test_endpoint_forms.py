@@ -15,20 +15,18 @@ import pytest
 
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.errors import RemoteFailed, TextFailed
-from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed, refuse_failed
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.interface import Encoder, ModelCheck
 from numembed.models.encoders.loaded import LoadedModel
-from numembed.models.spec import ModelSpec
 from numembed.runs.study_run import run
 from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.models.encoders.lab import KEY, TEXTS, expected, failure, lab_encoder, lab_endpoint, lab_model
+from tests.models.encoders.lab import KEY, TEXTS, Always, expected, failure, lab_encoder, lab_endpoint, lab_model
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import Behaviour, EmbeddingServer, WeightSwapper
 from tests.servers.forms import FORMS, Form, limited, tokens
@@ -233,16 +231,6 @@ def test_a_key_in_an_errors_message_is_not_shown(code: int) -> None:
 # --- through the app's own verb
 
 
-class _Always:
-    load_seconds = 0.0
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-
-    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
-        return self.encoder
-
-
 def test_whoever_judges_a_model_hears_that_texts_were_cut(tmp_path: Path) -> None:
     heard: list[ModelCheck] = []
 
@@ -256,7 +244,7 @@ def test_whoever_judges_a_model_hears_that_texts_were_cut(tmp_path: Path) -> Non
         VectorStore(tmp_path / "cache.db") as store,
     ):
         endpoint = lab_endpoint(server)
-        loaded: Any = _Always(EndpointEncoder(lab_model(endpoint), endpoint))
+        loaded: Any = Always(EndpointEncoder(lab_model(endpoint), endpoint))
         embed(lab_model(endpoint), sequences, store=store, loaded=loaded, judge=judge)
         assert store.count(lab_model(endpoint).key, sequences.texts) == 8
     assert [len(check.findings) for check in heard] == [1, 2]
