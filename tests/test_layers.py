@@ -33,7 +33,7 @@ LOADERS = tuple(
     f"numembed/models/{name}.py"
     for name in (
         *("loading/architectures", "loading/devices", "loading/loader", "loading/random_weights"),
-        *("encoders/encoder", "encoders/weight_swap"),
+        *("encoders/encoder", "encoders/language_loss", "encoders/weight_swap"),
         *("losses", "training/lora", "training/train"),
         *("builtin/encoder", "builtin/files", "builtin/language_model"),
     )

@@ -181,7 +181,7 @@ class CandidateScorer:
 
     @cached_property
     def _is_decoder(self) -> bool:
-        return predicts_tokens(folder_of(self.base, self.settings))
+        return predicts_tokens(self.loaded.get(self.base))
 
     def _numbers(self, path: Path, at: float) -> Matrix:
         return self.texts.numbers(self.matrix(self.spec(path, at)))

@@ -53,7 +53,7 @@ class SentenceEncoder:
         self.model, self.report = load(spec, folder, device=self.device)
         if swapper is not None:
             swapper.bind(self.model)
-        self._put_in_place(progress)
+        self.put_in_place(progress)
         self.guessed_pooling = not (folder / "modules.json").is_file() and not spec.loading.pooling
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.budget, self._halved = self._first_budget(), False
@@ -73,7 +73,7 @@ class SentenceEncoder:
         other = copy.copy(self)
         other.spec = spec
         refuse_endless(spec, _READ_WHEN_CHECKED, self.folder)  # another prompt stands before them
-        other._put_in_place(progress)
+        other.put_in_place(progress)
         with readable(spec):
             other.check = ModelCheck((*check_related(other, self).findings, *self._reference))
         return other
@@ -94,7 +94,7 @@ class SentenceEncoder:
         number is NaN or infinite, TooLarge where a single text finds no room, TextFailed where the model's own code
         fails at one of ``texts`` (without saying which, unless it is the only one), AcceleratorLost.
         """
-        self._put_in_place()
+        self.put_in_place()
         matrix = self._halving(list(texts))
         if not np.isfinite(matrix).all():
             row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
@@ -106,7 +106,7 @@ class SentenceEncoder:
 
     def token_vectors(self, text: str) -> Matrix:
         """Return the vector of each token of ``text``, (tokens, width), before they are pooled."""
-        self._put_in_place()
+        self.put_in_place()
         with described_faults(self.spec), text_failures(self.spec, [text]):  # the first pass of a model, in its check
             self._refuse_beyond([text])
             kind = {"output_value": "token_embeddings", "show_progress_bar": False}
@@ -123,7 +123,8 @@ class SentenceEncoder:
             ids: list[list[int]] = tokenizer(prompted, truncation=limit is not None, max_length=limit)["input_ids"]
         return ids
 
-    def _put_in_place(self, progress: Progress = silent) -> None:
+    def put_in_place(self, progress: Progress = silent) -> None:
+        """Bring this encoder's own weights into the memory that it shares with related ones."""
         if self.swapper is not None:
             self.swapper.show(self.spec.weights, progress)
         elif self.spec.weights != origin_of(self.spec.weights):

@@ -1,63 +1,106 @@
-"""How well a decoder still predicts the next token, from the vectors that it is read by."""
+"""How well a language model still predicts the next token, by the library's own class around the loaded weights."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.models.files.folders import read_json
-from numembed.models.files.tensors import modules_of
 from numembed.models.loading.loader import transformer_of
 
 if TYPE_CHECKING:
+    from numembed.models.encoders.encoder import SentenceEncoder
     from numembed.models.encoders.interface import Encoder
 
-DECODERS = ("qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "gemma3_text", "gpt2", "phi3", "olmo2", "smollm3")
-_TIED = ("gemma", "gemma2", "gemma3_text", "gpt2")  # also where their settings do not say so
+_log = logging.getLogger(__name__)
+
+Predictor = Callable[[Sequence[int]], NDArray[np.float64]]
 _LARGEST_TABLE = 64_000_000  # numbers; larger ones would take as long as the candidate itself
+_FEELS = 1e-4  # of a logit: what a later token changes in one that looks ahead
 
 
-def predicts_tokens(folder: Path) -> bool:
-    """Return whether a model folder holds a decoder whose output head is its token embedding; reads no weights."""
-    config = read_json(folder / modules_of(folder)[0] / "config.json")
-    kind = config.get("model_type")
-    return kind in DECODERS and bool(config.get("tie_word_embeddings", kind in _TIED))
+def predicts_tokens(encoder: Encoder) -> bool:
+    """Return whether :func:`language_loss` has a value for this model, whatever the texts."""
+    return _predictor(encoder) is not None
 
 
 def language_loss(encoder: Encoder, texts: Sequence[str]) -> float | None:
     """Return the mean loss of a decoder over the next tokens of ``texts``, in nats; None where it predicts none.
 
-    That is for encoders, for decoders whose attention looks ahead, and where the output head is no copy of the token
-    embedding: an embedding model's files hold no other.
+    That is for encoders, for decoders whose attention looks ahead, and where the output head has weights of its own:
+    an embedding model's files hold none.
     """
+    predictor = _predictor(encoder)
+    if predictor is None:
+        return None
+    losses = [_losses(predictor(ids), ids) for ids in cast("SentenceEncoder", encoder).token_ids(texts)]
+    all_losses = np.concatenate(losses) if losses else np.zeros(0)
+    return float(all_losses.mean()) if len(all_losses) and np.isfinite(all_losses).all() else None
+
+
+def _predictor(encoder: Encoder) -> Predictor | None:
+    """Return what gives the logits of a text's tokens, (tokens, vocabulary); None where the model predicts none."""
     from numembed.models.encoders.encoder import SentenceEncoder
 
     if not isinstance(encoder, SentenceEncoder) or encoder.spec.loading.causal is False:
         return None
     holder = transformer_of(encoder.model)
-    if holder is None or not predicts_tokens(encoder.folder):
+    if holder is None or holder.auto_model.get_input_embeddings().weight.numel() > _LARGEST_TABLE:
         return None
-    table = holder.auto_model.get_input_embeddings().weight
-    if table.numel() > _LARGEST_TABLE:
+    try:
+        whole = _with_head(holder.auto_model)
+        if whole is None:
+            return None
+        encoder.put_in_place()
+        predictor = partial(_logits, whole)
+        return None if _looks_ahead(predictor) else predictor
+    except Exception:  # whatever a class says to settings that fit it without a head only
+        _log.info("no language model of %s", encoder.spec.name, exc_info=True)
         return None
-    rows = np.asarray(table.detach().float().cpu().numpy())
-    losses = [_losses(encoder.token_vectors(text), rows, encoder.token_ids([text])[0]) for text in texts]
-    all_losses = np.concatenate(losses) if losses else np.zeros(0)
-    return float(all_losses.mean()) if len(all_losses) and np.isfinite(all_losses).all() else None
 
 
-def _losses(hidden: NDArray[np.float32], table: NDArray[np.float32], ids: Sequence[int]) -> NDArray[np.float64]:
+def _with_head(base: Any) -> Any:
+    """Return the library's language model around loaded weights; None where its head needs weights of its own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if type(base.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return None
+    library: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        whole = library.from_config(base.config).eval()
+    if type(whole.base_model) is not type(base):
+        return None
+    setattr(whole, whole.base_model_prefix, base)
+    whole.tie_weights()
+    return None if any(tensor.is_meta for tensor in (*whole.parameters(), *whole.buffers())) else whole
+
+
+def _looks_ahead(predictor: Predictor) -> bool:
+    one, other = (predictor(ids)[0] for ids in ([1, 2, 3], [1, 2, 4]))
+    return bool(np.abs(one - other).max() > _FEELS * max(np.abs(one).max(), 1e-12))
+
+
+def _logits(whole: Any, ids: Sequence[int]) -> NDArray[np.float64]:
+    import torch
+
+    with torch.no_grad():
+        logits = whole(input_ids=torch.tensor([list(ids)], device=whole.device), use_cache=False).logits[0]
+    return np.asarray(logits.float().cpu().numpy(), dtype=np.float64)
+
+
+def _losses(logits: NDArray[np.float64], ids: Sequence[int]) -> NDArray[np.float64]:
     """Return the loss (tokens − 1,) of each next token."""
-    count = min(len(hidden), len(ids))
-    if count < 2:
+    if len(ids) < 2:
         return np.zeros(0)
-    logits = np.asarray(hidden[: count - 1] @ table.T, dtype=np.float64)
+    logits = logits[:-1]
     highest = logits.max(axis=1, keepdims=True)
     totals = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0]
-    values: NDArray[np.float64] = totals - logits[np.arange(count - 1), list(ids[1:count])]
+    values: NDArray[np.float64] = totals - logits[np.arange(len(ids) - 1), list(ids[1:])]
     return np.where(np.isnan(values), math.inf, values)

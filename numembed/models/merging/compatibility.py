@@ -10,10 +10,12 @@ from numembed.core.errors import BadChoice
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import modules_of
 
-_SIZES = (
-    *("model_type", "hidden_size", "dim", "d_model", "n_embd", "num_hidden_layers", "n_layers", "num_attention_heads"),
-    *("num_key_value_heads", "head_dim", "intermediate_size", "vocab_size", "position_embedding_type"),
-    *("hidden_act", "layer_norm_eps", "rms_norm_eps", "rope_theta", "num_experts", "num_experts_per_tok"),
+_COMPARED = (  # settings by which equal tensors would compute something else, or that say in words which tensors differ
+    *("model_type", "hidden_size", "dim", "d_model", "n_embd", "num_hidden_layers", "n_layers", "n_layer"),
+    *("num_attention_heads", "n_heads", "n_head", "num_key_value_heads", "head_dim", "intermediate_size", "vocab_size"),
+    *("hidden_act", "hidden_activation", "activation_function", "activation", "position_embedding_type"),
+    *("layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps", "norm_eps", "rope_theta", "rope_parameters"),
+    *("num_experts", "num_experts_per_tok", "query_pre_attn_scalar", "attn_logit_softcapping"),
 )
 
 
@@ -24,8 +26,8 @@ def check_related(first: Path, other: Path) -> None:
     if all(kinds) and kinds[0] != kinds[1]:
         text = " and ".join(" + ".join(kind) for kind in kinds)
         raise BadChoice(f"{both} consist of different modules ({text}). A merge needs models of one architecture.")
-    configs = [read_json(folder / modules_of(folder)[0] / "config.json") for folder in (first, other)]
-    for name in _SIZES:
+    configs = [_one_form(read_json(folder / modules_of(folder)[0] / "config.json")) for folder in (first, other)]
+    for name in _COMPARED:
         mine, theirs = (config.get(name) for config in configs)
         if None not in (mine, theirs) and mine != theirs:
             raise BadChoice(
@@ -38,6 +40,15 @@ def check_related(first: Path, other: Path) -> None:
         raise BadChoice(f"{both} have different pooling ({text}). A merge needs models with the same pooling.")
     if not _same_tokenizer(*(folder / modules_of(folder)[0] for folder in (first, other))):
         raise BadChoice(f"{both} have different tokenizers. A merge needs models with the same tokenizer.")
+
+
+def _one_form(config: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the base of the rotary positions where versions of transformers below 5 wrote it."""
+    rotary = config.get("rope_parameters")
+    if not isinstance(rotary, dict) or "rope_theta" not in rotary:
+        return config
+    others = {name: value for name, value in config.items() if name != "rope_parameters"}
+    return {**others, "rope_theta": rotary["rope_theta"]}
 
 
 def _kinds(folder: Path) -> list[str]:

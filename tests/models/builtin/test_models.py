@@ -25,7 +25,7 @@ from numembed.models.builtin.encoder import EncoderRecipe
 from numembed.models.builtin.language_model import LONGEST, SHORTEST, LanguageRecipe, pretrain, reading, text_pairs
 from numembed.models.catalogue.names import facts_of, model, random_init, reference_of
 from numembed.models.encoders.encoder import SentenceEncoder
-from numembed.models.encoders.language_loss import language_loss, predicts_tokens
+from numembed.models.encoders.language_loss import language_loss
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.folders import checked_folder, digest_of_folder
 from numembed.models.files.publish import is_whole
@@ -209,7 +209,7 @@ def test_a_name_its_facts_and_its_untrained_model_belong_together(
 
 def test_the_shipped_model_is_what_was_published(settings: Settings) -> None:
     folder = folder_of(resolve(model("number-lm"), settings), settings)
-    assert is_whole(folder) and predicts_tokens(folder)
+    assert is_whole(folder)
     assert sum(file.stat().st_size for file in folder.rglob("*")) < 3_000_000
     assert digest_of_folder(folder) == SHIPPED_DIGEST
 

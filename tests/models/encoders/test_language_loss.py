@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
@@ -17,36 +17,75 @@ TEXTS = ("2, 4, 6, 8", "1, 1, 2, 3, 5, 8, 13, 21")
 QWEN = "qwen3-causal-lasttoken"
 
 
-def _loaded(folder: Path) -> Encoder:
-    return LoadedModel(OFFLINE).get(resolve(model(str(folder)), OFFLINE))
+def _loaded(folder: Path, choice: str = "") -> Encoder:
+    return LoadedModel(OFFLINE).get(resolve(model(f"{folder}{choice}"), OFFLINE))
+
+
+TIED = {"tie_word_embeddings": True}
+CHANGED = {  # settings that a head follows besides its weights
+    "tied": ("qwen3", {}),
+    "scaled": ("granite", {"logits_scaling": 8.0}),
+    "capped": ("gemma2", {"final_logit_softcapping": 0.05}),
+}
+
+
+def _decoder(folder: Path, kind: str, **settings: object) -> Path:
+    """Save a decoder with random weights of one of the library's types, as a model folder, and return it."""
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    made = architectures.build(QWEN, folder)
+    vocabulary = json.loads((made / "config.json").read_text())["vocab_size"]
+    sizes = {"vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0}
+    config = CONFIG_MAPPING[kind](**(sizes | heads | settings))
+    AutoModelForCausalLM.from_config(config).save_pretrained(made)
+    return made
 
 
 @pytest.mark.slow
-def test_the_loss_of_a_tied_decoder_is_the_librarys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", CHANGED)
+def test_the_loss_of_a_tied_decoder_is_the_librarys(tmp_path: Path, name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    plain = architectures.ARCHITECTURES[QWEN]
-    tied = replace(plain, config={**plain.config, "tie_word_embeddings": True})
-    monkeypatch.setitem(architectures.ARCHITECTURES, QWEN, tied)
-    folder = architectures.build(QWEN, tmp_path / "qwen")
-    assert predicts_tokens(folder)
+    kind, settings = CHANGED[name]
+    folder = _decoder(tmp_path / kind, kind, **TIED, **settings)
     encoder = _loaded(folder)
+    assert predicts_tokens(encoder)
     whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     losses = []
     for ids in encoder.token_ids(TEXTS):  # type: ignore[attr-defined]
         row = torch.tensor([ids])
         with torch.no_grad():
             losses += [float(whole(row, labels=row).loss)] * (len(ids) - 1)
-    assert language_loss(encoder, TEXTS) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert language_loss(encoder, TEXTS) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 @pytest.mark.slow
-def test_a_decoder_without_its_head_has_no_loss(tmp_path: Path) -> None:
-    folder = architectures.build(QWEN, tmp_path / "qwen")
-    assert not predicts_tokens(folder) and language_loss(_loaded(folder), TEXTS) is None
+@pytest.mark.parametrize(("kind", "settings"), [("qwen3", {}), ("phi", TIED)], ids=["untied", "bias"])
+def test_a_decoder_whose_head_has_weights_of_its_own_has_no_loss(
+    tmp_path: Path, kind: str, settings: dict[str, object]
+) -> None:
+    encoder = _loaded(_decoder(tmp_path / kind, kind, **settings))
+    assert not predicts_tokens(encoder) and language_loss(encoder, TEXTS) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "settings", "choice"),
+    [("qwen3", {}, " attention=bidirectional"), ("gemma3_text", {"use_bidirectional_attention": True}, "")],
+    ids=["chosen", "by its settings"],
+)
+def test_a_decoder_that_looks_ahead_has_no_loss(
+    tmp_path: Path, kind: str, settings: dict[str, object], choice: str
+) -> None:
+    folder = _decoder(tmp_path / kind, kind, **TIED, **settings)
+    encoder = _loaded(folder, choice)
+    assert not predicts_tokens(encoder) and language_loss(encoder, TEXTS) is None
 
 
 @pytest.mark.slow
 def test_an_encoder_has_no_loss(tiny_model: Path) -> None:
-    assert not predicts_tokens(tiny_model) and language_loss(_loaded(tiny_model), TEXTS) is None
+    encoder = _loaded(tiny_model)
+    assert not predicts_tokens(encoder) and language_loss(encoder, TEXTS) is None

@@ -57,6 +57,22 @@ def test_other_architectures_poolings_and_tokenizers_are_refused_and_nothing_is_
         merge_folders(SOUP, two, tmp_path / "out")
 
 
+def test_settings_that_compute_something_else_are_refused_in_whatever_form_a_version_wrote_them(
+    two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first, other = two
+    _changed(first, "config.json", rope_theta=1e6)
+    _changed(other, "config.json", rope_parameters={"rope_type": "default", "rope_theta": 1e4})
+    with pytest.raises(BadChoice, match=r"rope_theta is 1000000\.0 and 10000\.0"):
+        merge_folders(SOUP, two, tmp_path / "out")
+    _changed(other, "config.json", rope_parameters={"rope_type": "default", "rope_theta": 1e6})
+    merge_folders(SOUP, two, tmp_path / "out")
+    _changed(first, "config.json", layer_norm_epsilon=1e-5)
+    _changed(other, "config.json", layer_norm_epsilon=1e-12)
+    with pytest.raises(BadChoice, match="layer_norm_epsilon is"):
+        merge_folders(SOUP, two, tmp_path / "other")
+
+
 def test_what_training_writes_into_a_tokenizer_file_does_not_make_it_another(
     two: tuple[Path, Path], tmp_path: Path
 ) -> None:
