@@ -70,7 +70,7 @@ def _with_head(base: Any) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    if type(base.config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    if type(base.config) not in MODEL_FOR_CAUSAL_LM_MAPPING or getattr(base.config, "is_decoder", None) is False:
         return None
     library: Any = AutoModelForCausalLM
     with torch.device("meta"):

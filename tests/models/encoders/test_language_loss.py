@@ -86,6 +86,7 @@ def test_a_decoder_that_looks_ahead_has_no_loss(
 
 
 @pytest.mark.slow
-def test_an_encoder_has_no_loss(tiny_model: Path) -> None:
+def test_an_encoder_has_no_loss_and_nothing_is_said_of_it(tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     encoder = _loaded(tiny_model)
     assert not predicts_tokens(encoder) and language_loss(encoder, TEXTS) is None
+    assert "LMHead" not in "".join(capfd.readouterr())
