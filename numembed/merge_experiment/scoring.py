@@ -75,17 +75,7 @@ class CandidateScorer:
     def candidate(self, path: Path, at: float) -> Candidate:
         """Return one candidate, scored where it is not stored; candidates with the same weights share their scores."""
         spec, title = self.spec(path, at), candidate_title(path, at)
-        key = examination_key(
-            "ladder arm",
-            spec,
-            self.texts.all,
-            version=_VERSION,
-            base=self.base.key,
-            distance=self.experiment.distance,
-            seed=self.experiment.seed,
-            splits={name: one.digest for name, one in self.texts.splits.items()},
-            **added_scores(),
-        )
+        key = self._key(spec)
         scores = self.results.get(key)
         if scores is None:
             scores = self._scored(spec)
@@ -179,8 +169,25 @@ class CandidateScorer:
         update, length = self.weights.update(spec.weights), self.weights.length
         return {"splits": splits, "retention": as_plain(kept), "update": update, "length": length}
 
+    def _key(self, spec: ModelSpec) -> str:
+        return examination_key(
+            "ladder arm",
+            spec,
+            self.texts.all,
+            version=_VERSION,
+            base=self.base.key,
+            distance=self.experiment.distance,
+            seed=self.experiment.seed,
+            splits={name: one.digest for name, one in self.texts.splits.items()},
+            **added_scores(),
+        )
+
     @cached_property
     def _is_decoder(self) -> bool:
+        """Whether the base predicts tokens: its stored scores say so, and nothing needs to be loaded again."""
+        stored = self.results.get(self._key(self.base))
+        if stored is not None:
+            return stored["retention"]["lm_loss"] is not None
         return predicts_tokens(self.loaded.get(self.base))
 
     def _numbers(self, path: Path, at: float) -> Matrix:
