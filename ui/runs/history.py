@@ -20,7 +20,7 @@ from ui.shared.text import md_text
 
 _RUNS = (
     Column("Asked for", kind="wide"),
-    Column("State"),  # second: in sight on a phone
+    Column("State", kind="phrase"),  # second: in sight on a phone
     Column("When", kind="line"),
     Column("Took", kind="number"),
     Column("By"),

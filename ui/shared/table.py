@@ -23,8 +23,8 @@ _ASSETS = Path(__file__).parent / "table_files"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``kind`` is "text", "line" (never broken), "wide", "number", "interval" (a number on a line with its
-    chance band) or "pieces" (a JSON list of the tokens of a text)."""
+    """A column: ``kind`` is "text", "line" (never broken), "phrase" (a few words a line), "wide", "number", "interval"
+    (a number on a line with its chance band) or "pieces" (a JSON list of the tokens of a text)."""
 
     title: str
     help: str = ""

@@ -1,5 +1,5 @@
 // A controlled table: the page says which rows are selected; clicks and keys only ask for a change.
-const NAMED = { text: "", line: "line", wide: "wide", number: "number", interval: "number", pieces: "pieces" };
+const NAMED = { text: "", line: "line", phrase: "phrase", wide: "wide", number: "number", interval: "number", pieces: "pieces" };
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(name, text, parent) {
