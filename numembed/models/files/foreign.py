@@ -47,8 +47,8 @@ def foreign_sentence(folder: Path, name: str, model_type: object) -> str:
     """Return what another program's model folder is, and what to do; "" where nothing is recognised."""
     if not (folder / "modules.json").is_file() and model_type == "model2vec":
         return (
-            f"{name!r} is a model2vec model without modules.json, which sentence-transformers does not load as it "
-            "lies there. Where the package model2vec is installed, "
+            f"{name!r} is a model2vec model without modules.json, which sentence-transformers cannot load in this "
+            "form. Where the package model2vec is installed, "
             "SentenceTransformer(modules=[StaticEmbedding.from_model2vec(folder)]).save_pretrained(new_folder) makes a "
             "folder that runs here."
         )
