@@ -190,7 +190,7 @@ def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     """Does the first position feel a change at the end? Then the model reads in both directions."""
     if transformer_of(encoder.model) is None:
         return None
-    direction = _direction(encoder)
+    direction = direction_of(encoder)
     if direction is None:
         return Finding("attention", None, "The attention direction could not be determined.")
     expected = facts.attention if facts else ""
@@ -204,7 +204,8 @@ def _attention(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
     return Finding("attention", False, f"{words[direction]}, but it should be {expected}.")
 
 
-def _direction(encoder: CheckedEncoder) -> str | None:
+def direction_of(encoder: CheckedEncoder) -> str | None:
+    """Return "causal" or "bidirectional", None where no two texts show it."""
     split = dict(zip(_LAST_DIGITS, encoder.token_ids(_LAST_DIGITS), strict=True))
     for one, other in combinations(_LAST_DIGITS, 2):
         ids, others = split[one], split[other]

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.models.loading.loader import transformer_of
+from numembed.models.encoders.checks import direction_of
+from numembed.models.encoders.failures import text_failures
+from numembed.models.loading.loader import described_faults, transformer_of
 
 if TYPE_CHECKING:
     from numembed.models.encoders.encoder import SentenceEncoder
     from numembed.models.encoders.interface import Encoder
 
 _log = logging.getLogger(__name__)
-
-Predictor = Callable[[Sequence[int]], NDArray[np.float64]]
 _LARGEST_TABLE = 64_000_000  # numbers; larger ones would take as long as the candidate itself
-_FEELS = 1e-4  # of a logit: what a later token changes in one that looks ahead
 
 
 def predicts_tokens(encoder: Encoder) -> bool:
     """Return whether :func:`language_loss` has a value for this model, whatever the texts."""
-    return _predictor(encoder) is not None
+    return _language_model(encoder) is not None
 
 
 def language_loss(encoder: Encoder, texts: Sequence[str]) -> float | None:
     """Return the mean loss of a decoder over the next tokens of ``texts``, in nats; None where it predicts none.
 
     That is for encoders, for decoders whose attention looks ahead, and where the output head has weights of its own:
-    an embedding model's files hold none.
+    an embedding model's files hold none. Raises AcceleratorLost, ModelUnavailable where memory does not suffice,
+    TextFailed.
     """
-    predictor = _predictor(encoder)
-    if predictor is None:
+    whole = _language_model(encoder)
+    if whole is None:
         return None
-    losses = [_losses(predictor(ids), ids) for ids in cast("SentenceEncoder", encoder).token_ids(texts)]
+    own = cast("SentenceEncoder", encoder)
+    own.put_in_place()
+    with described_faults(own.spec), text_failures(own.spec, texts):
+        losses = [_losses(_logits(whole, ids), ids) for ids in own.token_ids(texts)]
     all_losses = np.concatenate(losses) if losses else np.zeros(0)
     return float(all_losses.mean()) if len(all_losses) and np.isfinite(all_losses).all() else None
 
 
-def _predictor(encoder: Encoder) -> Predictor | None:
-    """Return what gives the logits of a text's tokens, (tokens, vocabulary); None where the model predicts none."""
+def _language_model(encoder: Encoder) -> Any:
+    """Return the library's language model around the loaded weights; None where it predicts no tokens."""
     from numembed.models.encoders.encoder import SentenceEncoder
 
     if not isinstance(encoder, SentenceEncoder) or encoder.spec.loading.causal is False:
@@ -54,14 +56,10 @@ def _predictor(encoder: Encoder) -> Predictor | None:
         return None
     try:
         whole = _with_head(holder.auto_model)
-        if whole is None:
-            return None
-        encoder.put_in_place()
-        predictor = partial(_logits, whole)
-        return None if _looks_ahead(predictor) else predictor
     except Exception:  # whatever a class says to settings that fit it without a head only
         _log.info("no language model of %s", encoder.spec.name, exc_info=True)
         return None
+    return whole if whole is not None and direction_of(encoder) == "causal" else None
 
 
 def _with_head(base: Any) -> Any:
@@ -82,12 +80,8 @@ def _with_head(base: Any) -> Any:
     return None if any(tensor.is_meta for tensor in (*whole.parameters(), *whole.buffers())) else whole
 
 
-def _looks_ahead(predictor: Predictor) -> bool:
-    one, other = (predictor(ids)[0] for ids in ([1, 2, 3], [1, 2, 4]))
-    return bool(np.abs(one - other).max() > _FEELS * max(np.abs(one).max(), 1e-12))
-
-
 def _logits(whole: Any, ids: Sequence[int]) -> NDArray[np.float64]:
+    """Return the logits (tokens, vocabulary) of one text."""
     import torch
 
     with torch.no_grad():

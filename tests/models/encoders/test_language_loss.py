@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TextFailed
 from numembed.models.catalogue.names import model
+from numembed.models.encoders import language_loss as losses
 from numembed.models.encoders.interface import Encoder
 from numembed.models.encoders.language_loss import language_loss, predicts_tokens
 from numembed.models.encoders.loaded import LoadedModel
@@ -54,12 +56,12 @@ def test_the_loss_of_a_tied_decoder_is_the_librarys(tmp_path: Path, name: str) -
     encoder = _loaded(folder)
     assert predicts_tokens(encoder)
     whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    losses = []
+    each = []
     for ids in encoder.token_ids(TEXTS):  # type: ignore[attr-defined]
         row = torch.tensor([ids])
         with torch.no_grad():
-            losses += [float(whole(row, labels=row).loss)] * (len(ids) - 1)
-    assert language_loss(encoder, TEXTS) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+            each += [float(whole(row, labels=row).loss)] * (len(ids) - 1)
+    assert language_loss(encoder, TEXTS) == pytest.approx(sum(each) / len(each), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -83,6 +85,27 @@ def test_a_decoder_that_looks_ahead_has_no_loss(
     folder = _decoder(tmp_path / kind, kind, **TIED, **settings)
     encoder = _loaded(folder, choice)
     assert not predicts_tokens(encoder) and language_loss(encoder, TEXTS) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("CUDA error: device-side assert triggered", AcceleratorLost),
+        ("CUDA out of memory.", ModelUnavailable),
+        ("shapes cannot be multiplied", TextFailed),
+    ],
+)
+def test_what_fails_while_tokens_are_predicted_is_told_as_elsewhere(
+    tmp_path: Path, words: str, kind: type[NumembedError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError(words)
+
+    encoder = _loaded(_decoder(tmp_path / "qwen", "qwen3", **TIED))
+    monkeypatch.setattr(losses, "_logits", failing)
+    with pytest.raises(kind):
+        language_loss(encoder, TEXTS)
 
 
 @pytest.mark.slow
