@@ -50,10 +50,10 @@ def kmeans(
     from sklearn import config_context
     from sklearn.cluster import KMeans
 
-    count = _distinct(matrix, len(np.unique(labels)))
+    rows = rescaled(matrix)
+    count = _distinct(rows, len(np.unique(labels)))
     if count < 2:
         return np.zeros(len(matrix), dtype=np.int64)
-    rows = rescaled(matrix)
     if rows.size <= _DOUBLE_UP_TO:  # scikit-learn is quicker where it need not widen the numbers for every distance
         rows = rows.astype(np.float64)
     # More than two threads add up the centres in any order, and the last digits would differ from run to run.

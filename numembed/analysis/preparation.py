@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -12,23 +13,103 @@ from numembed.core.arrays import Labels, Matrix, level_rows
 
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
+_FEW_PAIRS = 20  # for each row, that lie close along some directions
+_BLOCK = 256  # rows that are compared with all others at once
 SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
 
 
 def all_equal(matrix: Matrix) -> bool:
-    """Return whether no two rows differ; a look at the first rows answers nearly always."""
-    return bool((matrix[:16] == matrix[:1]).all() and (matrix == matrix[:1]).all())
+    """Return whether no two rows differ by more than rounding; a look at the first rows answers nearly always."""
+    scaled = _levelled(matrix)
+    return all(bool(_alike(part, scaled[:1]).all()) for part in (scaled[:16], scaled))
 
 
 def rescaled(matrix: Matrix) -> Matrix:
-    """Return the matrix, divided by a power of two where its squares would leave the range of single precision.
+    """Return the matrix as scores and maps take it; rows without any need for it are returned as they are.
 
-    No score and no layout depends on the unit; a power of two leaves every digit as it is.
+    It is divided by a power of two where its squares would leave the range of single precision: no score and no map
+    depends on the unit, and a power of two leaves every digit as it is. Rows that differ by rounding only, such as those
+    of texts that a model cuts to the same tokens, become equal.
     """
+    return equalised(_levelled(matrix))
+
+
+def _levelled(matrix: Matrix) -> Matrix:
     largest = max(float(matrix.max(initial=0)), -float(matrix.min(initial=0)))
     if largest == 0 or 1e-3 < largest < 1e6:
         return matrix
     return np.asarray(np.ldexp(matrix, -math.frexp(largest)[1]), dtype=np.float32)
+
+
+def equalised(matrix: Matrix) -> Matrix:
+    """Return the matrix with each row replaced by the first one from which it differs by less than SAME of its length.
+
+    Where there is no such pair, which one projection nearly always shows, the matrix itself is returned.
+    """
+    n, d = matrix.shape
+    if n < 2 or d == 0:
+        return matrix
+    reach = 4 * float(SAME) * float(np.sqrt(np.einsum("ij,ij->i", matrix, matrix).max()))  # with room for rounding
+    places = matrix @ _directions(d)
+    if np.diff(np.sort(places[:, 0])).min() > reach:
+        return matrix
+    first = _first_equal(matrix)
+    distinct = np.flatnonzero(first == np.arange(n))
+    alike = distinct[_first_alike(matrix[distinct], places[distinct], reach)]
+    first[distinct] = alike
+    first = first[first]
+    return matrix if (first == np.arange(n)).all() else matrix[first]
+
+
+def _first_equal(matrix: Matrix) -> NDArray[np.intp]:
+    """Return for each row the number of the first that is equal to it, (n,); −0 is 0."""
+    rows = np.ascontiguousarray(matrix + 0.0).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
+    _, first, own = np.unique(rows, return_index=True, return_inverse=True)
+    return np.asarray(first[own], dtype=np.intp)
+
+
+def _first_alike(matrix: Matrix, places: NDArray[np.float32], reach: float) -> NDArray[np.intp]:
+    """Return for each of some distinct rows the first that differs from it by rounding only; itself where none does."""
+    from scipy.spatial import cKDTree
+
+    first, tree = np.arange(len(matrix)), cKDTree(places)
+    if tree.count_neighbors(tree, reach) > _FEW_PAIRS * len(matrix):
+        return _in_blocks(matrix)
+    pairs = tree.query_pairs(reach, output_type="ndarray")
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    ones, twos = pairs[_alike(matrix[pairs[:, 0]], matrix[pairs[:, 1]])].T if len(pairs) else pairs.T
+    for one, two in zip(ones.tolist(), twos.tolist(), strict=True):
+        if first[one] == one and first[two] == two:
+            first[two] = one
+    return first
+
+
+def _in_blocks(matrix: Matrix) -> NDArray[np.intp]:
+    """Return what ``_first_alike`` returns, from the distances of all rows: where very many lie close to each other."""
+    rows, first, numbers = matrix.astype(np.float64), np.arange(len(matrix)), np.arange(len(matrix))
+    limits = (float(SAME) * np.linalg.norm(rows, axis=1)) ** 2
+    rows -= rows.mean(axis=0)
+    squares = np.einsum("ij,ij->i", rows, rows)
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        gaps = squares[block, None] + squares - 2 * (rows[block] @ rows.T)
+        for row, alike in enumerate(gaps <= limits[block, None], start):
+            if first[row] == row:
+                first[alike & (first == numbers) & (numbers > row)] = row
+    return first
+
+
+def _alike(rows: Matrix, others: Matrix) -> NDArray[np.bool_]:
+    """Return where ``rows`` and ``others``, both (m, d), differ by less than SAME of the first one's length."""
+    length = np.linalg.norm(rows, axis=1)
+    return np.asarray(np.linalg.norm(rows - others, axis=1) <= SAME * length, dtype=np.bool_)
+
+
+@functools.lru_cache(maxsize=64)
+def _directions(d: int) -> NDArray[np.float32]:
+    """Return up to four directions at right angles, (d, 4): rows that lie far apart seldom agree along all of them."""
+    drawn = np.random.default_rng(0).standard_normal((d, min(d, 4)))
+    return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
 
 
 def centred(matrix: Matrix) -> NDArray[np.float64]:
@@ -42,13 +123,14 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     """Return (centred (n, d), halves (n,)) with distance(x, y) = halves_x + halves_y − centred_x · centred_y.
 
     Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
-    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
+    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all. Rows that
+    point the same way up to rounding become equal.
     """
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
     if (level := level_rows(matrix, norms[:, 0])) is not matrix:
         return cosine_parts(np.asarray(level, dtype=np.float32))
-    centred = np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32)
-    centred -= centred.mean(axis=0)
+    unit = equalised(np.asarray(matrix / np.where(norms > 0, norms, 1).astype(np.float32), dtype=np.float32))
+    centred = unit - unit.mean(axis=0)
     halves = np.einsum("ij,ij->i", centred, centred) / 2
     return centred, np.where(norms[:, 0] > 0, halves, halves + np.float32(0.5))
 
