@@ -28,8 +28,8 @@ def rescaled(matrix: Matrix) -> Matrix:
     """Return the matrix as scores and maps take it; rows without any need for it are returned as they are.
 
     It is divided by a power of two where its squares would leave the range of single precision: no score and no map
-    depends on the unit, and a power of two leaves every digit as it is. Rows that differ by rounding only, such as those
-    of texts that a model cuts to the same tokens, become equal.
+    depends on the unit, and a power of two leaves every digit as it is. Rows that differ by rounding only, such as
+    those of texts that a model cuts to the same tokens, become equal.
     """
     return equalised(_levelled(matrix))
 
@@ -123,8 +123,8 @@ def cosine_parts(matrix: Matrix) -> tuple[Matrix, NDArray[np.float32]]:
     """Return (centred (n, d), halves (n,)) with distance(x, y) = halves_x + halves_y − centred_x · centred_y.
 
     Equal to 1 − cosine. That difference itself loses its digits where all rows point nearly the same way, as those
-    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all. Rows that
-    point the same way up to rounding become equal.
+    of many models do; half the squared distance of the unit rows keeps them. Zero rows are at distance 1 of all.
+    Rows that point the same way up to rounding become equal.
     """
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))[:, None]
     if (level := level_rows(matrix, norms[:, 0])) is not matrix:

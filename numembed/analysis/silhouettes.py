@@ -27,6 +27,19 @@ def silhouettes(matrix: Matrix, *labellings: Labels, distance: Distance = "eucli
     return [math.nan if without else next(result) for without in undefined]
 
 
+def group_silhouettes(matrix: Matrix, labels: Labels, *, distance: Distance = "euclidean") -> NDArray[np.float64]:
+    """Return the mean silhouette of each group's members, (k,) in the order of their labels; NaN where undefined."""
+    groups, own = np.unique(labels, return_inverse=True)
+    if undefined_reason(matrix, labels, distance=distance):
+        return np.full(len(groups), math.nan)
+    if distance == "cosine":
+        each = _cosine_silhouettes(matrix, labels)
+    else:
+        members = np.eye(len(groups))[own]
+        each = _each_from(_summed_gaps(centred(matrix), members), own)
+    return np.asarray(np.bincount(own, each) / np.bincount(own))
+
+
 def from_sums(
     sums: NDArray[np.floating], inside: NDArray[np.floating], own: NDArray[np.intp], sizes: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -68,11 +81,16 @@ def _euclidean_silhouettes(matrix: Matrix, labellings: Sequence[Labels]) -> list
     members = np.hstack([np.eye(int(own.max()) + 1)[own] for own in owns])
     sums, values, first = _summed_gaps(centred(matrix), members), [], 0
     for own in owns:
-        sizes = np.bincount(own)
-        to_groups = sums[:, first : first + len(sizes)]
-        values.append(float(from_sums(to_groups, to_groups[np.arange(len(own)), own], own, sizes)[0].mean()))
-        first += len(sizes)
+        groups = int(own.max()) + 1
+        to_groups = sums[:, first : first + groups]
+        values.append(float(_each_from(to_groups, own).mean()))
+        first += groups
     return values
+
+
+def _each_from(sums: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return each point's silhouette (n,) from its summed distances (n, k) to the groups."""
+    return from_sums(sums, sums[np.arange(len(own)), own], own, np.bincount(own))[0]
 
 
 def _summed_gaps(rows: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -32,10 +32,11 @@ from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
 from numembed.sequences.leakage import rows_of as leakage_rows
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows, pair_rows
+from numembed.studies.headline import headline
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study, design_of
 
-_SHOWN = ("model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights")
+_SHOWN = ("model", "metric", "labels", "value", "p", "p_within", "word", "best_baseline_value", "random_weights")
 _CHANGEABLE = (  # in a study, by options of the command line
     *("models", "families", "per_family", "length", "first_window", "separator", "distance", "seed"),
     *("despite_checks", "designs", "matched"),
@@ -52,6 +53,7 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print_lines([*scores, *pairs])
     else:
+        print(headline(outcome.results, outcome.references, families=len(study.families)))
         redrawn = any(score["designs"] for score in scores)
         print_table([{name: score[name] for name in (*_SHOWN, *(_REDRAWN if redrawn else ()))} for score in scores])
         for pair in pairs:
@@ -89,6 +91,9 @@ def _carried_out(
 
             write_folder(Path(options.out), study, outcome, place.results)
         answers_given = answers(study, outcome.results, place.results)
+    for result in outcome.results:
+        if result.reading and result.reading.cut:
+            print(f"numembed: {result.model.name} {result.reading.sentence}.", file=sys.stderr)
     ending = Ending(" ".join(outcome.sentences), outcome.nothing_ran)
     failed = [outcome.errors.get(spec.name, "") for spec in study.models]
     progress = tuple(

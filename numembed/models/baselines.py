@@ -2,7 +2,7 @@
 
 Each takes the texts and answers with one row a text. They read the numbers back out of the text, so
 they are diagnostics of the task, not rival text encoders. They cost less than a look into the store
-and are therefore never stored.
+and are therefore never stored. The fact ``does`` says in words what one does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def random_vectors(texts: Sequence[str]) -> Matrix:
     return _unit([np.random.default_rng(seed).standard_normal(384) for seed in seeds])
 
 
-@BASELINES.register("Character n-grams")
+@BASELINES.register("Character n-grams", does="counting runs of characters")
 def char_ngrams(texts: Sequence[str]) -> Matrix:
     """TF-IDF of runs of one to three characters, fitted on the very texts that are compared."""
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -39,26 +39,26 @@ def char_ngrams(texts: Sequence[str]) -> Matrix:
     return np.asarray(table.toarray(), dtype=np.float32)
 
 
-@BASELINES.register("Last digits")
+@BASELINES.register("Last digits", does="counting last digits")
 def last_digits(texts: Sequence[str]) -> Matrix:
     """Ten counts: how often the numbers end in 0, 1, … 9."""
     return _unit([np.bincount([int(number[-1]) for number in _NUMBER.findall(t)], minlength=10) for t in texts])
 
 
-@BASELINES.register("First differences")
+@BASELINES.register("First differences", does="counting first differences")
 def first_differences(texts: Sequence[str]) -> Matrix:
     """Thirteen counts: how often neighbours differ by −1 or less, 0, 1, … 10, 11 or more."""
     return _unit([np.bincount(_steps(_NUMBER.findall(t)), minlength=13) for t in texts])
 
 
-@BASELINES.register("Digits")
+@BASELINES.register("Digits", does="counting digits")
 def digit_counts(texts: Sequence[str]) -> Matrix:
     """Ten shares: which part of all digits is a 0, a 1, … a 9."""
     counts = np.array([[text.count(digit) for digit in "0123456789"] for text in texts], dtype=np.float64)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), dtype=np.float32)
 
 
-@BASELINES.register("Log magnitude")
+@BASELINES.register("Log magnitude", does="looking at the size of the numbers only")
 def log_magnitude(texts: Sequence[str]) -> Matrix:
     """Sixteen sizes: the number of digits (log10) at even steps through the sequence."""
     rows = []
@@ -68,7 +68,7 @@ def log_magnitude(texts: Sequence[str]) -> Matrix:
     return np.asarray(rows, dtype=np.float32).reshape(len(texts), 16)
 
 
-@BASELINES.register("String length")
+@BASELINES.register("String length", does="looking at the length of the text only")
 def string_length(texts: Sequence[str]) -> Matrix:
     """One number: how many characters the text has."""
     return np.array([[len(text)] for text in texts], dtype=np.float32).reshape(len(texts), 1)

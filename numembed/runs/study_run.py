@@ -34,13 +34,14 @@ from numembed.examinations.registry import ExaminationContext, computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.interface import ModelCheck
-from numembed.models.encoders.tokens import count_tokens
+from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 from numembed.runs.outcome import Outcome
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import parameters_of
+from numembed.studies.detail import detailed
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
 from numembed.studies.parts import Failure, Gap, gap_sentences, keep_reason, part
@@ -108,7 +109,7 @@ class _Run:
         following = models[index + 1] if index + 1 < len(models) else None
         job = _ModelRun(self, self.pinned[index], row, following)
         if not late:
-            self.finished[index] = job.scores()
+            self.finished[index] = job.detailed(job.scores())
             job.explanation(self.finished[index])
         job.projections(methods)
         if late:
@@ -173,15 +174,22 @@ class _ModelRun:
             self.results.add_work(self.spec.stored.key, outcome.work)
         return outcome
 
+    @cached_property
+    def counted(self) -> TokenCount | None:
+        return count_tokens(self.spec, self.study.sequences.texts, self.settings)
+
+    def detailed(self, result: ModelResult) -> ModelResult:
+        vectors, counted, progress = lambda: self.embeddings.matrix, lambda: self.counted, self.row.at(SCORE)
+        return detailed(self.study, result, self.results, vectors, counted, self._part, progress=progress)
+
     def explanation(self, result: ModelResult) -> None:
         """Find out what the clusters encode, where the sequences are few enough to be looked at one by one."""
         study, key = self.study, explain_key(self.study, self.spec)
         if len(study.sequences) > LARGEST or self.results.get(key) is not None:
             return
         with self._part("explanation of the clusters", key):
-            counted = count_tokens(self.spec, study.sequences.texts, self.settings)
             matrix, distance = self.embeddings.matrix, cast(Distance, study.distance)
-            tokens = counted.counts if counted else None
+            tokens = self.counted.counts if self.counted else None
             explained = explain(
                 matrix, study.sequences, result.clusters, distance=distance, token_counts=tokens, seed=study.seed
             )
@@ -288,7 +296,7 @@ class _ModelRun:
             model=self.spec.name,
             distance=cast(Distance, study.distance),
             seed=study.seed,
-            windows=sequences.windows,
+            windows=sequences.windows if sequences.shared_windows else None,
             progress=self.row.at(SCORE),
             known=before.scores if before else (),
         )

@@ -139,6 +139,11 @@ class SequenceSet:
         return _read_only(positions)
 
     @cached_property
+    def shared_windows(self) -> bool:
+        """Whether every family has the same windows, so that a test can shuffle families inside each of them."""
+        return len(set(np.bincount(self.labels).tolist())) <= 1
+
+    @cached_property
     def digest(self) -> str:
         """The sha256 of the texts in their order."""
         canonical = json.dumps(self.texts, ensure_ascii=False, separators=(",", ":"))

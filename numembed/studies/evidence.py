@@ -16,7 +16,8 @@ from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
 from numembed.core.wording import listed
 from numembed.studies.reference_scores import ReferenceScores
-from numembed.studies.results import ModelResult
+from numembed.studies.results import ModelResult, Reading
+from numembed.studies.standing import Standing, beside_baseline, standings
 from numembed.studies.study import Study, design_of
 
 NO_REFERENCES = ReferenceScores()
@@ -50,6 +51,12 @@ class Evidence:
     note: str = ""
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None
+    p_within_holm: float | None = None  # p_within across the models of the table
+    word: str = ""  # for the families, by the table of conditions; of the silhouette with the families only
+    sentence: str = ""
+    beside_baseline: str = ""  # "less", "about as well" or "more"; "" where no interval of the difference is known
+    baseline_difference: intervals.Difference | None = None  # from the best baseline, with its interval
+    reading: Reading | None = None  # how much of the texts the model reads
 
     def as_row(self) -> dict[str, Any]:
         """Return it flat, for the command line and files; None where there is nothing."""
@@ -60,7 +67,16 @@ class Evidence:
         row |= {"redrawn_low": redrawn and redrawn.low, "redrawn_high": redrawn and redrawn.high}
         row |= {"redrawn_sd": self.redrawn_sd, "designs": self.designs, "best_baseline": self.best_baseline or None}
         rest = {name: getattr(self, name) for name in ("best_baseline_value", "gain", "random_weights", "note")}
-        plain: dict[str, Any] = as_plain(row | rest)
+        row |= rest | {
+            "p_within_holm": self.p_within_holm,
+            "word": self.word or None,
+            "sentence": self.sentence or None,
+        }
+        difference, reading = self.baseline_difference, self.reading
+        row |= {"beside_baseline": self.beside_baseline or None, "gain_low": difference and difference.low}
+        row |= {"gain_high": difference and difference.high, "texts_cut": reading and reading.cut}
+        row |= {"numbers_read": reading and reading.read, "numbers": reading and reading.numbers}
+        plain: dict[str, Any] = as_plain(row)
         return plain
 
 
@@ -88,17 +104,24 @@ class Pair:
 
 
 def evidence_of(
-    results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES, scores: ScoreKind = SILHOUETTE
+    results: Sequence[ModelResult],
+    references: ReferenceScores = NO_REFERENCES,
+    scores: ScoreKind = SILHOUETTE,
+    *,
+    families: int = 0,
 ) -> tuple[Evidence, ...]:
     """Return the evidence of one score of each model, in their order, where a model has that score.
 
-    Gains are over the best of all baselines that are known.
+    Gains are over the best of all baselines that are known. ``families`` is their number, for the sentence where there
+    are too few sequences.
     """
     pairs = [(result, score) for result in results for score in result.scores if score.kind == scores]
     adjusted = holm([None if result.model.is_baseline else score.p for result, score in pairs])
+    within = holm([None if result.model.is_baseline else score.p_within for result, score in pairs])
     best_name, best = best_baseline(results, references, scores) or ("", None)
+    judged = standings([result for result, _ in pairs], families=families) if scores == SILHOUETTE else ()
     rows = []
-    for (result, score), p_holm in zip(pairs, adjusted, strict=True):
+    for at, (result, score) in enumerate(pairs):
         redrawn = result.designs.get(scores, ())
         gain = None if best is None or result.model.is_baseline else scores.sign * (score.value - best)
         rows.append(
@@ -112,7 +135,7 @@ def evidence_of(
                 score.chance_high,
                 score.z,
                 score.p,
-                p_holm,
+                adjusted[at],
                 score.p_within,
                 score.low,
                 score.high,
@@ -126,9 +149,21 @@ def evidence_of(
                 score.note or scores.untested,
                 score.least_p,
                 score.least_p_within,
+                within[at],
+                reading=result.reading,
+                **(_said(judged[at], references, best) if judged else {}),
             )
         )
     return tuple(rows)
+
+
+def _said(one: Standing, references: ReferenceScores, best: float | None) -> dict[str, Any]:
+    """Return the word and the sentence of a silhouette, and how it compares with the best baseline."""
+    said = {"word": one.word, "sentence": one.sentence}
+    if best is None or one.result.model.is_baseline:
+        return said
+    compared_with, difference = beside_baseline(one, references, best)
+    return said | {"beside_baseline": compared_with, "baseline_difference": difference}
 
 
 def best_baseline(
@@ -150,7 +185,10 @@ def evidence_rows(
 ) -> list[dict[str, Any]]:
     """Return every score of every model with its evidence, seed and design: what page, command line and files show."""
     kinds = list(dict.fromkeys(score.kind for result in results for score in result.scores))
-    evidence = {(one.model, kind): one for kind in kinds for one in evidence_of(results, references, kind)}
+    many = len(study.families)
+    evidence = {
+        (one.model, kind): one for kind in kinds for one in evidence_of(results, references, kind, families=many)
+    }
     of = {"seed": study.seed, "design": design_of(study)}
     return [
         evidence[result.model.name, kind].as_row() | of

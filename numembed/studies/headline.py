@@ -2,95 +2,77 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import decimal, p_text, p_value
+from numembed.core.wording import decimal
+from numembed.models.baselines import BASELINES
 from numembed.studies.evidence import NO_REFERENCES, best_baseline
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
+from numembed.studies.standing import (
+    APART,
+    AS_CHANCE,
+    DIFFER,
+    EQUAL,
+    LESS,
+    MORE,
+    PARTLY,
+    Standing,
+    beside_baseline,
+    standings,
+)
 
 _NOTHING = "No score is defined here: a score needs at least two families with two sequences."
+_STRONGER = (AS_CHANCE, DIFFER, PARTLY, APART)
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """A model's silhouette, and p among shuffled families as adjusted for all models of the table."""
-
-    result: ModelResult
-    value: float
-    p: float | None
-    least_p: float  # adjusted too
-
-    @property
-    def name(self) -> str:
-        return self.result.model.name
-
-    @property
-    def sure(self) -> bool:
-        """True where it is better than chance, all models looked at together."""
-        return self.p is not None and self.p <= LEVEL
-
-
-def headline(results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES) -> str:
-    """Return one to three plain sentences: does a model keep the families apart, and does a baseline do better?
+def headline(results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES, *, families: int = 0) -> str:
+    """Return one to three plain sentences: do the families lie apart, and does a trivial baseline do as well?
 
     Of several models p is Holm's, and the one that scores highest is not called the best: that takes redrawn windows.
+    ``families`` is their number, to say how many sequences would be enough where there are too few.
     """
-    ranked = _ranked(results)
+    models = [one for one in standings(results, families=families) if not one.result.model.is_baseline]
+    ranked = sorted((one for one in models if not math.isnan(one.score.value)), key=lambda one: -one.score.value)
     best = best_baseline(results, references)
-    sentences = [_first(ranked), *_others(ranked)] if ranked else []
+    sentences = [_first(ranked), *_others(ranked)] if ranked else [one.sentence for one in models[:1]]
     if best is not None:
-        name, value = best
-        says = "A trivial baseline scores higher" if ranked and value > ranked[0].value else "The best baseline"
-        if ranked and value <= ranked[0].value:
-            says = "The best trivial baseline scores lower"
-        sentences.append(f"{says}: {name}, with {decimal(value)}.")
+        sentences.append(_baseline(ranked[0] if ranked else None, best, references))
     return " ".join(sentences) or _NOTHING
 
 
-def _ranked(results: Sequence[ModelResult]) -> list[_Standing]:
-    """Return the models that have a silhouette, the highest first."""
-    pairs = [(result, result.score("silhouette", "families")) for result in results if not result.model.is_baseline]
-    defined = [(result, score) for result, score in pairs if score.value == score.value]
-    adjusted = holm([score.p for _, score in defined])
-    standings = [
-        _Standing(result, score.value, p, min(1.0, len(defined) * (score.least_p or 0)))
-        for (result, score), p in zip(defined, adjusted, strict=True)
-    ]
-    return sorted(standings, key=lambda one: -one.value)
-
-
-def _first(ranked: Sequence[_Standing]) -> str:
+def _first(ranked: Sequence[Standing]) -> str:
     """Return what may be said of the model with the highest silhouette."""
     first, count = ranked[0], len(ranked)
-    text = f"silhouette {decimal(first.value)}, {p_text(first.p)}{f' among {count} models' if count > 1 else ''}"
-    few = not first.sure and first.least_p > LEVEL
-    if count == 1:
-        if few:
-            return f"There are too few sequences to tell whether {first.name} separates the families ({_few(first)})."
-        how = "better" if first.sure else "no better"
-        return f"{first.name} separates the families {how} than chance ({text})."
-    head = f"Of {count} models, {first.name}"
-    if few:
-        return f"{head} scores highest, but there are too few sequences to tell it from chance ({_few(first)})."
-    if not first.sure:
-        return f"{head} scores highest, but separates the families no better than chance ({text})."
-    return f"{head} scores highest, and separates the families better than chance ({text})."
+    return (
+        first.sentence if count == 1 else f"Of {count} models, {first.name} scores highest: {first.rule.says(first)}."
+    )
 
 
-def _others(ranked: Sequence[_Standing]) -> list[str]:
-    """Return a sentence about models that are better than chance where the one that scores highest is not."""
-    sure = [one for one in ranked if one.sure]
-    if ranked[0].sure or not sure:
+def _others(ranked: Sequence[Standing]) -> list[str]:
+    """Return a sentence about models of which more may be said than of the one that scores highest."""
+    first, *lower = ranked
+    more = [one for one in lower if _strength(one) > max(_strength(first), _STRONGER.index(AS_CHANCE))]
+    if not more:
         return []
-    if len(sure) > 1:
-        return [f"{len(sure)} models that score lower are better than chance."]
-    return [
-        f"{sure[0].name}, which scores lower, is better than chance ({p_text(sure[0].p)} among {len(ranked)} models)."
-    ]
+    if len(more) == 1:
+        return [f"With {more[0].name}, which scores lower, {more[0].rule.says(more[0])}."]
+    return [f"Of {len(more)} models that score lower, more can be said: see the table."]
 
 
-def _few(one: _Standing) -> str:
-    return f"silhouette {decimal(one.value)}; p cannot be below {p_value(one.least_p)} here"
+def _strength(one: Standing) -> int:
+    return _STRONGER.index(one.word) if one.word in _STRONGER else -1
+
+
+def _baseline(first: Standing | None, best: tuple[str, float], references: ReferenceScores) -> str:
+    """Return how the best trivial baseline compares with the model that scores highest."""
+    title, value = best
+    does = next((str(entry.facts["does"]) for entry in BASELINES if entry.title == title), f"the baseline {title}")
+    says = {
+        "": f"The best trivial baseline is {does}, with {decimal(value)}.",
+        LESS: f"{does[0].upper()}{does[1:]} separates the families better ({decimal(value)}).",
+        EQUAL: f"{does[0].upper()}{does[1:]} does about as well ({decimal(value)}).",
+        MORE: f"No trivial baseline scores as high; the best is {does}, with {decimal(value)}.",
+    }
+    return says[beside_baseline(first, references, value)[0] if first else ""]

@@ -43,6 +43,24 @@ def _matching(study: Study) -> dict[str, Any]:
     return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
 
 
+def detail_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of what stands behind a resolved model's silhouette."""
+    labels = study.sequences.labels.tolist()
+    return _key("silhouette detail", spec, study.sequences, labels=labels, distance=study.distance, seed=study.seed)
+
+
+def reading_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of how much of the texts a resolved model reads."""
+    return _key("reading", spec, study.sequences)
+
+
+def best_baseline_key(study: Study, baseline: str, designs: int) -> str:
+    """Return the key of what a baseline scores without each sequence, or on ``designs`` redrawn sets of windows."""
+    decides = {"distance": study.distance, "seed": study.seed, "designs": designs} | _matching(study)
+    labels = study.sequences.labels.tolist()
+    return _key("baseline series", _baseline(BASELINES[baseline]), study.sequences, labels=labels, **decides)
+
+
 def pin_key(spec: ModelSpec) -> str:
     """Return the key under which it is kept how a model was pinned."""
     return "pinned:" + canonical_json(spec.as_dict())

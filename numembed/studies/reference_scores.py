@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from numembed.analysis.inference.intervals import leave_one_out
+from numembed.analysis.metrics import silhouette
 from numembed.analysis.preparation import Distance
 from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, ScoreKind, plain_scores
 from numembed.core.arrays import Matrix
+from numembed.core.serialization import as_plain, from_plain
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_init
 from numembed.models.spec import ModelSpec
-from numembed.studies.keys import baselines_key, plain_key
+from numembed.studies.keys import baselines_key, best_baseline_key, plain_key
 from numembed.studies.parts import kept_reason
 from numembed.studies.results import ResultStore, complete
-from numembed.studies.study import Study
+from numembed.studies.study import USUAL_DESIGNS, Study, redrawings
 
 Scores = Mapping[ScoreKind, float]  # NaN where undefined
 RANDOM_INIT_UP_TO = 1_000_000_000  # parameters; a larger model is loaded a second time only on request
@@ -29,6 +32,8 @@ class ReferenceScores:
     baselines: Mapping[str, Scores] = field(default_factory=dict)
     random_weights: Mapping[str, Scores] = field(default_factory=dict)
     without_random_weights: Mapping[str, str] = field(default_factory=dict)  # why a model's are missing, by its name
+    best_without: tuple[float, ...] = ()  # the best baseline's silhouette without each sequence in turn
+    best_redrawn: tuple[float, ...] = ()  # and on each redrawn set of windows
 
     def best(self, scores: ScoreKind = SILHOUETTE) -> tuple[str, float] | None:
         """Return the best baseline's title and value, or None where none is known or defined."""
@@ -46,22 +51,59 @@ def stored_references(study: Study, pinned: Sequence[ModelSpec], results: Result
     scores = {spec.name: _random_init_scores(study, spec, results) for spec in pinned}
     untrained = {spec.name: random_init(spec) for spec in pinned if not scores[spec.name]}
     reasons = {name: kept_reason(results, random_init_key(study, one)) for name, one in untrained.items() if one}
-    return ReferenceScores(
+    known = ReferenceScores(
         _baselines(study, results),
         {name: own for name, own in scores.items() if own},
         {name: reason for name, reason in reasons.items() if reason},
     )
+    if (best := _best(known)) is None:
+        return known
+    redrawn = (_series(study, best, count, results) for count in dict.fromkeys((study.designs, USUAL_DESIGNS)) if count)
+    without = _series(study, best, 0, results)
+    return replace(known, best_without=without, best_redrawn=next(filter(None, redrawn), ()))
 
 
 def score_baselines(study: Study, results: ResultStore) -> None:
-    """Score every trivial baseline on the study's sequences, unless that is stored or there are very many."""
-    if len(study.sequences) > EVIDENCE_UP_TO or _baselines(study, results):
+    """Score every trivial baseline on the study's sequences, unless that is stored or there are very many.
+
+    The best is also scored without each sequence in turn and on redrawn windows, to compare models with it.
+    """
+    if len(study.sequences) > EVIDENCE_UP_TO:
         return
-    scores = {}
-    for entry in BASELINES:
-        if not entry.facts.get("chance"):
-            scores[entry.title] = _plain(entry.function(study.sequences.texts), study)
-    results.put(_baselines_key(study), scores)
+    if not _baselines(study, results):
+        scores = {}
+        for entry in BASELINES:
+            if not entry.facts.get("chance"):
+                scores[entry.title] = _plain(entry.function(study.sequences.texts), study)
+        results.put(_baselines_key(study), scores)
+    _score_best(study, results)
+
+
+def _score_best(study: Study, results: ResultStore) -> None:
+    if (best := _best(ReferenceScores(_baselines(study, results)))) is None:
+        return
+    of = {"distance": cast(Distance, study.distance)}
+    if not _series(study, best, 0, results):
+        matrix = BASELINES[best].function(study.sequences.texts)
+        values = leave_one_out(matrix, study.sequences.labels, **of)
+        results.put(best_baseline_key(study, best, 0), {"values": as_plain(values.tolist())})
+    if study.designs and not _series(study, best, study.designs, results):
+        scores = [
+            silhouette(BASELINES[best].function(design.texts), design.labels, **of)
+            for design in redrawings(study, study.designs)
+        ]
+        results.put(best_baseline_key(study, best, study.designs), {"values": as_plain(scores)})
+
+
+def _best(references: ReferenceScores) -> str | None:
+    """Return the name of the baseline with the highest silhouette."""
+    best = references.best()
+    return next((entry.name for entry in BASELINES if best and entry.title == best[0]), None)
+
+
+def _series(study: Study, best: str, designs: int, results: ResultStore) -> tuple[float, ...]:
+    stored = results.get(best_baseline_key(study, best, designs)) or {"values": ()}
+    return from_plain(tuple[float, ...], stored["values"])
 
 
 def score_random_init(

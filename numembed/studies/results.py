@@ -40,6 +40,46 @@ APP_SCHEMA = (
 )
 
 
+@dataclass(frozen=True)
+class FamilySilhouette:
+    """The mean silhouette of one family's own sequences, held against shuffled families."""
+
+    family: str  # its reference
+    value: float
+    p: float  # not adjusted for the number of families
+    least_p: float  # that so few sequences can have
+    within: bool  # whether families were shuffled inside each window only
+
+
+@dataclass(frozen=True)
+class SilhouetteDetail:
+    """What stands behind one silhouette: that of each family, and the score without each sequence in turn (n,)."""
+
+    families: tuple[FamilySilhouette, ...] = ()  # () where the whole is not above 0 or not more than chance
+    without: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of a study's texts a model reads."""
+
+    cut: int  # texts that are longer than it reads
+    texts: int
+    read: int  # of the numbers of one text, those that it reads at least
+    numbers: int  # in that text
+
+    @property
+    def sentence(self) -> str:
+        """What is cut off, or ""."""
+        if not self.cut:
+            return ""
+        texts = "its only text" if self.texts == 1 else f"{self.cut:,} of {self.texts:,} texts"
+        return (
+            f"reads {texts} only in part: of one it reads {self.read:,} of {self.numbers:,} numbers, "
+            "and its scores rest on these"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class ModelResult:
     """One model's scores and KMeans clusters (n,) for a study's sequences; d is the width of its vectors."""
@@ -50,6 +90,8 @@ class ModelResult:
     clusters: NDArray[np.int64]
     check: ModelCheck | None = None  # None for baselines and where it was not kept
     designs: Mapping[ScoreKind, tuple[float, ...]] = field(default_factory=dict)  # scores of redrawn windows
+    detail: SilhouetteDetail | None = None  # None where it was not computed
+    reading: Reading | None = None  # None where nobody knows how its tokenizer splits the texts
 
     def score(self, metric: str, labels: str) -> Score:
         """Return the score of one metric with one labelling."""

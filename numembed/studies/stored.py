@@ -13,6 +13,7 @@ from numembed.models.catalogue.defaults import is_settled
 from numembed.models.catalogue.names import facts_of
 from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
+from numembed.studies.detail import with_detail
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
 from numembed.studies.parts import kept_reason
@@ -70,7 +71,8 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redraw
     if not scores:
         return None
     designs = stored_designs(study, pinned, results) if redrawn else {}
-    return replace(result, scores=tuple(scores.values()), check=check, designs=designs)
+    known = replace(result, scores=tuple(scores.values()), check=check, designs=designs)
+    return with_detail(study, known, results)
 
 
 def stored_designs(study: Study, spec: ModelSpec, results: ResultStore) -> Mapping[ScoreKind, tuple[float, ...]]:

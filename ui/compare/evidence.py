@@ -25,11 +25,17 @@ from ui.shared.text import md_text
 _COLUMNS = (
     Column("Model"),
     Column("Score", kind="number"),
-    Column("Jackknife", "95% confidence interval: each sequence is left out once.", "number", "uncertainty"),
     Column(
         "Redrawn windows", "95% prediction interval for other choices of windows (resampled).", "number", "uncertainty"
     ),
     Column("Their spread", "Standard deviation over the redrawn windows.", "number", "uncertainty", 3),
+    Column(
+        "Jackknife, rough",
+        "A rough 95% interval: each sequence is left out once. Often too wide, and too narrow where all families of a "
+        "window have much in common. Redrawn windows tell more.",
+        "number",
+        "uncertainty",
+    ),
     Column(
         "Chance",
         "Chance level (null distribution): 95% of shuffled families score in this range.",
@@ -37,17 +43,31 @@ _COLUMNS = (
         "against chance",
     ),
     Column("z", "z score: standard deviations above the mean of shuffled families.", "number", "against chance", 1),
-    Column("p", "p value: how often shuffled families score at least as well.", "number", "against chance", digits=3),
     Column(
-        "p, all models",
+        "p within windows",
+        "p value: how often shuffled families score at least as well. They are shuffled inside each window only: the "
+        "size of the numbers stays the same. This test counts.",
+        "number",
+        "against chance",
+        digits=3,
+    ),
+    Column(
+        "all models",
         "The same p value, adjusted because several models are tested (Holm).",
         "number",
         "against chance",
         digits=3,
     ),
     Column(
-        "p within windows",
-        "Families are shuffled inside each window only: the size of the numbers stays the same.",
+        "p over all",
+        "p value where families are shuffled over all windows. Where windows differ much, it hides what families have.",
+        "number",
+        "against chance",
+        digits=3,
+    ),
+    Column(
+        "all models",
+        "The same p value, adjusted because several models are tested (Holm).",
         "number",
         "against chance",
         digits=3,
@@ -180,14 +200,15 @@ def _row(one: Evidence, without_random_weights: str) -> list[Cell]:
     return [
         Cell(one.model, one.model),
         number(one.value, note=one.note),
-        interval_cell(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
         interval_cell(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
         number(one.redrawn_sd, 3),
+        interval_cell(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
         interval_cell(one.chance_low, one.chance_high, one.note),
         number(one.z, 1, note=one.note),
+        p_cell(one.p_within, too_few(one.least_p_within)),
+        p_cell(one.p_within_holm),
         p_cell(one.p, one.note or too_few(one.least_p)),
         p_cell(one.p_holm),
-        p_cell(one.p_within, too_few(one.least_p_within)),
         number(one.best_baseline_value, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
         number(one.random_weights, note=why if one.random_weights is None else ""),
@@ -207,18 +228,26 @@ def _pair_row(pair: Pair) -> list[Cell]:
 
 
 _HOW = """
-**Jackknife.** Each sequence is left out once; Student's t around the score (Tukey 1958). Points are never doubled, as a
-bootstrap would: doubled points lie at distance 0 and raise a silhouette by themselves.
-
 **Redrawn windows.** The same families, numbers of sequences and numbers of terms, but other first terms.
 The interval is where the score of one more such choice falls (Hahn and Meeker 1991).
+
+**Jackknife.** Each sequence is left out once; Student's t around the score (Tukey 1958). It is rough: often too wide,
+and too narrow where all families of a window have much in common. Points are never doubled, as a bootstrap would:
+doubled points lie at distance 0 and raise a silhouette by themselves.
 
 **p.** Families are shuffled; the share of shuffles that score at least as well (Phipson and Smyth 2010), among some
 10,000, or fewer where they take long. From 501 to 5,000 sequences the labels are shifted along random
 cycles of the sequences, which is faster (Besag and Clifford 1989). *Within windows* families are shuffled inside each
-window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003). *All models* and *all pairs* is
+window only, which holds the size of the numbers fixed (Anderson and ter Braak 2003): the sentence above goes by this
+test wherever all families have the same windows. *All models* and *all pairs* is
 Holm's adjustment (1979): values below 0.05 are significant together. KMeans chose its clusters to be separate, so
 shuffles of them are no chance level: their scores have no p value.
+
+**Which families lie apart.** Those whose own silhouette is above 0 and above that of shuffled families, adjusted for
+their number (Holm).
+
+**Compared with the best baseline.** "Better" is said only where the 95% interval of the difference leaves out 0: over
+the same redrawn windows, else the paired jackknife.
 
 **Pairs.** Student's t of the differences over the same redrawn windows: what the windows have in common cancels.
 

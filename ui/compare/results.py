@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.analysis.scores import SILHOUETTE, ScoreKind, score_kinds
-from numembed.core.wording import decimal, plural, signed, span
+from numembed.core.wording import decimal, p_text, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
@@ -16,9 +16,11 @@ from numembed.studies.evidence import best_baseline
 from numembed.studies.headline import headline
 from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ModelResult
+from numembed.studies.standing import WORDS, Standing, standings
 from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few, with_designs
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
+from ui.shared.examination import tell_reading
 from ui.shared.frame import download, result_store
 from ui.shared.table import Cell, Column, number, p_cell, selected_rows, table
 from ui.shared.text import md_text
@@ -26,8 +28,12 @@ from ui.shared.text import md_text
 _MOST_MAPS = 4
 _MOST_ROWS = 500
 _P = (
-    "p value: how often shuffled families score at least as high. Below 0.05 is significant for one model. With "
-    "several models some fall below by chance: see p, all models, under How sure are these numbers?"
+    "p value: how often shuffled families score at least as high. Families are shuffled inside each window, so that "
+    "the size of the numbers stays the same. Adjusted for the number of models (Holm); below 0.05 is significant."
+)
+_WORDS = (
+    "Apart: all families lie apart. Partly: some do. Differ: they differ, but do not lie apart. As chance: no more "
+    "than chance was seen. Too few: there are too few sequences to tell."
 )
 
 
@@ -37,6 +43,7 @@ def _columns() -> tuple[Column, ...]:
         Column("Model", "Baselines are shown in grey: they use a simple count only."),
         _column(first, "interval"),
         Column("p", _P, "number", first.group, digits=3),
+        Column("In a word", _WORDS, "line", first.group),
         *(_column(kind, "number") for kind in rest),
         Column("Check", "Whether the loaded model behaves as its makers state.", "line"),
     )
@@ -56,14 +63,15 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
     results = [result for result in items if result is not None]
     with result_store() as store:
         references = stored_references(study, [result.model for result in results], store)
-        st.subheader(md_text(headline(results, references)))
+        results = with_designs(study, results)
+        st.subheader(md_text(headline(results, references, families=len(study.families))))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
         if missing := len(items) - len(results):
             st.caption(f"{plural(missing, 'model has', 'models have')} no result.")
         left, right = st.columns([13, 10], gap="medium")
         with left:
-            shown = _score_table(results, references)
+            shown = _score_table(study, results, references)
             _explain_columns()
             _downloads(study, results, references)
         with right:
@@ -75,12 +83,13 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
         show_overview(study, results, store, method=method, color=color)
 
 
-def _score_table(results: Sequence[ModelResult], references: ReferenceScores) -> list[ModelResult]:
+def _score_table(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> list[ModelResult]:
     """Draw the scores; return the models whose maps are to be shown."""
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
     best = best_baseline(results, references)
-    rows = [_score_row(result, best, references) for result in results]
+    said = standings(results, families=len(study.families))
+    rows = [_score_row(one, best, references) for one in said]
     chosen = table(
         _columns(),
         rows,
@@ -96,6 +105,8 @@ def _score_table(results: Sequence[ModelResult], references: ReferenceScores) ->
                 md_text(f"{result.model.name} ran although its check failed: {result.check.sentence}"),
                 icon=":material/warning:",
             )
+    for result in results:
+        tell_reading(result)
     tick = f" The tick is the best baseline ({best[0]}, {decimal(best[1])})." if best else ""
     ring = " The ring is the same model with random weights." if references.random_weights else ""
     st.caption(
@@ -110,10 +121,11 @@ def _remember(names: Sequence[str]) -> None:
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
-def _score_row(result: ModelResult, best: tuple[str, float] | None, references: ReferenceScores) -> list[Cell]:
+def _score_row(one: Standing, best: tuple[str, float] | None, references: ReferenceScores) -> list[Cell]:
+    result = one.result
     random_weights = references.random_weights_score(result.model.name)
     first, *others = (result.score(*kind) for kind in _shown())
-    notes = [first.note or f"shuffled families: {span(first.chance_low, first.chance_high)}"]
+    notes = [first.note or f"families shuffled over all windows: {span(first.chance_low, first.chance_high)}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
     if random_weights is not None:
@@ -128,12 +140,17 @@ def _score_row(result: ModelResult, best: tuple[str, float] | None, references: 
         random_weights=random_weights,
     )
     return [
-        Cell(result.model.name, result.model.name),
+        Cell(result.model.name, result.model.name, result.reading.sentence if result.reading else ""),
         silhouette,
-        p_cell(first.p, first.note or too_few(first.least_p)),
+        p_cell(one.p, first.note or too_few(one.least_p) or _other_p(one)),
+        Cell(one.word, WORDS.index(one.word), one.sentence),
         *(number(score.value, note=score.note) for score in others),
         check_cell(result),
     ]
+
+
+def _other_p(one: Standing) -> str:
+    return f"Shuffled over all windows: {p_text(one.score.p)}." if one.within else ""
 
 
 def check_cell(result: ModelResult) -> Cell:
@@ -148,6 +165,7 @@ def _explain_columns() -> None:
         for title, sentence in {kind.entry.title: kind.help for kind in _shown()}.items():
             st.markdown(f"**{title}.** {sentence}")
         st.markdown(f"**p.** {_P}")
+        st.markdown(f"**In a word.** {_WORDS}")
         st.markdown(
             "**Check.** Whenever a model is loaded, a few short texts show whether it behaves as its makers state: "
             "complete weights, the attention direction, the end-of-text token, and the dimension and length of its "

@@ -46,8 +46,15 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
     return study, results[str(name)]
 
 
+def tell_reading(result: ModelResult) -> None:
+    """Say where a model has not read the whole of its texts."""
+    if result.reading and result.reading.cut:
+        st.caption(f":material/content_cut: {md_text(f'{result.model.name} {result.reading.sentence}.')}")
+
+
 def tell_failed(result: ModelResult) -> None:
-    """Warn above everything that is drawn of a model which ran although its check had failed."""
+    """Warn above everything that is drawn of a model which ran although its check had failed, or has cut the texts."""
+    tell_reading(result)
     if result.check is not None and not result.check.ok:
         st.warning(
             md_text(f"{result.model.name} did not pass its check, so the results below may be wrong. ")

@@ -83,20 +83,25 @@ def _first(own: NDArray[np.integer], order: NDArray[np.intp], drawn: np.random.G
 
 
 def cyclic_silhouettes(
-    distances: NDArray[np.float32], items: Sequence[Cycle], *, progress: Progress = silent
+    distances: NDArray[np.float32], items: Sequence[Cycle], *, by_group: bool = False, progress: Progress = silent
 ) -> Doubles:
-    """Return the silhouettes of all shuffles of some cycles from the distances (n, n), 0 to themselves."""
+    """Return the silhouettes (b,) of all shuffles of some cycles from the distances (n, n), 0 to themselves.
+
+    ``by_group``: the mean silhouette of each of k groups instead, (b, k).
+    """
     equal = distances <= _SAME * distances.mean()
     outlier = distances.max() > _OUTLYING * np.median(distances[:: len(distances) // _A_FEW + 1])
     smallest = np.bincount(items[0].labels.ravel()).min()
     single = not outlier and equal.sum(axis=1).max() < smallest  # no group may lie on one point
     table = distances if single else np.where(equal, 0, distances.astype(np.float64))
     parts = [part_of(progress, at, len(items)) for at in range(len(items))]
-    return np.concatenate([_silhouettes(table, cycle, part) for cycle, part in zip(items, parts, strict=True)])
+    pairs = zip(items, parts, strict=True)
+    return np.concatenate([_silhouettes(table, cycle, part, by_group=by_group) for cycle, part in pairs])
 
 
-def _silhouettes(table: Reals, cycle: Cycle, progress: Progress) -> Doubles:
-    sizes, total = np.bincount(cycle.labels.ravel()), np.zeros(cycle.order.shape)
+def _silhouettes(table: Reals, cycle: Cycle, progress: Progress, *, by_group: bool) -> Doubles:
+    sizes = np.bincount(cycle.labels.ravel())
+    totals = np.zeros((len(sizes) if by_group else 1, *cycle.order.shape))
     least, shares = table.dtype.type(_ROUNDING * table.mean()), _shares(cycle, table.dtype)
     for _, rows, own in _stretches(table, cycle, progress):
         inside, nearest = np.zeros_like(rows), np.full_like(rows, _FAR)
@@ -113,8 +118,11 @@ def _silhouettes(table: Reals, cycle: Cycle, progress: Progress) -> Doubles:
         nearest /= widest
         if sizes.min() == 1:
             nearest[sizes[own] == 1] = 0
-        total += nearest.sum(axis=0)
-    return np.asarray(total[cycle.counted] / cycle.order.size)
+        for group, total in enumerate(totals):
+            total += (nearest * (own == group) if by_group else nearest).sum(axis=0)
+    if by_group:
+        return np.asarray(totals[:, cycle.counted] / sizes[:, None]).T
+    return np.asarray(totals[0][cycle.counted] / cycle.order.size)
 
 
 def cyclic_davies_bouldin(rows: Doubles, items: Sequence[Cycle], *, progress: Progress = silent) -> Doubles:

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numembed.analysis.inference.cyclic_permutations import cycles, same_make_up
-from numembed.analysis.inference.permuted_scores import TIE
+from numembed.analysis.inference.cyclic_permutations import cycles, cyclic_silhouettes, same_make_up
+from numembed.analysis.inference.permuted_scores import TIE, distances_of, permuted_silhouettes
 from numembed.analysis.metrics import METRICS, note_of
-from numembed.analysis.preparation import Distance, counts_of
+from numembed.analysis.preparation import Distance, counts_of, undefined_reason
+from numembed.analysis.silhouettes import group_silhouettes
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.progress import Progress, silent
 from numembed.core.registry import Entry
 from numembed.core.settings import LIMITS
+from numembed.core.significance import LEVEL
 
 _PRODUCTS_UP_TO, _CYCLES_UP_TO = 500, 5_000  # sequences; between them labels are shifted along cycles
+_MOST_NEEDED = 1_000
 _NOTHING_TO_SHUFFLE = "each group has sequences of one family only, so no shuffle inside a group changes anything"
 
 
@@ -78,6 +81,77 @@ def permutation_test(
     return PermutationTest(observed, p, mean, float(low), float(high), len(null), z=z)
 
 
+@dataclass(frozen=True)
+class FamilyTest:
+    """The mean silhouette of one family's own sequences, held against shuffled families."""
+
+    value: float
+    p: float  # share of shuffles, the observed one included, in which the family's silhouette is as high
+    least_p: float  # that so few sequences can have
+    within: bool  # whether families were shuffled inside each window only
+
+
+def family_tests(
+    matrix: Matrix,
+    labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    permutations: int | None = None,
+    seed: int = 0,
+    within: Labels | None = None,
+    progress: Progress = silent,
+) -> tuple[FamilyTest, ...]:
+    """Return the test of each family's own silhouette, in the order of their labels; () where none is defined.
+
+    Shuffles are those of :func:`permutation_test`, inside each group of ``within`` (n,). With few windows these are too
+    few for one family of several to reach the level, however far apart it lies: then families are shuffled over all
+    windows, which is stricter where windows differ. The p values are not adjusted for the number of families.
+    """
+    own = np.unique(labels, return_inverse=True)[1]
+    free = np.zeros_like(own)
+    strata = free if within is None else _groups_of(within, len(own))
+    if undefined_reason(matrix, labels, distance=distance) or not _any_change(own, strata):
+        return ()
+    if _smallest_family_p(own, strata) * (own.max() + 1) > LEVEL:
+        strata = free
+    even = _goes_around(own, strata)
+    rounds = permutations or default_permutations(len(own), even=even)
+    given: dict[str, Any] = {"by_group": True, "progress": progress}
+    if even:
+        items = cycles(own, strata, rounds, seed=seed)
+        null = cyclic_silhouettes(distances_of(matrix, distance), items, **given)
+        observed = group_silhouettes(matrix, labels, distance=distance)
+    else:
+        labellings = shuffled(own.astype(np.int32), strata, rounds, seed=seed)
+        values = permuted_silhouettes(matrix, labellings, distance=distance, **given)
+        observed, null = values[0], values[1:]
+    p = (1 + np.count_nonzero(null >= observed - TIE, axis=0)) / (1 + len(null))
+    rest = _smallest_family_p(own, strata), within is not None and strata is not free
+    return tuple(FamilyTest(float(value), float(share), *rest) for value, share in zip(observed, p, strict=True))
+
+
+def _smallest_family_p(own: NDArray[np.intp], strata: NDArray[np.integer]) -> float:
+    """Return the smallest p that all families can reach: the share of shuffles that give one the members of any."""
+    counts = counts_of(strata, own)
+    totals, alike = counts.sum(axis=1), np.unique(counts, axis=1, return_inverse=True)[1].ravel()
+    ways = [
+        sum(_log_choices(n, count) for n, count in zip(totals.tolist(), column, strict=True))
+        for column in counts.T.tolist()
+    ]
+    shares = [np.count_nonzero(alike == alike[at]) * math.exp(-way) for at, way in enumerate(ways)]
+    return min(1.0, float(max(shares)))
+
+
+def _log_choices(n: int, count: int) -> float:
+    return _log_factorial(n) - _log_factorial(count) - _log_factorial(n - count)
+
+
+def _goes_around(own: NDArray[np.intp], strata: NDArray[np.integer]) -> bool:
+    """Return whether shuffles are shifts along cycles: many sequences, all groups of the same make-up."""
+    some = _PRODUCTS_UP_TO < len(own) <= _CYCLES_UP_TO and own.max() < LIMITS.families
+    return bool(some and same_make_up(own, strata))
+
+
 def _shuffles_scored(
     entry: Entry[Any],
     matrix: Matrix,
@@ -89,9 +163,8 @@ def _shuffles_scored(
     **requested: Any,
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the score of the groups ``own`` (n,), and those of shuffles inside ``strata`` (n,)."""
-    n, fast = len(own), entry.facts.get("shuffles")
-    even = _PRODUCTS_UP_TO < n <= _CYCLES_UP_TO and own.max() < LIMITS.families and same_make_up(own, strata)
-    rounds = permutations or default_permutations(n, entry.name, even=even)
+    fast, even = entry.facts.get("shuffles"), _goes_around(own, strata)
+    rounds = permutations or default_permutations(len(own), entry.name, even=even)
     if even and fast:
         values = fast.cycles(matrix, cycles(own, strata, rounds, seed=seed), **requested)
         return entry.function(matrix, own, **entry.options_from(**requested)), values
@@ -155,6 +228,25 @@ def smallest_p(labels: Labels, within: Labels | None = None) -> float:
     alike = np.unique(counts, axis=1, return_counts=True)[1]  # families with as many sequences in every group
     ways = sum(_log_factorial(row.sum()) - sum(map(_log_factorial, row)) for row in counts)
     return round(math.exp(min(0.0, sum(map(_log_factorial, alike)) - ways)), 12)
+
+
+def needed_per_family(families: int, *, level: float, shared_windows: bool) -> int | None:
+    """Return how many sequences each of some families needs for p to be able to fall to ``level``; None above 1,000.
+
+    ``shared_windows``: families are shuffled inside each window only, and each has one sequence in a window.
+
+    >>> needed_per_family(2, level=0.05, shared_windows=True), needed_per_family(2, level=0.05, shared_windows=False)
+    (6, 4)
+    """
+    if families < 2:
+        return None
+    orders = _log_factorial(families)
+    for count in range(1, _MOST_NEEDED + 1):
+        free = _log_factorial(families * count) - families * _log_factorial(count)
+        ways = (count * orders if shared_windows else free) - orders
+        if -ways <= math.log(level) + 1e-9:
+            return count
+    return None
 
 
 def _log_factorial(count: int) -> float:

@@ -24,22 +24,31 @@ def part_of(progress: Progress, at: int, count: int) -> Progress:
 
 
 def permuted_silhouettes(
-    matrix: Matrix, labellings: NDArray[np.integer], *, distance: Distance = "euclidean", progress: Progress = silent
+    matrix: Matrix,
+    labellings: NDArray[np.integer],
+    *,
+    distance: Distance = "euclidean",
+    by_group: bool = False,
+    progress: Progress = silent,
 ) -> NDArray[np.float64]:
     """Return the silhouette (b,) of each of b shuffles (b, n) of the same labels, for the same vectors.
 
+    ``by_group``: the mean silhouette of each of k groups instead, (b, k), in the order of their labels.
     Distances are computed once; the sums to one group, for a whole block of shuffles, are one matrix product.
     """
     groups, sizes = np.unique(labellings[0], return_counts=True)
     n = labellings.shape[1]
     block = max(64, _BLOCK_NUMBERS // n)
     sums_to = _summed_distances(matrix, distance)
-    values = np.empty(len(labellings))
+    values = np.empty((len(labellings), len(groups) if by_group else 1))
     for start in range(0, len(labellings), block):
         part = np.ascontiguousarray(labellings[start : start + block].T)
-        values[start : start + part.shape[1]] = _block_silhouettes(sums_to, part, groups, sizes)
+        each = _block_silhouettes(sums_to, part, groups, sizes)
+        of = [part == group for group in groups] if by_group else [None]
+        means = [each.mean(axis=0, dtype=np.float64, where=True if own is None else own) for own in of]
+        values[start : start + part.shape[1]] = np.stack(means, axis=1)
         progress(start + part.shape[1], len(labellings), "score")
-    return values
+    return values if by_group else values[:, 0]
 
 
 def _block_silhouettes(
@@ -47,8 +56,8 @@ def _block_silhouettes(
     own: NDArray[np.integer],
     groups: NDArray[np.integer],
     sizes: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return the silhouettes (b,) of labellings ``own`` (n, b), group by group."""
+) -> NDArray[np.float32]:
+    """Return each point's silhouettes (n, b) in labellings ``own`` (n, b), computed group by group."""
     within = np.zeros(own.shape, dtype=np.float32)
     nearest = np.full(own.shape, np.inf, dtype=np.float32)
     alone = groups[sizes == 1]
@@ -59,11 +68,10 @@ def _block_silhouettes(
         sums *= np.float32(1 / size)
         np.minimum(nearest, np.where(member, _FAR, sums), out=nearest)
     widest = np.maximum(within, nearest)
-    values = (nearest - within) / np.maximum(widest, _TINY)
+    values = np.asarray((nearest - within) / np.maximum(widest, _TINY), dtype=np.float32)
     if len(alone):
         values[np.isin(own, alone)] = 0
-    means: NDArray[np.float64] = values.mean(axis=0, dtype=np.float64)
-    return means
+    return values
 
 
 def permuted_davies_bouldin(
