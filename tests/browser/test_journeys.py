@@ -46,7 +46,7 @@ def test_open_run_result_and_a_link_that_restores_it(server: Server, new_page: C
     run(page)
     expect(page.locator(".stProgress").first).to_be_visible()
     finished(page)
-    expect(page.get_by_role("heading", name="no better than chance (silhouette −0.09")).to_be_visible()
+    expect(page.get_by_role("heading", name="no more than chance was seen (silhouette −0.09")).to_be_visible()
     scores = page.get_by_role("table", name="Scores of each model")
     expect(scores.get_by_role("row")).to_have_count(2 + 8)
     expect(scores.get_by_role("row", name="all-MiniLM-L6-v2")).to_contain_text("3.10")

@@ -40,9 +40,30 @@ def test_undefined_scores_are_null_with_their_reason(call: Call) -> None:
 def test_run_without_json_is_a_table(call: Call) -> None:
     answer = call("run", "--models", "last_digits", *SMALL)
     lines = answer.out.splitlines()
-    columns = ["model", "metric", "labels", "value", "p", "best_baseline_value", "random_weights"]
-    assert answer.code == 0 and lines[0].split() == columns and len(lines) == 7
-    assert re.match(r"Last digits +silhouette +families +0\.\d{4} +0\.\d{4} +0\.\d{4} +–$", lines[1])
+    columns = ["model", "metric", "labels", "value", "p", "p_within", "word", "best_baseline_value", "random_weights"]
+    assert lines[0].startswith("The best trivial baseline is counting ")
+    assert answer.code == 0 and lines[1].split() == columns and len(lines) == 8
+    row = r"Last digits +silhouette +families +0\.\d{4} +0\.\d{4} +0\.\d{4} +too few +0\.\d{4} +–$"
+    assert re.match(row, lines[2])
+
+
+@pytest.mark.slow
+def test_texts_that_a_model_cuts_are_reported_wherever_its_score_stands(
+    call: Call, tiny_model: Path, tmp_path: Path
+) -> None:
+    asked = ("run", "--models", f"{tiny_model} max_tokens=16", "last_digits", *SMALL, "--out", tmp_path)
+    answer = call(*asked, "--json")
+    own = [row for row in answer.rows if row["model"].startswith("tiny")]
+    assert {row["texts_cut"] for row in own} == {6}
+    assert all(0 < row["numbers_read"] < row["numbers"] == 10 for row in own)
+    assert {row["texts_cut"] for row in answer.rows if row["model"] == "Last digits"} == {None}
+    told = f"reads 6 of 6 texts only in part: of one it reads {own[0]['numbers_read']} of 10 numbers"
+    assert told in answer.err and told in call(*asked).err
+    header, first = ((tmp_path / "scores.csv").read_text().splitlines())[:2]
+    assert dict(zip(header.split(","), first.split(","), strict=False))["model"].startswith("tiny")
+    assert "texts_cut" in header
+    whole = call("run", "--models", tiny_model, *SMALL, "--json")
+    assert {row["texts_cut"] for row in whole.rows} == {0} and "only in part" not in whole.err
 
 
 @pytest.mark.slow
@@ -102,7 +123,7 @@ def test_redrawn_designs_and_pairs_are_reported_and_written(call: Call, tiny_mod
     assert pair["p_holm"] == pair["p"] and pair["low"] < pair["difference"] < pair["high"] and pair["sentence"]
     assert (tmp_path / "pairs.csv").read_text().splitlines()[1].startswith(pair["first"])
     plain = call(*asked).out.splitlines()
-    assert plain[0].split()[-4:] == ["redrawn_low", "redrawn_high", "redrawn_sd", "designs"]
+    assert plain[1].split()[-4:] == ["redrawn_low", "redrawn_high", "redrawn_sd", "designs"]
     assert plain[-1] == pair["sentence"]
 
 
