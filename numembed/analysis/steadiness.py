@@ -22,7 +22,7 @@ _NOISE = 20  # and no finer than this power of two below the largest vector: sin
 
 
 def with_rounded_distances(matrix: Matrix) -> Matrix:
-    """Return points (n, m), m < n, with the distances of the rows, rounded; rows at distance 0 become equal.
+    """Return points (n, m), m < n and m ≤ d, with the distances of the rows, rounded; rows at distance 0 become equal.
 
     A distance is rounded to a 4,096th of the smallest power of two above the largest: maps show no such difference.
     Distances are n (n − 1) / 2 numbers whose error does not grow with the dimension, so that few of them lie where an
@@ -38,6 +38,7 @@ def with_rounded_distances(matrix: Matrix) -> Matrix:
     squares -= squares.mean(axis=0)
     squares -= squares.mean(axis=1, keepdims=True)
     values, directions = np.linalg.eigh(squares / -2)
+    values, directions = values[-matrix.shape[1] :], directions[:, -matrix.shape[1] :]
     real = values > 1e-9 * max(1.0, values[-1])
     points = directions[:, real] * np.sqrt(values[real]) * step
     return np.asarray(points[own] if real.any() else np.zeros((len(matrix), 1)), dtype=np.float32)
