@@ -10,14 +10,14 @@ named ``seed`` is given the study's. Its facts:
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from numembed.analysis.preparation import rescaled
+from numembed.analysis.steadiness import one_thread
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.registry import Range, Registry
 
@@ -56,10 +56,8 @@ def kmeans(
         return np.zeros(len(matrix), dtype=np.int64)
     if rows.size <= _DOUBLE_UP_TO:  # scikit-learn is quicker where it need not widen the numbers for every distance
         rows = rows.astype(np.float64)
-    # More than two threads add up the centres in any order, and the last digits would differ from run to run.
-    one_thread = _libraries().limit(limits=1, user_api="openmp")
     unchecked = config_context(assume_finite=True, skip_parameter_validation=True)
-    with one_thread, unchecked, warnings.catch_warnings():
+    with one_thread(), unchecked, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         result = KMeans(n_clusters=count, n_init=restarts, random_state=seed).fit_predict(rows)
     return np.asarray(result, dtype=np.int64)
@@ -73,12 +71,3 @@ def _distinct(matrix: Matrix, most: int) -> int:
         if len(seen) >= most:
             break
     return len(seen)
-
-
-@functools.cache
-def _libraries() -> Any:
-    """Return what holds scikit-learn's threads; looking for its libraries takes longer than grouping a few vectors."""
-    import sklearn.cluster  # noqa: F401  loads them
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    return ThreadpoolController()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,14 +16,18 @@ from numembed.core.arrays import Matrix, level_rows
 from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
-from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.interface import Encoder, ModelCheck
 from numembed.models.encoders.splitting import SplittingEncoder
+from numembed.models.loading.devices import one_thread
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 
 if TYPE_CHECKING:
     from numembed.models.encoders.loaded import LoadedModel
+
+
+ONE_THREAD_UP_TO = 2e11  # parameters × characters: about a second with one thread
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ def _stored_or_encoded(
 ) -> tuple[Matrix, Work | None]:
     key = model.stored.key
     matrix, known = store.read(key, texts)
-    missing = list(dict.fromkeys(text for text, there in zip(texts, known, strict=True) if not there))
+    # in an order of their own: which texts share a batch decides the last digits of their vectors
+    missing = sorted({text for text, there in zip(texts, known, strict=True) if not there})
     done, total = len(texts) - len(missing), len(texts)
     progress(done, total, "load" if missing else "encode")
     if not missing:
@@ -124,21 +131,31 @@ def _stored_or_encoded(
     progress(done, total, "encode")
     new: dict[str, Matrix] = {}
     began, splitting = time.monotonic(), SplittingEncoder(encoder)
-    for batch in splitting.batches(missing):
-        for chosen, vectors in splitting.encoded(batch):
-            _refuse_other_width(model, matrix, known, vectors)
-            store.add(key, model.stored.name, chosen, vectors)
-            new |= dict(zip(chosen, vectors, strict=True))
-            done += len(chosen)
-            progress(done, total, "encode")
+    characters = sum(map(len, missing))
+    with _few_threads(encoder, characters):
+        for batch in splitting.batches(missing):
+            for chosen, vectors in splitting.encoded(batch):
+                _refuse_other_width(model, matrix, known, vectors)
+                store.add(key, model.stored.name, chosen, vectors)
+                new |= dict(zip(chosen, vectors, strict=True))
+                done += len(chosen)
+                progress(done, total, "encode")
     if encoder.check != check:  # a server has taken texts only without their end
         judge(encoder.check)
     splitting.refuse_failed(model.name, total)
-    characters = sum(map(len, missing))
     seconds = time.monotonic() - began
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
     rows = [row if there else new[text] for text, row, there in zip(texts, matrix, known, strict=True)]
     return np.stack(rows), work
+
+
+def _few_threads(encoder: Encoder, characters: int) -> AbstractContextManager[None]:
+    """Return the context in which texts of so many characters are encoded: with one thread where that takes a second.
+
+    On some processors the number of threads decides the last digits of a vector.
+    """
+    small = encoder.device == "cpu" and 0 < encoder.parameters * characters <= ONE_THREAD_UP_TO
+    return one_thread() if small else contextlib.nullcontext()
 
 
 def _refuse_other_width(model: ModelSpec, stored: Matrix, values: NDArray[np.bool_], new: Matrix) -> None:

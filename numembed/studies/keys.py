@@ -118,7 +118,7 @@ def merge_experiment_key(experiment: Mapping[str, Any]) -> str:
 
 def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dims: int, seed: int) -> str:
     """Return the key of everything that decides a map."""
-    return _key("projection", model, sequences, method=method, dims=dims, seed=seed)
+    return _key("projection 2", model, sequences, method=method, dims=dims, seed=seed)
 
 
 def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:

@@ -14,7 +14,7 @@ from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import ModelSpec
-from numembed.sequences.families.family import family
+from numembed.sequences.families.family import family, in_registry_order
 from numembed.sequences.matching import MATCHINGS, matched
 from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences, redrawn
 from numembed.studies.examination import EXAMINATIONS
@@ -78,14 +78,18 @@ class Study:
 
     @cached_property
     def sequences(self) -> SequenceSet:
-        """The sequences as models read them, made on first use."""
+        """The sequences as models read them, family by family in the registry's order: made on first use.
+
+        The order of rows decides what KMeans, a map or a seed makes of equal vectors, so it does not follow the order
+        in which ``families`` names them.
+        """
         return matched(self.plain_sequences, self.matched)
 
     @cached_property
     def plain_sequences(self) -> SequenceSet:
         """The sequences before anything is made equal between the families."""
         return make_sequences(
-            self.families,
+            in_registry_order(self.families),
             per_family=self.per_family,
             length=self.length,
             first_window=self.first_window,

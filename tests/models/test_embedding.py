@@ -22,6 +22,7 @@ from numembed.core.errors import (
     TextFailed,
     TooLarge,
 )
+from numembed.models import embedding
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import embed, reduced
@@ -58,6 +59,38 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(SentenceEncoder, "encode", encode)
     return heard
+
+
+def test_missing_texts_share_batches_whatever_their_order(tmp_path: Path, tiny_model: Path, encoded: list[str]) -> None:
+    spec, loaded, found = _spec(tiny_model), LoadedModel(OFFLINE), []
+    for number, items in enumerate((SEQUENCES.items, SEQUENCES.items[::-1])):
+        encoded.clear()
+        sequences = SequenceSet(items)
+        matrix = embed(spec, sequences, store=VectorStore(tmp_path / f"{number}.db"), loaded=loaded).matrix
+        found.append((encoded[-len(items) :], dict(zip(sequences.texts, matrix.tolist(), strict=True))))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(2e11, 1), (0, 2)])
+def test_small_work_takes_one_thread_and_large_work_all(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, most: float, expected: int
+) -> None:
+    import torch
+
+    monkeypatch.setattr(embedding, "ONE_THREAD_UP_TO", most)
+    loaded, before, seen = LoadedModel(OFFLINE), torch.get_num_threads(), []
+    loaded.get(_spec(tiny_model))
+    torch.set_num_threads(2)
+    try:
+        embed(
+            *(_spec(tiny_model), SEQUENCES),
+            store=VectorStore(tmp_path / "cache.db"),
+            loaded=loaded,
+            progress=lambda done, total, stage: seen.append((done, torch.get_num_threads())),
+        )
+        assert {threads for done, threads in seen if done} == {expected} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from numembed.paper.protocol import PAPER_FAMILIES, paper_study
 from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import TextFormat
 from numembed.studies import study as study_module
-from numembed.studies.study import Study
+from numembed.studies.study import Study, redrawings
 
 
 def _study(*models: str, per_family: int = 3) -> Study:
@@ -202,3 +202,20 @@ def test_whatever_a_link_says_it_is_a_study_or_a_sentence(change: dict[str, Any]
     except NumembedError:
         return
     assert Study.from_json(study.to_json()) == study
+
+
+@given(st.permutations(["consecutive", "primes", "multiples", "multiples:k=7", "multiples:k=10", "random_sorted"]))
+def test_the_order_of_names_decides_no_row(names: list[str]) -> None:
+    named = Study(tuple(names), (model("last_digits"),), per_family=2, length=4)
+    ordered = ("consecutive", "primes", "multiples", "multiples:k=7", "multiples:k=10", "random_sorted")
+    assert named.families == tuple(names) and named.sequences.families == ordered
+    assert named.sequences.digest == Study(ordered, named.models, per_family=2, length=4).sequences.digest
+    assert [one.digest for one in redrawings(named, 2)] == [
+        one.digest for one in redrawings(replace(named, families=ordered), 2)
+    ]
+
+
+def test_the_papers_families_come_first_in_their_order() -> None:
+    assert paper_study().sequences.families == PAPER_FAMILIES
+    mixed = Study(("squares", *PAPER_FAMILIES[::-1]), (model("last_digits"),))
+    assert mixed.sequences.families == (*PAPER_FAMILIES, "squares")

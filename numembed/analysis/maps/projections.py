@@ -7,6 +7,7 @@ but the first optional:
 - ``caption``: what it used → the line below the map; without it, the title;
 - ``seeded``: the options with which its seed decides the layout; without it, all seeds are taken to give one map;
 - ``seeded_note``: how that differs from the map that pages show;
+- ``linear``: True where points move no farther than the vectors do; other maps are drawn from rounded distances;
 - ``compiles``: a context manager around its computation, given the folder for compiled code. Such a map is slow at its
   first use, so runs draw it after all others.
 """
@@ -25,6 +26,7 @@ import numpy as np
 
 from numembed.analysis.maps.umap_cache import compiled_umap
 from numembed.analysis.preparation import all_equal, rescaled
+from numembed.analysis.steadiness import one_thread, with_rounded_distances
 from numembed.core.arrays import Matrix, Points
 from numembed.core.errors import BadChoice
 from numembed.core.registry import Entry, Range, Registry
@@ -113,6 +115,7 @@ def umap(matrix: Matrix, *, dims: int, seed: int, neighbors: Annotated[int, Rang
     "PCA",
     reference="Pearson 1901",
     caption=lambda used: f"PCA, shows {sum(used['explained_variance']):.0%} of the variance",
+    linear=True,
 )
 def pca(matrix: Matrix, *, dims: int, seed: int) -> tuple[Points, Used]:
     """The flat view with the most spread: distances are honest, but what lies behind is hidden."""
@@ -139,18 +142,23 @@ def project(
 ) -> tuple[Points, Used]:
     """Return (points (n, dims), what was used) for any n and any finite matrix; equal seeds, equal maps.
 
-    Compiled code is kept in ``cache_folder``. Raises UnknownName and BadChoice.
+    A map depends on the order of the rows, and not on the number of threads. Vectors of texts that were first encoded
+    in other batches differ by about 1e-7: PCA moves as little, and all other maps are drawn from rounded distances, so
+    that they are nearly always the same (see ``with_rounded_distances``). Compiled code is kept in ``cache_folder``.
+    Raises UnknownName and BadChoice.
     """
     entry = PROJECTIONS[method]
     chosen = _parsed(entry, dims, options)
-    if len(matrix) < 2 or all_equal(matrix):
-        note = "all vectors are equal" if len(matrix) > 1 else "one sequence has no map"
-        return np.zeros((len(matrix), dims), dtype=np.float32), {"note": note}
-    with entry.facts["compiles"](cache_folder) if _compiles(entry) else contextlib.nullcontext():
-        points, used = entry.function(rescaled(matrix), dims=dims, seed=seed, **chosen)
-    if not np.isfinite(points).all():
-        points, used = pca(rescaled(matrix), dims=dims, seed=seed)
-        used = used | {"note": f"{entry.title} found no map of these vectors, so PCA is shown"}
+    compiled = entry.facts["compiles"](cache_folder) if _compiles(entry) else contextlib.nullcontext()
+    with compiled, one_thread():
+        rows = matrix if entry.facts.get("linear") else with_rounded_distances(matrix)
+        if len(rows) < 2 or all_equal(rows):
+            note = "all vectors are equal" if len(rows) > 1 else "one sequence has no map"
+            return np.zeros((len(rows), dims), dtype=np.float32), {"note": note}
+        points, used = entry.function(rescaled(rows), dims=dims, seed=seed, **chosen)
+        if not np.isfinite(points).all():
+            points, used = pca(rescaled(matrix), dims=dims, seed=seed)
+            used = used | {"note": f"{entry.title} found no map of these vectors, so PCA is shown"}
     return np.ascontiguousarray(points, dtype=np.float32), used
 
 

@@ -106,7 +106,7 @@ def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[t
     span, length = FAR_WINDOWS * study.length, study.length
     items: list[IntegerSequence] = []
     left_out: list[tuple[str, str]] = []
-    for name in study.families:
+    for name in study.sequences.families:
         one = family(name)
         try:
             terms = one.terms(start, span)

@@ -6,14 +6,13 @@ are of one family. On a processor the same seed gives the same weights, bit for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from numembed.core.progress import Progress, silent
 from numembed.models.builtin.files import PAD, vocabulary, write_parts, write_weights
+from numembed.models.loading.devices import one_thread
 from numembed.models.losses import contrastive_loss
 from numembed.sequences.splits import Split, apart_at, split_called, training_batch
 
@@ -53,7 +52,7 @@ def train_encoder(recipe: EncoderRecipe, folder: Path, *, progress: Progress = s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = _model()
-    with _one_thread():  # the order in which numbers are added, and so the last bit, would change with their count
+    with one_thread():  # the order in which numbers are added, and so the last bit, would change with their count
         _train(model, recipe, _reader(folder), progress)
     write_weights(folder, model)
     progress(recipe.steps, recipe.steps, "train")
@@ -76,18 +75,6 @@ def _train(model: Any, recipe: EncoderRecipe, read: Any, progress: Progress) -> 
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIPPED)
         optimiser.step()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _model() -> Any:

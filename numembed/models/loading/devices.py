@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
@@ -31,6 +32,19 @@ def device_memory(wanted: str) -> tuple[str, str, int]:
         facts = torch.cuda.get_device_properties(0)
         return device, str(facts.name), int(facts.total_memory)
     return device, device.upper(), int(torch.mps.recommended_max_memory()) if device == "mps" else 0
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: sums that several share end in other digits on some processors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def give_back_memory() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -114,6 +114,17 @@ options=(('modulus', 4), ('remainder', 3)))
     canonical = f"{entry.name}:{','.join(changed)}" if changed else entry.name
     title = str(entry.facts.get("titled", entry.title)).format(**dict(options))
     return Family(canonical, entry.name, title, options)
+
+
+def in_registry_order(references: Iterable[str]) -> tuple[str, ...]:
+    """Return families in the order in which they are registered, those of one name by their options.
+
+    >>> in_registry_order(["multiples:k=7", "primes", "multiples", "even"])
+    ('even', 'primes', 'multiples', 'multiples:k=7')
+    """
+    place = {name: number for number, name in enumerate(FAMILIES.names)}
+    chosen = {one.reference: one for one in map(family, references)}
+    return tuple(sorted(chosen, key=lambda name: (place[chosen[name].name], chosen[name].options)))
 
 
 def _given(entry: Entry[Members], tail: str) -> dict[str, int]:
