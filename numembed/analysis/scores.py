@@ -143,6 +143,9 @@ class Score:
     high: float | None = None
     least_p: float | None = None  # that so few sequences can have: above 0.05 nothing can be concluded
     least_p_within: float | None = None  # the same where families are shuffled inside each window only
+    within_mean: float | None = None  # what families shuffled inside each window only score
+    within_low: float | None = None  # 95% of these shuffles lie between these two
+    within_high: float | None = None
 
     @property
     def kind(self) -> ScoreKind:
@@ -240,6 +243,7 @@ def _evidence(
         if windows is not None:
             within = shuffle(within=windows, progress=part_of(progress, 1, tests))
             fields |= {"p_within": within.p, "least_p_within": smallest_p(labels, windows)}
+            fields |= {"within_mean": within.null_mean, "within_low": within.null_low, "within_high": within.null_high}
     return {name: None if math.isnan(value) else value for name, value in fields.items()}
 
 

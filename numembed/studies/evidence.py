@@ -57,6 +57,9 @@ class Evidence:
     beside_baseline: str = ""  # "less", "about as well" or "more"; "" where no interval of the difference is known
     baseline_difference: intervals.Difference | None = None  # from the best baseline, with its interval
     reading: Reading | None = None  # how much of the texts the model reads
+    within_mean: float | None = None  # of families shuffled inside each window only, with the band that holds 95%
+    within_low: float | None = None
+    within_high: float | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return it flat, for the command line and files; None where there is nothing."""
@@ -76,6 +79,7 @@ class Evidence:
         row |= {"beside_baseline": self.beside_baseline or None, "gain_low": difference and difference.low}
         row |= {"gain_high": difference and difference.high, "texts_cut": reading and reading.cut}
         row |= {"numbers_read": reading and reading.read, "numbers": reading and reading.numbers}
+        row |= {name: getattr(self, name) for name in ("within_mean", "within_low", "within_high")}
         plain: dict[str, Any] = as_plain(row)
         return plain
 
@@ -151,6 +155,9 @@ def evidence_of(
                 score.least_p_within,
                 within[at],
                 reading=result.reading,
+                within_mean=score.within_mean,
+                within_low=score.within_low,
+                within_high=score.within_high,
                 **(_said(judged[at], references, best) if judged else {}),
             )
         )

@@ -38,11 +38,10 @@ _COLUMNS = (
     ),
     Column(
         "Chance",
-        "Chance level (null distribution): 95% of shuffled families score in this range.",
+        "Chance level (null distribution): 95% of families shuffled inside windows score in this range.",
         "number",
         "against chance",
     ),
-    Column("z", "z score: standard deviations above the mean of shuffled families.", "number", "against chance", 1),
     Column(
         "p within windows",
         "p value: how often shuffled families score at least as well. They are shuffled inside each window only: the "
@@ -57,6 +56,13 @@ _COLUMNS = (
         "number",
         "against chance",
         digits=3,
+    ),
+    Column(
+        "z over all",
+        "z score: standard deviations above the mean of families shuffled over all windows.",
+        "number",
+        "against chance",
+        1,
     ),
     Column(
         "p over all",
@@ -203,16 +209,22 @@ def _row(one: Evidence, without_random_weights: str) -> list[Cell]:
         interval_cell(redrawn.low, redrawn.high, redrawn.note) if redrawn else Cell("–", None, "not redrawn yet"),
         number(one.redrawn_sd, 3),
         interval_cell(one.low, one.high, "" if one.low is not None else "Not computed for this score."),
-        interval_cell(one.chance_low, one.chance_high, one.note),
-        number(one.z, 1, note=one.note),
+        _chance(one),
         p_cell(one.p_within, too_few(one.least_p_within)),
         p_cell(one.p_within_holm),
+        number(one.z, 1, note=one.note),
         p_cell(one.p, one.note or too_few(one.least_p)),
         p_cell(one.p_holm),
         number(one.best_baseline_value, note=one.best_baseline),
         number(one.gain, note=f"Over {one.best_baseline}." if one.best_baseline else ""),
         number(one.random_weights, note=why if one.random_weights is None else ""),
     ]
+
+
+def _chance(one: Evidence) -> Cell:
+    if one.within_low is None:
+        return interval_cell(one.chance_low, one.chance_high, one.note or "Shuffled over all windows.")
+    return interval_cell(one.within_low, one.within_high, one.note)
 
 
 def _pair_row(pair: Pair) -> list[Cell]:

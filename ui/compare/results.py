@@ -125,7 +125,9 @@ def _score_row(one: Standing, best: tuple[str, float] | None, references: Refere
     result = one.result
     random_weights = references.random_weights_score(result.model.name)
     first, *others = (result.score(*kind) for kind in _shown())
-    notes = [first.note or f"families shuffled over all windows: {span(first.chance_low, first.chance_high)}"]
+    within = first.within_low is not None
+    low, high = (first.within_low, first.within_high) if within else (first.chance_low, first.chance_high)
+    notes = [first.note or f"families shuffled {'inside' if within else 'over all'} windows: {span(low, high)}"]
     if best and not result.model.is_baseline:
         notes.append(f"gain over the best baseline, {best[0]}: {signed(first.value - best[1])}")
     if random_weights is not None:
@@ -134,8 +136,8 @@ def _score_row(one: Standing, best: tuple[str, float] | None, references: Refere
         notes.append(f"not computed with random weights: {reason}")
     silhouette = replace(
         number(first.value, note="; ".join(notes)),
-        low=first.chance_low,
-        high=first.chance_high,
+        low=low,
+        high=high,
         baseline=best[1] if best else None,
         random_weights=random_weights,
     )
