@@ -178,7 +178,7 @@ def _differ(one: Standing) -> str:
     if one.score.value > 0 and not one.tested:
         return f"the families differ; which of them lie apart was not computed ({one.numbers})"
     if one.score.value > 0:
-        return f"the families differ, but of no single one it is sure that it lies apart ({one.numbers})"
+        return f"the families differ, but for no single one is it certain that it lies apart ({one.numbers})"
     return f"the families differ but do not lie apart ({one.numbers})"
 
 

@@ -191,7 +191,7 @@ def test_families_are_adjusted_for_their_number() -> None:
     result = replace(_with(0.4), detail=SilhouetteDetail(tuple(tests)))
     result = replace(result, scores=(replace(result.scores[0], p_within=0.001),))
     assert standings([result])[0].word == DIFFER
-    assert "of no single one it is sure that it lies apart" in standings([result])[0].sentence
+    assert "for no single one is it certain that it lies apart" in standings([result])[0].sentence
     clear = replace(result, detail=SilhouetteDetail((replace(tests[0], p=0.02), tests[1])))
     assert standings([clear])[0].word == APART
     below = replace(result, detail=SilhouetteDetail((replace(tests[0], p=0.02), replace(tests[1], value=-0.1))))

@@ -32,8 +32,8 @@ _P = (
     "the size of the numbers stays the same. Adjusted for the number of models (Holm); below 0.05 is significant."
 )
 _WORDS = (
-    "Apart: all families lie apart. Partly: some do. Differ: they differ, but do not lie apart, or of none it is sure. "
-    "As chance: no more than chance was seen. Too few: there are too few sequences to tell."
+    "Apart: all families lie apart. Partly: some do. Differ: they differ, but do not lie apart, or for none is it "
+    "certain. As chance: no more than chance was seen. Too few: there are too few sequences to tell."
 )
 
 
