@@ -258,6 +258,8 @@ def _sentence(one: Comparison, curves: Sequence[Sequence[_Curve]]) -> str:
     """Return what a comparison shows, and a remark where it concerns only a small part of the paths."""
     items, where = [_title(name) for name in (one.a, one.b)], SPLITS.get(one.split, one.split)
     both = f"{items[0]} and {items[1]}"
+    if not all(any(len(curve.retention) for curve in side) for side in curves):
+        return f"{both} cannot be compared at equal retention: it is undefined for one of them."
     if math.isnan(one.difference):
         ranges = listed(list(map(_range, curves)))
         return f"{both} never have the same retention ({ranges}), so they cannot be compared."
