@@ -27,9 +27,9 @@ from numembed.paper.comparison import (
     own_results,
     size_of,
 )
+from numembed.paper.judging import FAILS, FEW, HOLDS, OPEN
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import TABLE_2, PublishedScore
-from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN
 from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult, ResultStore
 
@@ -104,7 +104,7 @@ def test_negative_scores_are_compared_with_the_chance_level_of_their_own_run() -
     own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
     verdict = JUDGE["negative"](own)
     assert verdict.sentence.startswith(
-        "3 of 3 scores are negative, 0 of them in the range of shuffled families. The chance"
+        "3 of 3 scores are negative, none of them in the range of shuffled families. The chance"
     )
     assert CHANCE.name not in verdict.sentence and "its own vectors" in verdict.detail and verdict.low is None
     assert (
