@@ -9,7 +9,7 @@ square root of the sum of the squares of both half-widths. This is conservative 
 degrees of freedom after Welch and Satterthwaite when the seeds vary most. It is widened by what linear interpolation
 between candidates may add. Where all seeds are compared with one model, their spread is no error of the difference: the
 interval is then over the sequences only, for these adapters. Retention counts as exact, because both paths are judged
-by the same sentences.
+by the same texts.
 """
 
 from __future__ import annotations

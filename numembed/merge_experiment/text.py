@@ -61,10 +61,12 @@ def _kept(result: ExperimentResult, adapted: list[Candidate]) -> str:
         return "No retention is shown: this model does not tell the reference texts apart."
     mean = decimal(float(np.mean(kept)))
     between = f", {span(min(kept), max(kept))} over the seeds" if len(kept) > 1 else ""
-    texts = result.measured_on
-    why = ", because this model does not tell ordinary sentences apart" if texts.kind == "numbers" else ""
-    which = f"{texts.texts} number texts of other families" if why else texts.name
-    return f"The similarities of {which} correlate with the base's at {mean} (retention, Spearman{between}){why}."
+    if result.measured_on.kind == "sentences":
+        which, why = "ordinary sentences", ""
+    else:
+        which = f"{result.measured_on.texts} number texts of other families"
+        why = "This model does not tell ordinary sentences apart. "
+    return f"{why}The similarities of {which} correlate with the base's at {mean} (retention, Spearman{between})."
 
 
 def _language(result: ExperimentResult) -> str:

@@ -42,9 +42,12 @@ def qwen_large(table: Table) -> Verdict:
     cells = sum(_columns_won(*pair) for pair in pairs)
     printed = "As printed it is true of this table: they are ahead in all four columns"
     if lost:
-        names = listed(list(dict.fromkeys(f"{other.model} against {one.model}" for other, one in lost)))
-        printed = f"As printed it is not true of this table: in {cells} of {_COLUMNS * len(pairs)} comparisons another "
-        printed += f"model is ahead ({names})"
+        behind = {one.model: [other.model for other, each in lost if each is one] for one in large}
+        names = "; ".join(f"{listed(others)} against {model}" for model, others in behind.items() if others)
+        printed = (
+            f"As printed it is not true of this table: in {cells} of {_COLUMNS * len(pairs)} comparisons another model "
+            f"is as good or better ({names})"
+        )
     count = counted(pairs)
     word = FAILS if count.clear else HOLDS if count.ahead and not lost else OPEN
     end = {

@@ -265,7 +265,10 @@ def test_the_printed_sentence_and_the_tie_are_both_told_of_the_best_model() -> N
     best, large = JUDGE["best_model"](TABLE_2), JUDGE["qwen_large"](TABLE_2)
     assert best.as_printed is True and "As printed it is true" in best.sentence and "first in all four" in best.sentence
     assert best.word == OPEN and "may reverse such a gap" in best.sentence
-    assert large.as_printed is False and "e5-mistral-7b-instruct against Qwen3 Embedding(4B)" in large.sentence
+    assert (
+        large.as_printed is False
+        and "GritLM-7B and e5-mistral-7b-instruct against Qwen3 Embedding(4B)" in large.sentence
+    )
     second = [replace(line, davies_bouldin_kmeans=1.0) if "e5-m" in line.model else line for line in TABLE_2]
     assert JUDGE["best_model"](second).as_printed is False
     assert "first in 3 of four columns" in JUDGE["best_model"](second).sentence
