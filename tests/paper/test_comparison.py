@@ -137,6 +137,11 @@ def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: py
     rows = [row for row in rows if row["part"] == "claim"]
     assert [row["name"] for row in rows] == list(JUDGE)
     assert [row["table_2"]["word"] for row in rows] == [verdict.word for verdict in judged(TABLE_2)]
+    of = {row["name"]: row["table_2"] for row in rows}
+    assert of["above_half"]["flips_at"] == pytest.approx(0.0651, abs=1e-4) and of["best_model"]["as_printed"] is True
+    assert [one["metric"] for one in of["backbone"]["metrics"]] == ["silhouette", "davies_bouldin"]
+    assert main(["paper"]) == 0
+    assert of["above_half"]["spread"] in capsys.readouterr().out
     assert {row["here"]["word"] for row in rows} == {FEW}
     assert main(["paper"]) == 0
     printed = capsys.readouterr().out
