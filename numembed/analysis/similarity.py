@@ -45,6 +45,14 @@ def similarities(matrix: Matrix) -> Doubles:
     return upper
 
 
+def spread(matrix: Matrix) -> float:
+    """Return the standard deviation of the cosines of all pairs of rows; NaN for fewer than three.
+
+    Of all pairs, not their range: one odd text would widen the range by itself, and ranks need most pairs to differ.
+    """
+    return float(similarities(matrix).std()) if len(matrix) >= 3 else math.nan
+
+
 def similarity_agreement(one: Matrix, other: Matrix) -> float:
     """Return Spearman's correlation between the cosines of all pairs in one model and in the other.
 

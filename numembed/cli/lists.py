@@ -22,8 +22,8 @@ from numembed.models.hub.snapshots import code_digests
 from numembed.models.spec import HubWeights
 from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
+from numembed.paper.judging import OPEN
 from numembed.paper.published import TABLE_2
-from numembed.paper.verdicts import OPEN
 from numembed.runs.jobs import Job, JobTable
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.storage.vectors import VectorStore
@@ -133,7 +133,9 @@ def paper(options: argparse.Namespace, settings: Settings) -> int:
             print_lines([facts | {"table_2": dataclasses.asdict(values), "here": dataclasses.asdict(here)}])
         else:
             print(claim.question, f"It {OPEN}." if values.word == OPEN else f"The claim {values.word}.")
-            print(f"  “{claim.quotation}” ({claim.section})\n  {values.sentence} {values.detail}".rstrip())
+            print(
+                f"  “{claim.quotation}” ({claim.section})\n  {values.sentence} {values.detail} {values.spread}".rstrip()
+            )
             print(f"  On the runs here: {here.word}. {here.sentence}\n")
     rows = model_rows(own)
     if options.json:

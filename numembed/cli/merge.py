@@ -18,6 +18,8 @@ from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.reference import comparisons_by_sentences
+from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
@@ -33,6 +35,7 @@ FOLD = "fold"  # beside the merges: an adapter into its base
 OPTIONS = ("t", "scale", "density", "fallback", "seed", "base_weight")  # of merges, that the command line takes
 TRAININGS = ("others", "paper")
 _TABLE = ("arm", "spearman", "cka", "update_relative")
+_TABLE_OF_NUMBERS = ("arm", "retention", "retention cka", "update_relative")
 _SCORES = ("silhouette", "p", "accuracy")
 
 
@@ -115,18 +118,15 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         write_experiment(Path(options.out), result)
     if options.json:
         print_lines([candidate.as_row() for candidate in result.candidates])
-        print_lines(
-            [
-                {"comparison": vars(one) | {"retention": list(one.retention)}}
-                for one in result.comparisons
-                if not math.isnan(one.difference)
-            ]
-        )
+        print_lines(_comparison_rows(result))
         print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in result.redrawn])
         print_lines([{"verdict": sentence} for sentence in (*result.sentences, *result.redrawn_sentences)])
         return exit_code(ending)
     split = main_split(result)
-    columns = (*_TABLE, *(f"{split} {name}" for name in _SCORES))
+    by_sentences = result.measured_on.kind == "sentences"
+    columns = (*(_TABLE if by_sentences else _TABLE_OF_NUMBERS), *(f"{split} {name}" for name in _SCORES))
+    if result.measured_on.note:
+        print(result.measured_on.note + "\n")
     rows = [candidate.as_row() for candidate in result.candidates]
     print_table([{name: row.get(name) for name in columns} for row in rows])
     if result.redrawn:
@@ -138,6 +138,27 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         print_table([{"path": row.pop("name")} | row for row in rows])
     print("\n" + "\n".join((*result.sentences, *result.redrawn_sentences)))
     return exit_code(ending)
+
+
+def _comparison_rows(result: ExperimentResult) -> list[dict[str, Any]]:
+    """Return the comparisons at equal retention as JSON values, without those that have no number.
+
+    Their fields are at equal retention of ordinary sentences. Where the base does not tell these apart, a row says so,
+    and "own" holds the comparison that counts.
+    """
+    if result.measured_on.kind == "sentences":
+        return [{"comparison": _plain(one)} for one in result.comparisons if not math.isnan(one.difference)]
+    own = {(one.a, one.b, one.split): one for one in result.comparisons}
+    rows = [(one, own.get((one.a, one.b, one.split))) for one in comparisons_by_sentences(result)]
+    return [
+        {"comparison": as_plain(_plain(one) | {"tells sentences apart": False, "own": counts and _plain(counts)})}
+        for one, counts in rows
+        if not math.isnan(one.difference) or (counts is not None and not math.isnan(counts.difference))
+    ]
+
+
+def _plain(one: Comparison) -> dict[str, Any]:
+    return vars(one) | {"retention": list(one.retention)}
 
 
 def write_experiment(folder: Path, result: ExperimentResult) -> None:

@@ -9,7 +9,7 @@ square root of the sum of the squares of both half-widths. This is conservative 
 degrees of freedom after Welch and Satterthwaite when the seeds vary most. It is widened by what linear interpolation
 between candidates may add. Where all seeds are compared with one model, their spread is no error of the difference: the
 interval is then over the sequences only, for these adapters. Retention counts as exact, because both paths are judged
-by the same sentences.
+by the same texts.
 """
 
 from __future__ import annotations
@@ -258,6 +258,8 @@ def _sentence(one: Comparison, curves: Sequence[Sequence[_Curve]]) -> str:
     """Return what a comparison shows, and a remark where it concerns only a small part of the paths."""
     items, where = [_title(name) for name in (one.a, one.b)], SPLITS.get(one.split, one.split)
     both = f"{items[0]} and {items[1]}"
+    if not all(any(len(curve.retention) for curve in side) for side in curves):
+        return f"{both} cannot be compared at equal retention: it is undefined for one of them."
     if math.isnan(one.difference):
         ranges = listed(list(map(_range, curves)))
         return f"{both} never have the same retention ({ranges}), so they cannot be compared."

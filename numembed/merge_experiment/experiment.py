@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,12 +14,23 @@ from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.core.settings import LIMITS
 from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
-from numembed.merge_experiment.results import Candidate, Comparison, Dominance, Frame, Redrawn, Straight, TrainedAdapter
+from numembed.merge_experiment.results import (
+    LEAST_SPREAD,
+    Candidate,
+    Comparison,
+    Dominance,
+    Frame,
+    Redrawn,
+    Reference,
+    Straight,
+    TrainedAdapter,
+    undefined,
+)
 from numembed.models.adapters.recipe import Loss, Reading, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import FolderWeights, ModelSpec
-from numembed.sequences.splits import Split
+from numembed.sequences.splits import Split, sentences
 from numembed.studies.keys import merge_experiment_key
 from numembed.studies.results import ResultStore
 from numembed.studies.study import DISTANCES
@@ -159,11 +171,17 @@ class ExperimentResult:
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()  # sentences about what could not be computed; the next run tries it again
+    reference: Reference | None = None  # what retention is measured on; None before the base is scored
 
     @cached_property
     def digest(self) -> str:
         """The sha256 of all of it: results with equal digests give equal pictures."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    @property
+    def measured_on(self) -> Reference:
+        """What retention is measured on; the ordinary sentences where an earlier version did not say."""
+        return self.reference or Reference("sentences", math.nan, texts=len(sentences().texts))
 
     @property
     def base_candidate(self) -> Candidate | None:
@@ -188,7 +206,37 @@ class ExperimentResult:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ExperimentResult:
         """Return what :meth:`as_json` described."""
-        return from_plain(cls, plain)
+        return _marked(from_plain(cls, plain))
+
+
+def _marked(result: ExperimentResult) -> ExperimentResult:
+    """Return a stored result as it may be shown: without the retention that an earlier version measured on sentences
+    which the base may not tell apart, and without what followed from it."""
+    base = result.base_candidate
+    if result.reference is not None or base is None or _surely_apart(base.retention.margin):
+        return result
+    compared = {one.sentence for one in result.comparisons}
+    said = tuple(one for one in result.sentences if one not in compared and "Spearman" not in one)
+    return replace(
+        result,
+        candidates=tuple(
+            replace(one, retention=undefined(one.retention), spoken=one.retention) for one in result.candidates
+        ),
+        comparisons=(),
+        sentences=said,
+        redrawn_sentences=tuple(one.split(" Their retention is ")[0] for one in result.redrawn_sentences),
+        reference=Reference("unmeasured", math.nan),
+    )
+
+
+def _surely_apart(margin: float) -> bool:
+    """Return True where the base's cosines of the sentences spread enough, as far as a stored margin proves it.
+
+    The mean of the share s of pairs that are paraphrases differs from that of the others by the margin m, so the
+    standard deviation of all pairs is at least m · √(s (1 − s)).
+    """
+    share = len(sentences().paraphrases) / math.comb(len(sentences().texts), 2)
+    return abs(margin) * math.sqrt(share * (1 - share)) >= LEAST_SPREAD
 
 
 def recipe_for(

@@ -30,8 +30,9 @@ from numembed.core.arrays import Labels, Matrix
 from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.paths import Path
 from numembed.merge_experiment.results import FIELDS, Frame, Retention, Separation, ShiftShare
+from numembed.sequences.number_texts import number_texts
 from numembed.sequences.sets import IntegerSequence, SequenceSet
-from numembed.sequences.splits import sentences
+from numembed.sequences.splits import Split, sentences
 
 SHUFFLES = 999  # of each of some hundred candidates' families
 DIRECTIONS = (1, 2, 3, 5, 10)
@@ -43,11 +44,17 @@ class Texts:
     """All texts that a candidate encodes, in one set: the windows of all splits, then the ordinary sentences."""
 
     splits: Mapping[str, SequenceSet]
+    split: Split
 
     @classmethod
     def of(cls, experiment: MergeExperiment) -> Texts:
         """Return the texts of the candidates of ``experiment``."""
-        return cls(experiment.recipe.split.evaluations)
+        return cls(experiment.recipe.split.evaluations, experiment.recipe.split)
+
+    @cached_property
+    def free(self) -> SequenceSet:
+        """Number texts that are neither trained nor scored: read only for bases that do not tell sentences apart."""
+        return number_texts(self.split)
 
     @cached_property
     def all(self) -> SequenceSet:

@@ -9,6 +9,7 @@ from typing import Any
 
 from numembed.analysis.scores import ScoreKind
 from numembed.core.significance import LEVEL
+from numembed.core.wording import plural, small
 from numembed.models.adapters.recipe import Reading
 from numembed.models.spec import ModelSpec
 
@@ -51,17 +52,67 @@ class Separation:
         return value
 
 
+LEAST_SPREAD = 1e-4  # of the base's cosines between reference texts; below it the base does not tell them apart
+_NOT_APART = "this model does not tell these texts apart"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The texts that retention is measured on. Spread: standard deviation of the base's cosines of all their pairs."""
+
+    kind: str  # sentences, numbers, none (the base tells neither apart) or unmeasured (by an earlier version)
+    sentences: float  # spread over the ordinary sentences; NaN where it was not measured
+    numbers: float = math.nan  # over the number texts; NaN where the sentences serve
+    texts: int = 0
+    families: tuple[str, ...] = ()  # of the number texts
+
+    @property
+    def name(self) -> str:
+        """What the texts are called."""
+        return "ordinary sentences" if self.kind == "sentences" else "number texts"
+
+    @property
+    def note(self) -> str:
+        """Why retention is not measured on ordinary sentences, or not at all; "" where it is."""
+        spoken = f"Ordinary sentences: {_NOT_APART} (its cosines spread by {_spread(self.sentences)})"
+        match self.kind:
+            case "numbers":
+                return (
+                    f"{spoken}. Retention is measured on {plural(self.texts, 'number text')} of "
+                    f"{plural(len(self.families), 'other family', 'other families')} instead, which are neither "
+                    "trained nor scored."
+                )
+            case "none":
+                numbers = f"Number texts: {_NOT_APART} either (spread {_spread(self.numbers)})"
+                return f"{spoken}. {numbers}. No retention is shown, and nothing is compared at equal retention."
+            case "unmeasured":
+                return (
+                    f"Ordinary sentences: as far as an earlier version measured, {_NOT_APART}, so its retention is "
+                    "not shown. Run the experiment again: only retention is measured anew, on number texts."
+                )
+        return ""
+
+
+def _spread(value: float) -> str:
+    return "an unknown amount" if math.isnan(value) else f"{small(value)}; at least {LEAST_SPREAD:g} is needed"
+
+
 @dataclass(frozen=True)
 class Retention:
-    """How similar a candidate's vectors of ordinary sentences are to the base's; NaN where undefined."""
+    """How similar a candidate's vectors of the reference texts are to the base's; NaN where undefined."""
 
-    spearman: float  # of all sentence similarities with the base's
+    spearman: float  # of all similarities with the base's
     cka: float  # debiased linear CKA with the base's vectors
     margin: float  # mean similarity of paraphrases minus that of other sentences
     lm_loss: float | None = None  # nats a token of new families' texts; None where the model predicts no tokens
-    low: float = math.nan  # 95% jackknife interval of ``spearman``, over the sentences
+    low: float = math.nan  # 95% jackknife interval of ``spearman``, over the texts
     high: float = math.nan
     graded: float = math.nan  # Spearman correlation of the similarity of graded pairs with their grades
+
+
+def undefined(spoken: Retention) -> Retention:
+    """Return the retention of a candidate whose base tells no reference texts apart; its loss stays."""
+    return Retention(math.nan, math.nan, math.nan, spoken.lm_loss)
 
 
 _KEPT = {"low": "spearman low", "high": "spearman high"}  # in a row, which has other intervals too
@@ -79,18 +130,26 @@ class Candidate:
     retention: Retention
     update: float  # norm of the change of the base's weights
     update_relative: float  # relative to the norm of the base's weights
+    spoken: Retention | None = None  # the same of ordinary sentences, where the base does not tell these apart
 
     def as_row(self) -> dict[str, Any]:
-        """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds."""
+        """Return all numbers in one flat row, None for NaN: what a table or a CSV file holds.
+
+        "spearman" to "graded" are of the ordinary sentences even where the base does not tell these apart. "retention"
+        is what counts.
+        """
         row: dict[str, Any] = {"path": self.path, "arm": self.title, "at": self.at}
-        kept = vars(self.retention)
+        kept = vars(self.spoken or self.retention)
         row |= {_KEPT.get(name, name): _or_none(kept[name]) for name in ("spearman", "low", "high", *kept)}
         row |= {"update": self.update, "update_relative": self.update_relative}
         for split, separation in self.splits.items():
             numbers = {name: value for name, value in vars(separation).items() if name not in ("without", "further")}
             numbers |= {field_of(ScoreKind.read(name)): value for name, value in separation.further.items()}
             row |= {f"{split} {name}": _or_none(value) for name, value in numbers.items()}
-        return row
+        counts = vars(self.retention)
+        row |= {"retention": _or_none(counts["spearman"])}
+        row |= {f"retention {name}": _or_none(counts[name]) for name in ("low", "high", "cka")}
+        return row | {"tells sentences apart": self.spoken is None}
 
 
 @dataclass(frozen=True)

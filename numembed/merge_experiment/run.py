@@ -87,7 +87,7 @@ def run_experiment(
     if earlier is not None and not earlier.gaps:
         for row in range(len(experiment_rows(plain))):
             report(row, DONE, 1, 1, "")
-        result = earlier
+        result = _measured_anew(experiment, earlier, scorer, position)
     else:
         known = earlier if earlier is not None and earlier.experiment == runnable else None
         result = _run_paths(plain, scorer, trained, position, why, known)
@@ -117,7 +117,7 @@ def _run_paths(
     for row, name in enumerate(experiment.paths, start=1):
         before = len(result.candidates)
         for candidates in _candidates(scorer, name, position.at_row(row), gaps):
-            result = replace(result, candidates=(*result.candidates, *candidates))
+            result = replace(result, candidates=(*result.candidates, *candidates), reference=scorer.reference)
             results.put(experiment_key(experiment), result.as_json())
         position.end(FAILED if name in runnable.paths and len(result.candidates) == before else DONE)
     result = _with_measures(scorer, result, position.at_row(len(experiment.paths) + 1), gaps)
@@ -130,6 +130,28 @@ def _run_paths(
     results.put(experiment_key(experiment), result.as_json())
     position.end()
     return result
+
+
+def _measured_anew(
+    experiment: MergeExperiment, earlier: ExperimentResult, scorer: CandidateScorer, position: _Position
+) -> ExperimentResult:
+    """Return a stored result; one whose retention an earlier version measured on sentences that the base does not tell
+    apart has it measured anew, with what follows from it."""
+    if earlier.measured_on.kind != "unmeasured":
+        return earlier
+    gaps, result = list[Gap](), earlier
+    with _part("retention", scorer, gaps):
+        candidates, paths = [], {path.id: path for path in scorer.experiment.drawn}
+        for number, candidate in enumerate(earlier.candidates):
+            position.at(ENCODE, number, len(earlier.candidates))
+            candidates.append(scorer.with_retention(candidate, scorer.spec(paths[candidate.path], candidate.at)))
+        result = replace(earlier, candidates=tuple(candidates), reference=scorer.reference)
+        result = replace(result, comparisons=comparisons_of(result))
+        left_out = earlier.sentences[:1] if earlier.experiment != replace(experiment, designs=0) else ()
+        result = replace(result, sentences=(*left_out, *verdict(result), *_rounding(scorer, result)))
+        result = replace(result, redrawn_sentences=redrawn_text(result))
+        scorer.results.put(experiment_key(experiment), result.as_json())
+    return replace(result, gaps=(*result.gaps, *gap_sentences(gaps)))
 
 
 def _of_seeds(experiment: MergeExperiment, seeds: set[int]) -> MergeExperiment:

@@ -21,7 +21,7 @@ from numembed.core.wording import decimal, percent, span
 from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, stored_experiment
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.results import Candidate
+from numembed.merge_experiment.results import Candidate, Reference, Retention
 from numembed.models.catalogue.names import facts_of, reference_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, without_paths
@@ -265,16 +265,33 @@ def _scores(result: ExperimentResult, candidate: Candidate) -> str:
         lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(decimal(value, 3) for value in values)} |")
     kept, loss = candidate.retention, candidate.retention.lm_loss
     spoken = [
-        f"- Retention (Spearman correlation of sentence similarities with the base's): {decimal(kept.spearman, 3)}"
-        f" ({span(kept.low, kept.high, 3)}).",
-        f"- Debiased linear CKA with the base's vectors of the sentences: {decimal(kept.cka, 3)}.",
-        f"- Mean similarity of paraphrases minus that of other sentences: {decimal(kept.margin, 3)}.",
-        f"- Spearman correlation of the similarities of graded pairs with their grades: {decimal(kept.graded, 3)}.",
+        *_retention(result.measured_on, kept),
         *([] if loss is None else [f"- Language-model loss on numbers: {decimal(loss, 3)} nats per token."]),
         f"- The change of the weights has {percent(candidate.update_relative, 3)} of the norm of the base's weights.",
     ]
     note = "Low, high: 95% jackknife interval over the sequences. Nearest centroid: its accuracy on held-out windows."
     return "\n".join([*lines, "", note, "", *spoken])
+
+
+def _retention(texts: Reference, kept: Retention) -> list[str]:
+    """Return what a candidate retains, and on which texts that was measured."""
+    if math.isnan(kept.spearman):
+        return [f"- Retention: undefined. {texts.note}".rstrip()]
+    by_sentences = texts.kind == "sentences"
+    what = "sentence similarities" if by_sentences else "the similarities of number texts"
+    lines = [
+        f"- Retention (Spearman correlation of {what} with the base's): {decimal(kept.spearman, 3)}"
+        f" ({span(kept.low, kept.high, 3)}).",
+        f"- Debiased linear CKA with the base's vectors of the {'sentences' if by_sentences else 'number texts'}: "
+        f"{decimal(kept.cka, 3)}.",
+    ]
+    if not by_sentences:
+        return [*lines, f"- {texts.note} Families: {', '.join(texts.families)}."]
+    return [
+        *lines,
+        f"- Mean similarity of paraphrases minus that of other sentences: {decimal(kept.margin, 3)}.",
+        f"- Spearman correlation of the similarities of graded pairs with their grades: {decimal(kept.graded, 3)}.",
+    ]
 
 
 def _recipe(base: ModelSpec, result: ExperimentResult, candidate: Candidate) -> dict[str, Any]:

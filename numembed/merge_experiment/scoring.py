@@ -21,7 +21,17 @@ from numembed.merge_experiment.experiment import ExperimentResult, MergeExperime
 from numembed.merge_experiment.measures import MAPPED, Texts, frames, largest_gap, retention, separation, shift
 from numembed.merge_experiment.paths import KINDS, Path, Trained, weights_at
 from numembed.merge_experiment.redrawn import redrawn_split
-from numembed.merge_experiment.results import Candidate, Dominance, Frame, Retention, Separation, Straight
+from numembed.merge_experiment.reference import reference_of, retention_of_numbers
+from numembed.merge_experiment.results import (
+    Candidate,
+    Dominance,
+    Frame,
+    Reference,
+    Retention,
+    Separation,
+    Straight,
+    undefined,
+)
 from numembed.merge_experiment.weight_geometry import WeightsAtHand
 from numembed.models.embedding import embed, refuse_failed
 from numembed.models.encoders.interface import ModelCheck
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from numembed.models.encoders.loaded import LoadedModel
 
 _VERSION = "3"  # grows when other numbers come out of the same vectors
+_NUMBERS_VERSION = "1"  # of the retention on number texts
 Alive = Callable[[], None]  # reports that work goes on; may raise Cancelled
 
 
@@ -68,6 +79,16 @@ class CandidateScorer:
         """The base's vectors of all texts."""
         return self.matrix(self.base)
 
+    @cached_property
+    def reference(self) -> Reference:
+        """What retention is measured on, decided by the base's vectors."""
+        return reference_of(self.texts.spoken(self.base_matrix), self.texts.free, lambda texts: self._base_of_free)
+
+    @cached_property
+    def _base_of_free(self) -> Matrix:
+        """The base's vectors of the number texts."""
+        return self.matrix(self.base, self.texts.free, keep=False)
+
     def spec(self, path: Path, at: float) -> ModelSpec:
         """Return the model at one place of a path."""
         return replace(self.base, weights=weights_at(path, at, self.base.weights, self.adapters))
@@ -83,7 +104,31 @@ class CandidateScorer:
         splits = {name: from_plain(Separation, one) for name, one in scores["splits"].items()}
         named = replace(spec, name=self.base.name if path.name == "base" else f"{self.base.name}, {title}")
         kept, update, length = from_plain(Retention, scores["retention"]), scores["update"], scores["length"]
-        return Candidate(path.id, title, at, named, splits, kept, update, update / length if length else 0.0)
+        found = Candidate(path.id, title, at, named, splits, kept, update, update / length if length else 0.0)
+        return self.with_retention(found, spec)
+
+    def with_retention(self, candidate: Candidate, spec: ModelSpec) -> Candidate:
+        """Return a candidate whose retention is measured on what the base tells apart, from that on the sentences.
+
+        ``spec`` is its model with the adapters of this home.
+        """
+        spoken = candidate.spoken or candidate.retention
+        match self.reference.kind:
+            case "sentences":
+                return replace(candidate, retention=spoken, spoken=None)
+            case "numbers":
+                return replace(candidate, retention=self._retention_of_numbers(spec, spoken), spoken=spoken)
+        return replace(candidate, retention=undefined(spoken), spoken=spoken)
+
+    def _retention_of_numbers(self, spec: ModelSpec, spoken: Retention) -> Retention:
+        """Return the retention on number texts; their vectors are read once, so that only the result is stored."""
+        key = examination_key("ladder numbers", spec, self.texts.free, version=_NUMBERS_VERSION, base=self.base.key)
+        plain = self.results.get(key)
+        if plain is None:
+            matrix = self.matrix(spec, self.texts.free, keep=False)
+            plain = as_plain(retention_of_numbers(matrix, self._base_of_free))
+            self.results.put(key, plain)
+        return replace(from_plain(Retention, plain), lm_loss=spoken.lm_loss)
 
     def on_designs(self, path: Path, at: float, designs: SequenceSet) -> tuple[float, ...]:
         """Return the silhouette of one candidate on each redrawn set of windows; ``designs`` holds them in order."""
@@ -99,8 +144,11 @@ class CandidateScorer:
             self.results.put(key, scores)
         return from_plain(tuple[float, ...], scores["values"])
 
-    def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None) -> Matrix:
-        """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together."""
+    def matrix(self, spec: ModelSpec, sequences: SequenceSet | None = None, *, keep: bool = True) -> Matrix:
+        """Return the vectors (n, d) of ``sequences``, or of all texts: stored ones are read, others stored together.
+
+        Without ``keep`` nothing is stored.
+        """
         store = _OneWrite(self.vectors)
         texts = self.texts.all if sequences is None else sequences
         try:
@@ -113,8 +161,11 @@ class CandidateScorer:
                 progress=lambda done, total, stage: self.alive(),
             )
         except TextFailed:
-            store.write()
+            if keep:
+                store.write()
             raise
+        if not keep:
+            return values.matrix
         store.write()
         if values.work is not None and spec == self.base:
             self.results.add_work(spec.stored.key, values.work)

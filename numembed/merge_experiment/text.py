@@ -45,17 +45,28 @@ def _trade_off(result: ExperimentResult, split: str) -> str:
     mean, low, high, _ = gain(result, split)
     before = base.splits[split].silhouette
     after = float(np.mean([candidate.splits[split].silhouette for candidate in adapted]))
-    kept = [candidate.retention.spearman for candidate in adapted]
-    mean_kept = decimal(float(np.mean(kept)))
     many = f"mean of {len(adapted)} seeds" if len(adapted) > 1 else "one seed"
     how = "raised" if low > 0 else "lowered" if high < 0 else "did not surely change"
     by = "" if math.isnan(low) else f" (by {decimal(mean, 3)} ± {half(low, high)})"
-    between = f", {span(min(kept), max(kept))} over the seeds" if len(kept) > 1 else ""
     return (
         f"Adapting {how} the silhouette of {SPLITS[split]}{by}: from {decimal(before)} to {decimal(after)} "
-        f"({many}). The similarities of ordinary sentences correlate with the base's at {mean_kept} (retention, "
-        f"Spearman{between})."
+        f"({many}). {_kept(result, adapted)}"
     )
+
+
+def _kept(result: ExperimentResult, adapted: list[Candidate]) -> str:
+    """Return how much of the base the adapters retain, and on which texts that is measured."""
+    kept = [one for candidate in adapted if math.isfinite(one := candidate.retention.spearman)]
+    if not kept:
+        return "No retention is shown: this model does not tell the reference texts apart."
+    mean = decimal(float(np.mean(kept)))
+    between = f", {span(min(kept), max(kept))} over the seeds" if len(kept) > 1 else ""
+    if result.measured_on.kind == "sentences":
+        which, why = "ordinary sentences", ""
+    else:
+        which = f"{result.measured_on.texts} number texts of other families"
+        why = "This model does not tell ordinary sentences apart. "
+    return f"{why}The similarities of {which} correlate with the base's at {mean} (retention, Spearman{between})."
 
 
 def _language(result: ExperimentResult) -> str:

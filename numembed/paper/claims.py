@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from numembed.paper import verdicts as judges
+from numembed.paper import further_verdicts, verdicts, verdicts_on_causes
+from numembed.paper.judging import FEW, Table, Verdict
 from numembed.paper.published import PublishedScore
-from numembed.paper.verdicts import FEW, Table, Verdict
 
 _FILE = Path(__file__).with_suffix(".toml")
 
@@ -42,7 +42,8 @@ def _judged(table: tuple[PublishedScore, ...]) -> tuple[Verdict, ...]:
 
 def _read_claims() -> tuple[Claim, ...]:
     words = tomllib.loads(_FILE.read_text(encoding="utf-8"))
-    return tuple(Claim(name, judge=getattr(judges, name), **facts) for name, facts in words.items())
+    judges = vars(verdicts) | vars(verdicts_on_causes) | vars(further_verdicts)
+    return tuple(Claim(name, judge=judges[name], **facts) for name, facts in words.items())
 
 
 CLAIMS: tuple[Claim, ...] = _read_claims()

@@ -73,6 +73,20 @@ def redrawing_margin(*lines: PublishedScore, comparisons: int = 1) -> float:
     return quantile(comparisons) * math.hypot(*deviations)
 
 
+def decided_below(gap: float, *lines: PublishedScore, comparisons: int = 1) -> float:
+    """Return the spread (SD) of redrawn windows below which ``gap`` exceeds :func:`redrawing_margin`.
+
+    The spread is that of the lines where none was measured; 0 where the gap never exceeds it, infinity where it does
+    whatever that spread is.
+    """
+    known = sum(line.redrawn_sd**2 for line in lines if line.redrawn_sd is not None)
+    assumed = sum(line.redrawn_sd is None for line in lines)
+    left = (gap / quantile(comparisons)) ** 2 - known if gap > 0 else 0.0
+    if left <= 0:
+        return 0.0
+    return math.sqrt(left / assumed) if assumed else math.inf
+
+
 Pair = tuple[PublishedScore, PublishedScore]  # of models, of which the second should score higher
 
 

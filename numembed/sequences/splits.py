@@ -175,7 +175,7 @@ def leaks_of(split: Split) -> tuple[Leak, ...]:
         for evaluation, result in split.evaluations.items()
         for item in result.items
         for name in split.training
-        if (numbers := _leaking(item, name, split))
+        if (numbers := leaking(item, name, split))
     )
 
 
@@ -250,7 +250,7 @@ def _numbers(name: str, split: Split) -> set[int]:
     return {term for low, high in split.spans for term in terms[low - split.first : high - split.first]}
 
 
-def _leaking(item: IntegerSequence, name: str, split: Split) -> tuple[int, ...]:
+def leaking(item: IntegerSequence, name: str, split: Split) -> tuple[int, ...]:
     """Return the terms of ``item`` that training on the family ``name`` may show in a row."""
     if name == item.family or _terms_from(name, item.offset, len(item.terms)) == item.terms:
         spans = [(low - item.offset, high - item.offset) for low, high in split.spans]
@@ -258,12 +258,12 @@ def _leaking(item: IntegerSequence, name: str, split: Split) -> tuple[int, ...]:
     terms = _terms(name, split)
     for low, high in split.spans:
         part = terms[low - split.first : high - split.first]
-        if _holds(part, item.terms):
+        if holds(part, item.terms):
             return item.terms
     return ()
 
 
-def _holds(terms: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def holds(terms: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Return True where ``wanted`` stands in ``terms`` without a gap."""
     return any(terms[at : at + len(wanted)] == wanted for at in _places(terms, wanted[0]))
 

@@ -13,9 +13,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
+from numembed.merge_experiment.comparisons import comparisons_of
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.redrawn import named_places
+from numembed.merge_experiment.results import Reference, undefined
 from numembed.runs.jobs import JobTable
 from numembed.studies.results import ResultStore
 from tests.merge_experiment.bases import stored_on
@@ -311,3 +313,17 @@ def test_charts_that_share_a_cache_key_are_the_same_picture(
         show_experiment(one)
     assert shown == {"plane", "compared", "sweep", "morph", "small", "angles", "layers", "shift", "scale", "training"}
     assert len(made) == 10 * 13, "other results are other pictures"
+
+
+@pytest.mark.slow
+def test_without_texts_that_the_base_tells_apart_no_retention_is_shown(app: AppTest, settings: Settings) -> None:
+    made = made_result(MergeExperiment())
+    blind = tuple(replace(one, retention=undefined(one.retention), spoken=one.retention) for one in made.candidates)
+    found = replace(made, candidates=blind, reference=Reference("none", 1e-7, 2e-6, 120), sentences=("The gain.",))
+    keep(settings, replace(found, comparisons=comparisons_of(found)))
+    opened(app, PAGE)
+    assert not app.error and not app.exception
+    assert "this model does not tell these texts apart" in told(app) and "Retention undefined." in told(app)
+    assert [one.value for one in app.subheader] == ["What came out", *QUESTIONS[1:]]
+    assert not any("against retention" in chart.alt for chart in charts(app))
+    assert "cannot be compared at equal retention" in told(app)

@@ -52,9 +52,9 @@ def test_the_page_is_complete_on_an_empty_store(page: AppTest) -> None:
     words = told(page)
     for claim, verdict in zip(CLAIMS, judged(TABLE_2), strict=True):
         assert claim.question in words and claim.quotation in words and verdict.sentence in words
-        assert claim.computed in words
+        assert claim.computed in words and verdict.spread in words
     assert "None of the paper's 14 models has been run here on its sequences so far." in words
-    assert "4 hold, 2 do not, and 7 cannot be determined" in words
+    assert "6 hold, 2 do not, and 13 cannot be determined" in words
     assert all(line.model in words.split("Not run yet:")[1] for line in TABLE_2)
     assert not page.button
 

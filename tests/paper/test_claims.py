@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numembed.paper import comparison
 from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import (
     REDRAWN_SD,
@@ -18,11 +19,12 @@ from numembed.paper.comparison import (
     figure_number,
     size_of,
 )
+from numembed.paper.judging import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
 from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore
-from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, WORDS, Verdict
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 JUDGE = {claim.name: claim.judge for claim in CLAIMS}
+UNTESTED = ("tsne_distinct", "tsne_elongated", "stable", "higher_order")  # by scores alone
 TABLES = 200
 MOST_FALSE = 0.08
 Rng = np.random.Generator
@@ -70,6 +72,14 @@ def test_the_verdict_of_table_2_on_each_claim() -> None:
         "above_half": HOLDS,
         "negative": OPEN,
         "surface": OPEN,
+        "qwen_large": OPEN,
+        "qwen_small": HOLDS,
+        "small_models": HOLDS,
+        "tsne_distinct": OPEN,
+        "tsne_elongated": OPEN,
+        "scaling": OPEN,
+        "stable": OPEN,
+        "higher_order": OPEN,
     }
 
 
@@ -82,8 +92,8 @@ def test_the_numbers_of_table_2() -> None:
     best = JUDGE["best_model"](TABLE_2)
     assert best.value == pytest.approx(0.0066) and best.low is not None and best.low < 0
     assert "In 4 models both scores are equal" in JUDGE["kmeans_other"](TABLE_2).detail
-    assert "above 14 of 14 models" in JUDGE["surface"](TABLE_2).sentence
-    assert "4 of 14 scores are negative, 4 of them" in JUDGE["negative"](TABLE_2).sentence
+    assert "higher than all 14 models" in JUDGE["surface"](TABLE_2).sentence
+    assert "4 of 14 scores are negative, all of them in the range" in JUDGE["negative"](TABLE_2).sentence
     assert "without LoRA" in JUDGE["souping"](TABLE_2).detail
 
 
@@ -140,9 +150,12 @@ NULLS: list[tuple[str, Callable[[Rng], Lines], Callable[[Verdict], bool]]] = [
     ("above_half", _redrawn, _asserts),
     *[
         (name, make, _asserts)
-        for name in ("lora", "kmeans_other", "negative", "surface")
+        for name in ("lora", "kmeans_other", "negative", "surface", *UNTESTED, "scaling")
         for make in (_shuffled, _redrawn)
     ],
+    ("qwen_large", _redrawn, _asserts),
+    ("qwen_small", _redrawn, _asserts),
+    ("small_models", _shuffled, _asserts),
 ]
 
 
@@ -168,9 +181,12 @@ def test_the_word_the_sentence_and_the_interval_agree(make: Callable[[Rng], Line
             verdict = claim.judge(table)
             assert verdict.word in WORDS and verdict.sentence.endswith(".")
             assert ("cannot be determined" in verdict.sentence) == (verdict.word == OPEN), verdict
-            if claim.name in ("size_trend", "backbone", "best_model") and verdict.low is not None:
-                inside = verdict.low <= 0 <= (verdict.high or 0)
-                assert inside == (verdict.word == OPEN)
+            if claim.name == "best_model" and verdict.low is not None:
+                assert (verdict.low <= 0 <= (verdict.high or 0)) == (verdict.word == OPEN)
+            said = {one.word for one in verdict.metrics}
+            assert not said or verdict.word == (said.pop() if len(said) == 1 else FAILS if FAILS in said else OPEN)
+            for one in verdict.metrics:
+                assert (one.word == OPEN) == (one.p_adjusted > 0.05 or one.low is None or one.low <= 0 <= one.high)
 
 
 def test_effects_that_are_there_are_found() -> None:
@@ -180,7 +196,9 @@ def test_effects_that_are_there_are_found() -> None:
     best = [replace(line, silhouette_families=0.9 if "8B" in line.model else 0.1) for line in lines]
     assert [JUDGE[name](steep).word for name in ("size_trend", "kmeans_small")] == [HOLDS, HOLDS]
     assert JUDGE["above_half"](flat).word == FAILS and JUDGE["best_model"](best).word in (HOLDS, OPEN)
-    wide = [replace(line, silhouette_families=float(i)) for i, line in enumerate(lines)]
+    wide = [
+        replace(line, silhouette_families=float(i), davies_bouldin_families=float(-i)) for i, line in enumerate(lines)
+    ]
     assert JUDGE["monotonic"](wide).word == HOLDS
     turned = [replace(line, silhouette_families=-float(i)) for i, line in enumerate(lines)]
     assert [JUDGE[name](turned).word for name in ("size_trend", "monotonic", "best_model")] == [FAILS] * 3
@@ -199,3 +217,77 @@ def test_a_few_lines_give_a_verdict_or_say_what_is_missing(count: int) -> None:
             assert verdict.word == FEW
     if count == 2:
         assert JUDGE["slerp"](TABLE_2[:2]).word == FEW == JUDGE["size_trend"](TABLE_2[:2]).word
+
+
+# the spread of redrawn windows
+
+
+def test_a_verdict_flips_at_the_spread_that_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    tables = [list(TABLE_2), *(make(rng) for make in (_shuffled, _redrawn, _rising) for _ in range(10))]
+    seen = 0
+    for table in tables:
+        for name in ("monotonic", "qwen", "best_model", "above_half", "qwen_large", "qwen_small"):
+            verdict = JUDGE[name](table)
+            assert (verdict.flips_at is None) == (verdict.spread == "")
+            if verdict.flips_at is None:
+                continue
+            assert (verdict.flips_at > REDRAWN_SD) == (verdict.word != OPEN)
+            with monkeypatch.context() as other:
+                other.setattr(comparison, "REDRAWN_SD", 0.999 * verdict.flips_at)
+                assert JUDGE[name](table).word != OPEN, name
+                other.setattr(comparison, "REDRAWN_SD", 1.001 * verdict.flips_at)
+                assert JUDGE[name](table).word == OPEN, name
+            seen += 1
+    assert seen > 60
+
+
+def test_each_verdict_that_assumes_a_spread_prints_where_it_would_flip() -> None:
+    found = {claim.name: verdict for claim, verdict in zip(CLAIMS, judged(TABLE_2), strict=True)}
+    at = {name: verdict.flips_at for name, verdict in found.items() if verdict.spread}
+    assert at == pytest.approx(
+        {
+            "monotonic": 0.0426,
+            "qwen": 0.0536,
+            "best_model": 0.0016,
+            "above_half": 0.0651,
+            "qwen_large": 0.0073,
+            "qwen_small": 0.0462,
+        },
+        abs=1e-4,
+    )
+    assert "It holds under any spread of redrawn windows (SD) below 0.065" in found["above_half"].spread
+    measured = [replace(line, redrawn_sd=0.01) for line in TABLE_2]
+    assert {verdict.spread for verdict in judged(measured)} == {""}, "nothing is assumed of what was measured"
+
+
+def test_the_printed_sentence_and_the_tie_are_both_told_of_the_best_model() -> None:
+    best, large = JUDGE["best_model"](TABLE_2), JUDGE["qwen_large"](TABLE_2)
+    assert best.as_printed is True and "As printed it is true" in best.sentence and "first in all four" in best.sentence
+    assert best.word == OPEN and "may reverse such a gap" in best.sentence
+    assert (
+        large.as_printed is False
+        and "GritLM-7B and e5-mistral-7b-instruct against Qwen3 Embedding(4B)" in large.sentence
+    )
+    second = [replace(line, davies_bouldin_kmeans=1.0) if "e5-m" in line.model else line for line in TABLE_2]
+    assert JUDGE["best_model"](second).as_printed is False
+    assert "first in 3 of four columns" in JUDGE["best_model"](second).sentence
+
+
+def test_claims_about_metrics_are_tested_on_both_with_p_adjusted() -> None:
+    for name in ("size_trend", "backbone", "kmeans_small"):
+        verdict = JUDGE[name](TABLE_2)
+        assert [one.metric for one in verdict.metrics] == ["silhouette", "davies_bouldin"]
+        assert all(one.word == HOLDS and one.p <= one.p_adjusted <= 0.05 for one in verdict.metrics), name
+        assert any(one.p < one.p_adjusted for one in verdict.metrics)
+        assert "in both metrics" in verdict.sentence and "Davies–Bouldin" in verdict.sentence
+    mixed = [replace(line, davies_bouldin_families=2.0 + 0.1 * (i % 2)) for i, line in enumerate(TABLE_2)]
+    verdict = JUDGE["size_trend"](mixed)
+    assert [one.word for one in verdict.metrics] == [HOLDS, OPEN] and verdict.word == OPEN
+    assert "By the silhouette: larger models score higher" in verdict.sentence
+
+
+def test_stability_is_tested_once_windows_of_enough_models_were_redrawn() -> None:
+    steady = [replace(line, redrawn_sd=0.1 / (1 + i)) for i, line in enumerate(sorted(TABLE_2, key=size_of))]
+    assert JUDGE["stable"](steady).word == HOLDS and "vary less" in JUDGE["stable"](steady).sentence
+    assert JUDGE["stable"]([replace(line, redrawn_sd=0.02) for line in TABLE_2]).word == OPEN

@@ -27,9 +27,9 @@ from numembed.paper.comparison import (
     own_results,
     size_of,
 )
+from numembed.paper.judging import FAILS, FEW, HOLDS, OPEN
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import TABLE_2, PublishedScore
-from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN
 from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult, ResultStore
 
@@ -104,7 +104,7 @@ def test_negative_scores_are_compared_with_the_chance_level_of_their_own_run() -
     own = [replace(line, silhouette_families=-0.10, chance_low=-0.09, chance_high=0.0) for line in TABLE_2[:3]]
     verdict = JUDGE["negative"](own)
     assert verdict.sentence.startswith(
-        "3 of 3 scores are negative, 0 of them in the range of shuffled families. The chance"
+        "3 of 3 scores are negative, none of them in the range of shuffled families. The chance"
     )
     assert CHANCE.name not in verdict.sentence and "its own vectors" in verdict.detail and verdict.low is None
     assert (
@@ -137,6 +137,11 @@ def test_the_command_prints_every_claim_with_its_verdicts(home: Path, capsys: py
     rows = [row for row in rows if row["part"] == "claim"]
     assert [row["name"] for row in rows] == list(JUDGE)
     assert [row["table_2"]["word"] for row in rows] == [verdict.word for verdict in judged(TABLE_2)]
+    of = {row["name"]: row["table_2"] for row in rows}
+    assert of["above_half"]["flips_at"] == pytest.approx(0.0651, abs=1e-4) and of["best_model"]["as_printed"] is True
+    assert [one["metric"] for one in of["backbone"]["metrics"]] == ["silhouette", "davies_bouldin"]
+    assert main(["paper"]) == 0
+    assert of["above_half"]["spread"] in capsys.readouterr().out
     assert {row["here"]["word"] for row in rows} == {FEW}
     assert main(["paper"]) == 0
     printed = capsys.readouterr().out

@@ -249,7 +249,11 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
         ". Stored results are not computed again."
     )
     if not isinstance(experiment.base.weights, ScratchWeights):
-        st.caption("For a first look, choose the base number-lm: the experiment takes minutes and needs no download.")
+        st.caption(
+            "For a first look at the steps, choose the base number-lm: the experiment takes minutes. It reads numbers "
+            "only, so its retention is measured on number texts. What is retained of ordinary language needs a base "
+            f"that reads it, such as {USUAL_BASE}, which is included too."
+        )
     if cost.fits is False:
         st.caption(":red[This base needs more memory than this machine has.]")
 
@@ -269,7 +273,8 @@ def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> Experiment
 def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
     listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences", "redrawn")
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
-    return (*(len((plain or {}).get(name, ())) for name in listed), int(bool((plain or {}).get("complete"))), digests)
+    flags = (int(bool((plain or {}).get(name))) for name in ("complete", "reference"))
+    return (*(len((plain or {}).get(name, ())) for name in listed), *flags, digests)
 
 
 def training_characters(recipe: Recipe) -> int:

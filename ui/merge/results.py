@@ -18,6 +18,7 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import Recipe
+from numembed.sequences.families.family import family
 from ui.merge.charts import chart, dominance, morph, one_of, straight
 from ui.merge.progress import redrawn_windows
 from ui.merge.splits import SPLIT_TITLES, in_order
@@ -38,15 +39,20 @@ _COMPARED = (
 _SLERP = ("slerp", "slerp_base", "slerp_task")  # whose comparisons the verdict shows first
 _WORDS = (
     "Silhouette: how well families of numbers are separated, from −1 to 1; 0 where they mix. Retention: rank "
-    "correlation of the similarities among ordinary sentences with the base’s, 1 at most."
+    "correlation of the similarities among {texts} with the base’s, 1 at most."
 )
 
 
 def show_experiment(result: ExperimentResult) -> None:
     """Draw all results so far."""
     _verdict(result)
+    if note := result.measured_on.note:
+        st.info(md_text(note), icon=":material/info:")
     split = _split_control(result)
-    _plane(result, split)
+    if _has_retention(result):
+        _plane(result, split)
+    elif result.complete:
+        redrawn_windows(result)
     if result.comparisons:
         _compared(result, split)
     _sweep(result, split)
@@ -57,6 +63,10 @@ def show_experiment(result: ExperimentResult) -> None:
     if any(candidate.path.startswith("lora") for candidate in result.candidates):
         dominance(result)
     _trained(result)
+
+
+def _has_retention(result: ExperimentResult) -> bool:
+    return any(math.isfinite(candidate.retention.spearman) for candidate in result.candidates)
 
 
 def _verdict(result: ExperimentResult) -> None:
@@ -78,7 +88,7 @@ def _verdict(result: ExperimentResult) -> None:
         st.subheader("What came out", anchor=False)
         for sentence in filter(None, dict.fromkeys([first, *slerp[:1]])):
             st.markdown(md_text(sentence))
-        st.caption(_WORDS)
+        st.caption(_WORDS.format(texts=result.measured_on.name))
         if rest:
             with st.expander("More results", key="verdict_more"):
                 st.markdown("\n".join(f"- {md_text(sentence)}" for sentence in rest))
@@ -109,8 +119,8 @@ def _plane(result: ExperimentResult, split: str) -> None:
             "How sure",
             key="merge_sure",
             persist_state="session",
-            help="Pale bars: 95% intervals over sentences (horizontal) and over sequences (vertical). Thin bars: 95% "
-            "prediction intervals for other choices of windows, once windows are redrawn.",
+            help="Pale bars: 95% intervals over the texts of retention (horizontal) and over sequences (vertical). "
+            "Thin bars: 95% prediction intervals for other choices of windows, once windows are redrawn.",
         )
     names = (*MAIN, *more) if shown == "all" else MAIN
     chart(
@@ -125,17 +135,24 @@ def _plane(result: ExperimentResult, split: str) -> None:
     with how_computed("plane"):
         st.markdown(
             "Horizontal: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "
-            "about 120 ordinary sentences (retention). Vertical: the silhouette of the families. Each line is the mean "
-            "over the seeds, or over pairs of them, at one t or scale. The cross at its named point spans the lowest "
-            "to the highest seed. With “How sure” pale bars are 95% jackknife intervals of both scores over sentences "
-            "and over sequences (each left out in turn; the mean over the seeds). Once windows are redrawn, a thin bar "
-            "with a diamond shows the mean of the seeds on other windows, for midpoints and adapters at scale 1. These "
+            f"{result.measured_on.texts} {result.measured_on.name} (retention). {_families_of(result)}Vertical: the "
+            "silhouette of the families. Each line is the mean over the seeds, or over pairs of them, at one t or "
+            "scale. The cross at its named point spans the lowest to the highest seed. With “How sure” pale bars are "
+            "95% jackknife intervals of both scores, over these texts and over sequences (each left out in turn; the "
+            "mean over the seeds). Once windows are redrawn, a thin bar with a diamond shows the mean of the seeds "
+            "on other windows, for midpoints and adapters at scale 1. These "
             "windows begin anywhere up to term 1,000; the bar holds 95% of further choices of windows (Student’s t). "
-            "Two paths share sentences and sequences, so their difference is more certain than the bars suggest: see "
+            "Two paths share these texts and sequences, so their difference is more certain than the bars suggest: see "
             "the comparisons. Right and up is better. Compare lines at the same retention, never at the same t."
         )
         drawn = [KINDS[name] for name in names if name in result.experiment.paths]
         st.markdown("\n".join(f"- **{row.title}.** {row.about}" for row in drawn))
+
+
+def _families_of(result: ExperimentResult) -> str:
+    """Return which families the number texts of retention are of; "" for sentences."""
+    titles = [family(name).title for name in result.measured_on.families]
+    return f"They are of {md_text(', '.join(titles), most=900)}. " if titles else ""
 
 
 def _ends_text(result: ExperimentResult, split: str) -> str:

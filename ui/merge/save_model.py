@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from dataclasses import replace
@@ -89,7 +90,8 @@ def _scores(candidate: Candidate) -> str:
     texts = [f"{title} **{decimal(own.silhouette)}**" for title, own in splits.items()]
     kept, update = decimal(candidate.retention.spearman), percent(candidate.update_relative, 2)
     scores = f"{md_text(candidate.title)}. Silhouette: {' · '.join(texts)}."
-    return f"{scores} Retention **{kept}**. Norm of the update: {update} of the base’s weights."
+    kept = f"**{kept}**" if math.isfinite(candidate.retention.spearman) else "undefined"
+    return f"{scores} Retention {kept}. Norm of the update: {update} of the base’s weights."
 
 
 def _saving(result: ExperimentResult, candidate: Candidate) -> None:

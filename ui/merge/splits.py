@@ -26,7 +26,7 @@ LONGEST_RUNS = {
     OTHERS: 6,
     PAPER: 16,
 }  # most numbers of an evaluation text in a row that training contains
-_WHAT = SPLITS | {"sentences": "no numbers: they measure how much of the base is retained"}
+_WHAT = SPLITS | {"sentences": "no numbers: they measure how much of the base is retained, where it tells them apart"}
 _COLUMNS = (
     Column("Evaluated on", kind="line"),
     Column("What it is", kind="wide"),
@@ -56,7 +56,8 @@ def splits_shown(split: Split) -> None:
         "A number can belong to several families (9 is odd and a square), so training contains single numbers of most "
         f"evaluations. It also contains up to {LONGEST_RUNS[split.training]} of them in a row, where another family "
         "has the same terms. Training never contains a whole evaluation text, nor any of its terms in the order of its "
-        "own family: a choice that would allow this is refused."
+        "own family: a choice that would allow this is refused. For a base that does not tell the ordinary sentences "
+        "apart, such as number-lm, as many number texts of other families take their place, neither trained nor scored."
     )
 
 

@@ -26,9 +26,9 @@ from numembed.paper.comparison import (
     redrawn_interval,
     size_of,
 )
+from numembed.paper.judging import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore, published
-from numembed.paper.verdicts import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of
 from ui.shared.figure import figure, how_computed
@@ -191,12 +191,12 @@ def _card(claim: Claim, outcome: Verdict, ours: Verdict) -> None:
             f"“{md_text(claim.quotation)}” ({claim.section if claim.section[0] == 'A' else '§ ' + claim.section})"
         )
         st.markdown(md_text(outcome.sentence))
-        if outcome.detail:
-            st.caption(md_text(outcome.detail))
+        if more := " ".join(filter(None, (outcome.detail, outcome.spread))):
+            st.caption(md_text(more))
         if ours.word != FEW:
             st.markdown(f"**On the runs here: {ours.word}.** {md_text(ours.sentence)}")
         with how_computed(claim.name, compact=True):
-            st.markdown(f"{claim.test} {claim.computed}")
+            st.markdown(md_text(f"{claim.test} {claim.computed}", most=1_200))
             if ours.word == FEW:
                 st.caption(f"On the runs here: {FEW}. {md_text(ours.sentence)}")
 

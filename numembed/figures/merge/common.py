@@ -55,7 +55,7 @@ def _kept(field: str) -> Callable[[Candidate, str], float]:
 
 _ACCURACY = Measure("Nearest-centroid accuracy", _of_split(lambda result: result.accuracy), "high")
 _OTHERS: Mapping[str, Measure] = {
-    "spearman": Measure("Retention (rank correlation of sentence similarities)", _kept("spearman"), "high", False),
+    "spearman": Measure("Retention (rank correlation of similarities)", _kept("spearman"), "high", False),
     "cka": Measure("Retention (CKA with the base)", _kept("cka"), "high", False),
     "margin": Measure("Paraphrase margin", _kept("margin"), "high", False),
     "graded": Measure("Graded pairs (rank correlation with their grades)", _kept("graded"), "high", False),
