@@ -14,8 +14,8 @@ from numembed.merge_experiment.robustness.results import LINE, Change, Robustnes
 from numembed.merge_experiment.robustness.text import change_text, group_title, row_title
 
 _SYMBOLS = {"base": "star", "lora": "circle", "soup": "square", "slerp_base": "cross", LINE: "circle-open"}
-_ROW_PIXELS, _REST_PIXELS = 78, 130
-_SPREAD = 0.66  # of a row, over which its models are spread
+_ROW_PIXELS, _REST_PIXELS = 92, 130
+_SPREAD = 0.72  # of a row, over which its models are spread
 
 
 def robustness_figure(found: Robustness, *, theme: str = "light") -> go.Figure:
@@ -52,7 +52,12 @@ def _marks(own: Sequence[Change], row: str, places: Sequence[float], theme: str)
         list(places),
         "markers",
         name=row_title(row),
-        marker={"size": 10, "symbol": _SYMBOLS[row], "color": color, "line": {"width": 1.5, "color": color}},
+        marker={
+            "size": 12 if row == "base" else 9,
+            "symbol": _SYMBOLS[row],
+            "color": color,
+            "line": {"width": 1.5, "color": color},
+        },
         error_x=error_bars(above, below, color, thickness=1.8),
         customdata=[f"{row_title(row)}, {group_title(one.group).lower()}: {change_text(one)}" for one in own],
         hovertemplate="%{customdata}<extra></extra>",

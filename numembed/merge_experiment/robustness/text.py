@@ -21,6 +21,7 @@ from numembed.merge_experiment.robustness.results import (
 AT_EQUAL = "the straight line at equal retention"
 _TITLES = dict(ROWS) | {LINE: AT_EQUAL}
 _KIND = "kind of change"
+_MOST = 2  # pairs in the answer; a sentence for each follows it
 
 
 def row_title(row: str) -> str:
@@ -56,11 +57,16 @@ def _answer(found: Robustness, by_pair: Sequence[Sequence[RobustnessDifference]]
     if not parts:
         many = plural(len(by_pair), "pair")
         return f"No difference in robustness was seen: {many} of models were compared under {kinds}."
-    every = sum(map(len, by_pair))
-    rest = every - sum(one.distinguishable for pair in by_pair for one in pair)
-    text = "; ".join(parts)
+    seen = [sum(one.distinguishable for one in pair) for pair in by_pair]
+    rest, told = sum(map(len, by_pair)) - sum(seen), sum([count for count in seen if count][:_MOST])
+    more = [f"{plural(sum(seen) - told, 'more difference')} {_are(sum(seen) - told)} listed below"]
+    text = "; ".join([*parts[:_MOST], *(more if sum(seen) > told else [])])
     ending = f". For the other {plural(rest, 'comparison')} no difference was seen" if rest else ""
     return f"{text[:1].upper()}{text[1:]}{ending}."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _findings(pair: Sequence[RobustnessDifference]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from numembed.cli import main
 from numembed.core.errors import Cancelled
 from numembed.core.settings import read_settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, stored_experiment
@@ -21,6 +23,7 @@ from tests.merge_experiment.robustness.cases import fewer_changes
 from tests.merge_experiment.test_run import Place, Untouched
 
 pytestmark = pytest.mark.slow
+_TABLES = ("robustness.csv", "robustness_comparisons.csv")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,38 @@ def test_it_is_stored_with_the_experiment_which_stays_as_it_was(
     assert place.run(asked.plain, loaded=Untouched(place.settings)).robustness == found.robustness
     older = {name: value for name, value in plain.as_json().items() if name != "robustness"}
     assert ExperimentResult.from_json(older) == plain, "an experiment of before"
+
+
+def test_the_command_line_prints_lists_and_writes_it(
+    place: Place,
+    asked: MergeExperiment,
+    found: ExperimentResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("NUMEMBED_HOME", str(place.settings.home))
+    saved = tmp_path / "saved.json"
+    saved.write_text(asked.plain.to_json())
+    assert found.robustness is not None
+    assert main(["ladder", "--experiment", str(saved), "--robustness", "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "" and "Robustness: how far each kind of change moves the silhouette" in printed.out
+    assert all(sentence in printed.out for sentence in found.robustness.sentences)
+    assert main(["ladder", "--experiment", str(saved), "--robustness", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    changes = [row["robustness"] for row in rows if "robustness" in row]
+    assert {row["model"] for row in changes} == {"Base", "LoRA", "Soup", "SLERP to the base", "Straight line"}
+    compared = [row["robustness_comparison"] for row in rows if "robustness_comparison" in row]
+    assert len(compared) == 7 * 6 and all(row["low"] <= row["difference"] <= row["high"] for row in compared)
+    assert {"verdict": found.robustness.sentences[0]} in rows
+    files = {name: (tmp_path / "out" / name).read_text().splitlines() for name in _TABLES}
+    assert files["robustness.csv"][0].startswith("model,title,path,at,change_of,split,perturbation,variant,retention")
+    assert len(files["robustness.csv"]) == 1 + len(found.robustness.models) * len(found.robustness.variants)
+    assert len(files["robustness_comparisons.csv"]) == 1 + len(compared)
+    assert files["robustness_comparisons.csv"][0].endswith("over,sd,sequences,seed_sd,seeds")
+    everything = json.loads((tmp_path / "out" / "found.json").read_text())
+    assert ExperimentResult.from_json(everything).robustness == found.robustness
 
 
 def test_a_model_that_cannot_be_scored_leaves_its_row_out_and_the_next_run_tries_again(
