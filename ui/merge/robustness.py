@@ -56,8 +56,8 @@ The straight line is the LoRA model of the same seed, scaled until it retains as
 t = 0.5: a scored model within 0.001, else between two scored ones. So the two differ in the way only, not in how far
 they lie from the base."""
 _LEGEND = (
-    "Left of 0 the score falls. Lines: 95% intervals of each model alone; differences between models are more certain. "
-    "“Holds up better”: the score falls less, or rises more."
+    "Left of 0 the score falls. Lines: 95% intervals of each model alone; the sentence and the table below compare "
+    "models on the same texts. “Holds up better”: the score falls less, or rises more."
 )
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from numembed.core.settings import read_settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, stored_experiment
 from numembed.merge_experiment.robustness.plan import encoded_texts, named_models
 from numembed.merge_experiment.run import experiment_rows
+from numembed.models.encoders.loaded import LoadedModel
+from numembed.models.spec import ModelSpec
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from tests.merge_experiment.bases import RECIPE, small_experiment
@@ -23,7 +26,16 @@ from tests.merge_experiment.robustness.cases import fewer_changes
 from tests.merge_experiment.test_run import Place, Untouched
 
 pytestmark = pytest.mark.slow
+_LOADED: list[str] = []  # keys of the models that the continued run loaded
 _TABLES = ("robustness.csv", "robustness_comparisons.csv")
+
+
+class Noting(LoadedModel):
+    """It notes which models are loaded."""
+
+    def get(self, spec: ModelSpec, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+        _LOADED.append(spec.stored.key)
+        return super().get(spec, *more, **options)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +88,7 @@ def stopped_at(place: Place, asked: MergeExperiment, first: dict[str, int]) -> d
 
 @pytest.fixture(scope="module")
 def found(place: Place, asked: MergeExperiment, stopped_at: dict[str, int]) -> ExperimentResult:
-    return place.run(asked)
+    return place.run(asked, loaded=Noting(place.settings))
 
 
 def test_after_a_stop_nothing_that_is_stored_is_computed_again(
@@ -84,6 +96,8 @@ def test_after_a_stop_nothing_that_is_stored_is_computed_again(
 ) -> None:
     after = {one.key: one.vectors for one in place.vectors.models()}
     assert len(after) > len(stopped_at) and all(after[key] >= count for key, count in stopped_at.items())
+    done = {one.model.stored.key for name in ("base", "lora-0") for one in found.path(name) if one.at == 1}
+    assert len(done) == 2 and _LOADED and not done & set(_LOADED), "two models were scored whole before the stop"
     again = place.run(asked, loaded=Untouched(place.settings))
     assert again.robustness == found.robustness and {one.key: one.vectors for one in place.vectors.models()} == after
 
