@@ -12,12 +12,12 @@ from numembed.core.arrays import Matrix
 from numembed.core.settings import Settings, read_settings
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.compute import stress as stress_tests
-from numembed.examinations.stress.trials import trials
 from numembed.models.embedding import embed
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
+from numembed.sequences.perturbations.trials import trials
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ModelResult, ResultStore

@@ -14,11 +14,12 @@ st.markdown(
 
 from ui.merge.choice import choose, price, results_so_far
 from ui.merge.progress import watch_experiment, with_designs
+from ui.merge.robustness import with_robustness
 from ui.shared.run_progress import newest_run, start
 
 experiment = choose()
 if experiment is not None:
-    job = newest_run(experiment, with_designs(experiment))
+    job = newest_run(experiment, with_designs(experiment), with_robustness(experiment))
     experiment_result = results_so_far(experiment)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, Exper
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.reference import comparisons_by_sentences
 from numembed.merge_experiment.results import Comparison
+from numembed.merge_experiment.robustness.rows import change_rows, difference_rows, variant_rows
 from numembed.merge_experiment.text import main_split
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
@@ -119,8 +121,11 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print_lines([candidate.as_row() for candidate in result.candidates])
         print_lines(_comparison_rows(result))
+        if result.robustness is not None:
+            print_lines([{"robustness": row} for row in change_rows(result.robustness)])
+            print_lines([{"robustness_comparison": row} for row in difference_rows(result.robustness)])
         print_lines([{"redrawn": as_plain(vars(one) | {"mean": one.mean})} for one in result.redrawn])
-        print_lines([{"verdict": sentence} for sentence in (*result.sentences, *result.redrawn_sentences)])
+        print_lines([{"verdict": sentence} for sentence in _verdict(result)])
         return exit_code(ending)
     split = main_split(result)
     by_sentences = result.measured_on.kind == "sentences"
@@ -136,7 +141,10 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         columns = ("name", "at", "split", "mean", "low", "high")
         rows = [{name: getattr(one, name) for name in columns} for one in result.redrawn]
         print_table([{"path": row.pop("name")} | row for row in rows])
-    print("\n" + "\n".join((*result.sentences, *result.redrawn_sentences)))
+    if result.robustness is not None:
+        print("\nRobustness: how far each kind of change moves the silhouette, with 95% intervals.")
+        print_table(change_rows(result.robustness))
+    print("\n" + "\n".join(_verdict(result)))
     return exit_code(ending)
 
 
@@ -161,13 +169,23 @@ def _plain(one: Comparison) -> dict[str, Any]:
     return vars(one) | {"retention": list(one.retention)}
 
 
+def _verdict(result: ExperimentResult) -> tuple[str, ...]:
+    """Return all sentences of a result."""
+    changed = result.robustness.sentences if result.robustness is not None else ()
+    return (*result.sentences, *changed, *result.redrawn_sentences)
+
+
 def write_experiment(folder: Path, result: ExperimentResult) -> None:
-    """Write ladder.json, found.json and arms.csv into ``folder``."""
+    """Write ladder.json, found.json and arms.csv into ``folder``; robustness in two tables where it was asked."""
     from numembed.export import rows_csv, write_texts
 
     everything = json.dumps(result.as_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     table = rows_csv([candidate.as_row() for candidate in result.candidates])
-    write_texts(folder, {"ladder.json": result.experiment.to_json(), "found.json": everything, "arms.csv": table})
+    files = {"ladder.json": result.experiment.to_json(), "found.json": everything, "arms.csv": table}
+    if result.robustness is not None:
+        files["robustness.csv"] = rows_csv(variant_rows(result.robustness))
+        files["robustness_comparisons.csv"] = rows_csv(difference_rows(result.robustness))
+    write_texts(folder, files)
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
@@ -193,7 +211,8 @@ def experiment_of(options: argparse.Namespace) -> MergeExperiment:
     """Return the experiment of the file, or the usual one with what was named on the command line in its place."""
     if options.experiment:
         try:
-            return MergeExperiment.from_json(Path(options.experiment).read_text(encoding="utf-8"))
+            saved = MergeExperiment.from_json(Path(options.experiment).read_text(encoding="utf-8"))
+            return replace(saved, robustness=saved.robustness or options.robustness)
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no saved experiment {options.experiment[:120]!r}. Give a saved file.") from None
     points = USUAL_POINTS if options.points is None else options.points
@@ -203,6 +222,7 @@ def experiment_of(options: argparse.Namespace) -> MergeExperiment:
         tuple(options.paths or ()),
         points,
         designs=options.designs or 0,
+        robustness=options.robustness,
     )
 
 
@@ -233,13 +253,15 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "Train adapters, merge them in every way, and score all resulting models.",
         "ladder",  # the older name, an alias until version 0.3
     )
-    text = "a saved experiment; the other choices are then ignored"
+    text = "a saved experiment; the other choices but --robustness are then ignored"
     swept.add_argument(*("--experiment", "--ladder"), dest="experiment", metavar="FILE", help=text)
     _add_recipe(swept)
     swept.add_argument("--points", type=int, metavar="N", help=f"minimum number of points of a path ({USUAL_POINTS})")
     swept.add_argument("--designs", type=int, metavar="N", help="number of resampled windows, for intervals")
+    text = "also score base, LoRA, soup, SLERP and its straight line on changed texts"
+    swept.add_argument("--robustness", action="store_true", help=text)
     swept.add_argument("--paths", nargs="+", choices=tuple(KINDS), metavar="PATH", help=", ".join(KINDS))
-    swept.add_argument("--out", metavar="DIR", help="also write ladder.json, found.json and arms.csv there")
+    swept.add_argument("--out", metavar="DIR", help="also write its JSON files and tables (CSV) there")
 
 
 def _add_recipe(subparser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from numembed.merge_experiment.results import (
     TrainedAdapter,
     undefined,
 )
+from numembed.merge_experiment.robustness.results import Robustness
 from numembed.models.adapters.recipe import Loss, Reading, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model, reference_of
@@ -37,9 +38,10 @@ from numembed.studies.study import DISTANCES
 
 USUAL_BASE = "all-MiniLM-L6-v2"
 FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
-REDRAWING = "Redrawn windows"  # the row of progress
+REDRAWING, ROBUSTNESS = "Redrawn windows", "Robustness"  # rows of progress
 _ALPHA_PER_RANK = 2.0
 _PLAIN = ("points", "seed", "distance", "designs")  # entries that are JSON values as they are
+_ASKED = ("robustness",)  # entries that are there where they are asked: keys of before stay
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class MergeExperiment:
     seed: int = 0  # of KMeans and shuffled families; the seeds of training are in the recipe
     distance: str = "euclidean"
     designs: int = 0  # how often the windows are redrawn, for the named points of its paths
+    robustness: bool = False  # whether its named models are scored on changed texts
 
     def __post_init__(self) -> None:
         plain = replace(self.base, dimensions=None, precision="float32")
@@ -76,6 +79,13 @@ class MergeExperiment:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
         if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
             raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+        if type(self.robustness) is not bool:
+            raise BadChoice(f"Robustness is true or false, got {str(self.robustness)[:40]!r}.")
+
+    @property
+    def plain(self) -> MergeExperiment:
+        """The experiment without what may be asked of it afterwards."""
+        return replace(self, designs=0, robustness=False)
 
     @cached_property
     def drawn(self) -> tuple[Path, ...]:
@@ -100,7 +110,8 @@ class MergeExperiment:
     @property
     def title(self) -> str:
         """What a list of runs calls it."""
-        return f"Merging experiment on {self.base.name}" + (f", {self.designs} times redrawn" if self.designs else "")
+        more = (f", {self.designs} times redrawn" if self.designs else "", ", robustness" if self.robustness else "")
+        return f"Merging experiment on {self.base.name}{''.join(more)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the experiment as JSON values."""
@@ -109,6 +120,7 @@ class MergeExperiment:
             "recipe": self.recipe.as_dict(),
             "paths": list(self.paths),
             **{name: getattr(self, name) for name in _PLAIN},
+            **{name: True for name in _ASKED if getattr(self, name)},
         }
 
     def to_json(self) -> str:
@@ -118,10 +130,10 @@ class MergeExperiment:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> MergeExperiment:
         """Return the experiment that :meth:`as_dict` described; what is left out takes its default."""
-        known = ("base", "recipe", "paths", *_PLAIN)
+        known = ("base", "recipe", "paths", *_PLAIN, *_ASKED)
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A merging experiment has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
-        given = {name: plain[name] for name in _PLAIN if name in plain}
+        given = {name: plain[name] for name in (*_PLAIN, *_ASKED) if name in plain}
         try:
             if "base" in plain:
                 given["base"] = model(plain["base"])
@@ -154,7 +166,7 @@ def is_experiment(text: str) -> bool:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """The results so far; ``complete`` once every path is scored. Redrawn windows may be added later."""
+    """The results so far; ``complete`` once every path is scored. Redrawn windows and robustness may be added."""
 
     experiment: MergeExperiment = field(metadata={"stored": "ladder"})
     base: ModelSpec  # resolved
@@ -170,6 +182,7 @@ class ExperimentResult:
     complete: bool = False
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
+    robustness: Robustness | None = None  # None until it is asked
     gaps: tuple[str, ...] = ()  # sentences about what could not be computed; the next run tries it again
     reference: Reference | None = None  # what retention is measured on; None before the base is scored
 
@@ -276,8 +289,8 @@ def recipe_for(
 
 
 def experiment_key(experiment: MergeExperiment) -> str:
-    """Return the key under which the results of a merging experiment are stored, with redrawn windows or without."""
-    return merge_experiment_key(replace(experiment, designs=0).as_dict())
+    """Return the key under which the results of a merging experiment are stored, whatever is asked afterwards."""
+    return merge_experiment_key(experiment.plain.as_dict())
 
 
 def stored_experiment(experiment: MergeExperiment, results: ResultStore) -> ExperimentResult | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -101,15 +102,29 @@ def _kept(result: ExperimentResult, one: Redrawn) -> float:
 
 def _refuse_leaking(items: Sequence[IntegerSequence], split: Split) -> None:
     """Raise BadChoice where training may read a redrawn text, as another family's terms."""
-    reach = split.furthest + split.longest - split.first
-    shown: Mapping[str, str] = {name: _joined(family(name).terms(split.first, reach)) for name in split.training}
+    if leak := leaking(items, split):
+        item, through = leak
+        raise BadChoice(
+            f"Windows cannot be redrawn here: training reads the terms of {family(item.family).title} from term "
+            f"{item.offset:,} on, because {family(through).title} contains them. Train on other families."
+        )
+
+
+def leaking(items: Sequence[IntegerSequence], split: Split) -> tuple[IntegerSequence, str] | None:
+    """Return the first sequence that training may read, and the family that contains it; None where there is none."""
+    shown = _shown(split)
     for item in items:
         text = _joined(item.terms)
         if through := next((name for name, terms in shown.items() if text in terms), ""):
-            raise BadChoice(
-                f"Windows cannot be redrawn here: training reads the terms of {family(item.family).title} from term "
-                f"{item.offset:,} on, because {family(through).title} contains them. Train on other families."
-            )
+            return item, through
+    return None
+
+
+@functools.lru_cache(maxsize=4)
+def _shown(split: Split) -> Mapping[str, str]:
+    """Return the terms that training may read, by family."""
+    reach = split.furthest + split.longest - split.first
+    return {name: _joined(family(name).terms(split.first, reach)) for name in split.training}
 
 
 def _joined(terms: Sequence[int]) -> str:

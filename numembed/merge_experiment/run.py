@@ -16,6 +16,7 @@ from numembed.core.wording import percent
 from numembed.merge_experiment.comparisons import comparisons_of
 from numembed.merge_experiment.experiment import (
     REDRAWING,
+    ROBUSTNESS,
     ExperimentResult,
     MergeExperiment,
     experiment_key,
@@ -31,6 +32,7 @@ from numembed.merge_experiment.redrawn import (
     summed_up,
 )
 from numembed.merge_experiment.results import Candidate, Redrawn, TrainedAdapter
+from numembed.merge_experiment.robustness.scoring import robustness_of
 from numembed.merge_experiment.scoring import CandidateScorer, candidate_title
 from numembed.merge_experiment.text import verdict
 from numembed.merge_experiment.training import adapters_folder, still_there, train
@@ -50,7 +52,8 @@ _FIRST_ROW, _LAST_ROW = "Training", "Angles and maps"  # of progress, without re
 def experiment_rows(experiment: MergeExperiment) -> tuple[str, ...]:
     """Return the names of the rows of progress of a run of ``experiment``, in order."""
     plain = (_FIRST_ROW, *(KINDS[name].title for name in experiment.paths), _LAST_ROW)
-    return (*plain, REDRAWING) if experiment.designs else plain
+    asked = ((ROBUSTNESS, experiment.robustness), (REDRAWING, experiment.designs))
+    return (*plain, *(row for row, is_asked in asked if is_asked))
 
 
 def run_experiment(
@@ -66,11 +69,11 @@ def run_experiment(
 
     The rows of ``report`` are :func:`experiment_rows`. Merged models are made in memory, never on disk. A candidate
     that cannot be scored is left out, and so is a seed whose training fails: the result is then of the other seeds, and
-    says so. Windows are redrawn last, if ``experiment`` has ``designs``.
+    says so. What is asked afterwards comes last: the robustness of the named models, then redrawn windows.
 
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
-    plain = replace(experiment, designs=0)
+    plain = experiment.plain
     base = pin(experiment.base, results, settings, progress=Row(report, 0))
     folder, earlier = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
     reusable = earlier is not None and earlier.complete and earlier.base == base and still_there(earlier, folder)
@@ -91,7 +94,12 @@ def run_experiment(
     else:
         known = earlier if earlier is not None and earlier.experiment == runnable else None
         result = _run_paths(plain, scorer, trained, position, why, known)
-    return _with_redrawn(experiment, result, scorer, position) if experiment.designs else result
+    gaps: list[Gap] = []
+    if experiment.robustness:
+        result = _with_robustness(experiment, result, scorer, position, gaps)
+    if experiment.designs:
+        result = _with_redrawn(experiment, result, scorer, position)
+    return replace(result, gaps=(*result.gaps, *gap_sentences(gaps)))  # stored without: they are others' gaps
 
 
 def _run_paths(
@@ -104,7 +112,7 @@ def _run_paths(
 ) -> ExperimentResult:
     """Return the result of an experiment whose adapters are trained; it is stored path by path.
 
-    ``why`` is what kept seeds from being trained; redrawn windows of ``known`` are kept.
+    ``why`` is what kept seeds from being trained; what was asked of ``known`` afterwards is kept.
     """
     runnable, base, results = scorer.experiment, scorer.base, scorer.results
     families = {name: tuple(item.family for item in one.items) for name, one in scorer.texts.splits.items()}
@@ -114,6 +122,7 @@ def _run_paths(
     result, gaps = ExperimentResult(runnable, base, adapters, families=families), list[Gap]()
     if known is not None:
         result = replace(result, redrawn=known.redrawn, redrawn_sentences=known.redrawn_sentences)
+        result = replace(result, robustness=known.robustness)
     for row, name in enumerate(experiment.paths, start=1):
         before = len(result.candidates)
         for candidates in _candidates(scorer, name, position.at_row(row), gaps):
@@ -168,6 +177,30 @@ def _left_out(experiment: MergeExperiment, runnable: MergeExperiment, why: str) 
     if why:
         return f"{many} left out. {why}"
     return f"{many} left out: training diverged to numbers that are not finite. A lower learning rate may help."
+
+
+def _with_robustness(
+    experiment: MergeExperiment,
+    result: ExperimentResult,
+    scorer: CandidateScorer,
+    position: _Position,
+    gaps: list[Gap],
+) -> ExperimentResult:
+    """Return the result with the robustness of its named models, which is stored; ``gaps`` hears what failed."""
+    position.at_row(experiment_rows(experiment).index(ROBUSTNESS))
+    found = None
+    with _part("robustness", scorer, gaps):
+        found = robustness_of(
+            result,
+            scorer,
+            at=lambda done, total: position.at(ENCODE, done, total),
+            block=lambda title: _part("robustness", scorer, gaps, title),
+        )
+    if found is not None:
+        result = replace(result, robustness=found)
+        scorer.results.put(experiment_key(experiment), result.as_json())
+    position.end(FAILED if found is None else DONE)
+    return result
 
 
 def _with_redrawn(

@@ -157,7 +157,7 @@ class CandidateScorer:
                 texts,
                 store=cast(VectorStore, store),
                 loaded=self.loaded,
-                judge=refuse_failed if spec == self.base else _let_pass,
+                judge=refuse_failed if spec == self.base else let_pass,
                 progress=lambda done, total, stage: self.alive(),
             )
         except TextFailed:
@@ -284,5 +284,5 @@ def candidate_title(path: Path, at: float) -> str:
     return path.title
 
 
-def _let_pass(check: ModelCheck) -> None:
+def let_pass(check: ModelCheck) -> None:
     """Accept any check of an adapted model: its differences from the base are what is measured here."""

@@ -118,7 +118,8 @@ def _run_experiment(experiment: MergeExperiment, place: Workplace) -> Ending:
     from numembed.merge_experiment.run import run_experiment
 
     result = run_experiment(experiment, **vars(place))
-    return Ending(" ".join(result.gaps), nothing_ran=experiment.designs > 0 and not result.redrawn)
+    lacking = (experiment.designs > 0 and not result.redrawn) or (experiment.robustness and result.robustness is None)
+    return Ending(" ".join(result.gaps), nothing_ran=lacking)
 
 
 def _read_saving(text: str) -> Saving:

@@ -22,6 +22,7 @@ from numembed.runs.jobs import JobTable
 from numembed.studies.results import ResultStore
 from tests.merge_experiment.bases import stored_on
 from tests.merge_experiment.made import SENTENCE, made_result
+from tests.merge_experiment.robustness.cases import with_robustness
 from tests.merge_experiment.test_redrawn_windows import with_redrawn
 from tests.pages.elements import charts, opened, plain, told, walk, work_off
 from tests.pages.light import heavy_after
@@ -31,6 +32,7 @@ STEPS = MergeExperiment().recipe.steps
 QUESTIONS = [
     "What does separating numbers cost?",
     "Which separates better at equal retention?",
+    "Which model holds up when the texts are changed?",
     "How does each score change along a path?",
     "How does the map change along a path?",
     "Was it really SLERP?",
@@ -263,7 +265,7 @@ with ResultStore(read_settings().app_db) as results:
     results.put(experiment_key(MergeExperiment()), made_result(MergeExperiment()).as_json())
 app.run()
 app.switch_page("pages/merge.py").run()
-assert not app.exception and not app.error and len(app.subheader) == 8
+assert not app.exception and not app.error and len(app.subheader) == 9
 app.button(key="climb").click().run()
 """
 
@@ -288,6 +290,7 @@ def _others(result: ExperimentResult) -> list[ExperimentResult]:
         replace(result, families={name: families[::-1] for name, families in result.families.items()}),
         replace(result, adapters=(*result.adapters[:-1], replace(result.adapters[-1], readings=readings))),
         with_redrawn(result),
+        with_robustness(result=result),
     ]
 
 
@@ -306,13 +309,14 @@ def test_charts_that_share_a_cache_key_are_the_same_picture(
         shown.add(key.split()[0])
 
     monkeypatch.setattr("ui.merge.charts.figure", drawn)
-    for name in ("charts", "results"):  # a table needs a browser
+    for name in ("charts", "results", "robustness"):  # a table needs a browser
         monkeypatch.setattr(f"ui.merge.{name}.table", lambda *_, **__: None)
     result = made_result(MergeExperiment(paths=("lora", "linear", "slerp"), points=3))
     for one in (result, result, *_others(result)):
         show_experiment(one)
-    assert shown == {"plane", "compared", "sweep", "morph", "small", "angles", "layers", "shift", "scale", "training"}
-    assert len(made) == 10 * 13, "other results are other pictures"
+    always = {"plane", "compared", "sweep", "morph", "small", "angles", "layers", "shift", "scale", "training"}
+    assert shown == always | {"robustness"}
+    assert len(made) == 11 * 13 + 1, "other results are other pictures"
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +137,11 @@ def _experiment(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[
 
 
 def open_experiment(experiment: MergeExperiment) -> str:
-    """Put ``experiment`` into the page's widgets, without its redrawn windows, which the page shows when stored.
+    """Put ``experiment`` into the page's widgets, without what was asked afterwards, which the page shows when stored.
 
     Return "", or the reason where they cannot say all of it; then nothing is changed.
     """
-    experiment = replace(experiment, designs=0)
+    experiment = experiment.plain
     further = [name for name in experiment.paths if name in FURTHER]
     recipe = experiment.recipe
     training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
@@ -273,7 +272,7 @@ def _read(key: str, size: tuple[int, ...], _plain: dict[str, Any]) -> Experiment
 def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
     listed = ("arms", "adapters", "training", "straight", "dominance", "maps", "comparisons", "sentences", "redrawn")
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
-    flags = (int(bool((plain or {}).get(name))) for name in ("complete", "reference"))
+    flags = (int(bool((plain or {}).get(name))) for name in ("complete", "reference", "robustness"))
     return (*(len((plain or {}).get(name, ())) for name in listed), *flags, digests)
 
 

@@ -1,4 +1,4 @@
-"""A merging experiment while it runs, and the run that scores its named points on redrawn windows."""
+"""A merging experiment while it runs, and the runs that are asked afterwards: redrawn windows, robustness."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import streamlit as st
 from numembed.core.progress import DONE, FAILED, WAITING
 from numembed.core.wording import about, plural
 from numembed.figures.merge.weights import training_figure
-from numembed.merge_experiment.experiment import REDRAWING, ExperimentResult, MergeExperiment
+from numembed.merge_experiment.experiment import REDRAWING, ROBUSTNESS, ExperimentResult, MergeExperiment
 from numembed.merge_experiment.redrawn import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
+from numembed.merge_experiment.robustness.plan import encoded_texts, places_of
 from numembed.models.adapters.recipe import Reading
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.studies.cost import cost_of
@@ -26,11 +27,12 @@ from ui.shared.frame import fragment, job_table, result_store, settings
 from ui.shared.run_progress import newest_run, poll_seconds, start, stop, tell_failed_parts, waiting_text
 from ui.shared.text import md_text
 
+_ASKED = (REDRAWING, ROBUSTNESS)  # rows of what is asked afterwards
 _MEASURES_AS_CANDIDATES = 4  # scoring this many models takes as long as angles and maps
 
 
 def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
-    """Draw a run of ``experiment`` or of its redrawn windows: its progress, or how it ended."""
+    """Draw a run of ``experiment`` or of what is asked afterwards: its progress, or how it ended."""
     if job is not None and job.active:
         fragment(_live, run_every=poll_seconds())(job.id, experiment)
     elif job is not None and job.state in ("failed", "done"):
@@ -86,6 +88,8 @@ def parts_of(experiment: MergeExperiment) -> tuple[int, ...]:
         candidates[path.name] += len(path.values)
     parts = [training_characters(experiment.recipe), *(characters * candidates[name] for name in experiment.paths)]
     parts.append(characters * _MEASURES_AS_CANDIDATES)
+    if experiment.robustness:
+        parts.append(changed_reading(experiment.plain)[1] * len(places_of(experiment)))
     if experiment.designs:
         parts.append(redrawn_reading(experiment)[1] * len(named_places(experiment)))
     return tuple(parts)
@@ -98,8 +102,9 @@ def share_and_left(progress: Sequence[ModelProgress], parts: Sequence[int]) -> t
     """
     if len(progress) != len(parts):
         return 0.0, None
-    if len(parts) > 1 and all(one.stage == DONE for one in progress[:-1]) and progress[-1].model == REDRAWING:
-        progress, parts = progress[-1:], parts[-1:]
+    asked = sum(one.model in _ASKED for one in progress)
+    if asked < len(parts) and all(one.stage == DONE for one in progress[: len(parts) - asked]) and asked:
+        progress, parts = progress[-asked:], parts[-asked:]
     rest = [part * (1 - _done(one)) for one, part in zip(progress, parts, strict=True)]
     left = None
     for one, its_rest in zip(progress, rest, strict=True):
@@ -164,6 +169,12 @@ def redrawn_windows(result: ExperimentResult) -> None:
             f"{where}, {plural(USUAL_DESIGNS, 'other choice')} of windows: {plural(models, 'model')} × "
             f"{plural(texts, 'text')}{takes}. Stored results are not computed again."
         )
+
+
+@functools.lru_cache(maxsize=16)
+def changed_reading(experiment: MergeExperiment) -> tuple[int, int]:
+    """Return how many texts every named model encodes for its robustness, and their characters."""
+    return encoded_texts(experiment)
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,6 +21,7 @@ from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.families.family import family
 from ui.merge.charts import chart, dominance, morph, one_of, straight
 from ui.merge.progress import redrawn_windows
+from ui.merge.robustness import robustness
 from ui.merge.splits import SPLIT_TITLES, in_order
 from ui.shared.figure import how_computed
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
@@ -55,6 +56,7 @@ def show_experiment(result: ExperimentResult) -> None:
         redrawn_windows(result)
     if result.comparisons:
         _compared(result, split)
+    robustness(result)
     _sweep(result, split)
     if result.maps:
         morph(result)

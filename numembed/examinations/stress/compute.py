@@ -20,18 +20,11 @@ from numembed.core.errors import TooLarge
 from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.registry import ExaminationContext
-from numembed.examinations.stress.trials import Base, Reading, Trial, fetched, trials
-from numembed.sequences.perturbations.terms import PERTURBATIONS, change_of, variants
+from numembed.examinations.stress.trials import Base, Reading
+from numembed.sequences.perturbations.terms import PERTURBATIONS
+from numembed.sequences.perturbations.trials import Trial, encoded_sets, trials, variant_words
 from numembed.studies.study import Study, redrawings
-
-_VARIANTS = {
-    "start": "at term {:,}",
-    "value": "from {:,} on",
-    "terms": "{:,} terms",
-    "share": "{:.0%}",
-    "kmeans_seed": "seed {}",
-    "prompt": "“{}”",
-}
+from numembed.studies.trial_vectors import fetched
 
 
 @dataclass(frozen=True)
@@ -102,9 +95,7 @@ class Stress:
 
 def texts_of(study: Study, *, designs: int = 0) -> int:
     """Return how many texts the stress tests of ``study`` encode at most."""
-    changes = [change_of(entry.name, **options) for entry in PERTURBATIONS for options in variants(entry.name)]
-    sets = sum(change is None or change.field == "prompt" for change in changes)
-    return (1 + sets) * len(study.families) * study.per_family * max(1, designs)
+    return (1 + encoded_sets()) * len(study.families) * study.per_family * max(1, designs)
 
 
 def variant_of(tried: TrialResult) -> str:
@@ -113,9 +104,7 @@ def variant_of(tried: TrialResult) -> str:
     >>> variant_of(TrialResult("first_term", {"start": 2000})), variant_of(TrialResult("base", {"to": 2}))
     ('at term 2,000', 'base 2')
     """
-    for name, value in tried.options.items():
-        return _VARIANTS.get(name, "base {}" if isinstance(value, int) else "{}").format(value)
-    return ""
+    return variant_words(tried.options)
 
 
 def stress(context: ExaminationContext) -> Stress:

@@ -1,11 +1,10 @@
-"""The stress tests' work: every variant of every perturbation, the vectors of all their texts, and what each scores."""
+"""What every variant of every perturbation scores, beside the set before anything is changed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -16,26 +15,15 @@ from numembed.analysis.metrics import ari, silhouette
 from numembed.analysis.preparation import Distance, undefined_reason
 from numembed.analysis.similarity import Doubles, gaps, normalised, relatives
 from numembed.core.arrays import Matrix
-from numembed.core.errors import BadChoice, CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TooLarge
+from numembed.core.errors import TooLarge
 from numembed.examinations.registry import ExaminationContext
-from numembed.models.embedding import reduced
-from numembed.models.spec import ModelSpec
-from numembed.sequences.perturbations.terms import PERTURBATIONS, Change, change_of, perturb, variants
-from numembed.sequences.sets import IntegerSequence, SequenceSet
+from numembed.sequences.perturbations.terms import PERTURBATIONS
+from numembed.sequences.perturbations.trials import Trial
+from numembed.sequences.sets import SequenceSet
+from numembed.studies.trial_vectors import TrialVectors
 
 _SHUFFLES = 999  # of each changed set; the plain one gets as many as on Compare
 _NO_MODEL = "A baseline is a formula: it takes no prompt and is kept in full precision."
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A variant of a perturbation as it is carried out; ``note`` says why it cannot be."""
-
-    name: str
-    options: dict[str, Any]
-    sequences: SequenceSet
-    change: Change | None = None  # of the model or the scoring, instead of the sequences
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,97 +43,11 @@ class Reading:
     note: str = ""
 
 
-def trials(sequences: SequenceSet, *, seed: int = 0) -> tuple[Trial, ...]:
-    """Return every variant of every perturbation of ``sequences``; one that a family refuses keeps its sentence."""
-    return tuple(
-        _trial(sequences, entry.name, options, seed) for entry in PERTURBATIONS for options in variants(entry.name)
-    )
-
-
-def _trial(sequences: SequenceSet, name: str, options: dict[str, Any], seed: int) -> Trial:
-    try:
-        changed = perturb(sequences, name, seed=seed, **options)
-        _ = changed.texts  # a first term may be too long for a text
-    except (BadChoice, TooLarge) as error:
-        return Trial(name, options, sequences, note=str(error))
-    return Trial(name, options, changed, change_of(name, **options))
-
-
-@dataclass(frozen=True, eq=False)
-class TrialVectors:
-    """The vectors of all texts that any variant needs, by prompt and text; a baseline's are made for each set."""
-
-    context: ExaminationContext
-    rows: Mapping[tuple[str, str], Matrix]
-    refused: Mapping[tuple[str, str], str]
-
-    def matrix(self, sequences: SequenceSet, *, prompt: str, precision: str) -> Matrix:
-        """Return (n, d), in the model's width; raise TooLarge with the sentence of a text that has no vector."""
-        spec = self.context.spec
-        if spec.is_baseline:
-            return self.context.vectors(sequences, spec)
-        wanted = [(prompt, text) for text in sequences.texts]
-        for one in wanted:
-            if one in self.refused:
-                raise TooLarge(self.refused[one])
-        full = np.stack([self.rows[one] for one in wanted])
-        return reduced(full, dimensions=spec.dimensions, precision=precision)
-
-
-def fetched(
-    context: ExaminationContext, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]
-) -> TrialVectors:
-    """Read or encode the texts of all variants, those of one prompt together: many texts fill batches best.
-
-    Raises what the model raises where not even the plain texts can be read with its own prompt.
-    """
-    rows: dict[tuple[str, str], Matrix] = {}
-    refused: dict[tuple[str, str], str] = {}
-    if context.spec.is_baseline:
-        return TrialVectors(context, rows, refused)
-    tests = [trial for trials_of_one in planned for trial in trials_of_one]
-    wanted = {
-        context.spec.prompt: [text for one in (*plains, *(trial.sequences for trial in tests)) for text in one.texts]
-    }
-    for trial in tests:
-        if trial.change is not None and trial.change.field == "prompt":
-            wanted.setdefault(trial.change.value, []).extend(trial.sequences.texts)
-    for prompt, texts in wanted.items():
-        try:
-            _read(context, replace(context.spec.stored, prompt=prompt), list(dict.fromkeys(texts)), rows, refused)
-        except (CheckFailed, ModelUnavailable, RemoteFailed) as error:
-            if prompt == context.spec.prompt:
-                raise
-            refused |= {(prompt, text): context.settings.redact(str(error)) for text in texts}
-    return TrialVectors(context, rows, refused)
-
-
-def _read(
-    context: ExaminationContext,
-    spec: ModelSpec,
-    texts: Sequence[str],
-    rows: dict[tuple[str, str], Matrix],
-    refused: dict[tuple[str, str], str],
-) -> None:
-    """Put the vectors of ``texts`` into ``rows``; a text that the model cannot read is found by halving."""
-    nobody = IntegerSequence("", 0, ())  # only the texts count
-    try:
-        matrix = context.vectors(SequenceSet((nobody,) * len(texts), written=tuple(texts)), spec)
-    except (TooLarge, NonFiniteVectors) as error:
-        if len(texts) == 1:
-            refused[spec.prompt, texts[0]] = context.settings.redact(str(error))
-            return
-        for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
-            _read(context, spec, half, rows, refused)
-        return
-    rows |= {(spec.prompt, text): row for text, row in zip(texts, matrix, strict=True)}
-
-
 @dataclass(frozen=True, eq=False)
 class Base:
     """One design before anything is changed, against which its trials are read."""
 
-    trial_vectors: TrialVectors
+    trial_vectors: TrialVectors[ExaminationContext]
     sequences: SequenceSet
     matrix: Matrix
     reading: Reading
@@ -155,7 +57,7 @@ class Base:
     apart: bool  # whether each vector depends on its text alone
 
     @classmethod
-    def of(cls, trial_vectors: TrialVectors, sequences: SequenceSet) -> Base:
+    def of(cls, trial_vectors: TrialVectors[ExaminationContext], sequences: SequenceSet) -> Base:
         """Return the base of a design."""
         context = trial_vectors.context
         study, spec = context.study, context.spec

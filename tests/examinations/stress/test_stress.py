@@ -20,7 +20,6 @@ from numembed.core.errors import TooLarge
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
 from numembed.examinations.registry import ExaminationContext
-from numembed.examinations.stress import trials as stress_reading
 from numembed.examinations.stress.compute import Stress, TrialResult, stress, texts_of, variant_of
 from numembed.examinations.stress.text import (
     above_chance,
@@ -41,6 +40,7 @@ from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.spec import BaselineWeights, HubWeights, ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import run
+from numembed.sequences.perturbations import trials as stress_reading
 from numembed.sequences.perturbations.terms import PERTURBATIONS, variants
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore

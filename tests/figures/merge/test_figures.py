@@ -14,6 +14,7 @@ import pytest
 from numembed.figures.merge.common import color_of, measures, spots, symbol_of
 from numembed.figures.merge.maps import morph_figure, reach_of, small_map
 from numembed.figures.merge.plane import MAIN, comparisons_figure, plane_figure, sweep_figure
+from numembed.figures.merge.robustness import robustness_figure
 from numembed.figures.merge.weights import (
     MERGEKIT_DEGREES,
     angles_figure,
@@ -28,6 +29,7 @@ from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Candidate, Retention
 from tests.merge_experiment.made import made_experiment, made_result
+from tests.merge_experiment.robustness.cases import measured, robustness_from
 
 FOUND = made_result()
 READINGS = [reading for one in FOUND.adapters for reading in one.readings]
@@ -222,3 +224,21 @@ def test_the_plane_shows_how_sure_both_numbers_are_behind_each_main_path() -> No
     )
     plain = plane_figure(without, "paper", sure=True)
     assert not [trace for trace in plain.data if trace.error_x.thickness and trace.error_x.thickness > 5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", THEMES)
+def test_robustness_is_a_row_for_each_kind_of_change_and_a_colour_for_each_kind_of_model(theme: str) -> None:
+    found = robustness_from(measured({("lora", "digits"): 0.3}))
+    drawn = robustness_figure(found, theme=theme)
+    assert [trace.name for trace in drawn.data] == ["Base", "LoRA", "Soup", "SLERP to the base", "Straight line"]
+    assert len({trace.marker.color for trace in drawn.data}) == 5
+    assert len(drawn.layout.yaxis.ticktext) == len(found.groups) == 6 and drawn.layout.yaxis.ticktext[-1] == "Notation"
+    lora = drawn.data[1]
+    change = next(one for one in found.changes if (one.row, one.group) == ("lora", "digits"))
+    (place,) = (number for number, text in enumerate(lora.customdata) if "digits" in text)
+    assert lora.x[place] == change.mean and lora.x[place] + lora.error_x.array[place] == pytest.approx(change.high)
+    assert round(lora.y[place]) == list(drawn.layout.yaxis.ticktext).index("Digits")
+    assert "NaN" not in drawn.to_json()
+    alone = replace(found, changes=tuple(replace(one, low=math.nan, high=math.nan) for one in found.changes))
+    assert "NaN" not in robustness_figure(alone, theme=theme).to_json()
