@@ -18,7 +18,7 @@ from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import KINDS
-from numembed.merge_experiment.text import main_split
+from numembed.merge_experiment.text import main_split, smallest_seen
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
@@ -117,7 +117,10 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
         print_lines([candidate.as_row() for candidate in result.candidates])
         print_lines(
             [
-                {"comparison": vars(one) | {"retention": list(one.retention)}}
+                {
+                    "comparison": vars(one)
+                    | {"retention": list(one.retention), "smallest_seen": smallest_seen(one, result.comparisons)}
+                }
                 for one in result.comparisons
                 if not math.isnan(one.difference)
             ]

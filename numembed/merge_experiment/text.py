@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from numembed.core.wording import decimal, percent, span
+from numembed.analysis.inference.power import smallest_change
+from numembed.core.wording import decimal, percent, span, would_have_seen
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
 from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import ExperimentResult
-from numembed.merge_experiment.results import Candidate
+from numembed.merge_experiment.results import Candidate, Comparison
 from numembed.sequences.splits import PAPER
 
 
@@ -36,6 +38,31 @@ def verdict(result: ExperimentResult) -> tuple[str, ...]:
     texts = [one.sentence for one in result.comparisons if one.split == split]
     parts = (_trade_off(result, split), _language(result), _straight(result), _dominance(result))
     return tuple(filter(None, (*parts, *texts)))
+
+
+def smallest_seen(one: Comparison, comparisons: Sequence[Comparison]) -> float | None:
+    """Return the smallest difference that a comparison would have seen among all ``comparisons`` of its split.
+
+    From the width of its interval, as if that were of a normal error. None where it has no interval.
+    """
+    count = sum(other.split == one.split and not math.isnan(other.p) for other in comparisons)
+    return smallest_change(one.low, one.high, comparisons=count)
+
+
+def seen_sentences(result: ExperimentResult) -> list[str]:
+    """Return which effects of adapting would have been seen, where none was; by the widths of their intervals."""
+    _, low, high, _ = gain(result, main_split(result))
+    least = smallest_change(low, high) if low <= 0 <= high else None
+    texts = [would_have_seen(f"a change of the silhouette of about {decimal(least, 3)} by adapting")] if least else []
+    before = result.base_candidate.retention.lm_loss if result.base_candidate else None
+    gaps = [
+        loss - before for one in _full(result) if before is not None and (loss := one.retention.lm_loss) is not None
+    ]
+    _, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
+    least = smallest_change(low, high, freedom=len(gaps) - 1) if low <= 0 <= high else None
+    return texts + (
+        [would_have_seen(f"a change of the next-token loss of about {decimal(least)} nats")] if least else []
+    )
 
 
 def _trade_off(result: ExperimentResult, split: str) -> str:
