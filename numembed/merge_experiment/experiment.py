@@ -159,6 +159,7 @@ class ExperimentResult:
     redrawn: tuple[Redrawn, ...] = ()  # a row of KINDS each
     redrawn_sentences: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()  # sentences about what could not be computed; the next run tries it again
+    seen: tuple[str, ...] = ()  # which effects of adapting would have been seen, where none was
 
     @cached_property
     def digest(self) -> str:

@@ -49,20 +49,25 @@ def smallest_seen(one: Comparison, comparisons: Sequence[Comparison]) -> float |
     return smallest_change(one.low, one.high, comparisons=count)
 
 
-def seen_sentences(result: ExperimentResult) -> list[str]:
+def seen_sentences(result: ExperimentResult) -> tuple[str, ...]:
     """Return which effects of adapting would have been seen, where none was; by the widths of their intervals."""
     _, low, high, _ = gain(result, main_split(result))
-    least = smallest_change(low, high) if low <= 0 <= high else None
-    texts = [would_have_seen(f"a change of the silhouette of about {decimal(least, 3)} by adapting")] if least else []
-    before = result.base_candidate.retention.lm_loss if result.base_candidate else None
-    gaps = [
-        loss - before for one in _full(result) if before is not None and (loss := one.retention.lm_loss) is not None
-    ]
+    silhouette = smallest_change(low, high) if low <= 0 <= high else None
+    gaps = _loss_gaps(result)
     _, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
-    least = smallest_change(low, high, freedom=len(gaps) - 1) if low <= 0 <= high else None
-    return texts + (
-        [would_have_seen(f"a change of the next-token loss of about {decimal(least)} nats")] if least else []
+    loss = smallest_change(low, high, freedom=len(gaps) - 1) if low <= 0 <= high else None
+    effects = (
+        [] if silhouette is None else [f"a change of the silhouette of about {decimal(silhouette, 3)} by adapting"]
     )
+    effects += [] if loss is None else [f"a change of the next-token loss of about {decimal(loss)} nats"]
+    return tuple(map(would_have_seen, effects))
+
+
+def _loss_gaps(result: ExperimentResult) -> list[float]:
+    """Return how far the next-token loss of each adapted model lies above the base's."""
+    before = result.base_candidate.retention.lm_loss if result.base_candidate else None
+    after = [one.retention.lm_loss for one in _full(result)]
+    return [] if before is None else [loss - before for loss in after if loss is not None]
 
 
 def _trade_off(result: ExperimentResult, split: str) -> str:

@@ -16,7 +16,7 @@ from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
-from numembed.merge_experiment.text import main_split, seen_sentences, smallest_seen
+from numembed.merge_experiment.text import main_split, smallest_seen
 from numembed.models.adapters.recipe import Recipe
 from ui.merge.charts import chart, dominance, morph, one_of, straight
 from ui.merge.progress import redrawn_windows
@@ -189,7 +189,7 @@ def _compared(result: ExperimentResult, split: str) -> None:
             "kept” and “Soup, length kept” are controls: linear interpolation, rescaled to the length that SLERP "
             "keeps."
         )
-        for sentence in seen_sentences(result):
+        for sentence in result.seen:
             st.markdown(md_text(sentence))
 
 

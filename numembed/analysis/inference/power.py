@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 from numembed.core.significance import LEVEL
 
@@ -89,13 +90,12 @@ def sd_above(mean: float | None, high: float | None) -> float:
 
 def _noncentrality(freedom: float, level: float, power: float) -> float:
     """Return how many standard errors from 0 a two-sided t test finds with probability ``power``, on the right side."""
-    from scipy.special import nctdtr, ndtr
-
     limit = _quantile(1 - level / 2, freedom)
+    if math.isinf(freedom):
+        return limit + _quantile(power)
+    from scipy.special import nctdtr
 
     def found(apart: float) -> float:
-        if math.isinf(freedom):
-            return float(ndtr(apart - limit))
         return float(1 - nctdtr(freedom, apart, limit))
 
     low, high = 0.0, 2 * limit + 10
@@ -106,6 +106,8 @@ def _noncentrality(freedom: float, level: float, power: float) -> float:
 
 
 def _quantile(p: float, freedom: float = math.inf) -> float:
-    from scipy.special import ndtri, stdtrit
+    if math.isinf(freedom):
+        return NormalDist().inv_cdf(p)  # pages need it without scipy
+    from scipy.special import stdtrit
 
-    return float(ndtri(p) if math.isinf(freedom) else stdtrit(freedom, p))
+    return float(stdtrit(freedom, p))

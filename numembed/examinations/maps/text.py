@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from statistics import NormalDist
 
 from numembed.analysis.inference.power import POWER, sd_above, smallest_beyond
 from numembed.analysis.maps.projections import PROJECTIONS
@@ -96,13 +97,13 @@ def smallest_in_map(maps: Maps, one: MapTruth) -> float | None:
 
     From the distance between the mean and the highest of normal numbers (Blom 1958).
     """
-    from scipy.special import ndtri
-
     if maps.noise_maps < 2 or math.isnan(one.noise_highest):
         return None
-    highest = float(ndtri((maps.noise_maps - 0.375) / (maps.noise_maps + 0.25)))
-    sd = (one.noise_highest - one.noise_silhouette) / highest
-    return one.noise_highest + float(ndtri(POWER)) * sd
+    normal = NormalDist()
+    sd = (one.noise_highest - one.noise_silhouette) / normal.inv_cdf(
+        (maps.noise_maps - 0.375) / (maps.noise_maps + 0.25)
+    )
+    return one.noise_highest + normal.inv_cdf(POWER) * sd
 
 
 def seen_sentence(maps: Maps) -> str:
