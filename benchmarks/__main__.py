@@ -31,6 +31,7 @@ TOPICS = {
     "merges": "benchmarks.merges",
     "sweep": "benchmarks.sweep",
     "calibration": "benchmarks.calibration",
+    "noise": "benchmarks.noise",
 }
 
 

@@ -35,7 +35,7 @@ if study is not None and result is not None:
         mixed(study, result, explanation)
         neighbours(study, explanation)
         family_tree(study, result, explanation)
-        other_ways(study, result)
+        other_ways(study, result, explanation)
         free_query(study, waits=grouping_runs(study, result))
         misplaced(study, explanation)
         similarity_map(study, explanation)

@@ -22,7 +22,7 @@ from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.reference import comparisons_by_sentences
 from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.robustness.rows import change_rows, difference_rows, variant_rows
-from numembed.merge_experiment.text import main_split
+from numembed.merge_experiment.text import main_split, smallest_seen
 from numembed.models.adapters.recipe import LOSSES, Recipe
 from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
@@ -155,18 +155,23 @@ def _comparison_rows(result: ExperimentResult) -> list[dict[str, Any]]:
     and "own" holds the comparison that counts.
     """
     if result.measured_on.kind == "sentences":
-        return [{"comparison": _plain(one)} for one in result.comparisons if not math.isnan(one.difference)]
+        return [{"comparison": _plain(one, result)} for one in result.comparisons if not math.isnan(one.difference)]
     own = {(one.a, one.b, one.split): one for one in result.comparisons}
     rows = [(one, own.get((one.a, one.b, one.split))) for one in comparisons_by_sentences(result)]
     return [
-        {"comparison": as_plain(_plain(one) | {"tells sentences apart": False, "own": counts and _plain(counts)})}
+        {
+            "comparison": as_plain(
+                _plain(one, result) | {"tells sentences apart": False, "own": counts and _plain(counts, result)}
+            )
+        }
         for one, counts in rows
         if not math.isnan(one.difference) or (counts is not None and not math.isnan(counts.difference))
     ]
 
 
-def _plain(one: Comparison) -> dict[str, Any]:
-    return vars(one) | {"retention": list(one.retention)}
+def _plain(one: Comparison, result: ExperimentResult) -> dict[str, Any]:
+    seen = smallest_seen(one, result.comparisons)
+    return vars(one) | {"retention": list(one.retention), "smallest_seen": seen}
 
 
 def _verdict(result: ExperimentResult) -> tuple[str, ...]:

@@ -97,6 +97,15 @@ def listed(parts: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
+def would_have_seen(what: str) -> str:
+    """Return the sentence on the smallest difference that a test finds in four cases of five.
+
+    >>> would_have_seen("a difference of about 0.04")
+    'This design would have seen a difference of about 0.04 (80% power).'
+    """
+    return f"This design would have seen {what} (80% power)."
+
+
 def duration(seconds: float | None) -> str:
     """Return seconds as people say them.
 

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.wording import percent
-from numembed.examinations.clusters.compute import Explanation, followed, tree_members
+from numembed.examinations.clusters.compute import Explanation, tree_members
 from numembed.examinations.clusters.grouping import Grouping
+from numembed.examinations.clusters.together import followed
 from numembed.figures import style
 from numembed.figures.maps import family_style
 from numembed.sequences.families.family import family
@@ -40,7 +41,7 @@ def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Fi
         "type": "scatter",
         "mode": "markers",
         "y": names,
-        "x": [row.limit for row in rows],
+        "x": [row.limit_page for row in rows],
         "marker": {"symbol": "line-ns", "size": 16, "line": {"width": 2, "color": style.SIGNAL}},
         "name": "chance ends here",
         "hoverinfo": "skip",

@@ -113,7 +113,7 @@ def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
             "color": color,
             "line": {"width": 2.5, "color": color},
         },
-        "text": [f"{percent(p.value)}, {p_text(p.p_holm)}" for _, p in shown],
+        "text": [f"{percent(p.value)}, {p_text(p.p_told)}" for _, p in shown],
         "hovertemplate": "%{text}<extra></extra>",
     }
     return [interval, points]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, signed, span
 from numembed.examinations.stress.compute import Stress, TrialResult, variant_of
-from numembed.examinations.stress.text import above_chance, most_extreme
+from numembed.examinations.stress.text import most_extreme
+from numembed.examinations.stress.together import above_chance, told
 from numembed.figures import style
 from numembed.sequences.perturbations.terms import GROUPS, PERTURBATIONS
 
@@ -29,10 +29,10 @@ def tornado_figure(stress: Stress, *, theme: str = "light") -> go.Figure:
     equal, which moves any model. A dashed line shows where the score would be at chance.
     """
     by = _by_perturbation(stress)
-    best = [most_extreme(filter(_certain, tried)) or most_extreme(tried) for tried in by.values()]
+    best = [most_extreme(one for one in tried if _certain(stress, one)) or most_extreme(tried) for tried in by.values()]
     picked = [one for one in best if one is not None]
     rows = sorted(picked, key=lambda one: abs(one.change or 0))
-    bars = [_bars(rows, group) for group in GROUPS]
+    bars = [_bars(stress, rows, group) for group in GROUPS]
     others = [one for row in rows for one in by[row.perturbation] if one is not row and one.change is not None]
     dots = {
         "type": "scatter",
@@ -109,7 +109,7 @@ def _by_perturbation(stress: Stress) -> dict[str, list[TrialResult]]:
     return by
 
 
-def _bars(rows: Sequence[TrialResult], group: str) -> dict[str, Any] | None:
+def _bars(stress: Stress, rows: Sequence[TrialResult], group: str) -> dict[str, Any] | None:
     own = [one for one in rows if PERTURBATIONS[one.perturbation].facts["group"] == group]
     if not own:
         return None
@@ -121,7 +121,7 @@ def _bars(rows: Sequence[TrialResult], group: str) -> dict[str, Any] | None:
         "x": [one.change for one in own],
         "marker": {
             "color": _COLORS[group],
-            "opacity": [1 if _certain(one) else _PALE for one in own],
+            "opacity": [1 if _certain(stress, one) else _PALE for one in own],
             "pattern": {"shape": ["/" if one.repeated else "" for one in own], "solidity": 0.25},
         },
         "error_x": {
@@ -138,8 +138,8 @@ def _bars(rows: Sequence[TrialResult], group: str) -> dict[str, Any] | None:
     }
 
 
-def _certain(one: TrialResult) -> bool:
-    return one.p_holm is not None and one.p_holm <= LEVEL and not one.repeated
+def _certain(stress: Stress, one: TrialResult) -> bool:
+    return told(stress, one) and not one.repeated
 
 
 def _or(bound: float | None, one: TrialResult) -> float:

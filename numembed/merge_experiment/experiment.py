@@ -185,6 +185,7 @@ class ExperimentResult:
     robustness: Robustness | None = None  # None until it is asked
     gaps: tuple[str, ...] = ()  # sentences about what could not be computed; the next run tries it again
     reference: Reference | None = None  # what retention is measured on; None before the base is scored
+    seen: tuple[str, ...] = ()  # which effects of adapting would have been seen, where none was
 
     @cached_property
     def digest(self) -> str:

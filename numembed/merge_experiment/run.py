@@ -34,7 +34,7 @@ from numembed.merge_experiment.redrawn import (
 from numembed.merge_experiment.results import Candidate, Redrawn, TrainedAdapter
 from numembed.merge_experiment.robustness.scoring import robustness_of
 from numembed.merge_experiment.scoring import CandidateScorer, candidate_title
-from numembed.merge_experiment.text import verdict
+from numembed.merge_experiment.text import seen_sentences, verdict
 from numembed.merge_experiment.training import adapters_folder, still_there, train
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.merging.folders import rounded_away
@@ -297,6 +297,7 @@ def _with_measures(
         ("maps", PROJECT, lambda known: {"maps": tuple(scorer.maps(known))}),
         ("comparisons", SCORE, lambda known: {"comparisons": comparisons_of(known)}),
         ("verdict", SCORE, lambda known: {"sentences": (*verdict(known), *_rounding(scorer, known))}),
+        ("what would have been seen", SCORE, lambda known: {"seen": seen_sentences(known)}),
     )
     for number, (what, stage, measured) in enumerate(measures):
         position.at(stage, number, len(measures))

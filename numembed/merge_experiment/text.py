@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from numembed.core.wording import decimal, percent, span
+from numembed.analysis.inference.power import smallest_change
+from numembed.core.wording import decimal, percent, span, would_have_seen
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
 from numembed.merge_experiment.comparisons import estimated, half
 from numembed.merge_experiment.experiment import ExperimentResult
-from numembed.merge_experiment.results import Candidate
+from numembed.merge_experiment.results import Candidate, Comparison
 from numembed.sequences.splits import PAPER
 
 
@@ -36,6 +38,36 @@ def verdict(result: ExperimentResult) -> tuple[str, ...]:
     texts = [one.sentence for one in result.comparisons if one.split == split]
     parts = (_trade_off(result, split), _language(result), _straight(result), _dominance(result))
     return tuple(filter(None, (*parts, *texts)))
+
+
+def smallest_seen(one: Comparison, comparisons: Sequence[Comparison]) -> float | None:
+    """Return the smallest difference that a comparison would have seen among all ``comparisons`` of its split.
+
+    From the width of its interval, as if that were of a normal error. None where it has no interval.
+    """
+    count = sum(other.split == one.split and not math.isnan(other.p) for other in comparisons)
+    return smallest_change(one.low, one.high, comparisons=count)
+
+
+def seen_sentences(result: ExperimentResult) -> tuple[str, ...]:
+    """Return which effects of adapting would have been seen, where none was; by the widths of their intervals."""
+    _, low, high, _ = gain(result, main_split(result))
+    silhouette = smallest_change(low, high) if low <= 0 <= high else None
+    gaps = _loss_gaps(result)
+    _, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
+    loss = smallest_change(low, high, freedom=len(gaps) - 1) if low <= 0 <= high else None
+    effects = (
+        [] if silhouette is None else [f"a change of the silhouette of about {decimal(silhouette, 3)} by adapting"]
+    )
+    effects += [] if loss is None else [f"a change of the next-token loss of about {decimal(loss)} nats"]
+    return tuple(map(would_have_seen, effects))
+
+
+def _loss_gaps(result: ExperimentResult) -> list[float]:
+    """Return how far the next-token loss of each adapted model lies above the base's."""
+    before = result.base_candidate.retention.lm_loss if result.base_candidate else None
+    after = [one.retention.lm_loss for one in _full(result)]
+    return [] if before is None else [loss - before for loss in after if loss is not None]
 
 
 def _trade_off(result: ExperimentResult, split: str) -> str:

@@ -47,6 +47,7 @@ class Clue:
     p: float  # share of shuffles of the families within each window that name at least as many
     p_holm: float = nan  # adjusted for all clues, for the sentences speak of all
     least_p: float = 0.0  # the least that p could be, all clues judged together: above 0.05 nothing can be concluded
+    null_sd: float = nan  # standard deviation of how many shuffled families it names
 
     @property
     def sentence(self) -> str:
@@ -150,7 +151,7 @@ def rows_of(leakage: Leakage, sequences: SequenceSet) -> list[dict[str, Any]]:
     ]
     counts = zip(titles, leakage.shared.diagonal().tolist(), leakage.repeated.tolist(), strict=True)
     own = [{"part": "family", "family": title, "numbers": n, "repeated": twice} for title, n, twice in counts]
-    numbers = ("name", "unit", "named", "tried", "guessing", "p", "p_holm", "least_p", "overlap")
+    numbers = ("name", "unit", "named", "tried", "guessing", "p", "p_holm", "least_p", "overlap", "null_sd")
     clues = [
         {"part": "clue"} | {name: getattr(clue, name) for name in numbers} | {"values": clue.values.tolist()}
         for clue in leakage.clues
@@ -215,7 +216,8 @@ def _clue(sequences: SequenceSet, name: str, title: str, unit: str, plain: Seque
         every.append(float(weights[mixed[rows] == mixed[nearest]].sum()))
     p, least = (float(np.mean(np.array(every) >= value - 1e-9)) for value in (named, max(every)))
     least = least if max(every) > min(every) else 0.0  # where the number is the same everywhere, its sense is clear
-    return Clue(name, title, unit, values, _overlap(values, labels), named, len(tried), guessing, p, least_p=least)
+    overlap, sd = _overlap(values, labels), float(np.std(every[1:]))
+    return Clue(name, title, unit, values, overlap, named, len(tried), guessing, p, least_p=least, null_sd=sd)
 
 
 def _nearest(values: Numbers, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Numbers]:

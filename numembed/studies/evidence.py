@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numembed.analysis.inference import intervals
+from numembed.analysis.inference.power import smallest_difference
 from numembed.analysis.scores import SILHOUETTE, ScoreKind
 from numembed.core.serialization import as_plain
 from numembed.core.significance import LEVEL, holm
@@ -100,6 +101,7 @@ class Pair:
     needed: int | None  # sequences per family that might tell them apart; None where unknown or not needed
     sentence: str
     note: str = ""
+    smallest_seen: float | None = None  # true difference that this comparison finds in four cases of five
 
     def as_row(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -282,6 +284,7 @@ def _pair(
         count,
         _text(first, second, difference, count, pairs, sure=sure),
         difference.note,
+        None if difference.note else _smallest_seen(first, second, pairs),
     )
 
 
@@ -303,6 +306,12 @@ def _text(
     if needed is None:
         return f"{sentence} If they differ at all, more sequences would be needed than are computed here."
     return f"{sentence} About {needed:,} sequences per family might tell them apart."
+
+
+def _smallest_seen(first: ModelResult, second: ModelResult, pairs: int) -> float | None:
+    """Return the smallest difference of two models that all pairs, judged together, would have shown."""
+    apart = np.subtract(_silhouettes(first), _silhouettes(second))
+    return smallest_difference(float(np.std(apart, ddof=1)), len(apart), comparisons=pairs)
 
 
 def _needed(first: ModelResult, second: ModelResult, families: int) -> int | None:

@@ -21,7 +21,7 @@ from numembed.studies.study import Study
 def explain_key(study: Study, spec: ModelSpec) -> str:
     """Return the key of what a resolved model's clusters were found to encode."""
     labels = study.sequences.labels.tolist()
-    return _key("explanation 3", spec, study.sequences, labels=labels, distance=study.distance, seed=study.seed)
+    return _key("explanation 4", spec, study.sequences, labels=labels, distance=study.distance, seed=study.seed)
 
 
 def examined_key(study: Study, spec: ModelSpec, name: str) -> str:

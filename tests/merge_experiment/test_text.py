@@ -11,8 +11,8 @@ import pytest
 
 from numembed.merge_experiment.comparisons import comparisons_of
 from numembed.merge_experiment.experiment import ExperimentResult
-from numembed.merge_experiment.results import TrainedAdapter
-from numembed.merge_experiment.text import verdict
+from numembed.merge_experiment.results import Candidate, TrainedAdapter
+from numembed.merge_experiment.text import seen_sentences, smallest_seen, verdict
 from numembed.models.adapters.recipe import Reading
 from tests.merge_experiment.bases import made_path, small_experiment
 from tests.merge_experiment.made import made_experiment, made_result
@@ -98,3 +98,28 @@ def test_a_decoders_loss_has_its_interval_or_is_for_its_adapters_only(losses: tu
         one for one in verdict(replace(found, candidates=tuple(candidates))) if one.startswith("As a language model")
     )
     assert expected in sentence and sentence.endswith("; other seeds may differ.") == (len(losses) < 3)
+
+
+def test_an_effect_of_adapting_that_was_not_seen_has_its_smallest_size() -> None:
+    result, wobble = made_result(), tuple(0.1 + 0.001 * (i % 2) for i in range(24))
+    assert not any("silhouette" in one for one in seen_sentences(result)), "the made adapters raise it"
+
+    def flat(candidate: Candidate) -> Candidate:
+        own = {name: replace(one, silhouette=0.1, without=wobble) for name, one in candidate.splits.items()}
+        return replace(candidate, splits=own)
+
+    nothing = replace(result, candidates=tuple(flat(one) if one.path != "base" else one for one in result.candidates))
+    base = nothing.base_candidate
+    assert base is not None
+    level = {name: replace(one, silhouette=0.1, without=(0.1,) * 24) for name, one in base.splits.items()}
+    kept = tuple(replace(one, splits=level) if one.path == "base" else one for one in nothing.candidates)
+    (seen,) = [one for one in seen_sentences(replace(nothing, candidates=kept)) if "silhouette" in one]
+    assert seen.startswith("This design would have seen a change of the silhouette of about 0.0")
+
+
+def test_a_comparison_has_the_smallest_difference_that_it_would_have_seen() -> None:
+    compared = [replace(one, low=-0.1, high=0.1, p=0.5) for one in made_result().comparisons]
+    alone = [smallest_seen(one, [one]) for one in compared]
+    assert alone == pytest.approx([2.802 / 1.96 * 0.1] * len(compared), rel=1e-3)
+    assert len(compared) > 1 and all((smallest_seen(one, compared) or 0) > 0.143 for one in compared)
+    assert all(smallest_seen(replace(one, low=math.nan), compared) is None for one in compared)

@@ -83,7 +83,7 @@ def test_a_click_asks_for_other_ways_and_the_answer_stays(page: AppTest, setting
     work_off(settings)
     page.run()
     assert not page.exception and not page.error
-    assert "Every way of grouping follows the family more than the window" in headings(page)
+    assert "Every way of grouping follows the family better than chance, and none the window" in headings(page)
     assert len(charts(page)) == CHARTS + 1 and "seeds of KMeans" in told(page)
     assert any("baselines put it with" in heading for heading in headings(page))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from numembed.analysis.inference.power import smallest_difference
 from numembed.analysis.scores import EVIDENCE_UP_TO, SILHOUETTE, Score, ScoreKind, score_all
 from numembed.core.errors import BadChoice, Cancelled
 from numembed.core.serialization import as_plain, from_plain
@@ -167,6 +168,8 @@ def test_every_pair_is_judged_together_and_one_that_cannot_be_compared_says_why(
     assert [(one.first, one.second) for one in pairs] == [("c", "b"), ("c", "a"), ("b", "a")]
     assert all(one.distinguishable and one.low < one.difference < one.high and one.designs == 30 for one in pairs)
     assert [one.p_holm for one in pairs] == list(holm([one.p for one in pairs]))
+    apart = float(np.subtract(shifted[2], shifted[1]).std(ddof=1))
+    assert pairs[0].smallest_seen == smallest_difference(apart, 30, comparisons=3) == pairs[0].as_row()["smallest_seen"]
     few = pairs_of([table[2], _result("few", 0.0, 0.1, shifted[0][:5]), _result("none", -0.1, 0.1, [])], families=6)
     assert [math.isnan(one.difference) and one.p_holm is None for one in few] == [True] * 3
     assert few[0].sentence == (

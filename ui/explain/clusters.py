@@ -12,13 +12,9 @@ from numembed.analysis.clusters.attributes import ATTRIBUTES
 from numembed.core.serialization import as_plain
 from numembed.core.wording import decimal, p_text, percent, plural
 from numembed.examinations.clusters import text
-from numembed.examinations.clusters.compute import (
-    Explanation,
-    adjusted,
-    sequence_names,
-    stored_explanation,
-    tree_members,
-)
+from numembed.examinations.clusters.compute import Explanation, sequence_names, stored_explanation, tree_members
+from numembed.examinations.clusters.seen import seen_sentence, smallest_seen
+from numembed.examinations.clusters.together import AGREES, HOLDS, MATCHED, NEAREST, tests_of
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
 from numembed.sequences.families.family import family
 from numembed.studies.results import ModelResult
@@ -36,10 +32,11 @@ _AGREEMENTS = (
     Column("p", "p value: how often shuffled groups agree at least as well.", "number", digits=3),
     Column(
         "p, adjusted",
-        "Adjusted for all attributes together (Holm); used for the sentence and the colours.",
+        "Adjusted for all tests of this page together (Holm); used for the sentence and the colours.",
         "number",
         digits=3,
     ),
+    Column("Would be seen", "The smallest ARI that this design would have seen (80% power).", "number"),
     Column("Classes", kind="number"),
     Column("What it is", kind="wide"),
 )
@@ -66,14 +63,15 @@ def followed(study: Study, result: ModelResult, explanation: Explanation) -> Non
     alt, by = f"Agreement of the clusters (ARI): {sentence}.", (study.key, result.model.key)
     figure(lambda look: agreement_figure(explanation, theme=look), "agreement", alt, by=by)
     with how_computed("agreement", numbers=True):
-        ps = adjusted(explanation)
+        tests, seen = tests_of(explanation), smallest_seen(explanation)
         rows = [
             [
                 Cell(ATTRIBUTES[one.attribute].title),
                 number(one.ari),
                 number(one.ami),
                 p_cell(one.p),
-                p_cell(ps[one.attribute]),
+                p_cell(tests[AGREES, one.attribute].p),
+                number(seen[AGREES, one.attribute]),
                 number(one.classes, 0),
                 Cell(ATTRIBUTES[one.attribute].summary),
             ]
@@ -84,7 +82,8 @@ def followed(study: Study, result: ModelResult, explanation: Explanation) -> Non
             "KMeans finds as many groups as there are families, with 10 restarts. Each attribute divides the sequences "
             "into classes. The adjusted Rand index (Hubert and Arabie 1985) compares groups and classes; p is the "
             "share of 999 permutations that agree at least as well. The sentence, the colours and the marks use p "
-            "adjusted for all attributes (Holm 1979): a bar beyond its mark is significant at 5% for all together."
+            "adjusted for all tests of this page (Holm 1979): a bar beyond its mark is significant at 5% for all "
+            "together. Which attribute they follow most is not tested."
         )
 
 
@@ -99,8 +98,10 @@ def variance(study: Study, result: ModelResult, explanation: Explanation) -> Non
         st.markdown(
             "PERMANOVA (Anderson 2001) divides the sum of squared distances between the factors. p comes from 999 "
             "permutations of one factor among sequences that have the same value of the other factor; in the "
-            f"sentence it is adjusted for both (Holm 1979). {ps}. The share by chance is the mean of such permutations."
+            f"sentence it is adjusted for all tests of this page (Holm 1979). {ps}. The share by chance is the mean of "
+            "such permutations."
         )
+        _would_have_seen(explanation, HOLDS, "a share of about {share} for the {name}")
 
 
 def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
@@ -119,8 +120,10 @@ def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
         st.markdown(
             "Each group is assigned to one family, so that as many sequences as possible match (Kuhn 1955). Some "
             "always match, so the same is done for 999 permutations of the families: "
-            f"{percent(explanation.matched_chance)} match on average, {p_text(explanation.matched_p)}."
+            f"{percent(explanation.matched_chance)} match on average, {p_text(explanation.matched_p)}. In the sentence "
+            "p is adjusted for all tests of this page (Holm 1979)."
         )
+        _would_have_seen(explanation, MATCHED, "a match of about {share}")
 
 
 def neighbours(study: Study, explanation: Explanation) -> None:
@@ -143,8 +146,10 @@ def neighbours(study: Study, explanation: Explanation) -> None:
         st.markdown(
             "Distances are between the vectors, not on a map, and use the distance that is chosen on Compare. The "
             "percentage counts the nearest sequence of each sequence; equally near ones count in part. Chance is the "
-            "mean over all permutations of the families; p comes from 999 of them."
+            "mean over all permutations of the families; p comes from 999 of them and is adjusted for all tests of "
+            "this page (Holm 1979)."
         )
+        _would_have_seen(explanation, NEAREST, "{share} with the same {name}")
 
 
 def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> None:
@@ -159,8 +164,10 @@ def family_tree(study: Study, result: ModelResult, explanation: Explanation) -> 
     with how_computed("tree"):
         st.markdown(
             "The centre of a family is the mean of its vectors. The two nearest centres are joined first, then always "
-            "the two groups with the smallest average distance (average linkage, Sokal and Michener 1958)."
+            "the two groups with the smallest average distance (average linkage, Sokal and Michener 1958). Whether the "
+            "families differ at all is tested by their share of the variance."
         )
+        _would_have_seen(explanation, HOLDS, "a share of about {share} for the {name}")
 
 
 def misplaced(study: Study, explanation: Explanation) -> None:
@@ -226,6 +233,11 @@ def _headed(sentence: str) -> None:
     st.subheader(md_text(head.removesuffix(".")), anchor=False)
     if rest:
         st.markdown(md_text(rest))
+
+
+def _would_have_seen(explanation: Explanation, kind: str, what: str) -> None:
+    if sentence := seen_sentence(explanation, kind, what):
+        st.markdown(sentence)
 
 
 def _first_terms(study: Study, row: int) -> str:

@@ -24,7 +24,8 @@ _COLUMNS = (
     Column("By chance", "Chance level: what guessing or shuffled classes get.", "number"),
     Column("95% of shuffles", kind="line"),
     Column("p", "p value: how often shuffled labels do at least as well.", "number", digits=3),
-    Column("p, adjusted", "Adjusted for all tests of this question (Holm).", "number", digits=3),
+    Column("p, adjusted", "Adjusted for all tests of this page (Holm).", "number", digits=3),
+    Column("Would be seen", "The smallest accuracy that this design would have seen (80% power).", "number"),
     Column("Best simple count", kind="line"),
     Column("It gets", kind="number", better="high"),
     Column("Remark", kind="wide"),
@@ -33,12 +34,13 @@ _READ = (
     "Grey: the range of 95% of shuffled labels. A filled circle is better than chance, an open circle is not. Diamond: "
     "the best accuracy that a simple count of digits, steps or characters gets with the same classifier."
 )
+_UNSEEN = "Even if all were correct, this design could not tell."
 _HOW_NEAR = """\
 Each window of all families is held out once, and the classifiers are trained on the others (with more than 12 windows,
 neighbouring windows are held out together). Nearest centroid and nearest neighbour use the distance of the study. The
 linear probe is a regularised linear discriminant on standardised vectors; its ridge is 1% of the mean variance for
 every model (Friedman 1989). For the p value, families are permuted inside each window and the classifiers are trained
-again. p values in sentences are adjusted for the three classifiers (Holm 1979).
+again. p values in sentences are adjusted for all tests of this page (Holm 1979).
 
 The interval is Clopper and Pearson's, for an effective number of independent answers: sequences of one family tend to
 be right or wrong together, and the variance between families says how much (Korn and Graubard 1998). Wilson's interval
@@ -48,7 +50,7 @@ _HOW_FAR = """\
 The classifiers are trained on all windows of the study and tested on four later windows of each family, which start at
 the terms that are given, counted from 0. Windows of one family are not independent of each other. For the p value,
 whole families are therefore permuted: in all orders for up to six families, in a sample of orders for more. p values
-are adjusted for all tests of both distances (Holm 1979)."""
+are adjusted for all tests of this page (Holm 1979)."""
 _HOW_UNSEEN = """\
 Families are divided into two or three classes by their share of odd numbers, by their share of primes, and by how they
 grow. Each family is held out with all its windows, the linear probe is trained on the others, and each class counts
@@ -131,7 +133,8 @@ def _cells(label: str, probe: Probe) -> list[Cell]:
     if probe.left_out:
         note = f"{probe.left_out:,} left out: no other window or family has their class"
     if not math.isnan(probe.p_families):
-        apart = f"where whole families exchange their classes: {p_text(probe.p_families)}"
+        p = probe.p_families if math.isnan(probe.p_families_page) else probe.p_families_page
+        apart = f"where whole families exchange their classes: {p_text(p)}"
         note = f"{note}; {apart}" if note else apart
     known = not math.isnan(probe.value)
     return [
@@ -142,7 +145,8 @@ def _cells(label: str, probe: Probe) -> list[Cell]:
         number(probe.chance, note=note),
         interval_cell(probe.null_low, probe.null_high),
         p_cell(probe.p, note),
-        p_cell(probe.p_holm, note),
+        p_cell(probe.p_told, note),
+        number(probe.smallest_seen, note="" if probe.smallest_seen == probe.smallest_seen else _UNSEEN),
         Cell(BASELINES[probe.baseline].title if probe.baseline else "–"),
         number(probe.baseline_value),
         Cell(note),

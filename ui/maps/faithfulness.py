@@ -28,6 +28,7 @@ _NUMBERS = (
     Column("Noise: trustworthiness", kind="number"),
     Column("Noise: shared", kind="number"),
     Column("Noise: score", "The highest score in a map of noise.", "number"),
+    Column("Would be seen", "The smallest score in a map that noise would not have matched (80% power).", "number"),
     Column("Groups seen", "Silhouette of the groups that KMeans finds in the map.", "number"),
     Column("Same, in the vectors", "Silhouette of the same groups in the vectors.", "number"),
     Column("Note", kind="wide"),
@@ -127,6 +128,7 @@ def method_and_numbers(maps: Maps) -> None:
                 number(one.noise_trustworthiness),
                 number(one.noise_overlap),
                 number(one.noise_highest),
+                number(text.smallest_in_map(maps, one)),
                 number(one.groups),
                 number(one.groups_space),
                 Cell(one.note),
@@ -139,6 +141,8 @@ def method_and_numbers(maps: Maps) -> None:
             f"{_map_title(name)} {PROJECTIONS[name].facts.get('seeded_note', '')}".strip() for name in seeded_maps()
         )
         st.markdown(_METHOD.format(count=count, noises=maps.noise_maps, dimension=maps.dimension, seeded=seeded))
+        if seen := text.seen_sentence(maps):
+            st.markdown(seen)
 
 
 _METHOD = """

@@ -16,7 +16,7 @@ from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
-from numembed.merge_experiment.text import main_split
+from numembed.merge_experiment.text import main_split, smallest_seen
 from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.families.family import family
 from ui.merge.charts import chart, dominance, morph, one_of, straight
@@ -34,6 +34,9 @@ _COMPARED = (
     Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
     Column("p, adjusted", "p value, adjusted for all comparisons on these sequences (Holm).", "number", digits=3),
+    Column(
+        "Would be seen", "The smallest difference that this design would have seen (80% power).", "number", digits=3
+    ),
     Column("Retention", "The retention at which both were compared.", "line"),
     Column("Over", kind="wide"),
 )
@@ -189,7 +192,12 @@ def _compared(result: ExperimentResult, split: str) -> None:
     for sentence in _sentences(listed):
         st.markdown(md_text(sentence))
     with st.expander("All comparisons, and how this is computed", key="compared_more"):
-        table(_COMPARED, [_row(one) for one in listed], key="table compared", label="Comparisons at equal retention")
+        table(
+            _COMPARED,
+            [_row(one, listed) for one in listed],
+            key="table compared",
+            label="Comparisons at equal retention",
+        )
         st.markdown("\n".join(f"- {md_text(one.sentence)}" for one in listed))
         st.markdown(
             "Both paths are compared at a few levels of retention that both reach, by linear interpolation between "
@@ -200,6 +208,8 @@ def _compared(result: ExperimentResult, split: str) -> None:
             "kept” and “Soup, length kept” are controls: linear interpolation, rescaled to the length that SLERP "
             "keeps."
         )
+        for sentence in result.seen:
+            st.markdown(md_text(sentence))
 
 
 def _sentences(listed: Sequence[Comparison]) -> list[str]:
@@ -208,7 +218,7 @@ def _sentences(listed: Sequence[Comparison]) -> list[str]:
     return seen[:3] or [one.sentence for one in listed if one.a == "slerp"][:1]
 
 
-def _row(one: Comparison) -> list[Cell]:
+def _row(one: Comparison, listed: Sequence[Comparison]) -> list[Cell]:
     levels = span(min(one.retention), max(one.retention)) if one.retention else "never equal"
     return [
         Cell(KINDS[one.a].title),
@@ -217,6 +227,7 @@ def _row(one: Comparison) -> list[Cell]:
         interval_cell(one.low, one.high, digits=3, sign=True),
         p_cell(one.p),
         p_cell(one.p_holm),
+        number(smallest_seen(one, listed), 3),
         Cell(levels),
         Cell(one.over),
     ]

@@ -11,6 +11,7 @@ from numembed.core.errors import NumembedError
 from numembed.core.wording import decimal
 from numembed.examinations.stress import text
 from numembed.examinations.stress.compute import Stress, TrialResult, texts_of, variant_of
+from numembed.examinations.stress.together import plain_seen
 from numembed.export import rows_csv
 from numembed.figures.stress import displacement_figure, tornado_figure
 from numembed.sequences.families.family import family
@@ -35,7 +36,8 @@ _COLUMNS = (
     Column("Difference", "Difference from the plain score.", "number"),
     Column("from", "Lower end of the 95% confidence interval of the difference.", "number", group="95% interval"),
     Column("to", "Upper end of the 95% confidence interval of the difference.", "number", group="95% interval"),
-    Column("p (Holm)", "p value of the difference, adjusted for all changes together.", "number", digits=3),
+    Column("p (Holm)", "p value of the difference, adjusted for all claims of this page.", "number", digits=3),
+    Column("Would be seen", "The smallest difference that this design would have seen (80% power).", "number"),
     Column("p chance", "How often shuffled families score at least as well after the change.", "number", digits=3),
     Column("p within", "The same, with families shuffled inside each window only.", "number", digits=3),
     Column(
@@ -49,9 +51,11 @@ _HOW = """\
 **The change** of a variant is the silhouette of the families after it minus the plain one; for the KMeans seed,
 that of the clusters. **Its interval** comes from the paired jackknife (Tukey 1958): each sequence is left out of both
 sets at once, and the pseudo-values of the difference give a standard error and Student's t. **Judged together:** with
-so many variants some would stand out by chance, so the first sentence and the strong colours use the correction of
-Holm (1979): the chance of even one false claim is at most 5%. **Shares** of the score are shares of what it has above
-shuffled families. Where texts of a set become equal, every model gives them equal vectors, so they
+so many variants some would stand out by chance, so the sentences and the strong colours use the correction of
+Holm (1979). The plain score is tested first, at four fifths of the level; where it is not above chance, the changes
+are left the last fifth (Bretz and others 2009): the chance of even one false claim on this page is at most 5%.
+**Shares** of the score are shares of what it has above shuffled families. Where texts of a set become equal, every
+model gives them equal vectors, so they
 support no claim.
 
 The jackknife keeps the windows fixed; other windows are tested below. The tests use the plain sequences, before
@@ -86,6 +90,8 @@ def moved(stress: Stress, *, key: str = "") -> None:
         table(_COLUMNS, [_cells(row) for row in rows], key=f"stress_table{key}", label=f"All changes{key}", height=460)
         download("Table (CSV)", lambda: rows_csv(rows), "numembed-stress.csv", key=f"stress_csv{key}")
         st.markdown(_HOW_REDRAWN if stress.designs else _HOW)
+        if seen := plain_seen(stress):
+            st.markdown(seen)
 
 
 def one_change(study: Study, stress: Stress) -> None:
@@ -155,7 +161,8 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
         number(row["change"], note=note),
         number(row["low"]),
         number(row["high"]),
-        p_cell(row["p_holm"]),
+        p_cell(row["p_page"]),
+        number(row["smallest_seen"]),
         p_cell(row["p_chance"]),
         p_cell(row["p_within"]),
         number(row["ratio"]),

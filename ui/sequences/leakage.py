@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from numembed.core.wording import percent
+from numembed.analysis.inference.power import smallest_share
+from numembed.core.significance import LEVEL
+from numembed.core.wording import listed, percent, would_have_seen
 from numembed.export import rows_csv
 from numembed.figures.leakage import clue_figure, shared_figure
 from numembed.sequences.leakage import COUNTED_CHARS, MOST_ROWS, Clue, Leakage, leakage, rows_of
@@ -44,6 +47,8 @@ def give_away(study: Study) -> None:
     _strips(study, result)
     with st.expander("How this is computed, and what can be made equal (confounds)", key="leakage_more"):
         st.markdown(_METHOD)
+        if seen := _seen(result.clues):
+            st.markdown(seen)
         rows = partial(rows_of, result, study.sequences)
         download("All numbers (CSV)", lambda: rows_csv(rows()), "numembed-leakage.csv", key="save leakage")
         for entry in MATCHINGS:
@@ -65,6 +70,18 @@ def _sentences(result: Leakage) -> None:
         st.markdown(
             "What magnitude and length reveal can be measured for two or more sequences of two or more families."
         )
+
+
+def _seen(clues: Sequence[Clue]) -> str:
+    """Return how many cases a clue that is no better than chance would have had to name; "" where there is none."""
+    tested = [clue for clue in clues if clue.tried]
+    texts = []
+    for clue in tested:
+        spread, guessing = clue.null_sd / clue.tried, clue.guessing / clue.tried
+        share = smallest_share(guessing, spread, comparisons=len(tested)) if clue.p_holm > LEVEL else None
+        if share is not None and clue.least_p <= LEVEL:
+            texts.append(f"{clue.title.lower()} in about {share * clue.tried:.0f} of {clue.tried} cases")
+    return would_have_seen(f"the family named by {listed(texts, 'or')}") if texts else ""
 
 
 def _strips(study: Study, result: Leakage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,9 @@ class Agreement:
     limit: float = math.nan  # to exceed for p ≤ 0.05, all attributes judged together (Holm); NaN: nothing can
     note: str = ""
     least_p: float = 0.0  # share of shuffles that agree best of all: above 0.05 nothing can be concluded
+    limit_page: float = math.nan  # as ``limit``, where further tests are judged together with these
+    null_mean: float = math.nan  # of the shuffles' ARI
+    null_sd: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,24 @@ class Share:
     p: float  # of the permutation test; NaN for the rest and where undefined
     note: str = ""
     least_p: float = 0.0  # that so few sequences can have: above 0.05 nothing can be concluded
+    null_mean: float = math.nan  # of the shuffles' shares
+    null_sd: float = math.nan
 
 
 def ranked_agreement(
-    clusters: Labels, attributes: Mapping[str, Labels], *, permutations: int = 999, seed: int = 0
+    clusters: Labels,
+    attributes: Mapping[str, Labels],
+    *,
+    permutations: int = 999,
+    seed: int = 0,
+    beside: Sequence[tuple[float, float]] = (),
 ) -> tuple[Agreement, ...]:
     """Return how far ``clusters`` (n,) match each attribute (n,), best adjusted Rand index first, undefined last.
 
     The same shuffles of the clusters serve all attributes. With fixed group sizes the index only depends on how many
     pairs fall together, a whole number: ties are exact. They count against the observed clusters, so that p of few
-    sequences is rather too large. What a clusterer leaves out as noise counts as one more cluster.
+    sequences is rather too large. What a clusterer leaves out as noise counts as one more cluster. ``beside`` are the
+    p values, each with the least that it could be, of further tests that are judged together with these.
     Hubert and Arabie 1985; Vinh, Epps and Bailey 2010.
     """
     reasons = {name: _undefined(clusters, labels) for name, labels in attributes.items()}
@@ -65,9 +76,19 @@ def ranked_agreement(
         for name, labels in attributes.items()
     }
     own = _squares(clusters)
-    for name, highest in _limits({name: agreements[name].p for name in squares}, squares).items():
-        limit = float(_ari(np.asarray(highest), own, _squares(attributes[name]), len(clusters)))
-        agreements[name] = replace(agreements[name], limit=limit)
+
+    def index(squares: Any, name: str) -> NDArray[np.float64]:
+        return _ari(np.asarray(squares), own, _squares(attributes[name]), len(clusters))
+
+    ps = {name: agreements[name].p for name in squares}
+    for name, highest in _limits(ps, squares).items():
+        agreements[name] = replace(agreements[name], limit=float(index(highest, name)))
+    possible = {name: p for name, p in ps.items() if agreements[name].least_p <= LEVEL}
+    for name, highest in _limits(possible, squares, [p for p, least in beside if least <= LEVEL]).items():
+        agreements[name] = replace(agreements[name], limit_page=float(index(highest, name)))
+    for name, sums in squares.items():
+        null = index(sums[1:], name)
+        agreements[name] = replace(agreements[name], null_mean=float(null.mean()), null_sd=float(null.std()))
     return tuple(sorted(agreements.values(), key=lambda one: math.inf if math.isnan(one.ari) else -one.ari))
 
 
@@ -80,20 +101,24 @@ def _agreement(name: str, clusters: Labels, labels: Labels, squares: NDArray[np.
     return Agreement(name, ari, ami, p, len(np.unique(labels)), least_p=least)
 
 
-def _limits(ps: Mapping[str, float], values: Mapping[str, NDArray[np.int64]]) -> dict[str, np.int64]:
+def _limits(
+    ps: Mapping[str, float], values: Mapping[str, NDArray[np.int64]], beside: Sequence[float] = ()
+) -> dict[str, np.int64]:
     """Return for each attribute the value that the observed one, the first, has to exceed to be more than chance.
 
     Holm asks the clearest of m for p ≤ 0.05 / m, the next for 0.05 / (m − 1), up to the first that fails; what that one
     would have needed all others would have needed, too. Observed above the limit and adjusted p ≤ 0.05 are the same.
-    Without an entry where no value could be enough.
+    Without an entry where no value could be enough. ``beside`` are p values of other tests that count among the m.
     """
-    limits, left = {}, len(ps)
-    for name in sorted(ps, key=ps.__getitem__):
-        may_reach = math.floor(LEVEL / left * len(values[name]) + _TIE)  # the observed one among them
-        highest = np.sort(values[name][1:])[::-1]
-        if 0 < may_reach <= len(highest):
-            limits[name] = highest[may_reach - 1]
-        left -= left * ps[name] <= LEVEL
+    every: list[tuple[float, str]] = [*((p, name) for name, p in ps.items()), *((p, "") for p in beside)]
+    limits, left = {}, len(every)
+    for p, name in sorted(every, key=lambda one: one[0]):
+        if name:
+            may_reach = math.floor(LEVEL / left * len(values[name]) + _TIE)  # the observed one among them
+            highest = np.sort(values[name][1:])[::-1]
+            if 0 < may_reach <= len(highest):
+                limits[name] = highest[may_reach - 1]
+        left -= left * p <= LEVEL
     return limits
 
 
@@ -162,8 +187,9 @@ def permanova(
     for i, (name, _) in enumerate(factors):
         before, others = codes[:i], codes[:i] + codes[i + 1 :]
         held = _Held(codes[i], before, coordinates).of(codes[i][None])[0] / total
-        p, note = _permuted_p(codes[i], others, coordinates, total, permutations, seed)
-        shares.append(Share(name, float(held), p, note, smallest_p(codes[i], _strata(others, len(codes[i])))))
+        p, note, null = _permuted_p(codes[i], others, coordinates, total, permutations, seed)
+        least = smallest_p(codes[i], _strata(others, len(codes[i])))
+        shares.append(Share(name, float(held), p, note, least, *null))
     return (*shares, Share("rest", 1 - math.fsum(one.share for one in shares), math.nan))
 
 
@@ -174,25 +200,32 @@ def _permuted_p(
     total: float,
     permutations: int,
     seed: int,
-) -> tuple[float, str]:
-    """Return p of a factor beyond the others. All else stays as it is, so that F grows with the factor's own sum."""
+) -> tuple[float, str, tuple[float, float]]:
+    """Return p of a factor beyond the others, why it has none, and mean and deviation of its share in the shuffles.
+
+    All else stays as it is, so that F grows with the factor's own sum.
+    """
     held = _Held(codes, others, coordinates)
     strata = _strata(others, len(codes))
     pairs = strata * (int(codes.max()) + 1) + codes
     if not held.freedom or len(np.unique(pairs)) == len(np.unique(strata)):
-        return math.nan, "is determined by the other factors" if codes.any() else "is the same for all sequences"
+        note = "is determined by the other factors" if codes.any() else "is the same for all sequences"
+        return math.nan, note, (math.nan, math.nan)
     if len(np.unique(codes)) == len(codes):
-        return math.nan, "is different for every sequence"
+        return math.nan, "is different for every sequence", (math.nan, math.nan)
     drawn = np.random.default_rng(seed)
     observed = held.of(codes[None])[0]
     block = max(1, _BLOCK_NUMBERS // coordinates.size)
-    at_least = 1
+    at_least, drawn_sums = 1, []
     for start in range(0, permutations, block):
         keys = strata + drawn.random((min(block, permutations - start), len(codes)))
         shuffled = np.empty(keys.shape, dtype=np.int64)
         shuffled[:, np.argsort(strata, kind="stable")] = codes[np.argsort(keys, axis=1)]
-        at_least += int(np.count_nonzero(held.of(shuffled) >= observed - _TIE * total))
-    return at_least / (1 + permutations), ""
+        sums = held.of(shuffled)
+        at_least += int(np.count_nonzero(sums >= observed - _TIE * total))
+        drawn_sums.append(sums / total)
+    null = np.concatenate(drawn_sums)
+    return at_least / (1 + permutations), "", (float(null.mean()), float(null.std()))
 
 
 def _strata(others: list[NDArray[np.int64]], n: int) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ class Alike:
     p: float  # share of shuffles, the observed groups included, in which it is at least as often
     note: str = ""  # why undefined
     least_p: float = 0.0  # share of shuffles in which it is most often: above 0.05 nothing can be concluded
+    null_sd: float = math.nan  # standard deviation over the shuffles
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def nearest_alike(
     chance = float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
     p = np.count_nonzero(shares >= shares[0] - _ROUNDING) / len(shares)
     least = np.count_nonzero(shares >= shares.max() - _ROUNDING) / len(shares)
-    return Alike(float(shares[0]), chance, float(p), least_p=float(least))
+    return Alike(float(shares[0]), chance, float(p), least_p=float(least), null_sd=float(shares[1:].std()))
 
 
 def similarity(matrix: Matrix) -> NDArray[np.float64]:

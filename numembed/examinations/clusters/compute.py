@@ -18,7 +18,7 @@ from numembed.analysis.clusters.neighbours import Alike
 from numembed.analysis.preparation import Distance
 from numembed.core.arrays import Labels, Matrix
 from numembed.core.serialization import from_plain
-from numembed.core.significance import LEVEL, holm
+from numembed.core.significance import holm
 from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.keys import explain_key
@@ -51,6 +51,7 @@ class Explanation:
     similarity: tuple[tuple[float, ...], ...]  # (n, n) cosine, rounded
     order: tuple[int, ...]  # rows in the order of a tree
     matched_least_p: float = 0.0  # share of shuffles with the highest match: above 0.05 nothing can be concluded
+    matched_null_sd: float = math.nan  # standard deviation over the shuffles
 
 
 def explain(
@@ -66,25 +67,31 @@ def explain(
     labels, windows = sequences.labels, sequences.windows
     counts = np.zeros((int(clusters.max(initial=0)) + 1, len(sequences.families)), dtype=int)
     np.add.at(counts, (clusters, labels), 1)
-    matched, chance, p, least = matched_by_chance(clusters, labels, seed=seed)
+    matched, chance, p, least, null_sd = matched_by_chance(clusters, labels, seed=seed)
     silhouettes, others = neighbours.silhouette_samples(matrix, labels, distance=distance)
     rows, distances = neighbours.nearest(matrix, NEIGHBOURS, distance=distance)
     tree = neighbours.centroid_tree(matrix, labels, distance=distance)
+    shares = permanova(matrix, ("family", labels), ("window", windows), seed=seed)
+    alike = [neighbours.nearest_alike(matrix, own, distance=distance, seed=seed) for own in (labels, windows)]
+    tests = [(one.p, one.least_p) for one in shares] + [(one.p, one.least_p) for one in alike]
+    tests += [(p, least)] if matched == matched else []
+    kinds = attributes(sequences, token_counts=token_counts)
     return Explanation(
-        agreements=ranked_agreement(clusters, attributes(sequences, token_counts=token_counts), seed=seed),
-        shares=permanova(matrix, ("family", labels), ("window", windows), seed=seed),
+        agreements=ranked_agreement(clusters, kinds, seed=seed, beside=[one for one in tests if one[0] == one[0]]),
+        shares=shares,
         cluster_names=name_clusters(clusters, sequences),
         counts=_whole(counts),
         matched=matched,
         matched_chance=chance,
         matched_p=p,
         matched_least_p=least,
+        matched_null_sd=null_sd,
         silhouettes=tuple(silhouettes.tolist()),
         nearest=tuple(others.tolist()),
         neighbours=_whole(rows),
         distances=tuple(tuple(float(f"{value:.6g}") for value in row) for row in distances.tolist()),
-        same_family=neighbours.nearest_alike(matrix, labels, distance=distance, seed=seed),
-        same_window=neighbours.nearest_alike(matrix, windows, distance=distance, seed=seed),
+        same_family=alike[0],
+        same_window=alike[1],
         tree=tuple((int(one), int(other), float(gap)) for one, other, gap, _ in tree.tolist()),
         similarity=tuple(tuple(round(float(value), 3) for value in row) for row in neighbours.similarity(matrix)),
         order=tuple(neighbours.similar_order(matrix).tolist()),
@@ -93,15 +100,17 @@ def explain(
 
 def matched_by_chance(
     clusters: Labels, labels: Labels, *, shuffles: int = _SHUFFLES, seed: int = 0
-) -> tuple[float, float, float, float]:
-    """Return the share of sequences in the cluster that stands for their family, its mean over shuffles, p, least p."""
+) -> tuple[float, float, float, float, float]:
+    """Return the share of sequences in the cluster that stands for their family; its mean over shuffles, p, the least
+    that p could be, and the standard deviation over shuffles.
+    """
     observed, drawn = matched_share(clusters, labels), np.random.default_rng(seed)
     shuffled = [matched_share(clusters, drawn.permutation(labels)) for _ in range(shuffles if len(labels) else 0)]
     if not shuffled:
-        return observed, observed, 1.0, 1.0
+        return observed, observed, 1.0, 1.0, math.nan
     every = np.array([observed, *shuffled])
     p, least = (float(np.mean(every >= value - 1e-9)) for value in (observed, every.max()))
-    return observed, float(np.mean(shuffled)), p, least
+    return observed, float(np.mean(shuffled)), p, least, float(np.std(shuffled))
 
 
 def adjusted(explanation: Explanation) -> dict[str, float]:
@@ -109,12 +118,6 @@ def adjusted(explanation: Explanation) -> dict[str, float]:
     ps = holm([one.p for one in explanation.agreements])
     names = [one.attribute for one in explanation.agreements]
     return {name: math.nan if p is None else p for name, p in zip(names, ps, strict=True)}
-
-
-def followed(explanation: Explanation) -> tuple[Agreement, ...]:
-    """Return the agreements beyond chance, all attributes judged together, the best first."""
-    ps = adjusted(explanation)
-    return tuple(one for one in explanation.agreements if ps[one.attribute] <= LEVEL and one.ari > 0)
 
 
 def tree_members(explanation: Explanation) -> list[tuple[int, ...]]:

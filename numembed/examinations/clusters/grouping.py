@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -33,6 +33,8 @@ class Factor:
     ari: float
     ami: float
     p: float  # adjusted after Holm: for all ways and both factors, or for all attributes of one way
+    null_mean: float = math.nan  # of the shuffles' ARI
+    null_sd: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,7 @@ def examine(
     ks, seeds = sorted({*KS, families} - {0, 1}), default_seeds(n)
     parts = (len(CLUSTERERS), len(ks) * seeds, len(ks) * REFERENCES if n <= LARGEST else 0)
     progress(0, sum(parts))
-    ways = []
-    for number, entry in enumerate(CLUSTERERS, start=1):
-        labels = entry.function(matrix, families, study.seed)
-        ways.append(_way(entry.name, matrix, labels, attributes, distance=distance, seed=study.seed))
-        progress(number, sum(parts))
+    ways = ways_of(matrix, attributes, study, progress=lambda done: progress(done, sum(parts)))
     tried = best_k(
         matrix, ks, distance=distance, progress=lambda done, total, note: progress(parts[0] + done, sum(parts))
     )
@@ -109,7 +107,20 @@ def examine(
         progress=lambda done, total, note: progress(sum(parts[:2]) + done, sum(parts)),
     )
     best = ks[beside.best] if beside.best >= 0 else 0
-    return Grouping(_adjusted(ways), _steps(tried, beside), families, seeds, best, beside.p)
+    return Grouping(ways, _steps(tried, beside), families, seeds, best, beside.p)
+
+
+def ways_of(
+    matrix: Matrix, attributes: dict[str, Labels], study: Study, *, progress: Callable[[int], None] = lambda done: None
+) -> tuple[Way, ...]:
+    """Return what the groups of every clusterer follow; ``progress(done)`` may raise Cancelled."""
+    families, ways = len(study.sequences.families), []
+    for number, entry in enumerate(CLUSTERERS, start=1):
+        labels = entry.function(matrix, families, study.seed)
+        distance = cast(Distance, study.distance)
+        ways.append(_way(entry.name, matrix, labels, attributes, distance=distance, seed=study.seed))
+        progress(number)
+    return _adjusted(ways)
 
 
 def _way(
@@ -138,7 +149,7 @@ def _way(
 def _factor(one: Agreement | None, p: float | None = None) -> Factor:
     if one is None:
         return Factor(math.nan, math.nan, math.nan)
-    return Factor(one.ari, one.ami, one.p if p is None else p)
+    return Factor(one.ari, one.ami, one.p if p is None else p, one.null_mean, one.null_sd)
 
 
 def _adjusted(ways: Sequence[Way]) -> tuple[Way, ...]:
@@ -147,7 +158,7 @@ def _adjusted(ways: Sequence[Way]) -> tuple[Way, ...]:
     texts = []
     for way in ways:
         family, window = (
-            Factor(one.ari, one.ami, math.nan if p is None else p)
+            replace(one, p=math.nan if p is None else p)
             for one, p in zip((way.family, way.window), (next(ps), next(ps)), strict=True)
         )
         texts.append(Way(**vars(way) | {"family": family, "window": window}))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 from numembed.analysis.clusters.attributes import family_title
 from numembed.analysis.clusters.clusterers import CLUSTERERS
 from numembed.examinations.clusters.compute import Explanation, adjusted, sequence_names, tree_members
 from numembed.examinations.clusters.grouping import FACTORS, Grouping, grouping
+from numembed.examinations.clusters.seen import smallest_seen, smallest_way
 from numembed.examinations.clusters.text import sentence
+from numembed.examinations.clusters.together import AGREES, HOLDS, MATCHED, NEAREST, found_of, of_way, tests_of
 from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.sequences.sets import SequenceSet
 
@@ -16,18 +19,28 @@ from numembed.sequences.sets import SequenceSet
 def rows(answer: Answer[Grouping]) -> list[Row]:
     """Return all numbers as rows: of the clusters, then of the other ways of grouping."""
     clusters = rows_of(answer.explanation, answer.study.sequences) if answer.explanation else []
-    return clusters + grouping_rows(answer.found)
+    return clusters + grouping_rows(answer.found, answer.explanation)
 
 
 def agreement_rows(explanation: Explanation) -> list[Row]:
     """Return how well the KMeans clusters agree with each attribute, best first."""
-    ps = adjusted(explanation)
-    return [{"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} for one in explanation.agreements]
+    ps, judged = adjusted(explanation), _judged(explanation)
+    return [
+        {"part": "agreement", **asdict(one), "p_holm": ps[one.attribute]} | judged[AGREES, one.attribute]
+        for one in explanation.agreements
+    ]
 
 
 def share_rows(explanation: Explanation) -> list[Row]:
     """Return what the variance is made of."""
-    return [{"part": "share", **asdict(one)} for one in explanation.shares]
+    judged, rest = _judged(explanation), {"p_page": math.nan, "smallest_seen": None}
+    return [{"part": "share", **asdict(one)} | judged.get((HOLDS, one.name), rest) for one in explanation.shares]
+
+
+def _judged(explanation: Explanation) -> dict[tuple[str, str], Row]:
+    """Return of each test its p among all of the page, and the smallest value that it would have seen."""
+    seen = smallest_seen(explanation)
+    return {at: {"p_page": one.p, "smallest_seen": seen[at]} for at, one in tests_of(explanation).items()}
 
 
 def neighbour_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
@@ -42,18 +55,20 @@ def neighbour_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row
 
 def alike_rows(explanation: Explanation) -> list[Row]:
     """Return how often the nearest neighbour, and the group that stands for a family, are of the same kind."""
+    judged = _judged(explanation)
     matched = {
         "share": explanation.matched,
         "chance": explanation.matched_chance,
         "p": explanation.matched_p,
         "note": "",
     }
-    matched["least_p"] = explanation.matched_least_p
-    return [
-        {"part": "alike", "name": "nearest is of the same family", **asdict(explanation.same_family)},
-        {"part": "alike", "name": "nearest is of the same window", **asdict(explanation.same_window)},
-        {"part": "alike", "name": "lies in the group of its family", **matched},
-    ]
+    matched |= {"least_p": explanation.matched_least_p, "null_sd": explanation.matched_null_sd}
+    parts = (
+        ("nearest is of the same family", asdict(explanation.same_family), (NEAREST, "family")),
+        ("nearest is of the same window", asdict(explanation.same_window), (NEAREST, "window")),
+        ("lies in the group of its family", matched, (MATCHED, "family")),
+    )
+    return [{"part": "alike", "name": name, **numbers} | judged[test] for name, numbers, test in parts]
 
 
 def confusion_rows(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
@@ -110,12 +125,16 @@ def rows_of(explanation: Explanation, sequences: SequenceSet) -> list[Row]:
     )
 
 
-def grouping_rows(grouping: Grouping) -> list[Row]:
+def grouping_rows(grouping: Grouping, explanation: Explanation | None = None) -> list[Row]:
     """Return all numbers of the other ways of grouping as rows; ``part`` says what each belongs to."""
+    found = None if explanation is None else found_of(explanation)
     ways = [
         {"part": "way", "name": way.name, "groups": way.groups, "left_out": way.left_out}
         | {f"{factor}_{name}": value for factor in FACTORS for name, value in asdict(getattr(way, factor)).items()}
         | {"most": way.attribute, **{f"most_{name}": value for name, value in asdict(way.most).items()}}
+        | {f"{factor}_p_page": of_way(getattr(way, factor), factor, found) for factor in FACTORS}
+        | {"most_p_page": of_way(way.most, way.attribute, found)}
+        | {f"{factor}_smallest_seen": smallest_way(getattr(way, factor), grouping) for factor in FACTORS}
         | {"silhouette": way.silhouette, "note": way.note}
         for way in grouping.ways
     ]

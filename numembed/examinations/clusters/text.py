@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from numembed.analysis.clusters.agreement import Agreement
 from numembed.analysis.clusters.attributes import ATTRIBUTES, family_title
 from numembed.analysis.clusters.clusterers import CLUSTERERS
-from numembed.core.significance import LEVEL, holm
+from numembed.analysis.clusters.null_reference import REFERENCES
+from numembed.core.significance import LEVEL, Judged
 from numembed.core.wording import decimal, listed, p_text, percent, signed
-from numembed.examinations.clusters.compute import Explanation, followed, tree_members
-from numembed.examinations.clusters.grouping import Grouping, Way
+from numembed.examinations.clusters.compute import Explanation, tree_members
+from numembed.examinations.clusters.grouping import FACTORS, Grouping, Way
+from numembed.examinations.clusters.together import (
+    AGREES,
+    HOLDS,
+    MATCHED,
+    NEAREST,
+    followed,
+    found_of,
+    of_way,
+    tests_of,
+)
 from numembed.examinations.registry import Answer
 from numembed.sequences.sets import SequenceSet
 
+_NAMED = 3  # attributes in a sentence
 _FEW = "there are too few sequences to tell whether that is more than by chance"
 
 
 def sentence(answer: Answer[Grouping]) -> str:
     """Return what the clusters follow, what makes the vectors differ, and whether other ways of grouping agree."""
-    text, explanation = grouping_sentence(answer.found), answer.explanation
+    text, explanation = grouping_sentence(answer.found, answer.explanation), answer.explanation
     if explanation is None:
         return text
     return f"{sentence_of(answer.model, explanation)} {shares_sentence(explanation)} {text}"
@@ -29,22 +41,27 @@ def sentence(answer: Answer[Grouping]) -> str:
 def sentence_of(name: str, result: Explanation) -> str:
     """Return in one or two sentences what the clusters follow, claiming no more than the shuffles allow."""
     sure, groups = followed(result), f"the groups that KMeans finds in {name}"
-    known = [one for one in result.agreements if not math.isnan(one.p)]
+    known = [one for (kind, _), one in tests_of(result).items() if kind == AGREES and not math.isnan(one.p)]
     if known and not sure and all(len(known) * one.least_p > LEVEL for one in known):
         return f"There are too few sequences to tell what {groups} follow."
     tail, groups = _family_tail(result, sure), f"T{groups[1:]}"
     if not sure:
         return f"{groups} follow none of these attributes better than chance.{tail}"
-    title = ATTRIBUTES[sure[0].attribute].title.lower()
-    how = "most" if sure[0] is result.agreements[0] else "better than chance"
-    return f"{groups} follow the {title} {how} (ARI {signed(sure[0].ari)}).{tail}"
+    if len(sure) == 1:
+        title = ATTRIBUTES[sure[0].attribute].title.lower()
+        return f"{groups} follow the {title} better than chance (ARI {signed(sure[0].ari)}).{tail}"
+    named = [f"the {ATTRIBUTES[one.attribute].title.lower()} (ARI {signed(one.ari)})" for one in sure[:_NAMED]]
+    named += [f"{len(sure) - _NAMED} more"] if len(sure) > _NAMED else []
+    return f"{groups} follow these better than chance: {listed(named)}.{tail}"
 
 
 def _family_tail(result: Explanation, sure: Sequence[Agreement]) -> str:
     """Return how the clusters agree with the families, or "" where that was said or is undefined."""
     family = next((one for one in result.agreements if one.attribute == "family"), None)
-    if family is None or math.isnan(family.ari) or (sure and sure[0] is family):
+    if family is None or math.isnan(family.ari) or family in sure[:_NAMED]:
         return ""
+    if tests_of(result)[AGREES, "family"].few:
+        return " Whether they follow the families, so few sequences cannot tell."
     how = "better than chance too" if family in sure else "no better than chance"
     return f" With the families they agree {how} (ARI {signed(family.ari)})."
 
@@ -62,19 +79,9 @@ def shares_sentence(result: Explanation) -> str:
 
 
 def _standing(result: Explanation) -> dict[str, str]:
-    """Return "more", "no more" or "few" (too few to tell) for family and window, both judged together."""
-    ps = _share_ps(result)
-    known, sure = [share for share in result.shares if share.name in ps], {name for name in ps if ps[name] <= LEVEL}
-    left = len(known) - len(sure)
-    few = {share.name for share in known if left * share.least_p > LEVEL}
-    return {one.name: "more" if one.name in sure else "few" if one.name in few else "no more" for one in known}
-
-
-def _share_ps(result: Explanation) -> dict[str, float]:
-    """Return p of family and window, adjusted for both, where they are defined."""
-    known = [share for share in result.shares if not math.isnan(share.p)]
-    ps = holm([share.p for share in known])
-    return {share.name: p for share, p in zip(known, ps, strict=True) if p is not None}
+    """Return "more", "no more" or "few" (too few to tell) for family and window."""
+    known = {name: one for (kind, name), one in tests_of(result).items() if kind == HOLDS and not math.isnan(one.p)}
+    return {name: "more" if one.sure else "few" if one.few else "no more" for name, one in known.items()}
 
 
 def _shares_head(standing: dict[str, str]) -> str:
@@ -112,29 +119,29 @@ def matched_sentence(result: Explanation) -> str:
     """Return in one sentence how many sequences lie in the group that stands for their family, beside chance."""
     if result.matched != result.matched or len(result.counts[0]) < 2:
         return "Groups can be assigned to families only where there are at least two families."
-    beside = f"by chance {percent(result.matched_chance)} would"
-    if result.matched_p > LEVEL and result.matched_least_p > LEVEL:
-        beside = f"{_FEW} ({percent(result.matched_chance)})"
-    elif result.matched_p > LEVEL:
-        beside = f"no more than by chance ({percent(result.matched_chance)}, {p_text(result.matched_p)})"
+    beside = _beside(tests_of(result)[MATCHED, "family"], result.matched_chance, "would")
     return f"{percent(result.matched)} of the sequences lie in the group assigned to their family; {beside}."
+
+
+def _beside(test: Judged, chance: float, would: str) -> str:
+    """Return how a share lies beside chance."""
+    if test.sure:
+        return f"by chance {percent(chance)} {would}"
+    return (
+        f"{_FEW} ({percent(chance)})" if test.few else f"no more than by chance ({percent(chance)}, {p_text(test.p)})"
+    )
 
 
 def nearest_sentence(result: Explanation) -> str:
     """Return in one or two sentences how many nearest neighbours share family and window, beside chance."""
-    texts = []
+    texts, tests = [], tests_of(result)
     for alike, what, short in ((result.same_family, "the same family", "family"), (result.same_window, "", "window")):
         if alike.share != alike.share:
             if what:
                 texts.append(f"Whether nearest neighbours are of {what} cannot be determined here: it {alike.note}.")
             continue
         share = f"{percent(alike.share)} of the nearest neighbours are of {what or f'the same {short}'}"
-        beside = f"by chance {percent(alike.chance)} would be"
-        if alike.p > LEVEL and alike.least_p > LEVEL:
-            beside = f"{_FEW} ({percent(alike.chance)})"
-        elif alike.p > LEVEL:
-            beside = f"no more than by chance ({percent(alike.chance)}, {p_text(alike.p)})"
-        texts.append(f"{share}; {beside}.")
+        texts.append(f"{share}; {_beside(tests[NEAREST, short], alike.chance, 'would be')}.")
     return " ".join(texts)
 
 
@@ -155,36 +162,43 @@ def tree_sentence(result: Explanation, sequences: SequenceSet) -> str:
     if standing == "few":
         text += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
     elif standing == "no more":
-        p = p_text(_share_ps(result)["family"])
+        p = p_text(tests_of(result)[HOLDS, "family"].p)
         text += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
     return text + "."
 
 
-def grouping_sentence(grouping: Grouping) -> str:
+def grouping_sentence(grouping: Grouping, explanation: Explanation | None = None) -> str:
     """Return in three sentences whether ways and seeds agree, and whether any groups stand out."""
-    return " ".join(filter(None, (ways_sentence(grouping), seeds_sentence(grouping), steps_sentence(grouping))))
+    texts = ways_sentence(grouping, explanation), seeds_sentence(grouping), steps_sentence(grouping)
+    return " ".join(filter(None, texts))
 
 
-def ways_sentence(grouping: Grouping) -> str:
-    """Return in one sentence what the ways of grouping follow, claiming no more than the shuffles allow."""
+def ways_sentence(grouping: Grouping, explanation: Explanation | None = None) -> str:
+    """Return in one sentence what the ways of grouping follow, claiming no more than the shuffles allow.
+
+    With an ``explanation`` they are judged together with all tests of its page.
+    """
     ways = [way for way in grouping.ways if way.family.ari == way.family.ari or way.window.ari == way.window.ari]
     if not ways:
         return "No way of grouping finds groups that could follow family or window here."
-    followed = [_followed(way) for way in ways]
-    counts = {name: followed.count(name) for name in ("window", "family", "")}
-    if counts[""] == len(ways):
-        return f"None of {len(ways)} ways of grouping follows the family or the window better than chance."
-    for name, other in (("window", "family"), ("family", "window")):
-        if counts[name] == len(ways):
-            every = "Every way of grouping" if len(ways) == len(grouping.ways) else "Every way that finds groups here"
-            return f"{every} follows the {name} more than the {other}."
-    texts = [
-        f"{counts[name]} follow{'s' * (counts[name] == 1)} the {name} more than the {other}"
-        for name, other in (("window", "family"), ("family", "window"))
-        if counts[name]
-    ]
-    rest = f"{counts['']} follow{'s' * (counts[''] == 1)} neither better than chance" if counts[""] else ""
-    return f"Of {len(ways)} ways of grouping, {listed([*texts, *filter(None, [rest])])}."
+    found = None if explanation is None else found_of(explanation)
+    sure = [_followed(way, found) for way in ways]
+    counts = {name: sum(name in own for own in sure) for name in FACTORS}
+    every = "Every way of grouping" if len(ways) == len(grouping.ways) else "Every way that finds groups here"
+    match [name for name in FACTORS if counts[name]]:
+        case []:
+            return f"None of {len(ways)} ways of grouping follows the family or the window better than chance."
+        case [name] if counts[name] == len(ways):
+            return f"{every} follows the {name} better than chance, and none the {FACTORS[FACTORS.index(name) - 1]}."
+        case [_, _] if set(counts.values()) == {len(ways)}:
+            return f"{every} follows both family and window better than chance."
+    texts = [_count(count, f"the {name}") for name, count in counts.items() if count]
+    texts += [_count(sure.count(()), "neither")] if () in sure else []
+    return f"Of {len(ways)} ways of grouping, {listed(texts)} better than chance."
+
+
+def _count(ways: int, what: str) -> str:
+    return f"{ways} follow{'s' * (ways == 1)} {what}"
 
 
 def seeds_sentence(grouping: Grouping) -> str:
@@ -209,8 +223,9 @@ def steps_sentence(grouping: Grouping) -> str:
     if grouping.best_p > LEVEL:
         return f"No number of groups from {first} to {last} stands out from shapeless vectors of the same spread."
     return (
-        f"{step.k} groups stand out most: their silhouette is {signed(step.silhouette)}, and at most "
-        f"{signed(step.noise_high)} in shapeless vectors of the same spread."
+        f"{step.k} groups stand out furthest from {REFERENCES} sets of shapeless vectors of the same spread, as one "
+        f"such set in {REFERENCES + 1} would by chance: their silhouette is {signed(step.silhouette)}, and at most "
+        f"{signed(step.noise_high)} there."
     )
 
 
@@ -224,11 +239,7 @@ def title_of(way: Way) -> str:
     return CLUSTERERS[way.name].title
 
 
-def _followed(way: Way) -> str:
-    """Return "family", "window" or "" for neither: the one with the better agreement of those above chance."""
-    sure = {
-        name: factor.ari
-        for name, factor in (("window", way.window), ("family", way.family))
-        if factor.p <= LEVEL and factor.ari > 0
-    }
-    return max(sure, key=lambda name: sure[name], default="")
+def _followed(way: Way, found: Mapping[str, float] | None) -> tuple[str, ...]:
+    """Return which of family and window a way agrees with above chance."""
+    factors = [(name, getattr(way, name)) for name in FACTORS]
+    return tuple(name for name, one in factors if of_way(one, name, found) <= LEVEL and one.ari > 0)

@@ -169,7 +169,7 @@ def single_attributes(matrix: Matrix, sequences: SequenceSet, rivals: Rivals, *,
         own = _attribute(name, sorters, _shuffled(labels, windows, classes, folds, seed), folds, sequences.labels)
         exchanged = _swapped(labels, sequences, classes, folds, seed)
         exchange = _attribute(name, {"": sorters[""]}, exchanged, folds, sequences.labels)
-        probes.append(replace(own, p_families=exchange.p))
+        probes.append(replace(own, p_families=exchange.p, p_exchange=exchange.p))
     adjusted = holm([one.p_families for one in probes])
     return tuple(
         replace(one, p_families=math.nan if p is None else p)

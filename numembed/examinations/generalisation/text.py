@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from numembed.analysis.probes import CLASSIFIERS
-from numembed.core.significance import LEVEL
 from numembed.core.wording import listed, p_text, percent
 from numembed.examinations.generalisation.compute import generalisation
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
@@ -32,7 +31,7 @@ _SIMPLE = {
 def verdict(name: str, generalisation: Generalisation) -> str:
     """Return the answer in one or two sentences: where the model names the families better than chance, and where not.
 
-    It is claimed of a place where one of the classifiers does, after the adjustment for all of its question.
+    It is claimed of a place where one of the classifiers does, after the adjustment for all tests of the page.
     """
     places = {"held-out windows of the study": generalisation.near}
     places |= {f"windows from term {one.start:,} on": one.probes for one in generalisation.far}
@@ -84,9 +83,9 @@ def single_sentence(result: Sequence[Probe]) -> str:
     if not known:
         return "None of these can be tested here."
     places = {
-        "Predicted better than chance": [one for one in known if one.sure and one.p_families <= LEVEL],
+        "Predicted better than chance": [one for one in known if one.beyond_families],
         "Predicted, but perhaps through the family alone (confounded)": [
-            one for one in known if one.sure and not one.p_families <= LEVEL
+            one for one in known if one.sure and not one.beyond_families
         ],
         "Not better than chance": [one for one in known if not one.sure and one.testable],
         "Too few sequences for a test": [one for one in known if not one.sure and not one.testable],
@@ -116,10 +115,14 @@ def _share(probe: Probe) -> str:
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
-        return f": better than chance ({p_text(probe.p_holm)})"
+        return f": better than chance ({p_text(probe.p_told)})"
     if not probe.testable:
-        return f": too few families to tell, because even if all were correct it would be {p_text(probe.least_p)}"
-    return f": no better than chance ({p_text(probe.p_holm)})"
+        return f": too few families to tell, because even if all were correct it would be {p_text(_least(probe))}"
+    return f": no better than chance ({p_text(probe.p_told)})"
+
+
+def _least(probe: Probe) -> float:
+    return probe.least_p if math.isnan(probe.least_page) else probe.least_page
 
 
 def _others(rest: Sequence[Probe]) -> str:
@@ -128,12 +131,12 @@ def _others(rest: Sequence[Probe]) -> str:
 
 
 def _mark(probe: Probe) -> str:
-    return f"{'better than chance, ' if probe.sure else ''}{p_text(probe.p_holm)}"
+    return f"{'better than chance, ' if probe.sure else ''}{p_text(probe.p_told)}"
 
 
 def _numbers(probes: Sequence[Probe]) -> str:
     return ", ".join(
-        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_text(p.p_holm)})" for p in probes
+        f"{p.title.lower()} {percent(p.value)} (shuffled {percent(p.chance)}, {p_text(p.p_told)})" for p in probes
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from statistics import NormalDist
 
+from numembed.analysis.inference.power import POWER, sd_above, smallest_beyond
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.significance import LEVEL
-from numembed.core.wording import decimal, listed, percent, span
+from numembed.core.wording import decimal, listed, percent, span, would_have_seen
 from numembed.examinations.maps.compute import Maps, MapTruth, Seeds, maps
 from numembed.examinations.registry import Answer, Implementation, Row
 
@@ -85,6 +87,31 @@ def noise_sentence(maps: Maps, method: str) -> str:
     return f"The families lie no closer together in the model's map than in {maps.noise_maps} maps of noise: {scores}."
 
 
+def smallest_seen(maps: Maps) -> float | None:
+    """Return the smallest silhouette in the vectors that the test would have seen."""
+    return smallest_beyond(maps.chance_mean, sd_above(maps.chance_mean, maps.chance_high))
+
+
+def smallest_in_map(maps: Maps, one: MapTruth) -> float | None:
+    """Return the smallest silhouette in a map that would lie above all maps of noise in four cases of five.
+
+    From the distance between the mean and the highest of normal numbers (Blom 1958).
+    """
+    if maps.noise_maps < 2 or math.isnan(one.noise_highest):
+        return None
+    normal = NormalDist()
+    sd = (one.noise_highest - one.noise_silhouette) / normal.inv_cdf(
+        (maps.noise_maps - 0.375) / (maps.noise_maps + 0.25)
+    )
+    return one.noise_highest + normal.inv_cdf(POWER) * sd
+
+
+def seen_sentence(maps: Maps) -> str:
+    """Return which score of the families in the vectors would have been more than chance, where it is not."""
+    least = smallest_seen(maps) if maps.p > LEVEL else None
+    return "" if least is None else would_have_seen(f"a silhouette of about {decimal(least)} in the vectors")
+
+
 def groups_sentence(maps: Maps, method: str) -> str:
     """Return in a sentence whether the groups that the eye finds in a map are more than noise would show."""
     one = maps.of(method)
@@ -94,7 +121,7 @@ def groups_sentence(maps: Maps, method: str) -> str:
     against = f"in {maps.noise_maps} maps of noise ({decimal(one.groups)} against {decimal(one.groups_noise)} at most)"
     if one.groups <= one.groups_noise:
         return f"{said} no clearer than {against}."
-    clearer = f"{said} clearer than {against}"
+    clearer = f"{said} clearer than {against}, as those of one map of noise in {maps.noise_maps + 1} would be by chance"
     if one.groups_space > one.groups_noise_space:
         return f"{clearer}, and the vectors have them too, with {decimal(one.groups_space)}."
     return f"{clearer}, but in the vectors the same groups score {decimal(one.groups_space)}, as in noise."
@@ -109,13 +136,16 @@ def rows(answer: Answer[Maps]) -> list[Row]:
     """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
     result = answer.found
     names = ("n", "dimension", "scatter", "chance_mean", "chance_low", "chance_high", "p")
-    space = {"part": "space", "silhouette": result.space, "twins": result.noise_maps} | {
-        name: getattr(result, name) for name in names
-    }
+    space: Row = {
+        "part": "space",
+        "smallest_seen": smallest_seen(result),
+        "silhouette": result.space,
+        "twins": result.noise_maps,
+    } | {name: getattr(result, name) for name in names}
     pictures = [("drawn", one) for one in result.drawn] + [("noise", one) for one in result.noise]
     return [
         space,
-        *({"part": "map", **asdict(one)} for one in result.maps),
+        *({"part": "map", **asdict(one), "smallest_seen": smallest_in_map(result, one)} for one in result.maps),
         *({"part": "seeds", **asdict(one)} for one in result.seeds),
         *({"part": part, **asdict(one)} for part, one in pictures),
     ]

@@ -43,6 +43,7 @@ class Plain:
     own: float | None  # mean distance of each vector to its nearest neighbour of the same family
     other: float | None  # … and to its nearest of the other families
     note: str = ""
+    null_sd: float | None = None  # standard deviation of what shuffled families score
 
 
 STILL = 0.005  # times as far as its nearest relative: a vector that has not moved
@@ -71,6 +72,7 @@ class TrialResult:
     repeated: int = 0  # this many more texts are equal to another one: they get equal vectors whatever the model
     same: bool = False  # nothing was changed
     note: str = ""  # why there is no score
+    null_sd: float | None = None  # as in ``Plain``
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _plain(bases: Sequence[Base], study: Study) -> Plain:
         _mean([_middle(base.own) for base in bases]),
         _mean([_middle(base.other) for base in bases]),
         next((reading.note for reading in readings if reading.note), ""),
+        _mean([reading.null_sd for reading in readings]),
     )
 
 
@@ -175,6 +178,7 @@ def _tried(
         p_chance=_together([one.p for one in readings]),
         ari=_mean([reading.ari for reading in readings]),
         same=all(reading.same for reading in readings),
+        null_sd=_mean([reading.null_sd for reading in readings]),
     )
     if facts["group"] == "place":
         inside = _mean([reading.z_within for reading in readings])

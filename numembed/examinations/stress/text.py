@@ -9,7 +9,9 @@ from dataclasses import asdict, replace
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, p_text, percent, signed, span
 from numembed.examinations.registry import Answer, Implementation, Row
-from numembed.examinations.stress.compute import STILL, Plain, Stress, TrialResult, stress, variant_of
+from numembed.examinations.stress.compute import STILL, Stress, TrialResult, stress, variant_of
+from numembed.examinations.stress.together import above_chance as above_chance
+from numembed.examinations.stress.together import p_page, plain_p, smallest_plain, smallest_seen, told
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 
 _ALL, _MOST = 0.9, 0.5  # shares of the score
@@ -63,13 +65,8 @@ _NUMBERS = [
 _DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "changes": (-1, 1)}
 
 
-def above_chance(result: Plain) -> bool:
-    """Return whether the plain score is better than shuffled families."""
-    return result.p is not None and result.p <= LEVEL and result.value is not None and result.chance is not None
-
-
 def sure(one: TrialResult) -> bool:
-    """Return whether the change of one variant, looked at alone, is more than chance: its interval leaves out 0."""
+    """Return whether the interval of one variant, looked at alone, leaves out 0."""
     return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
 
@@ -77,6 +74,7 @@ def destroyed(stress: Stress, one: TrialResult) -> float | None:
     """Return the share of what the plain score has above chance that a variant takes away; None where there is none.
 
     >>> from dataclasses import fields
+    >>> from numembed.examinations.stress.compute import Plain
     >>> bare = {field.name: None for field in fields(Plain)} | {"note": ""}
     >>> before = Plain(**bare | {"value": 0.6, "chance": -0.2, "p": 0.001})
     >>> destroyed(Stress(before, (), 0, "euclidean"), TrialResult("last_digit_removed", {}, value=0.2, change=-0.4))
@@ -97,14 +95,12 @@ def most_extreme(tried: Iterable[TrialResult]) -> TrialResult | None:
 def leader(stress: Stress) -> TrialResult | None:
     """Return what changes the score most, of those that may be believed together; of a score at chance, raises it most.
 
-    At most 5% by Holm's rule. Where texts of a set become equal, they get equal vectors whatever the model, so such
+    Where texts of a set become equal, they get equal vectors whatever the model, so such
     variants are left aside.
     """
     above = above_chance(stress.plain)
     return most_extreme(
-        one
-        for one in stress.tried
-        if one.p_holm is not None and one.p_holm <= LEVEL and not one.repeated and (above or (one.change or 0) > 0)
+        one for one in stress.tried if told(stress, one) and not one.repeated and (above or (one.change or 0) > 0)
     )
 
 
@@ -125,8 +121,7 @@ def headline(stress: Stress) -> str:
     start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} None of the changes raises it significantly."
-    of = " of all changes that keep the texts different" if any(one.repeated for one in stress.tried) else ""
-    return f"{start} {doing(first)} raises it most{of}, by {decimal(first.change)}, to {decimal(first.value)}."
+    return f"{start} {doing(first)} raises it by {decimal(first.change)}, to {decimal(first.value)}."
 
 
 def evidence(stress: Stress) -> str:
@@ -135,12 +130,16 @@ def evidence(stress: Stress) -> str:
     if base.value is None:
         return base.note
     where = f", on {stress.designs} redrawn designs" if stress.designs else ""
-    sentence = f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_text(base.p)})."
+    sentence = (
+        f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_text(plain_p(base))})."
+    )
     tests = sum(one.p is not None for one in stress.tried)
     if first is None:
         return f"{sentence} All {tests} changes are judged together{where}, by Holm's rule."
     after = f"After: {decimal(first.value)}, a {_numbers(first)}."
-    return f"{sentence} {after} All {tests} changes are judged together{where} (Holm's {p_text(first.p_holm)})."
+    return (
+        f"{sentence} {after} All {tests} changes are judged together{where} (Holm's {p_text(p_page(stress, first))})."
+    )
 
 
 def sentence_of(stress: Stress) -> str:
@@ -149,13 +148,13 @@ def sentence_of(stress: Stress) -> str:
 
 
 def effect_of(stress: Stress, one: TrialResult) -> str:
-    """Return what was found with one variant, looked at alone."""
+    """Return what was found with one variant."""
     if one.note:
         return one.note
     if one.same:
         return _SAME
     if PERTURBATIONS[one.perturbation].facts.get("other_families"):
-        return _control(one)
+        return _control(stress, one)
     if one.perturbation == "kmeans_seed":
         return _seeds(stress)
     if one.change is None or stress.plain.value is None:
@@ -215,8 +214,9 @@ def _percent(share: float) -> str:
 
 
 def _alone(stress: Stress, one: TrialResult) -> str:
-    if not sure(one):
-        return f"{doing(one)} does not change the score significantly."
+    if not told(stress, one):
+        together = " when all changes are judged together" if sure(one) else ""
+        return f"{doing(one)} does not change the score significantly{together}."
     if above_chance(stress.plain):
         return _effect(stress, one)
     if (one.change or 0) > 0:
@@ -247,13 +247,13 @@ def _inside(stress: Stress, one: TrialResult) -> list[str]:
     if one.z_within is None or one.p_within is None or stress.plain.z_within is None or stress.plain.p_within is None:
         return []
     before = f"before: z {decimal(stress.plain.z_within)}, {p_text(stress.plain.p_within)}"
-    how = "are distinguished" if one.p_within <= LEVEL else "are not distinguished significantly"
-    return [f"Within windows the families {how} (z {decimal(one.z_within)}, {p_text(one.p_within)}; {before})."]
+    after = f"z {decimal(one.z_within)}, {p_text(one.p_within)}"
+    return [f"Families shuffled within windows, looked at alone: {after} ({before})."]
 
 
-def _control(one: TrialResult) -> str:
-    numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_text(one.p_chance)})"
-    if one.p_chance is not None and one.p_chance <= LEVEL:
+def _control(stress: Stress, one: TrialResult) -> str:
+    numbers = f"(silhouette {decimal(one.value)}, chance {decimal(one.chance)}, {p_text(p_page(stress, one))})"
+    if told(stress, one):
         known = "Gaps between the numbers, and numbers below 100, may be enough for that."
         return f"Primes are distinguished from composites that look like them {numbers}. {known}"
     return f"Primes are distinguished from composites that look like them no better than chance {numbers}."
@@ -299,6 +299,7 @@ def rows_of(stress: Stress) -> list[Row]:
             "options": one.options,
         }
         numbers = {name: getattr(one, name) for name in _NUMBERS} | {"ratios": list(one.ratios)}
+        numbers |= {"p_page": p_page(stress, one), "smallest_seen": smallest_seen(stress, one)}
         note = one.note or (_SAME if one.same else "")
         rows.append(texts | numbers | {"note": note, "meaning": entry.facts["meaning"]})
     return rows
@@ -306,8 +307,9 @@ def rows_of(stress: Stress) -> list[Row]:
 
 def plain_row(stress: Stress) -> Row:
     """Return everything about the score before anything is changed as one flat row."""
+    judged = {"p_page": plain_p(stress.plain), "smallest_seen": smallest_plain(stress)}
     first = {"perturbation": "plain", "title": "Nothing changed", "designs": stress.designs}
-    return first | {"distance": stress.distance} | asdict(stress.plain)
+    return first | {"distance": stress.distance} | asdict(stress.plain) | judged
 
 
 IMPLEMENTATION = Implementation(

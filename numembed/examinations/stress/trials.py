@@ -10,6 +10,7 @@ import numpy as np
 
 from numembed.analysis.inference.intervals import leave_one_out
 from numembed.analysis.inference.permutation_test import permutation_test
+from numembed.analysis.inference.power import sd_above
 from numembed.analysis.labels import kmeans
 from numembed.analysis.metrics import ari, silhouette
 from numembed.analysis.preparation import Distance, undefined_reason
@@ -41,6 +42,7 @@ class Reading:
     repeated: int = 0  # this many more texts than of the plain set are equal to another one
     same: bool = False  # as the plain one in every respect
     note: str = ""
+    null_sd: float = math.nan  # standard deviation of the shuffles
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +164,7 @@ def _score(
         inside.z if inside else math.nan,
         inside.p if inside else math.nan,
         without=leave_one_out(matrix, labels, distance=distance),
+        null_sd=sd_above(free.null_mean, free.null_high),
     )
 
 

@@ -18,7 +18,7 @@ from numembed.analysis.clusters.agreement import pairwise_ari, permanova, ranked
 from numembed.analysis.clusters.attributes import ATTRIBUTES, attributes
 from numembed.analysis.clusters.clusterers import kmeans, name_clusters
 from numembed.core.arrays import Labels, Matrix
-from numembed.core.significance import holm
+from numembed.core.significance import holm, judged
 from numembed.models.embedding import embed
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study
@@ -103,7 +103,8 @@ def test_p_does_not_depend_on_the_block_size_or_on_other_attributes(monkeypatch:
     assert ranked_agreement(clusters, RICH_ATTRIBUTES, permutations=99) == whole
     alone = ranked_agreement(clusters, {"growth": RICH_ATTRIBUTES["growth"]}, permutations=99)[0]
     same = next(one for one in whole if one.attribute == "growth")
-    assert alone == replace(same, limit=alone.limit) and math.isnan(same.limit)  # of 99 shuffles none is one of 9 × 20
+    limits = {"limit": alone.limit, "limit_page": alone.limit_page}
+    assert alone == replace(same, **limits) and math.isnan(same.limit)  # of 99 shuffles none is one of 9 × 20
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -117,6 +118,10 @@ def test_above_its_limit_is_what_the_adjusted_p_calls_more_than_chance(seed: int
     found = ranked_agreement(clusters, told, permutations=permutations, seed=seed)
     sure = [p is not None and p <= 0.05 for p in holm([one.p for one in found])]
     assert [one.ari > one.limit for one in found] == sure
+    further = [(0.0001, 0.0), (0.03, 0.0), (0.5, 0.2)]  # the last cannot reach 0.05
+    page = ranked_agreement(clusters, told, permutations=permutations, seed=seed, beside=further)
+    together = judged([*((one.p, one.least_p) for one in page), *further])
+    assert [one.ari > one.limit_page for one in page] == [one.sure for one in together[: len(page)]]
     assert sum(sure) == 0 if permutations == 99 else 0 < sum(sure) < 8
 
 

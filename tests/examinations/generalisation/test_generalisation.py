@@ -113,7 +113,7 @@ def test_the_sentences_are_made_of_the_numbers(store: ResultStore) -> None:
     told = near_sentence(found).replace("\N{NO-BREAK SPACE}", " ")
     assert told.startswith(
         "From three windows, nearest centroid names the family of the fourth in 24 of 24 cases (100%); "
-        "guessing gets 17%: better than chance (p 0.002)."
+        "guessing gets 17%: better than chance (p 0.009)."
     )
     best = found.near[0]
     assert best.baseline and f"gets {100 * best.baseline_value:.0f}%. The others: nearest neighbour 100%" in told

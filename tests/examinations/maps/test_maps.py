@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numembed.core.arrays import Matrix
 from numembed.core.errors import Cancelled
 from numembed.core.serialization import as_plain, from_plain
 from numembed.core.settings import Settings
-from numembed.examinations.maps.compute import SEEDS, Maps, maps
+from numembed.examinations.maps.compute import SEEDS, Maps, MapTruth, maps
 from numembed.examinations.maps.text import (
     groups_sentence,
     kept_sentence,
@@ -26,6 +26,9 @@ from numembed.examinations.maps.text import (
     noise_sentence,
     scores_sentence,
     seeds_sentence,
+    seen_sentence,
+    smallest_in_map,
+    smallest_seen,
 )
 from numembed.examinations.registry import ExaminationContext
 from numembed.figures.map_faithfulness import kept_figure, noise_figure, scores_figure, seeds_figure
@@ -187,3 +190,16 @@ def test_a_run_answers_and_every_picture_can_be_drawn(name: str, settings: Setti
     assert len(figures[2].data) == SEEDS * 6 and sum(trace.showlegend is not False for trace in figures[2].data) == 6
     assert not any(one.warning for one in found.maps)
     assert "nan" not in _sentences(found)
+
+
+def test_a_score_that_is_no_more_than_chance_has_the_smallest_that_would_have_been_seen() -> None:
+    found = Maps(24, 8, 9, 0.5, -0.02, -0.05, -0.09, -0.01, 0.4, (), (), (), ())
+    least = smallest_seen(found)
+    assert least is not None and found.chance_high < least < 0.02
+    assert seen_sentence(found) == "This design would have seen a silhouette of about 0.01 in the vectors (80% power)."
+    assert seen_sentence(replace(found, p=0.01)) == "" and seen_sentence(replace(found, p=math.nan)) == ""
+    numbers = dict.fromkeys([field.name for field in fields(MapTruth)][2:18], 0.1)
+    one = MapTruth("pca", 2, **numbers | {"noise_silhouette": 0.0, "noise_highest": 0.1})  # type: ignore[arg-type]
+    assert (
+        0.14 < (smallest_in_map(found, one) or 0) < 0.17 and smallest_in_map(replace(found, noise_maps=1), one) is None
+    )
