@@ -17,7 +17,8 @@ from numembed.core.errors import BadChoice
 from numembed.core.serialization import as_plain
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.figures.style import PLOTLY_CONFIG
-from numembed.studies.evidence import NO_REFERENCES, evidence_rows, pair_rows
+from numembed.studies.evidence import NO_REFERENCES, evidence_rows
+from numembed.studies.pairs import pair_rows
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
 from numembed.studies.stored import stored_projection

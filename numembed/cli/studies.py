@@ -31,8 +31,9 @@ from numembed.runs.study_run import run
 from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
 from numembed.sequences.leakage import rows_of as leakage_rows
 from numembed.storage.vectors import VectorStore
-from numembed.studies.evidence import evidence_rows, pair_rows
+from numembed.studies.evidence import evidence_rows
 from numembed.studies.headline import headline
+from numembed.studies.pairs import pair_rows
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study, design_of
 

@@ -9,9 +9,10 @@ from functools import cached_property
 
 from numembed.analysis.inference.intervals import Difference, jackknife_difference, paired_difference
 from numembed.analysis.inference.permutation_test import needed_per_family
+from numembed.analysis.inference.power import sd_above, smallest_beyond
 from numembed.analysis.scores import SILHOUETTE, Score
 from numembed.core.significance import LEVEL, holm
-from numembed.core.wording import decimal, listed, p_text, p_value
+from numembed.core.wording import decimal, listed, p_text, p_value, would_have_seen
 from numembed.sequences.families.family import family
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import FamilySilhouette, ModelResult
@@ -97,6 +98,26 @@ class Standing:
         if (self.score.p <= LEVEL) == (self.p <= LEVEL):
             return text
         return f"{text} within windows; {p_text(self.score.p)} over all windows"
+
+    @property
+    def smallest_seen(self) -> float | None:
+        """The smallest true silhouette that the test that counts would have found in four cases of five.
+
+        From the band that holds 95% of the shuffles. Of several models each has its part of the level. None where
+        nothing was shuffled, or where so few sequences cannot be significant.
+        """
+        score, within = self.score, self.within
+        mean, high = (score.within_mean, score.within_high) if within else (score.chance_mean, score.chance_high)
+        sd = sd_above(mean, high)
+        if mean is None or math.isnan(sd) or self.least_p > LEVEL:
+            return None
+        return smallest_beyond(mean, sd, comparisons=self.models)
+
+    @property
+    def seen(self) -> str:
+        """Which silhouette would have been seen, where no more than chance was; else ""."""
+        least = self.smallest_seen if self.word == AS_CHANCE else None
+        return "" if least is None else would_have_seen(f"a silhouette of about {decimal(least)}")
 
     @property
     def tested(self) -> tuple[FamilySilhouette, ...]:

@@ -25,7 +25,8 @@ from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
-from numembed.studies.evidence import compared, evidence_of, evidence_rows, pairs_of
+from numembed.studies.evidence import evidence_of, evidence_rows
+from numembed.studies.pairs import compared, pairs_of
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import stored_results

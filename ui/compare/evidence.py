@@ -12,7 +12,8 @@ from numembed.core.significance import LEVEL
 from numembed.core.wording import about, p_value, plural
 from numembed.export import pairs_csv
 from numembed.studies.cost import cost_of
-from numembed.studies.evidence import Evidence, Pair, compared, evidence_of, pairs_of
+from numembed.studies.evidence import Evidence, evidence_of
+from numembed.studies.pairs import Pair, compared, pairs_of
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import previously_pinned, stored_designs
@@ -111,7 +112,7 @@ def show_evidence(study: Study, results: Sequence[ModelResult], references: Refe
         names = tuple(map(str, score_kinds()))
         name = st.selectbox("Score", names, key="evidence_score", format_func=lambda name: ScoreKind.read(name).title)
         kind = ScoreKind.read(name)
-        result = evidence_of(results, references, kind)
+        result = evidence_of(results, references, kind, families=len(study.families))
         table(
             _COLUMNS,
             [_row(one, references.without_random_weights.get(one.model, "")) for one in result],
@@ -121,6 +122,9 @@ def show_evidence(study: Study, results: Sequence[ModelResult], references: Refe
         )
         for note in dict.fromkeys(one.note for one in result if one.note):
             st.caption(md_text(f"{note[0].upper()}{note[1:]}."))
+        for one in result:
+            if one.seen:
+                st.caption(md_text(f"{one.model}: {one.seen[0].lower()}{one.seen[1:]}"))
         for sentence in compared(results, families=len(study.families)):
             st.markdown(md_text(sentence))
         _show_pairs(study, results)

@@ -145,7 +145,7 @@ def _score_row(one: Standing, best: tuple[str, float] | None, references: Refere
         Cell(result.model.name, result.model.name, result.reading.sentence if result.reading else ""),
         silhouette,
         p_cell(one.p, first.note or too_few(one.least_p) or _other_p(one)),
-        Cell(one.word, WORDS.index(one.word), one.sentence),
+        Cell(one.word, WORDS.index(one.word), f"{one.sentence} {one.seen}".strip()),
         *(number(score.value, note=score.note) for score in others),
         check_cell(result),
     ]
