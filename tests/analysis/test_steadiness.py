@@ -49,12 +49,14 @@ def test_other_batches_change_vectors_that_are_not_rounded() -> None:
     assert not np.array_equal(matrix, _in_other_batches(matrix, 0))
 
 
+@pytest.mark.slow
 def test_the_same_map_is_drawn_of_other_batches() -> None:
     for method in ("tsne", "pca"):
         maps = [project(matrix, method)[0] for matrix in (_vectors(), _in_other_batches(_vectors(), 0))]
         assert np.abs(maps[0] - maps[1]).max() <= (0 if method == "tsne" else 1e-5)
 
 
+@pytest.mark.slow
 def test_groups_stay_with_other_batches_and_threads() -> None:
     for seed in range(10):
         matrix, families = _vectors(seed=seed), np.arange(24) % 6

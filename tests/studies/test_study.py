@@ -205,6 +205,7 @@ def test_whatever_a_link_says_it_is_a_study_or_a_sentence(change: dict[str, Any]
 
 
 @given(st.permutations(["consecutive", "primes", "multiples", "multiples:k=7", "multiples:k=10", "random_sorted"]))
+@how(max_examples=15)
 def test_the_order_of_names_decides_no_row(names: list[str]) -> None:
     named = Study(tuple(names), (model("last_digits"),), per_family=2, length=4)
     ordered = ("consecutive", "primes", "multiples", "multiples:k=7", "multiples:k=10", "random_sorted")
