@@ -70,6 +70,8 @@ def _first_equal(matrix: Matrix) -> NDArray[np.intp]:
 
 def _first_alike(matrix: Matrix, places: NDArray[np.float32], reach: float) -> NDArray[np.intp]:
     """Return for each of some distinct rows the first that differs from it by rounding only; itself where none does."""
+    if len(matrix) <= _BLOCK:  # pages need it without scipy
+        return _in_blocks(matrix)
     from scipy.spatial import cKDTree
 
     first, tree = np.arange(len(matrix)), cKDTree(places)
@@ -85,7 +87,7 @@ def _first_alike(matrix: Matrix, places: NDArray[np.float32], reach: float) -> N
 
 
 def _in_blocks(matrix: Matrix) -> NDArray[np.intp]:
-    """Return what ``_first_alike`` returns, from the distances of all rows: where very many lie close to each other."""
+    """Return what ``_first_alike`` returns from the distances of all rows: of few, or where many lie close together."""
     rows, first, numbers = matrix.astype(np.float64), np.arange(len(matrix)), np.arange(len(matrix))
     limits = (float(SAME) * np.linalg.norm(rows, axis=1)) ** 2
     rows -= rows.mean(axis=0)

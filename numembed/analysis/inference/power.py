@@ -24,7 +24,7 @@ def smallest_difference(
     somewhat more. None with fewer than 2 designs. Cohen 1988, chapter 2.
 
     >>> round(smallest_difference(1.0, 30), 3)
-    0.53
+    0.529
     """
     if designs < 2 or not math.isfinite(sd):
         return None
