@@ -201,14 +201,15 @@ def _trace(
 
 
 def _counts(projection: Projection) -> dict[int, str]:
-    """Return for the first row at each place where points of equal vectors lie how many of them lie there: "×4"."""
+    """Return for the first row at each place where points of equal vectors lie how many of them lie there, as "×4"."""
     points = projection.points.astype(np.float64)
-    near, counts = _NEAR * float(np.ptp(points, axis=0).max(initial=0)), {}
+    near = _NEAR * float(np.ptp(points, axis=0).max(initial=0))
+    counts: dict[int, str] = {}
     for rows in projection.equal:
         rest = list(rows)
         while rest:
             here = [row for row in rest if np.linalg.norm(points[row] - points[rest[0]]) <= near]
-            counts |= {rest[0]: f"×{len(here)}"} if len(here) > 1 else {}
+            counts |= {rest[0]: f"\u00a0×{len(here)}"} if len(here) > 1 else {}
             rest = [row for row in rest if row not in here]
     return counts
 

@@ -229,7 +229,7 @@ def test_points_of_equal_vectors_show_how_many_lie_there(dims: int, theme: str) 
     projection = replace(Projection(points, "pca", {}), equal=equal)
     groups = groups_of(sequences, np.zeros(12, dtype=np.int64), "family")
     traces = map_figure(projection, sequences, groups, theme=theme).data
-    assert [one.text and list(one.text) for one in traces] == [["×4", "", "", ""], ["×2", "", "", ""], None]
+    assert [one.text and list(one.text) for one in traces] == [["\u00a0×4", "", "", ""], ["\u00a0×2", "", "", ""], None]
     assert [one.mode for one in traces] == ["markers+text", "markers+text", "markers"]
     assert traces[0].textfont.color == THEMES[theme]["text"]
     told = [text.split("<br>")[2:] for one in traces for text in one.hovertext]
