@@ -31,8 +31,11 @@ def disagreement(result: ModelResult, projection: Projection, *, among: Sequence
     The p value that counts is that of the standing, adjusted over the models ``among`` which it is shown. Where too few
     sequences can have a small one, nothing is said.
     """
-    shown, (alone,) = projection.families, standings([result])
-    if shown is None or alone.p is None or alone.least_p > LEVEL:
+    shown = projection.families
+    if shown is None:
+        return ""
+    (alone,) = standings([result])
+    if alone.p is None or alone.least_p > LEVEL:
         return ""
     value = alone.score.value
     if map_shows_more(shown, value, alone.p):
