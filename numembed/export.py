@@ -7,6 +7,7 @@ import io
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from numembed.core.serialization import as_plain
 from numembed.figures.maps import groups_of, overview_figure
 from numembed.figures.style import PLOTLY_CONFIG
 from numembed.studies.evidence import NO_REFERENCES, evidence_rows
+from numembed.studies.maps import disagreement
 from numembed.studies.pairs import pair_rows
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
@@ -81,14 +83,17 @@ def maps_html(study: Study, results: Sequence[ModelResult], store: ResultStore) 
     parts = []
     for entry in PROJECTIONS:
         maps: list[tuple[str, Projection]] = []
+        said = []
         for result in results:
             values = stored_projection(study, result.model, store, method=entry.name, dims=2)
             if values is not None:
                 maps.append((badged(result), values))
+                sentence = disagreement(result, values, among=results)
+                said += [f"<p>{escape(badged(result))}: {escape(sentence)}</p>"] if sentence else []
         if maps:
             groups = groups_of(study.sequences, results[0].clusters, "family")
             figure = overview_figure(maps, study.sequences, groups)
-            parts.append(f"<h2>{entry.title}</h2>" + figure_html(figure, whole=False))
+            parts.append(f"<h2>{entry.title}</h2>" + figure_html(figure, whole=False) + "".join(said))
     from plotly.offline import get_plotlyjs
 
     head = f"<meta charset='utf-8'><title>numembed maps</title><script>{get_plotlyjs()}</script>"

@@ -34,6 +34,15 @@ def rescaled(matrix: Matrix) -> Matrix:
     return equalised(_levelled(matrix))
 
 
+def equal_rows(matrix: Matrix) -> tuple[tuple[int, ...], ...]:
+    """Return the rows that are equal up to rounding, each group of two or more with its numbers in order."""
+    if len(matrix) < 2:
+        return ()
+    first = _first_equal(rescaled(matrix))
+    alike = np.flatnonzero(np.bincount(first, minlength=len(first)) > 1)
+    return tuple(tuple(np.flatnonzero(first == row).tolist()) for row in alike)
+
+
 def _levelled(matrix: Matrix) -> Matrix:
     largest = max(float(matrix.max(initial=0)), -float(matrix.min(initial=0)))
     if largest == 0 or 1e-3 < largest < 1e6:

@@ -157,7 +157,7 @@ def tree_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str 
         "line": {"color": style.PALETTE[7], "width": 2},
         "hovertemplate": "joined at distance %{x:.3g}<extra></extra>",
     }
-    colors, shapes = zip(*(family_style(sequences.families[leaf]) for leaf in order), strict=True)
+    signs = [style.sign(*family_style(sequences.families[leaf]), 10) for leaf in order]
     names = [style.plotly_text(family(sequences.families[leaf]).title, most=24) for leaf in order]
     leaves = {
         "type": "scatter",
@@ -165,7 +165,12 @@ def tree_figure(explanation: Explanation, sequences: SequenceSet, *, theme: str 
         "x": [0] * len(order),
         "y": list(range(len(order))),
         "text": names,
-        "marker": {"size": 10, "color": colors, "symbol": [style.SYMBOLS[shape] for shape in shapes]},
+        "marker": {
+            "size": 10,
+            "color": [one["color"] for one in signs],
+            "symbol": [one["symbol"] for one in signs],
+            "line": {part: [one["line"][part] for one in signs] for part in ("width", "color")},
+        },
         "hovertemplate": "%{text}<extra></extra>",
         "cliponaxis": False,
     }

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from numembed.figures.maps import family_style
-from numembed.figures.style import SHADES, SYMBOLS, figure_layout, name_axis, plotly_text, value_axis
+from numembed.figures.style import SHADES, figure_layout, name_axis, plotly_text, sign, value_axis
 from numembed.sequences.families.family import family
 from numembed.sequences.leakage import Clue, Leakage
 from numembed.sequences.sets import SequenceSet
@@ -85,7 +85,7 @@ def clue_figure(clue: Clue, sequences: SequenceSet, *, theme: str = "light") -> 
                 "x": values,
                 "y": [label] * len(rows),
                 "text": windows,
-                "marker": {"color": color, "symbol": SYMBOLS[symbol], "size": 8},
+                "marker": sign(color, symbol, 8),
                 "hovertemplate": f"{names[label]}, %{{text}}: %{{x:,.4~g}}<extra></extra>",
             },
         ]

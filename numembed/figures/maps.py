@@ -20,6 +20,8 @@ COLOR_BY = ("family", "cluster", "window")
 WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
 _VARIANT_STEP = 21  # from 43 families the first variants of each fall on styles that no family has
 _NARROW = {"l": 8, "r": 8, "t": 8, "b": 8}  # margins of a map
+_NEAR = 0.03  # of a map's extent: within a mark's width of each other
+_UNCUT = {"cliponaxis": False}
 HOVER_POINTS = 2_000  # above, hover texts would outweigh the points twenty times
 WEBGL_POINTS = 5_000
 
@@ -45,7 +47,7 @@ def groups_of(sequences: SequenceSet, clusters: NDArray[np.int64], color_by: str
     else:
         labels = sequences.windows
         count = int(labels.max(initial=0)) + 1
-        styles = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(style.SYMBOLS)) for i in range(count)]
+        styles = [(f"Window {i + 1}", _between(i / max(count - 1, 1)), i % len(style.SIGNS)) for i in range(count)]
     return tuple(Group(*look, np.flatnonzero(labels == i)) for i, look in enumerate(styles))
 
 
@@ -76,7 +78,8 @@ def map_figure(
         layout["scene"] = scene | {"dragmode": "turntable"}
     else:
         layout |= {"xaxis": style.bare_axis(), "yaxis": style.bare_axis()}
-    return _figure([_trace(projection, sequences, group, chosen, size=9, hover=True) for group in groups], layout)
+    look = _Look(9, theme, hover=True)
+    return _figure([_trace(projection, sequences, group, chosen, look) for group in groups], layout)
 
 
 def overview_figure(
@@ -97,7 +100,7 @@ def overview_figure(
     )
     for place, (_, projection) in enumerate(maps):
         for group in groups:
-            trace = _trace(projection, sequences, group, chosen, size=6, hover=False)
+            trace = _trace(projection, sequences, group, chosen, _Look(6, theme))
             trace.update(showlegend=place == 0, legendgroup=style.plotly_text(group.name))
             figure.add_trace(trace, place // columns + 1, place % columns + 1)
     margin = _NARROW | {"t": 30, "b": 50}
@@ -114,7 +117,8 @@ def small_figure(
     """Return a 2-D map to stand among others: small, framed, without a legend."""
     edge = style.framed_axis(theme)
     layout = style.figure_layout(theme, 190, margin=_NARROW, showlegend=False, xaxis=edge, yaxis=edge)
-    return _figure([_trace(projection, sequences, group, chosen, size=6, hover=False) for group in groups], layout)
+    look = _Look(6, theme)
+    return _figure([_trace(projection, sequences, group, chosen, look) for group in groups], layout)
 
 
 def growth_figure(sequences: SequenceSet, *, theme: str = "light") -> go.Figure:
@@ -155,31 +159,59 @@ def map_rows(groups: Sequence[Group], points: Sequence[tuple[int, int]]) -> tupl
     )
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How points are drawn: ``size`` in pixels, and whether they have texts of their own to hover over."""
+
+    size: int
+    theme: str
+    hover: bool = False
+
+
 def _trace(
-    projection: Projection, sequences: SequenceSet, group: Group, chosen: Sequence[int], *, size: int, hover: bool
+    projection: Projection, sequences: SequenceSet, group: Group, chosen: Sequence[int], look: _Look
 ) -> dict[str, Any]:
     points = np.ascontiguousarray(projection.points[group.rows], dtype=np.float32)
     dims, total = points.shape[1], len(projection.points)
     name = style.plotly_text(group.name)
-    hovers = hover and total <= HOVER_POINTS
-    texts = [_hover(sequences, int(row)) for row in group.rows] if hovers else None
+    few = total <= HOVER_POINTS
+    hovers = look.hover and few
     common: dict[str, Any] = {
         "mode": "markers",
         "name": name,
-        "text": texts,
-        "hovertemplate": "%{text}<extra></extra>" if hovers else f"{name}<extra></extra>",
+        "hovertext": [_hover(sequences, int(row), projection.equal) for row in group.rows] if hovers else None,
+        "hovertemplate": "%{hovertext}<extra></extra>" if hovers else f"{name}<extra></extra>",
         "x": points[:, 0],
         "y": points[:, 1],
     }
+    counts = _counts(projection) if few else {}
+    if any(int(row) in counts for row in group.rows):
+        font = {"size": look.size + 4, "color": style.THEMES[look.theme]["text"]}
+        common |= {"mode": "markers+text", "text": [counts.get(int(row), "") for row in group.rows], "textfont": font}
+        common |= {"textposition": "top center" if dims == 3 else "middle right"} | ({} if dims == 3 else _UNCUT)
     lit = np.isin(group.rows, list(chosen))
     if dims == 3:
-        sizes = np.where(lit, size * 1.2, size * 0.4) if len(chosen) else size * 0.8
-        marker = {"color": group.color, "symbol": style.SYMBOLS_3D[group.symbol], "size": sizes}
+        sizes = np.where(lit, look.size * 1.2, look.size * 0.4) if len(chosen) else look.size * 0.8
+        marker = style.sign(group.color, group.symbol, sizes)
         return {"type": "scatter3d", "z": points[:, 2], "marker": marker, **common}
-    marker = {"color": group.color, "symbol": style.SYMBOLS[group.symbol], "size": size if total <= HOVER_POINTS else 4}
+    marker = style.sign(group.color, group.symbol, look.size if few else 4)
     if len(chosen):
         common |= {"selectedpoints": np.flatnonzero(lit), "unselected": {"marker": {"opacity": 0.15}}}
     return {"type": "scattergl" if total > WEBGL_POINTS else "scatter", "marker": marker, **common}
+
+
+def _counts(projection: Projection) -> dict[int, str]:
+    """Return for the first row at each place where points of equal vectors lie how many of them lie there, as "×4"."""
+    points = projection.points.astype(np.float64)
+    near = _NEAR * float(np.ptp(points, axis=0).max(initial=0))
+    counts: dict[int, str] = {}
+    for rows in projection.equal:
+        rest = list(rows)
+        while rest:
+            here = [row for row in rest if np.linalg.norm(points[row] - points[rest[0]]) <= near]
+            counts |= {rest[0]: f"\u00a0×{len(here)}"} if len(here) > 1 else {}
+            rest = [row for row in rest if row not in here]
+    return counts
 
 
 def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
@@ -187,14 +219,16 @@ def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
     return go.Figure({"data": traces, "layout": layout})
 
 
-def _hover(sequences: SequenceSet, row: int) -> str:
+def _hover(sequences: SequenceSet, row: int, equal: Sequence[Sequence[int]]) -> str:
     item = sequences.items[row]
     terms = style.plotly_text(sequences.texts[row], most=40)
-    return f"{style.plotly_text(family(item.family).title)} · window {int(sequences.windows[row]) + 1}<br>{terms}"
+    alike = next((f"<br>{len(rows)} sequences have this vector" for rows in equal if row in rows), "")
+    title = style.plotly_text(family(item.family).title)
+    return f"{title} · window {int(sequences.windows[row]) + 1}<br>{terms}{alike}"
 
 
 def _style(index: int) -> tuple[str, int]:
-    return style.PALETTE[index % len(style.PALETTE)], (index + index // len(style.PALETTE)) % len(style.SYMBOLS)
+    return style.PALETTE[index % len(style.PALETTE)], (index + index // len(style.PALETTE)) % len(style.SIGNS)
 
 
 def _between(share: float) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from numembed.analysis.maps.projections import PROJECTIONS, project, run_order
+from numembed.analysis.maps.projections import PROJECTIONS, run_order
 from numembed.analysis.preparation import Distance
 from numembed.analysis.scores import ScoreKind, plain_scores, score_all, score_kinds
 from numembed.core.arrays import Matrix
@@ -44,9 +44,10 @@ from numembed.studies.cost import parameters_of
 from numembed.studies.detail import detailed
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
+from numembed.studies.maps import drawn_map
 from numembed.studies.parts import Failure, Gap, gap_sentences, keep_reason, part
 from numembed.studies.reference_scores import random_init_key, score_baselines, score_random_init, stored_references
-from numembed.studies.results import ModelResult, Projection, ResultStore
+from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import pin, previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
@@ -315,6 +316,5 @@ class _ModelRun:
             self.row(done, len(everything), PROJECT)
             with self._part(f"{PROJECTIONS[method].title} map", key):
                 matrix, cache = self.embeddings.matrix, self.settings.compiled
-                points, used = project(matrix, method, dims=dims, seed=study.seed, cache_folder=cache)
-                self.results.put_projection(key, Projection(points, method, used))
+                self.results.put_projection(key, drawn_map(study, matrix, method, dims=dims, cache_folder=cache))
             self.row(done + 1, len(everything), PROJECT)

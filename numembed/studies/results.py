@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from numembed.analysis.maps.families import MapSilhouette
 from numembed.analysis.scores import Score, ScoreKind, score_kinds
 from numembed.core.arrays import Points
 from numembed.core.serialization import as_plain, from_plain
@@ -111,6 +112,8 @@ class Projection:
     points: Points
     method: str
     used: dict[str, Any]
+    families: MapSilhouette | None = None  # None also in maps of earlier versions
+    equal: tuple[tuple[int, ...], ...] = ()  # the rows of equal vectors, two or more together; () also in earlier maps
 
 
 class ResultStore(Store):
@@ -190,16 +193,20 @@ class ResultStore(Store):
         if stored is None:
             return None
         points = np.frombuffer(base64.b64decode(stored["points"]), dtype="<f4").reshape(stored["shape"])
-        return Projection(points, stored["method"], stored["used"])
+        families = from_plain(MapSilhouette, stored["families"]) if "families" in stored else None
+        equal = tuple(map(tuple, stored.get("equal", ())))
+        return Projection(points, stored["method"], stored["used"], families, equal)
 
     def put_projection(self, key: str, projection: Projection) -> None:
         """Store a map."""
         points = np.ascontiguousarray(projection.points, dtype="<f4")
         encoded = base64.b64encode(points.tobytes()).decode()
-        self.put(
-            key,
-            {"points": encoded, "shape": points.shape, "method": projection.method, "used": projection.used},
-        )
+        plain = {"points": encoded, "shape": points.shape, "method": projection.method, "used": projection.used}
+        if projection.families is not None:
+            plain["families"] = as_plain(projection.families)
+        if projection.equal:
+            plain["equal"] = projection.equal
+        self.put(key, plain)
 
 
 def complete(stored: Mapping[str, Value]) -> dict[ScoreKind, Value]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from numembed.analysis.maps.families import labels_digest
 from numembed.analysis.scores import ScoreKind
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
@@ -32,8 +33,14 @@ def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) 
 def stored_projection(
     study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int
 ) -> Projection | None:
-    """Return a map that an earlier run left; ``spec`` is resolved."""
-    return results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+    """Return a map that an earlier run left; ``spec`` is resolved.
+
+    Without its silhouette of the families where that run had the same texts in other families.
+    """
+    kept = results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+    if kept is None or kept.families is None or kept.families.labels == labels_digest(study.sequences.labels):
+        return kept
+    return replace(kept, families=None)
 
 
 def missing_projection(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:

@@ -51,7 +51,7 @@ def test_open_run_result_and_a_link_that_restores_it(server: Server, new_page: C
     expect(scores.get_by_role("row")).to_have_count(2 + 8)
     expect(scores.get_by_role("row", name="all-MiniLM-L6-v2")).to_contain_text("3.10")
     expect(page.locator(".js-plotly-plot")).to_have_count(1 + 8)
-    expect(page.get_by_text("t-SNE, perplexity 10, 1,000 iterations")).to_be_visible()
+    expect(page.get_by_text("t-SNE, perplexity 6 (paper: 10), 1,000 iterations")).to_be_visible()
 
     # sorting by a heading, selecting by a row
     scores.get_by_role("button", name="Silhouette").first.click()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from numembed.export import figure_html
@@ -21,11 +23,12 @@ from numembed.figures.maps import (
     map_rows,
     overview_figure,
 )
-from numembed.figures.style import PALETTE, SYMBOLS, SYMBOLS_3D, THEMES, plotly_text
+from numembed.figures.style import PALETTE, SIGNS, SYMBOLS, THEMES, plotly_text, sign
 from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import SequenceSet, TextFormat, make_sequences
 from numembed.studies.results import Projection
 
+PAPERS_SIX = ("consecutive", "even", "odd", "primes", "recaman", "composites")
 HOSTILE = [
     '<a href="https://x.example">odd</a>',
     "<a href='javascript:alert(1)'>x</a>",
@@ -88,7 +91,7 @@ def test_hover_texts_show_the_terms_as_text() -> None:
     sequences = make_sequences(["even", "odd"], per_family=2, length=4, text_format=TextFormat(" <b>$ "))
     groups = groups_of(sequences, np.zeros(4, dtype=np.int64), "family")
     (first, _) = map_figure(_projection(4), sequences, groups).data
-    assert first.text[0] == "Even numbers · window 1<br>2 &lt;b&gt;＄ 4 &lt;b&gt;＄ 6 &lt;b&gt;＄ 8"
+    assert first.hovertext[0] == "Even numbers · window 1<br>2 &lt;b&gt;＄ 4 &lt;b&gt;＄ 6 &lt;b&gt;＄ 8"
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -157,12 +160,11 @@ def test_few_points_have_hover_texts_and_many_have_none() -> None:
     pair = make_sequences(["even", "odd"], per_family=HOVER_POINTS // 2 + 1, length=2)
     for some, told in ((sequences, True), (pair, False)):
         groups = groups_of(some, np.zeros(len(some), dtype=np.int64), "family")
-        assert (map_figure(_projection(len(some)), some, groups).data[0].text is not None) is told
+        assert (map_figure(_projection(len(some)), some, groups).data[0].hovertext is not None) is told
 
 
 def test_colours_of_the_papers_families_stay_as_they_are() -> None:
-    names = ("consecutive", "even", "odd", "primes", "recaman", "composites")
-    assert [family_style(name) for name in names] == [(PALETTE[i], i) for i in range(6)]
+    assert [family_style(name) for name in PAPERS_SIX] == [(PALETTE[i], i) for i in range(6)]
 
 
 def test_no_two_families_look_alike() -> None:
@@ -179,14 +181,65 @@ def test_variants_of_a_family_look_different_from_it_and_from_each_other() -> No
     assert family_style("multiples:k=4") not in {family_style(name) for name in FAMILIES.names}
 
 
-def test_symbols_exist_in_plotly_and_differ() -> None:
-    import plotly.graph_objects as go
-
-    assert len(set(SYMBOLS)) == len(set(SYMBOLS_3D)) == len(SYMBOLS)
+def test_signs_are_the_same_in_two_and_three_dimensions_and_no_look_repeats() -> None:
+    assert len(set(SYMBOLS)) == len(SYMBOLS) and len(set(SIGNS)) == len(SIGNS) == 8
     for symbol in SYMBOLS:
         go.Scatter(marker={"symbol": symbol})
-    for symbol in SYMBOLS_3D:
-        go.Scatter3d(marker={"symbol": symbol})
+    sequences = make_sequences(PAPERS_SIX, per_family=4, length=6)
+    for color_by in COLOR_BY:
+        groups = groups_of(sequences, np.arange(24) % 12, color_by)
+        figures = [map_figure(_projection(24, dims), sequences, groups).data for dims in (2, 3)]
+        figures.append(overview_figure([("m", _projection(24))], sequences, groups).data)
+        flat, deep, small = ([(one.marker.color, one.marker.symbol) for one in traces] for traces in figures)
+        assert flat == deep == small and len(set(flat)) == len(flat), color_by
+    groups = groups_of(_sequences(16), np.arange(48), "cluster")
+    assert len({(group.color, group.symbol) for group in groups}) == 48
+
+
+@pytest.mark.parametrize("number", range(len(SIGNS)))
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_sign_is_seen_on_the_ground_of_both_themes(theme: str, number: int) -> None:
+    ground = {"light": "#FFFFFF", "dark": "#0E1117"}[theme]
+    for color in PALETTE:
+        marker = sign(color, number, 9)
+        seen = marker["line"]["color"] if theme == "light" and marker["line"]["width"] else color
+        assert _contrast(seen, ground) >= 3, (color, theme)
+        assert marker["line"]["width"] >= 2 or not marker["symbol"].endswith("-open")
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted(_luminance(color) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: str) -> float:
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    parts = [share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_points_of_equal_vectors_show_how_many_lie_there(dims: int, theme: str) -> None:
+    sequences = _sequences()
+    points = _projection(12, dims).points.copy()
+    points[[0, 1, 3, 9]] = points[0]
+    points[5] = points[4] + 0.001  # nearly
+    equal = ((0, 1, 3, 9), (4, 5), (10, 11))  # 10 and 11 lie apart
+    projection = replace(Projection(points, "pca", {}), equal=equal)
+    groups = groups_of(sequences, np.zeros(12, dtype=np.int64), "family")
+    traces = map_figure(projection, sequences, groups, theme=theme).data
+    assert [one.text and list(one.text) for one in traces] == [["\u00a0×4", "", "", ""], ["\u00a0×2", "", "", ""], None]
+    assert [one.mode for one in traces] == ["markers+text", "markers+text", "markers"]
+    assert traces[0].textfont.color == THEMES[theme]["text"]
+    told = [text.split("<br>")[2:] for one in traces for text in one.hovertext]
+    assert told[0] == told[1] == told[3] == told[9] == ["4 sequences have this vector"] and told[2] == []
+    assert told[10] == ["2 sequences have this vector"]
+    plain = map_figure(Projection(points, "pca", {}), sequences, groups, theme=theme).data
+    assert {one.mode for one in plain} == {"markers"} and all(one.text is None for one in plain)
+    if dims == 2:
+        page = figure_html(overview_figure([("m", projection)], sequences, groups), whole=False)
+        assert "\\u00d74" in page or "×4" in page
 
 
 def test_growth_is_drawn_for_zero_negative_and_huge_terms() -> None:

@@ -86,7 +86,7 @@ def test_every_model_has_its_maps(paper: tuple[dict[str, ModelResult], ResultSto
         assert found is not None
         assert found.points.shape == (24, dims)
         if method == "tsne":
-            assert found.used == {"perplexity": 10, "iterations": 1_000, "program": "scikit-learn"}
+            assert found.used == {"perplexity": 6, "paper": 10, "iterations": 1_000, "program": "scikit-learn"}
 
 
 def test_two_runs_in_fresh_homes_agree_to_the_last_digit(

@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.maps.projections import PROJECTIONS, caption_of
+from numembed.analysis.maps.projections import PROJECTIONS, caption_of, opening_map
 from numembed.core.wording import decimal
 from numembed.figures.maps import COLOR_BY, Group, groups_of, map_figure, map_rows, small_figure
+from numembed.studies.maps import disagreement
 from numembed.studies.results import ModelResult, Projection, ResultStore, badged
 from numembed.studies.stored import missing_projection, stored_projection, stored_warning
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
@@ -21,15 +22,17 @@ from ui.shared.text import md_text
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
 
 
-def map_controls() -> tuple[str, int, str]:
-    """Draw the choice of map and return (method, dims, what gives the colour)."""
+def map_controls(n: int) -> tuple[str, int, str]:
+    """Draw the choice of map of ``n`` sequences and return (method, dims, what gives the colour)."""
     names = PROJECTIONS.names
+    if not st.session_state.get("method_chosen"):
+        st.session_state["method"] = opening_map(n)
     with st.container(horizontal=True, key="map_controls"):
         method = st.segmented_control(
             "Map",
             names,
-            default=names[0],
             key="method",
+            on_change=_choose_method,
             required=True,
             persist_state="session",
             format_func=lambda name: PROJECTIONS[name].title,
@@ -56,8 +59,25 @@ def map_controls() -> tuple[str, int, str]:
     return str(method), int(dims or 2), str(color)
 
 
-def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: str, dims: int, color: str) -> None:
-    """Draw one model's map; points that are selected in it are selected everywhere."""
+@callback
+def _choose_method() -> None:
+    st.session_state["method_chosen"] = True
+
+
+def show_map(
+    study: Study,
+    result: ModelResult,
+    store: ResultStore,
+    *,
+    among: Sequence[ModelResult] = (),
+    method: str,
+    dims: int,
+    color: str,
+) -> None:
+    """Draw one model's map; points that are selected in it are selected everywhere.
+
+    p values of a sentence below it are adjusted over the models ``among`` which it is shown.
+    """
     projection = stored_projection(study, result.model, store, method=method, dims=dims)
     name = md_text(badged(result), most=90)
     if projection is None and dims not in dimensions(len(study.sequences)):
@@ -83,6 +103,8 @@ def show_map(study: Study, result: ModelResult, store: ResultStore, *, method: s
     st.caption(md_text(caption_of(method, projection.used)))
     if warning := stored_warning(study, result.model, store, method=method, dims=dims):
         st.markdown(f":red[{md_text(warning)}]")
+    elif said := disagreement(result, projection, among=among):
+        st.markdown(md_text(said))
 
 
 def show_overview(study: Study, results: Sequence[ModelResult], store: ResultStore, *, method: str, color: str) -> None:

@@ -75,9 +75,9 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
             _explain_columns()
             _downloads(study, results, references)
         with right:
-            method, dims, color = map_controls()
+            method, dims, color = map_controls(len(study.sequences))
             for result in shown:
-                show_map(study, result, store, method=method, dims=dims, color=color)
+                show_map(study, result, store, among=results, method=method, dims=dims, color=color)
         show_evidence(study, results, references)
         _sequence_table(study, shown[0])
         show_overview(study, results, store, method=method, color=color)

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.analysis.maps.projections import PROJECTIONS, seeded_maps
+from numembed.analysis.maps.projections import PROJECTIONS, opening_map, seeded_maps
 from numembed.core.wording import decimal, listed
 from numembed.examinations.maps import text
 from numembed.examinations.maps.compute import SEEDS_UP_TO, Maps, Picture
@@ -100,7 +100,7 @@ def show_noise(study: Study, result: ModelResult, maps: Maps) -> None:
         "the same colours."
     )
     with st.container(horizontal=True, key="noise_controls", vertical_alignment="bottom"):
-        method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title)
+        method = _choice("Map", [one.method for one in maps.noise], "noise_method", _map_title, opening_map(maps.n))
         revealed = st.toggle("Show which is which", key="noise_told")
     pair = _pair(study, result, maps, method)
     named = [(name if revealed else f"Map {letter}", one) for (name, one), letter in zip(pair, "AB", strict=True)]
@@ -169,9 +169,10 @@ def _pair(study: Study, result: ModelResult, maps: Maps, method: str) -> list[tu
     return pair[::-1] if turned else pair
 
 
-def _choice(label: str, names: Any, key: str, words: Callable[[str], str]) -> str:
+def _choice(label: str, names: Any, key: str, words: Callable[[str], str], first: str = "") -> str:
+    default = first if first in names else names[0]
     chosen = st.segmented_control(
-        label, names, default=names[0], key=key, required=True, persist_state="session", format_func=words
+        label, names, default=default, key=key, required=True, persist_state="session", format_func=words
     )
     return str(chosen)
 

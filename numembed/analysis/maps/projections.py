@@ -34,6 +34,7 @@ from numembed.core.registry import Entry, Range, Registry
 Used = dict[str, Any]
 PROJECTIONS: Registry[Callable[..., tuple[Points, Used]]] = Registry("projection")
 
+LINEAR_BELOW = 15  # points: fewer have so few neighbours that other maps draw rings and strings
 OPENTSNE_POINTS = 3_000  # above, openTSNE is several times quicker; below, the paper's scikit-learn is as quick
 _ITERATIONS = 1_000  # section 4.4
 _PAIRWISE_POINTS = 4_096  # from here on umap would compile an approximate search for half a minute in each process
@@ -44,7 +45,7 @@ _SETTLING = 300  # of them, by openTSNE's finer method
     "t-SNE",
     reference="van der Maaten and Hinton 2008",
     caption=lambda used: (
-        f"t-SNE, perplexity {used['perplexity']:g}, {used['iterations']:,} iterations, {used['program']}"
+        f"t-SNE, perplexity {used['perplexity']:g}{_papers(used)}, {used['iterations']:,} iterations, {used['program']}"
     ),
     seeded={"start": "random"},
     seeded_note="from a random start (Compare's begins with PCA, which hides what luck does)",
@@ -59,13 +60,18 @@ def tsne(
 ) -> tuple[Points, Used]:
     """Keeps near neighbours near; distances between far groups mean nothing.
 
-    Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4). From the start "pca" all seeds
-    give much the same map; "random" shows how much of a map is luck.
+    Perplexity 0 stands for the paper's rule: 30, or 10 below 50 samples (section 4.4), but at most n // 4: where it
+    comes near to a third of the points, each has all others as neighbours, and groups become an even ring. Another
+    one is used as it is asked for, below n. From the start "pca" all seeds give much the same map; "random" shows how
+    much of a map is luck.
     """
-    wanted = perplexity or (30.0 if len(matrix) >= 50 else 10.0)
-    used = min(wanted, max(1.0, len(matrix) - 1.0))
+    n = len(matrix)
+    papers = 30.0 if n >= 50 else 10.0
+    used = min(perplexity or max(1.0, min(papers, n // 4)), max(1.0, n - 1.0))
     first = start if min(matrix.shape) >= dims else "random"
-    options = {"perplexity": used, "iterations": _ITERATIONS} | ({"start": start} if start != "pca" else {})
+    options: Used = {"perplexity": used, "iterations": _ITERATIONS}
+    options |= {"paper": papers} if not perplexity and used != papers else {}
+    options |= {"start": start} if start != "pca" else {}
     if len(matrix) > OPENTSNE_POINTS and dims == 2:
         return _opentsne(matrix, seed, used, first), options | {"program": "openTSNE"}
     from sklearn.manifold import TSNE
@@ -170,6 +176,12 @@ def caption_of(method: str, used: Used) -> str:
     return str(entry.facts["caption"](used)) if "caption" in entry.facts else entry.title
 
 
+def opening_map(n: int) -> str:
+    """Return the name of the map that pages open with: of few points the first that keeps distances, else the first."""
+    few = (entry.name for entry in PROJECTIONS if n < LINEAR_BELOW and entry.facts.get("linear"))
+    return next(few, PROJECTIONS.names[0])
+
+
 def run_order() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of all maps as runs draw them: first the quick ones, then those that compile at first use."""
     early = tuple(entry.name for entry in PROJECTIONS if not _compiles(entry))
@@ -211,6 +223,10 @@ def _opentsne(matrix: Matrix, seed: int, perplexity: float, start: str) -> Point
     ).fit(np.asarray(matrix, dtype=np.float64))
     settled = coarse.optimize(_SETTLING, negative_gradient_method="bh", theta=0.6)
     return np.asarray(settled, dtype=np.float32)
+
+
+def _papers(used: Used) -> str:
+    return f" (paper: {used['paper']:g})" if "paper" in used else ""
 
 
 def _compiles(entry: Entry[Callable[..., tuple[Points, Used]]]) -> bool:

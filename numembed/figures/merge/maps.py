@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from numembed.figures.maps import family_style
-from numembed.figures.style import CLEAR, GREY, SYMBOLS, THEMES, figure_layout, framed_axis, legend, plotly_text
+from numembed.figures.style import CLEAR, GREY, THEMES, figure_layout, framed_axis, legend, plotly_text, sign
 from numembed.merge_experiment.results import Frame
 from numembed.sequences.families.family import family
 
@@ -63,7 +63,7 @@ def _trace(one: Frame, families: Sequence[str], name: str, *, size: int) -> dict
         "type": "scatter",
         "mode": "markers",
         "name": title,
-        "marker": {"color": color, "symbol": SYMBOLS[symbol], "size": size},
+        "marker": sign(color, symbol, size),
         "hovertemplate": f"{title}<extra></extra>",
     }
 

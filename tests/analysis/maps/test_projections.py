@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from numembed.analysis.maps import projections
-from numembed.analysis.maps.projections import OPENTSNE_POINTS, PROJECTIONS, pca, project, tsne
+from numembed.analysis.maps.projections import (
+    OPENTSNE_POINTS,
+    PROJECTIONS,
+    caption_of,
+    opening_map,
+    pca,
+    project,
+    tsne,
+)
+from numembed.analysis.metrics import silhouette
 from numembed.analysis.steadiness import with_rounded_distances
 from numembed.core.errors import BadChoice, UnknownName
 from numembed.core.settings import Settings
@@ -29,22 +38,40 @@ def _noise(n: int, d: int, *, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(
     ("n", "asked", "used"),
     [
-        (51, 0.0, 30),
-        (50, 0.0, 30),
+        (120, 0.0, 30),  # section 4.4 of the paper
+        (119, 0.0, 29),
+        (50, 0.0, 12),
         (49, 0.0, 10),
-        (24, 0.0, 10),
-        (11, 0.0, 10),  # section 4.4 of the paper
-        (10, 0.0, 9),
-        (5, 0.0, 4),
-        (2, 0.0, 1),  # below n
+        (40, 0.0, 10),
+        (24, 0.0, 6),
+        (8, 0.0, 2),
+        (3, 0.0, 1),
+        (2, 0.0, 1),
+        (24, 10.0, 10),
         (24, 5.0, 5),
-        (24, 100.0, 23),
+        (24, 100.0, 23),  # below n
         (120, 45.0, 45),
     ],
 )
-def test_perplexity_is_the_papers_and_stays_below_n(n: int, asked: float, used: float) -> None:
+def test_perplexity_is_the_papers_up_to_a_quarter_of_the_points(n: int, asked: float, used: float) -> None:
     _, told = tsne(_noise(n, 4), dims=2, seed=0, perplexity=asked)
-    assert told == {"perplexity": used, "iterations": 1_000, "program": "scikit-learn"}
+    paper = 30 if n >= 50 else 10
+    differs = {"paper": paper} if not asked and used != paper else {}
+    assert told == {"perplexity": used, "iterations": 1_000, "program": "scikit-learn"} | differs
+    said = f"perplexity {used:g} (paper: {paper})," if differs else f"perplexity {used:g},"
+    assert said in caption_of("tsne", told)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_groups_of_four_are_no_even_ring(seed: int) -> None:
+    labels = np.repeat([0, 1], 4)
+    matrix = _noise(8, 64, seed=seed) + 1.5 * _noise(2, 64, seed=seed + 9)[labels]
+    ours, papers = (silhouette(project(matrix, "tsne", **how)[0], labels) for how in ({}, {"perplexity": 10}))
+    assert ours > 0.8 > 0.5 > papers
+
+
+def test_pages_open_with_distances_where_points_are_few() -> None:
+    assert [opening_map(n) for n in (0, 8, 14, 15, 24)] == ["pca", "pca", "pca", "tsne", "tsne"]
 
 
 def test_tsne_is_scikit_learns_with_the_papers_settings() -> None:
@@ -52,7 +79,7 @@ def test_tsne_is_scikit_learns_with_the_papers_settings() -> None:
 
     matrix = _noise(24, 8)
     theirs = TSNE(n_components=2, perplexity=10, max_iter=1_000, init="pca", random_state=3)
-    points, _ = project(matrix, "tsne", seed=3)
+    points, _ = project(matrix, "tsne", seed=3, perplexity=10)
     assert (points == theirs.fit_transform(with_rounded_distances(matrix))).all()
 
 
