@@ -21,7 +21,8 @@ from ui.shared.text import md_text
 
 _BATCHES = (
     "Texts that were first encoded in other batches, in a smaller study for instance, have vectors that differ by "
-    "about 1e-7. In trials with up to 100 sequences their map was the same, with 200 or more often another; PCA hardly moves."
+    "about 1e-7. In trials with up to 100 sequences their map was the same, with 200 or more often another; PCA "
+    "hardly moves."
 )
 _COLOR_WORDS = {"family": "Family", "cluster": "KMeans cluster", "window": "Window"}
 
