@@ -69,7 +69,7 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
             st.caption(md_text(matching_sentence(study.matched)))
         if missing := len(items) - len(results):
             st.caption(f"{plural(missing, 'model has', 'models have')} no result.")
-        left, right = st.columns([3, 2], gap="medium")
+        left, right = st.columns([8, 5], gap="medium")
         with left:
             shown = _score_table(study, results, references)
             _explain_columns()
