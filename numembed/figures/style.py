@@ -11,8 +11,8 @@ PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 # Okabe and Ito's colours, told apart by colour-blind people, without their yellow, which white swallows
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
-# of families and other groups of points: all that 2-D and 3-D have in common
-SIGNS = ("circle", "square", "diamond", "cross", "circle-open", "x", "diamond-open", "square-open")
+# of families and other groups of points: all that 2-D and 3-D have in common but "x", which in 3-D few fonts have
+SIGNS = ("circle", "square", "diamond", "cross", "circle-open", "diamond-open", "square-open")
 _EDGES = {"#E69F00": "#A87400", "#56B4E9": "#2A7FB0"}  # the light colours need one on white
 THEMES = {
     "light": {"text": "#31333F", "line": "#E6E9EF"},
