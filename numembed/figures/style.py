@@ -84,9 +84,10 @@ def framed_axis(theme: str, **changes: Any) -> dict[str, Any]:
 
 def sign(color: str, number: int, size: Any) -> dict[str, Any]:
     """Return the marker of a group's points: its sign is the same in 2-D and 3-D, and seen in both themes."""
-    symbol = SIGNS[number]
-    line = {"width": 2 if symbol.endswith("-open") else int(color in _EDGES), "color": _EDGES.get(color, color)}
-    return {"color": color, "symbol": symbol, "size": size, "line": line}
+    symbol, edge = SIGNS[number], _EDGES.get(color, color)
+    is_open = symbol.endswith("-open")  # its line takes the colour of the marker, not that of its line
+    line = {"width": 2 if is_open else int(edge != color), "color": edge}
+    return {"color": edge if is_open else color, "symbol": symbol, "size": size, "line": line}
 
 
 def note(text: str, theme: str, **place: Any) -> dict[str, Any]:
