@@ -18,7 +18,7 @@ from numembed.studies.results import Projection
 
 COLOR_BY = ("family", "cluster", "window")
 WINDOW_SCALE = ("#440154", "#3B528B", "#21918C", "#5EC962", "#B8DE29")
-_VARIANT_STEP = 21  # from 43 families the first variants of each fall on styles that no family has
+_VARIANT_STEP = 17  # has no factor of 56, the number of looks: the variants of a family differ from each other
 _NARROW = {"l": 8, "r": 8, "t": 8, "b": 8}  # margins of a map
 _NEAR = 0.03  # of a map's extent: within a mark's width of each other
 _UNCUT = {"cliponaxis": False}

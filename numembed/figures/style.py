@@ -11,8 +11,8 @@ PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 # Okabe and Ito's colours, told apart by colour-blind people, without their yellow, which white swallows
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6BB1", "#7F7F7F")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x", "star", "triangle-down")
-# of families and other groups of points: all that 2-D and 3-D have in common
-SIGNS = ("circle", "square", "diamond", "cross", "circle-open", "x", "diamond-open", "square-open")
+# of families and other groups of points: all that 2-D and 3-D have in common but "x", which in 3-D few fonts have
+SIGNS = ("circle", "square", "diamond", "cross", "circle-open", "diamond-open", "square-open")
 _EDGES = {"#E69F00": "#A87400", "#56B4E9": "#2A7FB0"}  # the light colours need one on white
 THEMES = {
     "light": {"text": "#31333F", "line": "#E6E9EF"},
@@ -84,9 +84,10 @@ def framed_axis(theme: str, **changes: Any) -> dict[str, Any]:
 
 def sign(color: str, number: int, size: Any) -> dict[str, Any]:
     """Return the marker of a group's points: its sign is the same in 2-D and 3-D, and seen in both themes."""
-    symbol = SIGNS[number]
-    line = {"width": 2 if symbol.endswith("-open") else int(color in _EDGES), "color": _EDGES.get(color, color)}
-    return {"color": color, "symbol": symbol, "size": size, "line": line}
+    symbol, edge = SIGNS[number], _EDGES.get(color, color)
+    is_open = symbol.endswith("-open")  # its line takes the colour of the marker, not that of its line
+    line = {"width": 2 if is_open else int(edge != color), "color": edge}
+    return {"color": edge if is_open else color, "symbol": symbol, "size": size, "line": line}
 
 
 def note(text: str, theme: str, **place: Any) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def calm() -> None:
             .st-key-overview [class*="st-key-small-"] { width: 100%; max-width: 100%; }
         }
         .stMainBlockContainer h1 { font-size: 2rem; padding: 0.25rem 0 0; }
+        .stMainBlockContainer [data-testid="stCaptionContainer"] { opacity: 0.72; }
         .stMainBlockContainer h3 { font-size: 1.3rem; font-weight: 600; line-height: 1.35; }
         </style>"""
     )
