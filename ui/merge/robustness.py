@@ -43,6 +43,9 @@ _DIFFERENCES = (
     Column("95% interval", kind="line"),
     Column("p", kind="number", digits=3),
     Column("p, adjusted", "p value, adjusted for all pairs and kinds of change (Holm).", "number", digits=3),
+    Column(
+        "Would be seen", "The smallest difference that this design would have seen (80% power).", "number", digits=3
+    ),
     Column("Over", kind="wide"),
 )
 _HOW = """\
@@ -152,6 +155,7 @@ def _difference(row: dict[str, object]) -> list[Cell]:
         interval_cell(_float(row["low"]), _float(row["high"]), digits=3, sign=True),
         p_cell(_float(row["p"])),
         p_cell(_float(row["p_holm"])),
+        number(_float(row["smallest_seen"]), 3),
         Cell(str(row["over"])),
     ]
 

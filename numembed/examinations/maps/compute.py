@@ -93,6 +93,9 @@ class Maps:
     drawn: tuple[Picture, ...]  # the maps of Compare
     noise: tuple[Picture, ...]  # the same methods, seeds and families, with random vectors
     seeds: tuple[Seeds, ...]
+    p_within: float = math.nan  # families shuffled inside each window only; NaN where an older version stored none
+    within_mean: float = math.nan  # what these shuffles score
+    within_high: float = math.nan  # 2.5% of them score more
 
     def of(self, method: str, dims: int = 2) -> MapTruth | None:
         """Return what was found about one map, or None."""
@@ -142,6 +145,7 @@ def maps(context: ExaminationContext) -> Maps:
         tuple(drawn),
         tuple(noise),
         seeds,
+        *map(_rounded, (score.p_within, score.within_mean, score.within_high)),
     )
 
 

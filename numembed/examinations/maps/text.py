@@ -47,14 +47,20 @@ def scores_sentence(maps: Maps) -> str:
     if math.isnan(maps.space) or not flat:
         return "The families of this choice have no score."
     text = listed([f"{decimal(one.silhouette)} in {PROJECTIONS[one.method].title}" for one in flat])
-    sure = not math.isnan(maps.p) and maps.p <= LEVEL
+    sure, other = p_that_counts(maps) <= LEVEL, maps.p <= LEVEL
     space = "more than chance" if sure else "not more than chance"
+    space += "" if sure == other else " within windows"
     said = f"The families score {decimal(maps.space)} in the vectors, which is {space}, and {text}."
     beyond = [one for one in flat if one.silhouette > one.chance_high]
     if beyond and not sure:
         names = listed([PROJECTIONS[one.method].title for one in beyond])
         said += f" In {names} that is above what shuffled families reach, but the vectors decide, not the map."
     return said
+
+
+def p_that_counts(maps: Maps) -> float:
+    """Return p of the vectors' score: within windows where that is known, else over all windows; NaN if unknown."""
+    return maps.p if math.isnan(maps.p_within) else maps.p_within
 
 
 def seeds_sentence(seeds: Seeds, n: int) -> str:
@@ -89,7 +95,9 @@ def noise_sentence(maps: Maps, method: str) -> str:
 
 def smallest_seen(maps: Maps) -> float | None:
     """Return the smallest silhouette in the vectors that the test would have seen."""
-    return smallest_beyond(maps.chance_mean, sd_above(maps.chance_mean, maps.chance_high))
+    within = not math.isnan(maps.p_within)
+    mean, high = (maps.within_mean, maps.within_high) if within else (maps.chance_mean, maps.chance_high)
+    return smallest_beyond(mean, sd_above(mean, high))
 
 
 def smallest_in_map(maps: Maps, one: MapTruth) -> float | None:
@@ -108,7 +116,7 @@ def smallest_in_map(maps: Maps, one: MapTruth) -> float | None:
 
 def seen_sentence(maps: Maps) -> str:
     """Return which score of the families in the vectors would have been more than chance, where it is not."""
-    least = smallest_seen(maps) if maps.p > LEVEL else None
+    least = smallest_seen(maps) if p_that_counts(maps) > LEVEL else None
     return "" if least is None else would_have_seen(f"a silhouette of about {decimal(least)} in the vectors")
 
 
@@ -135,7 +143,18 @@ def title(one: MapTruth) -> str:
 def rows(answer: Answer[Maps]) -> list[Row]:
     """Return all numbers as rows; ``part`` says what each belongs to. Points stand in the order of the sequences."""
     result = answer.found
-    names = ("n", "dimension", "scatter", "chance_mean", "chance_low", "chance_high", "p")
+    names = (
+        "n",
+        "dimension",
+        "scatter",
+        "chance_mean",
+        "chance_low",
+        "chance_high",
+        "p",
+        "p_within",
+        "within_mean",
+        "within_high",
+    )
     space: Row = {
         "part": "space",
         "smallest_seen": smallest_seen(result),

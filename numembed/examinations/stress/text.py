@@ -95,8 +95,7 @@ def most_extreme(tried: Iterable[TrialResult]) -> TrialResult | None:
 def leader(stress: Stress) -> TrialResult | None:
     """Return what changes the score most, of those that may be believed together; of a score at chance, raises it most.
 
-    Where texts of a set become equal, they get equal vectors whatever the model, so such
-    variants are left aside.
+    Where texts of a set become equal, they get equal vectors whatever the model, so such variants are left aside.
     """
     above = above_chance(stress.plain)
     return most_extreme(
@@ -118,7 +117,11 @@ def headline(stress: Stress) -> str:
     if above_chance(stress.plain):
         nothing = "None of the changes has a statistically significant effect on the score."
         return _effect(stress, first) if first else nothing
-    start = "The score is no better than chance before anything is changed, so there is nothing to destroy."
+    inside = stress.plain.p_within
+    start = "The score is no better than chance before anything is changed"
+    if inside is not None and inside <= LEVEL:
+        start = f"Over all windows t{start[1:]} (within windows {p_text(inside)})"
+    start += ", so there is nothing to destroy."
     if first is None or first.change is None or first.value is None:
         return f"{start} None of the changes raises it significantly."
     return f"{start} {doing(first)} raises it by {decimal(first.change)}, to {decimal(first.value)}."

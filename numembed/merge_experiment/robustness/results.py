@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from numembed.analysis.inference.power import smallest_change
 from numembed.core.significance import LEVEL
 
 LINE = "straight_line"  # beside rows of KINDS: LoRA, scaled until it retains as much as SLERP to the base
@@ -103,6 +104,13 @@ class Robustness:
     changes: tuple[Change, ...]
     differences: tuple[RobustnessDifference, ...]
     sentences: tuple[str, ...] = ()  # the answer, then a sentence for each pair
+
+    def smallest_seen(self, one: RobustnessDifference) -> float | None:
+        """Return the smallest true difference that a comparison finds in four cases of five, among all of them.
+
+        From the width of its interval, as if that were of a normal error.
+        """
+        return smallest_change(one.low, one.high, comparisons=sum(math.isfinite(other.p) for other in self.differences))
 
     @property
     def counted(self) -> tuple[Variant, ...]:

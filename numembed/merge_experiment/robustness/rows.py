@@ -33,7 +33,7 @@ def difference_rows(found: Robustness) -> list[Row]:
     return [
         {"first": row_title(one.a), "second": row_title(one.b), "change_of": group_title(one.group)}
         | _known({name: getattr(one, name) for name in fields})
-        | {"distinguishable": one.distinguishable, "over": one.over}
+        | {"distinguishable": one.distinguishable, "over": one.over, "smallest_seen": found.smallest_seen(one)}
         | _known({name: getattr(one, name) for name in spread})
         for one in found.differences
     ]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import streamlit  # noqa: F401  sets Plotly's default template to placeholder colours, as in the app
 
+from numembed.analysis.inference.power import smallest_beyond
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.analysis.scores import score_all
 from numembed.core.arrays import Matrix
@@ -101,6 +102,18 @@ def test_noise_in_place_of_a_model_is_nowhere_distinguished_from_noise(settings:
         if found.p > 0.05:
             assert "which is not more than chance" in scores_sentence(found)
     assert accused <= 1 and closer <= 3  # of 6, and the best of ten by chance in one of ten
+
+
+def test_the_test_within_windows_decides_what_is_said_of_the_vectors(settings: Settings, store: ResultStore) -> None:
+    plain = maps(_bench(_planted(0), settings, store))
+    found = replace(plain, p=0.6, p_within=0.001, within_mean=-0.1, within_high=-0.05)
+    assert "in the vectors, which is more than chance within windows, and" in scores_sentence(found)
+    assert seen_sentence(found) == ""
+    other = replace(found, p=0.001, p_within=0.6)
+    assert "in the vectors, which is not more than chance within windows, and" in scores_sentence(other)
+    assert smallest_seen(other) == pytest.approx(smallest_beyond(-0.1, 0.05 / 1.96), rel=1e-3)
+    old = replace(found, p=0.001, p_within=math.nan)
+    assert "in the vectors, which is more than chance, and" in scores_sentence(old)
 
 
 def test_the_points_are_those_that_compare_shows_and_a_lying_map_is_red(settings: Settings, store: ResultStore) -> None:

@@ -168,6 +168,10 @@ def test_random_vectors_are_credited_with_nothing(answers: dict[str, dict[str, A
         "The score is no better than chance before anything is changed, so there is nothing to destroy. "
         "None of the changes raises it significantly."
     )
+    hidden = replace(found, plain=replace(found.plain, p_within=0.0004))
+    assert headline(hidden).startswith(
+        "Over all windows the score is no better than chance before anything is changed (within windows p < 0.001), so "
+    )
     digits = _one(found, "last_digits_only")  # texts of different windows become equal, and so do their vectors
     assert digits.change is not None and digits.change > 0.3 and digits.repeated >= 5
     assert "says little" in effect_of(found, digits)

@@ -112,6 +112,9 @@ def test_nothing_to_compare_is_a_sentence() -> None:
 
 def test_rows_hold_every_number(found: Robustness) -> None:
     assert len(change_rows(found)) == 5 * 6 and len(difference_rows(found)) == 42
+    least = [found.smallest_seen(one) for one in found.differences]
+    assert all(seen and seen > (one.high - one.low) / 2 for seen, one in zip(least, found.differences, strict=True))
+    assert [row["smallest_seen"] for row in difference_rows(found)] == least
     rows = variant_rows(found)
     assert len(rows) == len(found.models) * len(VARIANTS) and rows[0]["variant"] == "space"
     row = next(row for row in rows if row["perturbation"] == "order_reversed")
