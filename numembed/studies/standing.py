@@ -17,10 +17,8 @@ from numembed.sequences.families.family import family
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import FamilySilhouette, ModelResult
 
-UNDEFINED, TOO_FEW, AS_CHANCE, DIFFER, PARTLY, APART = (
-    *("undefined", "too few", "as chance"),
-    *("differ", "partly", "apart"),
-)
+UNDEFINED, TOO_FEW, AS_CHANCE = "undefined", "too few", "as chance"
+DIFFER, PARTLY, APART = "differ", "partly", "apart"
 WORDS = (UNDEFINED, TOO_FEW, AS_CHANCE, DIFFER, PARTLY, APART)  # from the least that can be said to the most
 LESS, EQUAL, MORE = "less", "about as well", "more"
 _MOST_NAMED = 6  # families
@@ -187,7 +185,8 @@ def _too_few(one: Standing) -> str:
 
 def _partly(one: Standing) -> str:
     alone = "; too few sequences to test each family alone" if one.families_untestable else ""
-    return f"some families lie apart: {_named(one.apart)}; not {_named(one.not_apart)} ({one.numbers}{alone})"
+    rest = f"this was not seen for {_named(one.not_apart)}"
+    return f"some families lie apart: {_named(one.apart)}; {rest} ({one.numbers}{alone})"
 
 
 def _apart(one: Standing) -> str:

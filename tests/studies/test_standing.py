@@ -78,7 +78,7 @@ def test_one_family_apart_is_named_and_the_others_too(tmp_path: Path) -> None:
     """F2 c: one family lies apart, five are noise."""
     word, sentence = said_of(noise(3) + np.where(LABELS[:, None] == 3, centres(1, 3), 0), tmp_path)
     assert word == PARTLY
-    assert "some families lie apart: Primes; not Consecutive numbers" in sentence
+    assert "some families lie apart: Primes; this was not seen for Consecutive numbers" in sentence
 
 
 def test_equal_vectors_do_not_lie_apart(tmp_path: Path) -> None:
