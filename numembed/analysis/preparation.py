@@ -14,6 +14,7 @@ from numembed.core.arrays import Labels, Matrix, level_rows
 Distance = Literal["euclidean", "cosine"]
 ONE_CENTRE = 1e-12  # as a share of the largest coordinate: centres no farther apart are one
 _FEW_PAIRS = 20  # for each row, that lie close along some directions
+_LEFT = 1e-14  # as a share: what double precision leaves of a difference of squares that are equal
 _BLOCK = 256  # rows that are compared with all others at once
 SAME = np.float32(1e-6)  # as a share: what single precision does not tell from nothing
 
@@ -104,9 +105,11 @@ def _in_blocks(matrix: Matrix) -> NDArray[np.intp]:
     for start in range(0, len(rows), _BLOCK):
         block = slice(start, start + _BLOCK)
         gaps = squares[block, None] + squares - 2 * (rows[block] @ rows.T)
-        for row, alike in enumerate(gaps <= limits[block, None], start):
+        close = gaps <= limits[block, None] + _LEFT * (squares[block, None] + squares)
+        for row, others in enumerate(close, start):
             if first[row] == row:
-                first[alike & (first == numbers) & (numbers > row)] = row
+                later = np.flatnonzero(others & (first == numbers) & (numbers > row))
+                first[later[_alike(matrix[row : row + 1], matrix[later])]] = row
     return first
 
 

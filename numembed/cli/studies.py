@@ -54,7 +54,8 @@ def run_study(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         print_lines([*scores, *pairs])
     else:
-        print(headline(outcome.results, outcome.references, families=len(study.families)))
+        if outcome.results:
+            print(headline(outcome.results, outcome.references, families=len(study.families)))
         redrawn = any(score["designs"] for score in scores)
         print_table([{name: score[name] for name in (*_SHOWN, *(_REDRAWN if redrawn else ()))} for score in scores])
         for pair in pairs:

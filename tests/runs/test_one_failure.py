@@ -73,7 +73,7 @@ def _quick_maps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def refusing_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    PROJECTIONS.register("Refusing")(refusing)
+    PROJECTIONS.register("Refusing", linear=True)(refusing)  # it is given the vectors themselves
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_the_second_run_computes_nothing(bench: Bench, tiny_model: Path, monkeyp
     study = _study(str(tiny_model), "last_digits", "char_ngrams")
     first = bench.run(study)
     bench.loaded.free()
-    for verb in ("embed", "score_all", "project"):
+    for verb in ("embed", "score_all", "drawn_map"):
         monkeypatch.setattr(run_module, verb, lambda *_, **__: pytest.fail("computed"))
     second = bench.run(Study.from_json(study.to_json()))
     assert {said[1] for said in bench.said} <= {"project", "done"} and bench.loaded._encoder is None

@@ -57,10 +57,8 @@ _NUMBERS = [
     "p_chance",
     "z_within",
     "p_within",
-    "ari",
-    "drift",
-    "ratio",
-    "repeated",
+    "null_sd",
+    *("ari", "drift", "ratio", "repeated"),
 ]
 _DIRECTIONS = {"falls": (-1,), "rises": (1,), "stays or rises": (1,), "changes": (-1, 1)}
 

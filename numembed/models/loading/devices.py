@@ -47,6 +47,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def settle_threads() -> None:
+    """Bring torch's libraries into the state in which :func:`one_thread` leaves them.
+
+    Before the first such call they choose their threads themselves, and sums end in other digits.
+    """
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def give_back_memory() -> None:
     """Return freed memory to the system; C libraries and graphics cards keep it otherwise."""
     torch = sys.modules.get("torch")

@@ -20,7 +20,7 @@ from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_stage
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
-from numembed.models.loading.devices import available_memory, device_of
+from numembed.models.loading.devices import available_memory, device_of, settle_threads
 from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import FolderWeights, ModelSpec
@@ -63,6 +63,7 @@ def train_adapters(
     with reserved_place(place, progress), described_faults(spec):
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):
             progress(0, 1, "load")
+            settle_threads()
             _train_seeds(AdaptedModel(spec, recipe, folder, device), place, progress, listen)
         return adapters_in(place, recipe)
 
