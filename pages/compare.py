@@ -28,6 +28,6 @@ if study is not None:
     reading(study)
     watch(study, newest_run(study))
     with result_store() as results:
-        model_results = stored_results(study, results, redrawn=False)
+        model_results = stored_results(study, results)
     if any(model_results):
         show_results(study, model_results)

@@ -41,7 +41,6 @@ from numembed.paper.judging import (
 )
 from numembed.paper.published import PublishedScore
 
-_SAME = 5e-5  # what four printed digits do not tell apart
 _BEST, _BEST_NAME = "Qwen3 Embedding(8B)", "Qwen3-Embedding-8B"
 _UNKNOWN = "How much redrawing moves the Davies–Bouldin index was not measured: its pairs are counted, not tested."
 _REVERSIBLE = "by gaps so small that redrawing the windows may reverse them: it cannot be determined."

@@ -22,12 +22,9 @@ from numembed.studies.results import ModelResult, Projection, ResultStore, compl
 from numembed.studies.study import USUAL_DESIGNS, Study
 
 
-def stored_results(study: Study, results: ResultStore, *, redrawn: bool = True) -> tuple[ModelResult | None, ...]:
-    """Return what earlier runs left for each model of ``study``; None where there is nothing yet.
-
-    Without ``redrawn`` the scores of redrawn windows are not read.
-    """
-    return tuple(stored_result(study, spec, results, redrawn=redrawn) for spec in study.models)
+def stored_results(study: Study, results: ResultStore) -> tuple[ModelResult | None, ...]:
+    """Return what earlier runs left for each model of ``study``; None where there is nothing yet."""
+    return tuple(stored_result(study, spec, results) for spec in study.models)
 
 
 def stored_projection(
@@ -63,7 +60,7 @@ def previously_pinned(spec: ModelSpec, results: ResultStore) -> ModelSpec | None
     return ModelSpec.from_dict(known) if known else spec if spec.resolved else None
 
 
-def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redrawn: bool = True) -> ModelResult | None:
+def stored_result(study: Study, spec: ModelSpec, results: ResultStore) -> ModelResult | None:
     """Return what earlier runs left for one model.
 
     None where a registered score is missing, or where its check is known to fail and that was not allowed.
@@ -77,7 +74,7 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore, *, redraw
     scores = complete({str(score.kind): replace(score, model=spec.name) for score in result.scores})
     if not scores:
         return None
-    designs = stored_designs(study, pinned, results) if redrawn else {}
+    designs = stored_designs(study, pinned, results)
     known = replace(result, scores=tuple(scores.values()), check=check, designs=designs)
     return with_detail(study, known, results)
 

@@ -16,7 +16,7 @@ from numembed.studies.evidence import Evidence, evidence_of
 from numembed.studies.pairs import Pair, compared, pairs_of
 from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
-from numembed.studies.stored import previously_pinned, stored_designs
+from numembed.studies.stored import previously_pinned
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
 from ui.shared.frame import callback, download, result_store, settings
 from ui.shared.run_progress import start
@@ -108,7 +108,6 @@ def show_evidence(study: Study, results: Sequence[ModelResult], references: Refe
     with st.expander("How sure are these numbers?", key="evidence", on_change="rerun") as folded:
         if not folded.open:
             return
-        results = with_designs(study, results)
         names = tuple(map(str, score_kinds()))
         name = st.selectbox("Score", names, key="evidence_score", format_func=lambda name: ScoreKind.read(name).title)
         kind = ScoreKind.read(name)
@@ -135,12 +134,6 @@ def show_evidence(study: Study, results: Sequence[ModelResult], references: Refe
             _offer(study)
         with st.popover("How this is computed", type="tertiary"):
             st.markdown(_HOW)
-
-
-def with_designs(study: Study, results: Sequence[ModelResult]) -> list[ModelResult]:
-    """Return the results with the scores of redrawn windows that are stored."""
-    with result_store() as store:
-        return [replace(one, designs=stored_designs(study, one.model, store)) for one in results]
 
 
 def redrawn_text(study: Study, counts: Mapping[str, int]) -> str:

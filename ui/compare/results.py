@@ -18,7 +18,7 @@ from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ModelResult
 from numembed.studies.standing import WORDS, Standing, standings
 from numembed.studies.study import Study
-from ui.compare.evidence import show_evidence, too_few, with_designs
+from ui.compare.evidence import show_evidence, too_few
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.shared.examination import tell_reading
 from ui.shared.frame import download, result_store
@@ -63,7 +63,6 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
     results = [result for result in items if result is not None]
     with result_store() as store:
         references = stored_references(study, [result.model for result in results], store)
-        results = with_designs(study, results)
         st.subheader(md_text(headline(results, references, families=len(study.families))))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
@@ -183,7 +182,7 @@ def _downloads(study: Study, results: Sequence[ModelResult], references: Referen
             return maps_html(study, results, store)
 
     def scores() -> str:
-        return scores_csv(study, with_designs(study, results), references)
+        return scores_csv(study, results, references)
 
     with st.container(horizontal=True):
         download("Table (CSV)", scores, "numembed-scores.csv", quiet=False)

@@ -179,8 +179,6 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     What the designs have in common cancels in the pairs. Which of two is better depends on the metric. NaN with a note
     for fewer than 3 designs. "Not distinguishable" is no proof that they are equal. Student 1908.
     """
-    from scipy.special import stdtr
-
     if len(a) != len(b):
         raise ValueError(f"scores of the same designs come in pairs, got {len(a)} and {len(b)}")
     differences = np.subtract(a, b, dtype=np.float64)
@@ -188,9 +186,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Difference:
         return Difference(math.nan, math.nan, math.nan, math.nan, False, note)
     differences[np.abs(differences) < _ROUNDING] = 0
     count, mean, error = len(a), float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(a))
-    half = _t_quantile(0.95, count - 1) * error
-    p = float(2 * stdtr(count - 1, -abs(mean / error))) if error > 0 else float(mean == 0)
-    return Difference(mean, mean - half, mean + half, p, abs(mean) > half)
+    return _student_difference(mean, error, count - 1)
 
 
 def jackknife_difference(a: float, b: float, without_a: Sequence[float], without_b: Sequence[float]) -> Difference:
@@ -200,8 +196,6 @@ def jackknife_difference(a: float, b: float, without_a: Sequence[float], without
     that of :func:`jackknife`, as are its limits: it knows nothing of other windows. NaN with a note where a score is
     undefined.
     """
-    from scipy.special import stdtr
-
     differences = np.subtract(without_a, without_b, dtype=np.float64)
     n, mean = len(differences), a - b
     if n < FEWEST or not np.isfinite([mean, *differences]).all():
@@ -210,8 +204,15 @@ def jackknife_difference(a: float, b: float, without_a: Sequence[float], without
         )
     error = (n - 1) * float(differences.std(ddof=1)) / math.sqrt(n)
     mean = 0.0 if abs(mean) < _ROUNDING else mean
-    half = max(_t_quantile(0.95, n - 1) * error, _ROUNDING)
-    p = float(2 * stdtr(n - 1, -abs(mean / error))) if error > 0 else float(mean == 0)
+    return _student_difference(mean, error, n - 1)
+
+
+def _student_difference(mean: float, error: float, freedom: int) -> Difference:
+    """Return a difference with its 95% t interval and two-sided p."""
+    from scipy.special import stdtr
+
+    half = _t_quantile(0.95, freedom) * error
+    p = float(2 * stdtr(freedom, -abs(mean / error))) if error > 0 else float(mean == 0)
     return Difference(mean, mean - half, mean + half, p, abs(mean) > half)
 
 
