@@ -105,6 +105,8 @@ def _checksum(path: Path) -> str:
 @contextlib.contextmanager
 def _compiling(folder: Path | None) -> Iterator[None]:
     """Let numba keep in ``folder`` what the block's imports compile; what cannot be kept is compiled in memory."""
+    if "numba" not in sys.modules:  # a map has one thread by its seed; numba's pool would change how many torch takes
+        os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     import numba
     from numba.core import config
 

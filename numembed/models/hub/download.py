@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -98,15 +99,17 @@ def fetch_file(hub: Hub, revision: str, file: HubFile, snapshot: Path, meter: Me
 
 
 def link(place: Path, name: Path) -> None:
-    """Make ``name`` lead to the file at ``place``, as the hub's library does."""
+    """Make ``name`` lead to the file at ``place``, as the hub's library does; others may do the same meanwhile."""
     if place == name:
         return
     name.parent.mkdir(parents=True, exist_ok=True)
-    name.unlink(missing_ok=True)
-    try:
-        os.symlink(os.path.relpath(place, name.parent), name)
-    except OSError:  # Windows allows symbolic links to few
-        os.link(place, name)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".link-") as beside:
+        made = Path(beside) / name.name
+        try:
+            os.symlink(os.path.relpath(place, name.parent), made)
+        except OSError:  # Windows allows symbolic links to few
+            os.link(place, made)
+        os.replace(made, name)
 
 
 @contextmanager

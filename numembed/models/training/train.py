@@ -1,11 +1,13 @@
 """LoRA adapters trained on families of numbers, from any model that can be loaded: several seeds, saved in stages.
 
 A plain loop over PEFT's layers. On a processor it is deterministic: a training that was stopped and goes on from its
-last stage ends with the same adapters, bit for bit, as one that ran through (with the same number of threads).
+last stage ends with the same adapters, bit for bit, as one that ran through (with the same number of threads; where a
+step is little work, it has one).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import shutil
@@ -20,7 +22,7 @@ from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_stage
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
-from numembed.models.loading.devices import available_memory, device_of, settle_threads
+from numembed.models.loading.devices import available_memory, device_of, one_thread, settle_threads
 from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import FolderWeights, ModelSpec
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _TOKENS_PER_TERM = 8  # of five digits, where every digit and every separator is a token
 _SPARE_BYTES = 512 << 20  # of memory, for the libraries
+_ONE_THREAD_UP_TO = 3e9  # parameters × tokens of a step: up to a few tenths of a second with one thread
 
 
 def train_adapters(
@@ -64,7 +67,9 @@ def train_adapters(
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):
             progress(0, 1, "load")
             settle_threads()
-            _train_seeds(AdaptedModel(spec, recipe, folder, device), place, progress, listen)
+            small = device == "cpu" and _step_work(recipe, folder) <= _ONE_THREAD_UP_TO
+            with one_thread() if small else contextlib.nullcontext():
+                _train_seeds(AdaptedModel(spec, recipe, folder, device), place, progress, listen)
         return adapters_in(place, recipe)
 
 
@@ -99,6 +104,12 @@ def memory_needed(recipe: Recipe, folder: Path, *, device: str = "cpu") -> int:
     layer = 4 * recipe.batch * tokens * (16 * width + 4 * inner + 2 * heads * tokens)
     steps = layer + 4 * recipe.batch * tokens * width * layers if device == "cuda" else layer * layers
     return weights + 4 * _adapter_bytes(recipe, folder) + steps + _SPARE_BYTES
+
+
+def _step_work(recipe: Recipe, folder: Path) -> float:
+    """Return parameters × tokens of a step, at most."""
+    parameters = sum(one.size for one in TensorFolder(folder).stored.values())
+    return float(parameters) * recipe.batch * recipe.split.longest * _TOKENS_PER_TERM
 
 
 def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:

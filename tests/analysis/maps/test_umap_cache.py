@@ -26,7 +26,7 @@ matrix = np.random.default_rng(0).standard_normal((30, 16)).astype(np.float32)
 began = time.process_time()
 points, used = project(matrix, "umap", seed=5, cache_folder=Path(sys.argv[1]))
 import numba
-print(json.dumps([time.process_time() - began, points.tolist(), numba.njit.__module__]))
+print(json.dumps([time.process_time() - began, points.tolist(), numba.njit.__module__, numba.get_num_threads()]))
 """
 
 
@@ -35,14 +35,15 @@ class Fit:
     seconds: float
     points: np.ndarray
     njit_from: str
+    threads: int
 
 
 def _fit_in_a_new_process(folder: Path) -> Fit:
     done = subprocess.run(
         [sys.executable, "-c", _FIT, str(folder)], capture_output=True, text=True, check=True, timeout=300
     )
-    seconds, points, njit_from = json.loads(done.stdout)
-    return Fit(seconds, np.array(points), njit_from)
+    seconds, points, njit_from, threads = json.loads(done.stdout)
+    return Fit(seconds, np.array(points), njit_from, threads)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def test_with_the_cache_and_where_it_cannot_be_kept_the_map_is_the_same(cold: tu
     assert (warm.points == uncached.points).all()
     assert warm.seconds < uncached.seconds / 3
     assert {first.njit_from, warm.njit_from, uncached.njit_from} == {"numba.core.decorators"}  # put back after import
+    assert {first.threads, warm.threads, uncached.threads} == {1}  # with more it would change how many torch takes
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_the_command_line_prints_lists_and_writes_it(
     assert files["robustness.csv"][0].startswith("model,title,path,at,change_of,split,perturbation,variant,retention")
     assert len(files["robustness.csv"]) == 1 + len(found.robustness.models) * len(found.robustness.variants)
     assert len(files["robustness_comparisons.csv"]) == 1 + len(compared)
-    assert files["robustness_comparisons.csv"][0].endswith("over,sd,sequences,seed_sd,seeds")
+    assert files["robustness_comparisons.csv"][0].endswith("over,smallest_seen,sd,sequences,seed_sd,seeds")
     everything = json.loads((tmp_path / "out" / "found.json").read_text())
     assert ExperimentResult.from_json(everything).robustness == found.robustness
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,6 +267,20 @@ def test_two_processes_that_want_the_same_model_fetch_it_once(
     told = [one.communicate(timeout=240)[0] for one in both]
     assert told[0] == told[1] and "snapshots" in told[0] and told[0].splitlines()[1] == "[]"
     assert len(hub.paths("cdn")) == 1
+
+
+def test_many_may_link_the_same_file_at_once(tmp_path: Path) -> None:
+    """Each name leads to one of the files all the time, and nothing else is left."""
+    name, places = tmp_path / "snapshots" / "a" / "model.safetensors", [tmp_path / "blobs" / one for one in "01"]
+    places[0].parent.mkdir()
+    for place in places:
+        place.write_text(place.name)
+    hub_files.link(places[0], name)
+    with ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(hub_files.link, places[number % 2], name) for number in range(400)]
+        read = [name.read_text() for _ in range(400)]
+    assert all(one.exception() is None for one in done) and set(read) <= {"0", "1"}
+    assert name.is_symlink() and list(name.parent.iterdir()) == [name] and sorted(places[0].parent.iterdir()) == places
 
 
 def _with_small_files() -> None:
