@@ -81,7 +81,6 @@ def _simple(shown: Sequence[Row]) -> dict[str, Any]:
 
 def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
     """Return the model's accuracies: first the intervals, then the points."""
-    places, values = list(range(len(shown))), [probe.value for _, probe in shown]
     known = [(row, p) for row, (_, p) in enumerate(shown) if not math.isnan(p.low)]
     interval = {
         "type": "scatter",
@@ -101,19 +100,20 @@ def _model(shown: Sequence[Row], color: str) -> list[dict[str, Any]]:
             "width": 5,
         },
     }
-    points = {
-        "type": "scatter",
-        "mode": "markers",
-        "y": places,
-        "x": values,
-        "name": "the model, with its interval",
-        "marker": {
-            "size": 13,
-            "symbol": ["circle" if p.sure else "circle-open" for _, p in shown],
-            "color": color,
-            "line": {"width": 2.5, "color": color},
-        },
-        "text": [f"{percent(p.value)}, {p_text(p.p_told)}" for _, p in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-    return [interval, points]
+    marker = {"size": 13, "color": color, "line": {"width": 2.5, "color": color}}
+    kinds = (("circle", "the model, better than chance", True), ("circle-open", "the model, may be chance", False))
+    points = []
+    for symbol, name, sure in kinds:
+        own = [(row, p) for row, (_, p) in enumerate(shown) if p.sure is sure]
+        point = {
+            "type": "scatter",
+            "mode": "markers",
+            "y": [row for row, _ in own],
+            "x": [p.value for _, p in own],
+            "name": name,
+            "marker": marker | {"symbol": symbol},
+            "text": [f"{percent(p.value)}, {p_text(p.p_told)}" for _, p in own],
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+        points += [point] if own else []
+    return [interval, *points]

@@ -37,7 +37,7 @@ def tornado_figure(stress: Stress, *, theme: str = "light") -> go.Figure:
     dots = {
         "type": "scatter",
         "mode": "markers",
-        "name": "others",
+        "name": "other forms of the change",
         "y": [_title(one) for one in others],
         "x": [one.change for one in others],
         "customdata": [_hover(one) for one in others],

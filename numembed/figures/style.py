@@ -25,6 +25,7 @@ SHADES = {  # of a heat map, from none to all
 CLEAR = "rgba(0,0,0,0)"  # the page's own ground shows through
 GREY = "#9AA0A6"  # of chance, and of what is no more than that
 SIGNAL = PALETTE[4]
+GROUNDS = {"light": "#FFFFFF", "dark": "#171614"}  # the page's own, around a thin mark that lies on a bar
 
 
 def figure_layout(theme: str, height: int, **changes: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_headings_are_answers_in_their_order(page: AppTest) -> None:
     parts = (
         "The groups that KMeans finds in Last digits follow",
         "explains more of the variance than chance",
-        "lie in the group assigned to their family",
+        "of the sequences match",
         "of the nearest neighbours are of the same family",
         "lie closest together",
         "Do other clustering methods agree?",

@@ -41,7 +41,7 @@ def test_from_the_question_to_the_answer_and_to_which_was_noise(chosen: AppTest,
     work_off(settings)
     chosen.run()
     assert not chosen.exception and not chosen.error
-    assert "None of the maps of Last digits shows groups" in chosen.subheader[0].value
+    assert "No clear groups were found in the maps of Last digits" in chosen.subheader[0].value
     assert len(charts(chosen)) == 4 and all(chart.spec and "NaN" not in chart.spec for chart in charts(chosen))
     titles = [note["text"] for note in json.loads(charts(chosen)[3].spec)["layout"]["annotations"]]
     assert titles == ["Map A", "Map B"], "the page gives away which map is noise"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from numembed.analysis.scores import SILHOUETTE, ScoreKind, score_kinds
-from numembed.core.wording import decimal, p_text, plural, signed, span
+from numembed.core.wording import decimal, listed, p_text, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
@@ -27,9 +27,10 @@ from ui.shared.text import md_text
 
 _MOST_MAPS = 4
 _MOST_ROWS = 500
+_MOST_NAMED = 4  # models without a result, by name
 _P = (
     "p value: how often shuffled families score at least as high. Families are shuffled inside each window, so that "
-    "the size of the numbers stays the same. Adjusted for the number of models (Holm); below 0.05 is significant."
+    "the size of the numbers stays the same. Adjusted for the number of models (Holm); 0.05 or less is significant."
 )
 _WORDS = (
     "Apart: all families lie apart. Partly: some do. Differ: they differ, but do not lie apart, or for none is it "
@@ -66,8 +67,9 @@ def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
         st.subheader(md_text(headline(results, references, families=len(study.families))))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
-        if missing := len(items) - len(results):
-            st.caption(f"{plural(missing, 'model has', 'models have')} no result.")
+        if missing := [model.name for model, one in zip(study.models, items, strict=True) if one is None]:
+            more = [f"{len(missing) - _MOST_NAMED} more"] if len(missing) > _MOST_NAMED else []
+            st.caption(md_text(f"No result: {listed(missing[:_MOST_NAMED] + more)}."))
         left, right = st.columns([8, 5], gap="medium")
         with left:
             shown = _score_table(study, results, references)

@@ -107,7 +107,9 @@ def variance(study: Study, result: ModelResult, explanation: Explanation) -> Non
 def mixed(study: Study, result: ModelResult, explanation: Explanation) -> None:
     """Draw which families lie in which cluster."""
     _headed(text.matched_sentence(explanation))
-    st.markdown("The names say what most members of a group have in common and most others have not, by fixed rules.")
+    twice = any(name.endswith("(1)") for name in explanation.cluster_names)
+    more = "; (1) and (2) mark groups with the same name" if twice else ""
+    st.markdown(f"Each name says what is typical of its group, by fixed rules{more}.")
     sentence = f"{len(explanation.counts)} clusters against {len(study.sequences.families)} families"
     by = (study.key, result.model.key)
     figure(

@@ -31,7 +31,7 @@ _COLUMNS = (
     Column("Remark", kind="wide"),
 )
 _READ = (
-    "Grey: the range of 95% of shuffled labels. A filled circle is better than chance, an open circle is not. Diamond: "
+    "Grey: the range of 95% of shuffled labels. A filled circle is better than chance, by the shuffles. Diamond: "
     "the best accuracy that a simple count of digits, steps or characters gets with the same classifier."
 )
 _UNSEEN = "Even if all were correct, this design could not tell."
@@ -62,7 +62,7 @@ Odd or prime means that nine in ten terms are; magnitudes are small, middle or l
 the shares of the ten digits; growth is steady, faster, shrinking or none. For the p value, classes are permuted inside
 each window. Most of these properties belong to whole families, so a model that knows the families can predict them
 without knowing the property (a confound). Therefore whole families also exchange the classes of all their windows.
-Where that predicts as well often enough, the sentence says: perhaps through the family alone."""
+Where that predicts as well often enough, the sentence says: perhaps only because the family is."""
 
 
 def near(generalisation: Generalisation) -> None:

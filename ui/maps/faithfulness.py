@@ -84,8 +84,8 @@ def six_seeds(study: Study, result: ModelResult, maps: Maps) -> None:
     _maps(lambda look: seeds_figure(seeds, study.sequences, groups, theme=look), f"seeds {method} {color}", alt)
     fixed = [entry.title for entry in PROJECTIONS if entry.name not in seeded_maps()]
     st.caption(
-        "Above each map, its number and the families' score in it. Trust only what all six show. The same for every "
-        f"seed: {', '.join(fixed)}."
+        "Above each map, its number and the families' score in it. Do not trust what differs between the six. The same "
+        f"for every seed: {', '.join(fixed)}."
     )
 
 
@@ -146,7 +146,7 @@ def method_and_numbers(maps: Maps) -> None:
 
 
 _METHOD = """
-- **No false, no lost neighbours** are trustworthiness and continuity (Venna and Kaski 2001), and **shared neighbours** is
+- **True and kept neighbours** are trustworthiness and continuity (Venna and Kaski 2001), and **shared neighbours** is
   the overlap of the {count} nearest (Lee and Verleysen 2009). Above 3,000 sequences, 3,000 drawn at random are compared.
 - **The score** is the silhouette of the families (Rousseeuw 1987): in the vectors with the distance of the study, in the
   map with Euclidean distance, as the eye reads it. 95% of shuffles of the families lie in the grey areas.

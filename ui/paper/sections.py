@@ -88,7 +88,7 @@ def findings() -> None:
             figure(partial(_score_chart, metric), f"figure {metric}", _figure_alt(title, metric), by=(), file="paper")
     best = max(TABLE_2, key=lambda line: line.silhouette_families)
     st.markdown(
-        f"**{md_text(best.model)} keeps the families apart best, with a silhouette of "
+        f"**{md_text(best.model)} has the highest printed silhouette, "
         f"{decimal(best.silhouette_families)}. Counts of last digits alone reach {decimal(baseline.silhouette)}. The "
         f"chance level is not 0: it is {decimal(CHANCE.silhouette)} for the model where it was measured.**"
     )

@@ -70,7 +70,10 @@ The distance ({distance}) between the vector of a sequence and that of the same 
 divided by the mean distance from a sequence to the nearest one of its own family: at 1, a change carries a sequence as
 far as another window of its family lies. The dot is the mean over the sequences, the line holds the middle 80% of
 them, and of several variants the one that moves most is drawn. """
-_KEY = "Strong colours: statistically significant after correction for all changes (Holm, 5%)."
+_KEY = (
+    "Strong colours: statistically significant after correction for all changes (Holm, 5%). Pale: may be chance. "
+    "Lines: 95% intervals."
+)
 _HATCHED = "Hatched: texts became equal, which changes the score of any model."
 
 
@@ -128,6 +131,7 @@ def drift(stress: Stress) -> None:
     st.markdown(md_text(text.displacement_sentence(stress)))
     if any(one.ratio for one in stress.tried):
         figure(lambda look: displacement_figure(stress, theme=look), "drift", text.displacement_sentence(stress))
+        st.caption("Dot: the mean over the sequences. Line: the middle 80% of them.")
     with how_computed("drift"):
         st.markdown(_HOW_DISPLACEMENT.format(distance=stress.distance) + _strangers(stress))
 

@@ -91,17 +91,20 @@ def _shares_head(standing: dict[str, str]) -> str:
     match [standing[name] for name in names]:
         case ["few"]:
             return f"Whether the family explains more {than} {few}"
-        case [how]:
-            return f"The family explains {how} {than}"
+        case ["more"]:
+            return f"The family explains more {than}"
+        case [_]:
+            return f"The family was not seen to explain more {than}"
         case ["few", "few"]:
             return f"Whether family or window explains more {than} {few}"
         case ["more", "more"]:
             return f"Both family and window explain more {than}"
         case ["no more", "no more"]:
-            return f"Neither the family nor the window explains more {than}"
+            return f"Neither the family nor the window was seen to explain more {than}"
         case [how, "few"]:
-            return f"The {names[0]} explains {how} {than}; whether the {names[1]} does {few}"
-    return f"The {names[0]} explains more {than}, the {names[1]} does not"
+            seen = "explains" if how == "more" else "was not seen to explain"
+            return f"The {names[0]} {seen} more {than}; whether the {names[1]} does {few}"
+    return f"The {names[0]} explains more {than}; for the {names[1]} this was not seen"
 
 
 def _by_chance(result: Explanation, name: str) -> str:
@@ -120,16 +123,17 @@ def matched_sentence(result: Explanation) -> str:
     if result.matched != result.matched or len(result.counts[0]) < 2:
         return "Groups can be assigned to families only where there are at least two families."
     beside = _beside(tests_of(result)[MATCHED, "family"], result.matched_chance, "would")
-    return f"{percent(result.matched)} of the sequences lie in the group assigned to their family; {beside}."
+    best = "With the best pairing of groups and families"
+    return f"{best}, {percent(result.matched)} of the sequences match; {beside}."
 
 
 def _beside(test: Judged, chance: float, would: str) -> str:
     """Return how a share lies beside chance."""
     if test.sure:
         return f"by chance {percent(chance)} {would}"
-    return (
-        f"{_FEW} ({percent(chance)})" if test.few else f"no more than by chance ({percent(chance)}, {p_text(test.p)})"
-    )
+    if test.few:
+        return f"{_FEW} ({percent(chance)})"
+    return f"not significantly more than by chance ({percent(chance)}, {p_text(test.p)})"
 
 
 def nearest_sentence(result: Explanation) -> str:
@@ -163,7 +167,7 @@ def tree_sentence(result: Explanation, sequences: SequenceSet) -> str:
         text += ". There are too few sequences to tell whether the families differ, so the tree may be chance"
     elif standing == "no more":
         p = p_text(tests_of(result)[HOLDS, "family"].p)
-        text += f". The families differ no more than shuffled ones ({p}), so the tree may be chance"
+        text += f". No difference between the families was seen ({p}), so the tree may be chance"
     return text + "."
 
 

@@ -41,11 +41,12 @@ def verdict(name: str, generalisation: Generalisation) -> str:
     sure = [place for place, probes in answered.items() if any(probe.sure for probe in probes)]
     rest = [place for place in answered if place not in sure]
     beaten = all(probe.baseline_value > probe.value for probes in answered.values() for probe in probes)
-    tail = " A simple count names more of them correctly in every test." if beaten else ""
+    tail = " In each of these tests some simple count names more of them correctly." if beaten else ""
     if not sure:
         return f"There is no evidence that {name} knows the families beyond the sequences it was shown.{tail}"
-    but = f", but not in {listed(rest, 'or')}" if rest else ""
-    return f"{name} names the families better than chance in {listed(sure)}{but}.{tail}"
+    but = f"; for {listed(rest)} this was not seen" if rest else ""
+    how = "every" if all(probe.sure for place in sure for probe in answered[place]) else "at least one"
+    return f"With {name}, {how} classifier names the families better than chance in {listed(sure)}{but}.{tail}"
 
 
 def near_sentence(generalisation: Generalisation) -> str:
@@ -74,7 +75,7 @@ def unseen_sentence(probe: Probe) -> str:
     """Return how one attribute was named of families that were held out."""
     if math.isnan(probe.p):
         return f"{probe.title}: cannot be tested here ({_because(probe.note)})."
-    return f"{probe.title}: for unseen families, the probe predicts {_share(probe)} {simple(probe)}".strip()
+    return f"{probe.title}: for unseen families, the probe gets {_share(probe)} {simple(probe)}".strip()
 
 
 def single_sentence(result: Sequence[Probe]) -> str:
@@ -84,11 +85,11 @@ def single_sentence(result: Sequence[Probe]) -> str:
         return "None of these can be tested here."
     places = {
         "Predicted better than chance": [one for one in known if one.beyond_families],
-        "Predicted, but perhaps through the family alone (confounded)": [
+        "Predicted, but perhaps only because the family is (confounded)": [
             one for one in known if one.sure and not one.beyond_families
         ],
         "Not better than chance": [one for one in known if not one.sure and one.testable],
-        "Too few sequences for a test": [one for one in known if not one.sure and not one.testable],
+        "Too few sequences to tell": [one for one in known if not one.sure and not one.testable],
     }
     named = {place: probes for place, probes in places.items() if probes}
     if list(named) == ["Not better than chance"]:
@@ -110,14 +111,14 @@ def _result(probe: Probe) -> str:
 
 
 def _share(probe: Probe) -> str:
-    return f"{percent(probe.value)} correctly; with shuffled classes {percent(probe.chance)}{_judged(probe)}."
+    return f"{percent(probe.value)} right; with shuffled classes {percent(probe.chance)}{_judged(probe)}."
 
 
 def _judged(probe: Probe) -> str:
     if probe.sure:
         return f": better than chance ({p_text(probe.p_told)})"
     if not probe.testable:
-        return f": too few families to tell, because even if all were correct it would be {p_text(_least(probe))}"
+        return f": too few families to tell, because even 100% would give {p_text(_least(probe))}"
     return f": no better than chance ({p_text(probe.p_told)})"
 
 

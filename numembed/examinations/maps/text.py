@@ -21,7 +21,7 @@ def maps_sentence(name: str, maps: Maps) -> str:
         return f"Not everywhere: the {listed(caught)} of {name} shows groups that its vectors do not have."
     if math.isnan(maps.space):
         return f"The families of this choice have no score, so the maps of {name} cannot be compared with it."
-    return f"None of the maps of {name} shows groups that its vectors do not have."
+    return f"No clear groups were found in the maps of {name} that its vectors do not have."
 
 
 def kept_sentence(maps: Maps) -> str:
@@ -32,7 +32,7 @@ def kept_sentence(maps: Maps) -> str:
     text = listed([f"{percent(one.overlap)} in {PROJECTIONS[one.method].title}" for one in flat])
     count = flat[0].neighbours
     nearest = f"each sequence's {count} nearest neighbours" if count > 1 else "the nearest neighbours"
-    said = f"Of {nearest} in the vectors, these shares are nearest in the map too: {text}."
+    said = f"Of {nearest} in the vectors, the map keeps {text}."
     noise = [one.noise_overlap for one in flat if not math.isnan(one.noise_overlap)]
     if noise:
         low, high = percent(min(noise)), percent(max(noise))
@@ -68,16 +68,17 @@ def seeds_sentence(seeds: Seeds, n: int) -> str:
     if math.isnan(seeds.stability) or math.isnan(seeds.kept):
         return "There are too few different sequences to compare maps."
     noise = "" if math.isnan(seeds.noise) else f", six maps of one set of noise {decimal(seeds.noise)}"
+    start = " from random starts" if PROJECTIONS[seeds.method].facts.get("seeded_note") else ""
     nearest = f"each sequence's {seeds.nearest} nearest" if seeds.nearest > 1 else "the nearest"
     said = (
-        f"Six maps of the same vectors agree in their layout to {decimal(seeds.stability)}: 1 is an identical map, "
-        f"maps with nothing in common reach {decimal(seeds.chance)}{noise}. Of {nearest} neighbours, two maps share "
+        f"Six maps of the same vectors{start} agree by {decimal(seeds.stability)} (identical maps 1, unrelated maps "
+        f"{decimal(seeds.chance)}{noise}). Of {nearest} neighbours, two maps share "
         f"{percent(seeds.kept)}; points in any order would share {percent(min(1.0, seeds.nearest / (n - 1)))}."
     )
     low, high = min(seeds.silhouettes), max(seeds.silhouettes)
     if math.isnan(low) or math.isnan(high):
         return said
-    return said + f" With different seeds, the families' score in the map ranges from {span(low, high)}."
+    return said + f" The families' score in these six ranges from {span(low, high)}."
 
 
 def noise_sentence(maps: Maps, method: str) -> str:

@@ -111,17 +111,18 @@ def headline(stress: Stress) -> str:
     """Return in one or two short sentences what moves the score most."""
     if stress.plain.value is None:
         return "There is no plain score to compare with."
-    first = leader(stress)
-    if above_chance(stress.plain):
-        nothing = "None of the changes has a statistically significant effect on the score."
-        return _effect(stress, first) if first else nothing
+    first, above = leader(stress), above_chance(stress.plain)
+    merged = any(told(stress, one) and one.repeated and (above or (one.change or 0) > 0) for one in stress.tried)
+    none = "Apart from changes that make texts equal, none" if merged else "None of the changes"
+    if above:
+        return _effect(stress, first) if first else f"{none} has a statistically significant effect on the score."
     inside = stress.plain.p_within
     start = "The score is no better than chance before anything is changed"
     if inside is not None and inside <= LEVEL:
         start = f"Over all windows t{start[1:]} (within windows {p_text(inside)})"
-    start += ", so there is nothing to destroy."
+    start += ", so there is little to lose."
     if first is None or first.change is None or first.value is None:
-        return f"{start} None of the changes raises it significantly."
+        return f"{start} {none} raises it significantly."
     return f"{start} {doing(first)} raises it by {decimal(first.change)}, to {decimal(first.value)}."
 
 
@@ -131,9 +132,8 @@ def evidence(stress: Stress) -> str:
     if base.value is None:
         return base.note
     where = f", on {stress.designs} redrawn designs" if stress.designs else ""
-    sentence = (
-        f"Before: silhouette {decimal(base.value)}, shuffled families {decimal(base.chance)} ({p_text(plain_p(base))})."
-    )
+    shuffled = f"shuffled over all windows {decimal(base.chance)} (adjusted {p_text(plain_p(base))})"
+    sentence = f"Before: silhouette {decimal(base.value)}, {shuffled}."
     tests = sum(one.p is not None for one in stress.tried)
     if first is None:
         return f"{sentence} All {tests} changes are judged together{where}, by Holm's rule."
@@ -171,7 +171,7 @@ def effect_of(stress: Stress, one: TrialResult) -> str:
         )
     parts += _inside(stress, one)
     if one.ratio is not None:
-        parts.append(f"It moves each vector {_times(one)} as far as its nearest relative lies.")
+        parts.append(f"On average it moves a vector {_times(one)} as far as the nearest one of its family lies.")
     return " ".join(parts)
 
 
@@ -183,9 +183,9 @@ def displacement_sentence(stress: Stress) -> str:
     least, most = known[0], known[-1]
     far = sum((one.ratio or 0) > 1 for one in known)
     return (
-        f"{doing(most)} moves the vectors farthest, {_times(most)} as far as the nearest relative of a sequence lies; "
-        f"{_small(doing(least))} moves them least, {_times(least)}. {far} of {len(known)} kinds of change carry a "
-        "sequence farther away than its nearest relative."
+        f"{doing(most)} moves the vectors farthest: on average {_times(most)} as far as the nearest one of the same "
+        f"family (its nearest relative) lies. {doing(least)} moves them least, {_times(least)}. {far} of {len(known)} "
+        "kinds of change move a vector farther than that, on average."
     )
 
 
@@ -223,7 +223,7 @@ def _alone(stress: Stress, one: TrialResult) -> str:
     if (one.change or 0) > 0:
         better = "" if (one.p_chance or 1) <= LEVEL else ", which is still no better than chance"
         return f"{doing(one)} raises a score that was no better than chance to {decimal(one.value)}{better}."
-    return f"{doing(one)} lowers a score that was no better than chance before: there was nothing to destroy."
+    return f"{doing(one)} lowers a score that was no better than chance before, so this means little."
 
 
 def _claim(one: TrialResult, direction: int) -> str:
@@ -257,7 +257,7 @@ def _control(stress: Stress, one: TrialResult) -> str:
     if told(stress, one):
         known = "Gaps between the numbers, and numbers below 100, may be enough for that."
         return f"Primes are distinguished from composites that look like them {numbers}. {known}"
-    return f"Primes are distinguished from composites that look like them no better than chance {numbers}."
+    return f"Primes were not distinguished from composites that look like them {numbers}."
 
 
 def _seeds(stress: Stress) -> str:

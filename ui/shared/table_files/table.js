@@ -24,7 +24,7 @@ function strip(cell, range) {
   shape("line", { x1: 2, x2: 62, y1: 7, y2: 7, stroke: "currentColor", "stroke-opacity": 0.25 });
   if (cell.low !== null && cell.high !== null) {
     const width = Math.max(2, place(cell.high) - place(cell.low));
-    shape("rect", { x: place(cell.low), y: 2, width, height: 10, rx: 2, fill: "currentColor", "fill-opacity": 0.3 });
+    shape("rect", { x: place(cell.low), y: 0, width, height: 14, rx: 2, fill: "currentColor", "fill-opacity": 0.3 });
   }
   if (cell.baseline !== null) shape("rect", { x: place(cell.baseline) - 1, y: 1, width: 2, height: 12, fill: "currentColor" });
   if (cell.random_weights !== null) shape("circle", { cx: place(cell.random_weights), cy: 7, r: 3, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
