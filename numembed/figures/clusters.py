@@ -46,8 +46,6 @@ def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Fi
         "name": "chance ends here",
         "hoverinfo": "skip",
     }
-    edge = {"symbol": "line-ns", "size": 18, "line": {"width": 6, "color": style.GROUNDS[theme]}}
-    around = chance | {"marker": edge, "showlegend": False}
     layout = style.figure_layout(
         theme,
         90 + 30 * len(rows),
@@ -56,7 +54,7 @@ def agreement_figure(explanation: Explanation, *, theme: str = "light") -> go.Fi
         barmode="overlay",
         legend=style.legend(-0.3),
     )
-    return go.Figure({"data": [*bars, around, chance], "layout": layout})
+    return go.Figure({"data": [*bars, style.edge(chance, theme), chance], "layout": layout})
 
 
 def shares_figure(explanation: Explanation, *, theme: str = "light") -> go.Figure:

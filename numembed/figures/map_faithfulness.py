@@ -56,15 +56,13 @@ def kept_figure(result: Maps, *, theme: str = "light") -> go.Figure:
         "name": "maps of pure noise",
         "hovertemplate": "noise: %{x:.2f}<extra></extra>",
     }
-    edge = {"marker": {"symbol": "line-ns", "size": 22, "line": {"width": 6, "color": style.GROUNDS[theme]}}}
-    around = marks | edge | {"showlegend": False, "hoverinfo": "skip"}
     rows = len(_MEASURES) * (len(flat) + 1)
     layout = _layout(theme, 90 + 27 * rows) | {
         "xaxis": style.value_axis(theme, "1 is perfect", range=[0, 1.02]),
         "yaxis": _rows(places, names, rows),
         "annotations": headings,
     }
-    return go.Figure({"data": [bars, around, marks], "layout": layout})
+    return go.Figure({"data": [bars, style.edge(marks, theme), marks], "layout": layout})
 
 
 def scores_figure(result: Maps, *, theme: str = "light") -> go.Figure:

@@ -25,7 +25,13 @@ SHADES = {  # of a heat map, from none to all
 CLEAR = "rgba(0,0,0,0)"  # the page's own ground shows through
 GREY = "#9AA0A6"  # of chance, and of what is no more than that
 SIGNAL = PALETTE[4]
-GROUNDS = {"light": "#FFFFFF", "dark": "#171614"}  # the page's own, around a thin mark that lies on a bar
+_GROUNDS = {"light": "#FFFFFF", "dark": "#171614"}  # the page's own
+
+
+def edge(marks: dict[str, Any], theme: str) -> dict[str, Any]:
+    """Return a trace to draw under thin ``marks``: their edge in the page's colour, so that they are seen on a bar."""
+    marker = {"symbol": "line-ns", "size": marks["marker"]["size"] + 2, "line": {"width": 6, "color": _GROUNDS[theme]}}
+    return marks | {"marker": marker, "showlegend": False, "hoverinfo": "skip"}
 
 
 def figure_layout(theme: str, height: int, **changes: Any) -> dict[str, Any]:

@@ -95,10 +95,13 @@ def leader(stress: Stress) -> TrialResult | None:
 
     Where texts of a set become equal, they get equal vectors whatever the model, so such variants are left aside.
     """
+    return most_extreme(one for one in _moving(stress) if not one.repeated)
+
+
+def _moving(stress: Stress) -> list[TrialResult]:
+    """Return what changes the score beyond doubt; of a score at chance, what raises it."""
     above = above_chance(stress.plain)
-    return most_extreme(
-        one for one in stress.tried if told(stress, one) and not one.repeated and (above or (one.change or 0) > 0)
-    )
+    return [one for one in stress.tried if told(stress, one) and (above or (one.change or 0) > 0)]
 
 
 def doing(one: TrialResult) -> str:
@@ -111,10 +114,9 @@ def headline(stress: Stress) -> str:
     """Return in one or two short sentences what moves the score most."""
     if stress.plain.value is None:
         return "There is no plain score to compare with."
-    first, above = leader(stress), above_chance(stress.plain)
-    merged = any(told(stress, one) and one.repeated and (above or (one.change or 0) > 0) for one in stress.tried)
+    first, merged = leader(stress), any(one.repeated for one in _moving(stress))
     none = "Apart from changes that make texts equal, none" if merged else "None of the changes"
-    if above:
+    if above_chance(stress.plain):
         return _effect(stress, first) if first else f"{none} has a statistically significant effect on the score."
     inside = stress.plain.p_within
     start = "The score is no better than chance before anything is changed"

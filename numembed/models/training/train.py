@@ -95,7 +95,7 @@ def check_room(recipe: Recipe, folder: Path, place: Path, *, device: str = "cpu"
 
 def memory_needed(recipe: Recipe, folder: Path, *, device: str = "cpu") -> int:
     """Return about how many bytes training takes, from the files' headers: weights, adapter, and what a step keeps."""
-    weights = sum(one.size for one in TensorFolder(folder).stored.values()) * (2 if device == "cuda" else 4)
+    weights = _parameters(folder) * (2 if device == "cuda" else 4)
     config = read_json(folder / modules_of(folder)[0] / "config.json")
     config |= config.get("text_config") or {}
     width, layers = int(config.get("hidden_size") or 1_024), int(config.get("num_hidden_layers") or 24)
@@ -108,8 +108,11 @@ def memory_needed(recipe: Recipe, folder: Path, *, device: str = "cpu") -> int:
 
 def _step_work(recipe: Recipe, folder: Path) -> float:
     """Return parameters × tokens of a step, at most."""
-    parameters = sum(one.size for one in TensorFolder(folder).stored.values())
-    return float(parameters) * recipe.batch * recipe.split.longest * _TOKENS_PER_TERM
+    return float(_parameters(folder)) * recipe.batch * recipe.split.longest * _TOKENS_PER_TERM
+
+
+def _parameters(folder: Path) -> int:
+    return sum(one.size for one in TensorFolder(folder).stored.values())
 
 
 def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
