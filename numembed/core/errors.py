@@ -78,11 +78,15 @@ class Cancelled(NumembedError):
     """Somebody has stopped the run; what was done is kept."""
 
 
+class TookTooLong(NumembedError):
+    """A run has reached its time limit; what was done is kept."""
+
+
 class TextFailed(NumembedError):
     """One text that a model cannot read; its other texts are not affected."""
 
 
-ENDING = (Cancelled, StoreFull, StoreUnreadable, AcceleratorLost)
+ENDING = (Cancelled, TookTooLong, StoreFull, StoreUnreadable, AcceleratorLost)
 """They end a whole run, not one model's part of it."""
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,6 +62,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class RunLimits:
+    """What the operator allows runs to take."""
+
+    job_hours: float = 24.0
+
+    @property
+    def job_seconds(self) -> float:
+        """The most time of one run."""
+        return self.job_hours * 3_600
+
+
+@dataclass(frozen=True)
 class AllowedCode:
     """Program code of a repository that the operator has read and allowed: file name to sha256."""
 
@@ -89,6 +101,7 @@ class Settings:
     hub_token: str = field(default="", repr=False)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
+    limits: RunLimits = RunLimits()
     compiled: Path | None = field(default_factory=_compiled_of_user)  # compiled code, may be deleted; None: in memory
 
     @property
@@ -141,6 +154,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         hub_token=environ.get("HF_TOKEN", "").strip(),
         endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
         code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
+        limits=_run_limits(plain.get("limits", {})),
         compiled=_expanded(compiled).absolute()
         if compiled
         else _compiled(home, given=bool(environ.get("NUMEMBED_HOME"))),
@@ -216,12 +230,22 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
-    if unknown := set(plain) - {"endpoints", "remote_code"}:
-        raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
+    if unknown := set(plain) - {"endpoints", "remote_code", "limits"}:
+        raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code, limits.")
     for section, facts in plain.items():
         if not isinstance(facts, dict):
             raise BadSettings(f"{file}: {section} is not a section. Write [{section}.name] and its entries below it.")
     return plain
+
+
+def _run_limits(facts: Mapping[str, Any]) -> RunLimits:
+    known = [one.name for one in fields(RunLimits)]
+    for fact, value in facts.items():
+        if fact not in known:
+            raise BadSettings(f"operator.toml, limits has no entry {fact[:40]!r}. Known: {', '.join(known)}.")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise BadSettings(f"operator.toml, limits: {fact} must be a number above 0, got {str(value)[:40]!r}.")
+    return RunLimits(**facts)
 
 
 _ENDPOINT_FACTS: dict[str, tuple[type, ...]] = {

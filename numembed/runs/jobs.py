@@ -16,7 +16,7 @@ from numembed.storage.sqlite import Store, connect, transaction
 from numembed.studies.results import APP_SCHEMA
 
 ACTIVE = ("queued", "running")
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 3  # in a row, without a gain
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class JobTable(Store):
             if row is None:
                 return None
             connection.execute(
-                """UPDATE jobs SET state = 'running', attempts = attempts + 1,
+                """UPDATE jobs SET state = 'running', attempts = attempts + 1, in_vain = in_vain + 1, error = '',
                     started_at = coalesce(started_at, ?) WHERE id = ?""",
                 (time.time(), row[0]),
             )
@@ -180,30 +180,55 @@ class JobTable(Store):
             connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (_progress_json(progress), job_id))
 
     def finish(
-        self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...], error: str = ""
+        self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...] | None, error: str = ""
     ) -> None:
-        """Close a job as done, failed or cancelled."""
+        """Close a job as done, failed or cancelled; ``progress`` None leaves what was shown."""
+        written = None if progress is None else _progress_json(progress)
         with transaction(self._connection) as connection:
             connection.execute(
-                """UPDATE jobs SET state = ?, seconds = coalesce(seconds, 0) + ?, progress = ?, error = ?
-                    WHERE id = ?""",
-                (state, seconds, _progress_json(progress), error, job_id),
+                """UPDATE jobs SET state = ?, seconds = coalesce(seconds, 0) + ?, progress = coalesce(?, progress),
+                    error = ? WHERE id = ?""",
+                (state, seconds, written, error, job_id),
             )
 
+    def not_in_vain(self, job_id: str) -> None:
+        """Note that this start of a job has stored something: it does not count among those that gain nothing."""
+        with transaction(self._connection) as connection:
+            connection.execute("UPDATE jobs SET in_vain = 0 WHERE id = ?", (job_id,))
+
+    def put_back(self, job_id: str) -> None:
+        """Let a running job wait again: its worker was asked to end, which says nothing against the job."""
+        with transaction(self._connection) as connection:
+            connection.execute(
+                """UPDATE jobs SET state = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'queued' END,
+                    in_vain = max(0, in_vain - (error = '')) WHERE id = ? AND state = 'running'""",
+                (job_id,),
+            )
+
+    def any_to_stop(self) -> bool:
+        """Return True where a running job is to stop."""
+        query = "SELECT 1 FROM jobs WHERE state = 'running' AND cancel = 1"
+        return self._connection.execute(query).fetchone() is not None
+
+    def note_end(self, how: str) -> None:
+        """Note at the running jobs how their worker ended, for :meth:`take_over`."""
+        with transaction(self._connection) as connection:
+            connection.execute("UPDATE jobs SET error = ? WHERE state = 'running' AND error = ''", (how,))
+
     def take_over(self) -> None:
-        """Put the jobs of a dead worker back in the queue; fail those that have killed it too often.
+        """Put the jobs of a dead worker back in the queue; fail those that have ended it too often without a gain.
 
         Only the holder of the worker's lock may call this: then no other worker is alive.
         """
         with transaction(self._connection) as connection:
-            connection.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'running' AND cancel = 1")
+            connection.execute("UPDATE jobs SET state = 'cancelled', error = '' WHERE state = 'running' AND cancel = 1")
             given_up = connection.execute(
-                "SELECT id, progress FROM jobs WHERE state = 'running' AND attempts >= ?", (MAX_ATTEMPTS,)
+                "SELECT id, progress, error FROM jobs WHERE state = 'running' AND in_vain >= ?", (MAX_ATTEMPTS,)
             ).fetchall()
-            for job, progress in given_up:
+            for job, progress, how in given_up:
                 failed = "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?"
-                connection.execute(failed, (_gave_up(progress), job))
-            connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+                connection.execute(failed, (_gave_up(progress, how), job))
+            connection.execute("UPDATE jobs SET state = 'queued', error = '' WHERE state = 'running'")
 
     def _insert(self, requested: Request, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
@@ -214,24 +239,31 @@ class JobTable(Store):
         return job
 
 
-def _gave_up(progress: str) -> str:
-    """Return the sentence of a job that killed its worker too often, with the model that it was at."""
-    at = [step["model"] for step in json.loads(progress) if step["stage"] not in (WAITING, DONE, FAILED)]
+def _gave_up(progress: str, how: str) -> str:
+    """Return the sentence of a job that ended its worker too often: at which model, and how."""
+    at = [step.model for step in _steps(progress) if step.stage not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
+    what = f" The last time {how}." if how else ""
+    if "memory" in how:
+        advice = "Choose a smaller model, fewer sequences, or a machine with more memory."
+    else:
+        advice = "The worker's log may say more. Run the others without it."
     return (
-        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was abandoned. That model may need more memory "
-        "than this machine has, or its files may make the libraries fail; see the worker's log. What was "
-        "computed before is kept. Run the others without it."
+        f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was abandoned, because nothing new was stored in "
+        f"between.{what} What was computed before is kept. {advice}"
     )
+
+
+def _steps(progress: str) -> tuple[ModelProgress, ...]:
+    try:
+        return tuple(ModelProgress(**step) for step in json.loads(progress))
+    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
+        return ()
 
 
 def _job(row: tuple[Any, ...]) -> Job:
     named = dict(zip(_FIELDS, row, strict=True))
-    try:
-        steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
-    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
-        steps = ()
-    return Job(**(named | {"progress": steps, "cancel": bool(named["cancel"])}))
+    return Job(**(named | {"progress": _steps(named["progress"]), "cancel": bool(named["cancel"])}))
 
 
 def _progress_json(progress: tuple[ModelProgress, ...]) -> str:

@@ -34,13 +34,14 @@ from numembed.examinations.registry import ExaminationContext, computed
 from numembed.models.catalogue.names import random_init
 from numembed.models.embedding import Embeddings, embed, refuse_failed
 from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.memory import parameters_of
 from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
 from numembed.runs.outcome import Outcome
 from numembed.sequences.sets import SequenceSet
 from numembed.storage.vectors import VectorStore
-from numembed.studies.cost import parameters_of
+from numembed.studies.cost import refuse_too_many
 from numembed.studies.detail import detailed
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
@@ -66,10 +67,8 @@ def run(
 ) -> Outcome:
     """Carry out ``study``: vectors, scores and maps of every model; all of it is stored as it comes.
 
-    ``report`` has a row for each model.
-
-    A model that cannot run leaves its sentence and the others go on; so does a part of a model, such as a map. Raises
-    Cancelled, StoreFull, StoreUnreadable and AcceleratorLost; what was stored before stays.
+    ``report`` has a row for each model. A model that cannot run leaves its sentence and the others go on; so does a
+    part of a model, such as a map. Raises ``errors.ENDING``, and TooLarge before anything; what was stored stays.
     """
     return _Run(study, vectors, results, loaded, settings, report).outcome()
 
@@ -91,6 +90,7 @@ class _Run:
     unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key
 
     def outcome(self) -> Outcome:
+        refuse_too_many(len(self.study.families) * self.study.per_family)
         with part("the baselines", self.settings, lambda why: self.missing("baselines", "", why)):
             score_baselines(self.study, self.results)
         for late, methods in enumerate(run_order()):

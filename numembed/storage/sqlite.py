@@ -71,6 +71,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
+def is_locked(path: Path, *, seconds: float = 1.0) -> bool:
+    """Return True where another connection has kept ``path`` from being written for so many seconds."""
+    if not path.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            return "locked" in str(error) or "busy" in str(error)
+    return False
+
+
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return True when the error says that the file itself is broken."""
     return any(word in str(error) for word in _DAMAGED)

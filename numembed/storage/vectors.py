@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
+from numembed.core.gains import gained
 from numembed.storage.sqlite import Store, connect, is_damage, set_aside, transaction
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class VectorStore(Store):
         if not np.isfinite(matrix).all():
             raise NonFiniteVectors(f"{name} returned numbers that are not finite; nothing was stored.")
         self._or_anew(lambda: self._add(model_key, name, texts, matrix))
+        gained(len(texts))
 
     def count(self, model_key: str, texts: Iterable[str]) -> int:
         """Return how many of the distinct texts are stored, without reading a vector."""

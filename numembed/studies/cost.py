@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 
-from numembed.core.errors import ModelUnavailable
+from numembed.core.errors import TooLarge
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import BUNDLED, facts_of
-from numembed.models.files.tensors import read_header
+from numembed.models.encoders.memory import LIBRARIES_BYTES, USABLE, machine_memory, memory_of, parameters_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec, origin_of
 from numembed.studies.results import ResultStore
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_LIBRARIES_BYTES = 600_000_000  # torch and what it brings
-_SPARE = 1.15  # beside the weights: one batch on its way through the layers
-_USABLE = 0.9  # of the machine's memory
 _LEARNT_FROM = 50
 _TOO_SMALL = 1_000_000  # parameters: what such a model takes tells nothing about others
 _MACHINE = "machine"
+_DISTANCES_BYTES = 6  # for each pair of sequences: a float32, and half as much on its way
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def machine(results: ResultStore) -> Machine:
 
 def this_processor() -> Machine:
     """Return the processor of this machine and its memory."""
-    return Machine("cpu", f"{os.cpu_count() or 1} processor cores", _memory_bytes())
+    return Machine("cpu", f"{os.cpu_count() or 1} processor cores", machine_memory())
 
 
 def remember_machine(results: ResultStore, result: Machine) -> None:
@@ -70,23 +66,22 @@ def cost_of(spec: ModelSpec, *, characters: int, settings: Settings, results: Re
         download = 0
     elif facts is not None:
         download = round(facts.download_gb * 1e9)
-    memory = round(parameters * BYTES[spec.dtype] * _SPARE + _LIBRARIES_BYTES) if parameters else None
+    memory = memory_of(spec, folder)
     there = machine(results).memory_bytes
-    fits = None if memory is None or not there else memory <= there * _USABLE
+    fits = None if memory is None or not there else memory <= there * USABLE
     training = facts.training_seconds if facts is not None and folder is None else 0
     return Cost(download, memory, fits, _seconds(spec, parameters, characters, results), training)
 
 
-def parameters_of(spec: ModelSpec, folder: Path | None) -> int | None:
-    """Return how many numbers the weights are: the catalogue's, or as the headers of the files say."""
-    if facts := facts_of(spec):
-        return round(facts.parameters_millions * 1e6)
-    if folder is None:
-        return None
-    try:
-        return sum(one.size for file in folder.rglob("*.safetensors") for one in read_header(file).values())
-    except ModelUnavailable:  # running it will say what is wrong
-        return None
+def refuse_too_many(sequences: int) -> None:
+    """Raise TooLarge where the scores of so many sequences need more memory than this machine has."""
+    needed, there = sequences**2 * _DISTANCES_BYTES + LIBRARIES_BYTES, machine_memory()
+    if there and needed > there * USABLE:
+        raise TooLarge(
+            f"The scores of {sequences:,} sequences need about {needed / 1e9:,.1f} GB of memory, and of the "
+            f"{there / 1e9:,.1f} GB of this machine {there * USABLE / 1e9:,.1f} GB can be used. The run was not begun. "
+            "Choose fewer sequences per family, or fewer families."
+        )
 
 
 def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: ResultStore) -> float | None:
@@ -102,10 +97,3 @@ def _seconds(spec: ModelSpec, parameters: int | None, characters: int, results: 
         return None
     pace = statistics.median(work.seconds / max(work.characters, 1) / work.parameters for work in others)
     return characters * parameters * pace
-
-
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from numembed.analysis.maps.families import MapSilhouette
 from numembed.analysis.scores import Score, ScoreKind, score_kinds
 from numembed.core.arrays import Points
+from numembed.core.gains import gained
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
 from numembed.models.encoders.interface import ModelCheck
@@ -38,6 +39,7 @@ APP_SCHEMA = (
     """ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'study';
     UPDATE jobs SET kind = 'ladder' WHERE ltrim(study, '{ ' || char(10)) LIKE '"ladder"%';
     UPDATE jobs SET kind = 'saving' WHERE ltrim(study, '{ ' || char(10)) LIKE '"saving"%'""",
+    "ALTER TABLE jobs ADD COLUMN in_vain INTEGER NOT NULL DEFAULT 0",  # starts since it last gained something
 )
 
 
@@ -133,11 +135,12 @@ class ResultStore(Store):
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Store a JSON value under ``key``."""
         payload = json.dumps(value, separators=(",", ":"))
+        row = (_checksum(key, payload), payload, key)
         with transaction(self._connection) as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO results (key, checksum, payload) VALUES (?, ?, ?)",
-                (key, _checksum(key, payload), payload),
-            )
+            replaced = connection.execute("UPDATE results SET checksum = ?, payload = ? WHERE key = ?", row).rowcount
+            if not replaced:
+                connection.execute("INSERT INTO results (checksum, payload, key) VALUES (?, ?, ?)", row)
+        gained(not replaced)
 
     def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:
         """Return the scores that :meth:`put_model_result` stored."""

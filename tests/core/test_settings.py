@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from numembed.core.errors import BadSettings
 from numembed.core.settings import LIMITS, Limits, read_settings
 
 
@@ -42,3 +43,18 @@ def test_limits_are_positive_and_hold_the_papers_protocol() -> None:
     assert Limits() == LIMITS
     assert LIMITS.families >= 6 and LIMITS.per_family >= 4 and LIMITS.length >= 50 and LIMITS.text_chars == 20_000
     assert LIMITS.term_digits < 4_300  # what Python prints
+
+
+def test_the_operator_limits_runs(tmp_path: Path) -> None:
+    file, environ = tmp_path / "operator.toml", {"NUMEMBED_HOME": str(tmp_path)}
+    assert read_settings(environ).limits.job_seconds == 24 * 3_600
+    file.write_text("[limits]\njob_hours = 0.5\n")
+    assert read_settings(environ).limits.job_seconds == 1_800
+    for wrong, why in (
+        ("job_hours = 0", "above 0"),
+        ("job_hours = true", "above 0"),
+        ("hours = 3", "no entry 'hours'"),
+    ):
+        file.write_text(f"[limits]\n{wrong}\n")
+        with pytest.raises(BadSettings, match=why):
+            read_settings(environ)

@@ -47,7 +47,7 @@ import sys, time
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import JobTable
-from numembed.runs.worker import start_supervisor
+from numembed.runs.supervisor import start_supervisor
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_projection
 from numembed.studies.study import Study

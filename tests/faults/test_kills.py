@@ -33,7 +33,7 @@ QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, 
 SERVER = """
 import time
 from numembed.core.settings import read_settings
-from numembed.runs.worker import start_supervisor
+from numembed.runs.supervisor import start_supervisor
 start_supervisor(read_settings())
 time.sleep(600)
 """

@@ -24,8 +24,9 @@ from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs.jobs import Job
+from numembed.runs.logs import Redacting
 from numembed.runs.study_run import Outcome, run
-from numembed.runs.worker import _Redacting, _start_worker
+from numembed.runs.supervisor import start_worker
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
@@ -92,7 +93,7 @@ def _nothing_planted(*folders: Path) -> None:
 def _work_off(place: Place, study: Study) -> tuple[Job, subprocess.Popen[bytes]]:
     """Return the job of ``study`` after the app's own worker has done it, and that worker."""
     job = place.jobs.submit(study, asked_by="visitor")
-    worker = _start_worker(read_settings())
+    worker = start_worker(read_settings())
     place.started.append(worker)
     wait_until(lambda: not place.job(job).active)
     return place.job(job), worker
@@ -269,7 +270,7 @@ def test_secrets_are_taken_out_of_text() -> None:
 
 
 def test_the_logs_tracebacks_hold_no_secrets() -> None:
-    lines, settings = _Redacting(settings=_with(lab=KEY)), _with(lab=KEY)
+    lines, settings = Redacting(settings=_with(lab=KEY)), _with(lab=KEY)
     try:
         try:
             raise OSError(f"GET https://x/?token={TOKEN}")

@@ -16,7 +16,7 @@ from tests.pages.visit import Visit
 @pytest.fixture
 def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit]:
     """The first visit of a server with an empty store, not run yet; nobody works off its jobs but the test."""
-    monkeypatch.setattr("numembed.runs.worker.start_supervisor", lambda settings: None)
+    monkeypatch.setattr("numembed.runs.supervisor.start_supervisor", lambda settings: None)
     monkeypatch.setattr(PagesManager, "uses_pages_directory", None)  # as on a server that has run nothing yet
     monkeypatch.chdir(ROOT)
     st.cache_resource.clear()

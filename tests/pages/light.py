@@ -11,8 +11,8 @@ from tests.pages.elements import ROOT
 HEAVY = ("torch", "transformers", "sentence_transformers", "umap", "sklearn", "pandas", "pyarrow", "openTSNE", "numba")
 _BEFORE = """
 import json, sys
-import numembed.runs.worker
-numembed.runs.worker.start_supervisor = lambda settings: None
+import numembed.runs.supervisor
+numembed.runs.supervisor.start_supervisor = lambda settings: None
 from tests.pages.visit import Visit
 app = Visit()
 """

@@ -14,7 +14,7 @@ from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.run import experiment_rows
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable, ModelProgress
-from numembed.runs.worker import Reporter
+from numembed.runs.reporter import Reporter
 from numembed.studies.study import Study
 from tests.pages.elements import opened, protos
 

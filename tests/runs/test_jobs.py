@@ -212,6 +212,57 @@ def test_a_job_that_is_given_up_names_the_model_that_it_was_at(jobs: JobTable) -
     assert "3 times while it was at second and was abandoned" in jobs.get(poison).error
 
 
+@pytest.mark.parametrize(
+    ("how", "told", "advice"),
+    [
+        ("the system ended its process because the machine had no memory left", "no memory left", "more memory"),
+        ("its process ended by signal 9 (SIGKILL)", "signal 9", "The worker's log may say more"),
+        ("", "", "The worker's log may say more"),
+    ],
+)
+def test_a_job_that_is_given_up_says_how_its_worker_ended_and_names_memory_only_as_the_cause(
+    jobs: JobTable, how: str, told: str, advice: str
+) -> None:
+    poison = jobs.submit(STUDY, asked_by="one")
+    for _ in range(MAX_ATTEMPTS):
+        jobs.claim()
+        jobs.note_end(how)
+        jobs.take_over()
+    error = jobs.get(poison).error
+    assert told in error and advice in error and ("memory" in error) == ("memory" in how)
+
+
+def test_a_start_that_stored_something_is_not_counted(jobs: JobTable) -> None:
+    job_id = jobs.submit(STUDY, asked_by="one")
+    for _ in range(10):
+        claimed = jobs.claim()
+        assert claimed is not None and claimed.error == ""
+        jobs.not_in_vain(job_id)
+        jobs.note_end("its process ended by signal 9 (SIGKILL)")
+        jobs.take_over()
+    assert _state(jobs, job_id) == "queued" and jobs.get(job_id).attempts == 10
+    for _ in range(MAX_ATTEMPTS):
+        jobs.claim()
+        jobs.take_over()
+    assert _state(jobs, job_id) == "failed"
+
+
+def test_a_job_whose_worker_was_asked_to_end_waits_again_uncounted(jobs: JobTable) -> None:
+    job_id = jobs.submit(STUDY, asked_by="one")
+    for _ in range(2 * MAX_ATTEMPTS):
+        jobs.claim()
+        jobs.put_back(job_id)
+        jobs.take_over()
+        assert _state(jobs, job_id) == "queued"
+    for _ in range(MAX_ATTEMPTS):  # asked to end because it no longer responded
+        jobs.claim()
+        jobs.note_end("its process did not respond for 60 seconds and was ended")
+        jobs.put_back(job_id)
+    jobs.claim()
+    jobs.take_over()
+    assert _state(jobs, job_id) == "failed"
+
+
 def test_taking_over_leaves_the_others_alone(jobs: JobTable) -> None:
     ids = [jobs.submit(replace(STUDY, seed=seed), asked_by="one") for seed in range(5)]
     for _ in range(3):

@@ -9,13 +9,19 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from numembed.core.errors import TookTooLong
+from numembed.core.gains import gained, gains
+from numembed.core.progress import LOAD, SCORE
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import study_run, worker
-from numembed.runs.jobs import JobTable
-from numembed.runs.worker import Reporter, main, run_job
+from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.logs import KEPT_LOGS, limit
+from numembed.runs.reporter import Reporter
+from numembed.runs.worker import main, run_job
 from numembed.storage.vectors import VectorStore
+from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
@@ -136,7 +142,7 @@ def test_progress_is_written_at_each_stage_and_then_now_and_again(
     job_id = jobs.submit(STUDY, asked_by="visitor")
     jobs.claim()
     reporter = Reporter(job_id, jobs)
-    reporter.progress = tuple(worker.ModelProgress(spec.name) for spec in STUDY.models)
+    reporter.progress = tuple(ModelProgress(spec.name) for spec in STUDY.models)
     seen = []
     for elapsed, stage, done in ((0, "load", 0), (1, "encode", 0), (1.01, "encode", 1), (3, "encode", 4)):
         now = 100.0 + elapsed
@@ -174,3 +180,67 @@ def test_a_new_worker_takes_over_what_the_dead_one_left(settings: Settings, jobs
 def test_nothing_is_imported_ahead_where_the_operator_says_so(settings: Settings) -> None:
     assert list(worker._prewarming(settings)) == []
     assert list(worker._prewarming(replace(settings, prewarm=True)))
+
+
+def test_a_gain_is_noted_once_and_a_run_over_its_time_ends(jobs: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = jobs.submit(STUDY, asked_by="visitor")
+    jobs.claim()
+    reporter = Reporter(job_id, jobs, most_seconds=3_600)
+    reporter.progress = tuple(ModelProgress(spec.name) for spec in STUDY.models)
+    reporter(0, LOAD, 0, 1, "")
+    assert _in_vain(jobs) == 1
+    gained()
+    reporter(0, LOAD, 1, 1, "")
+    assert _in_vain(jobs) == 0
+    later = time.monotonic() + 3_601
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(TookTooLong, match="longer than 1 h, the most that this installation allows"):
+        reporter(0, SCORE, 0, 1, "")
+
+
+def _in_vain(jobs: JobTable) -> int:
+    return int(jobs._connection.execute("SELECT in_vain FROM jobs").fetchone()[0])
+
+
+def test_what_only_replaces_a_result_is_no_gain(settings: Settings) -> None:
+    with ResultStore(settings.app_db) as results:
+        before = gains()
+        results.put("a", {"value": 1})
+        results.put("a", {"value": 2})
+        assert gains() - before == 1 and results.get("a") == {"value": 2}
+
+
+def test_each_job_leaves_two_lines_in_the_log_without_its_texts(
+    jobs: JobTable, settings: Settings, loaded: LoadedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="numembed")
+    job_id = jobs.submit(STUDY, asked_by="somebody called Ada")
+    claimed = jobs.claim()
+    assert claimed is not None
+    jobs.cancel(job_id)
+    run_job(claimed, jobs, settings=settings, loaded=loaded)
+    begins, ends = (record.getMessage() for record in caplog.records)
+    assert begins == f"job {job_id} begins: study, attempt 1" and ends.startswith(f"job {job_id} ends: cancelled after")
+
+
+def test_a_newer_file_is_one_line_in_the_log(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with JobTable(settings.app_db) as jobs:
+        jobs._connection.execute("PRAGMA user_version=999")
+    assert main(settings, parent=0) == 1
+    (line,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert "was written by a newer numembed" in line.getMessage() and line.exc_info is None
+
+
+def test_a_large_log_is_moved_away_in_pieces_and_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    with log.open("ab") as held:  # as a process that runs
+        for number in range(8):
+            held.write(f"piece {number}\n".encode() * 10)
+            held.flush()
+            limit(log, most_bytes=50)
+        held.write(b"and on")
+    assert log.read_bytes() == b"and on"
+    kept = sorted(file.name for file in tmp_path.iterdir())
+    assert kept == ["worker.log", *(f"worker.log.{number}" for number in range(1, KEPT_LOGS + 1))]
+    assert (tmp_path / "worker.log.1").read_bytes() == b"piece 7\n" * 10
+    limit(tmp_path / "none.log")

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file, save_file
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.models.embedding import Work
+from numembed.models.encoders.memory import parameters_of
 from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
-from numembed.studies.cost import Machine, cost_of, machine, parameters_of, remember_machine, this_processor
+from numembed.studies.cost import Machine, cost_of, machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
 from tests.offline import OFFLINE
 

@@ -12,12 +12,13 @@ from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders.interface import ModelCheck
+from numembed.models.encoders.memory import BYTES
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import PRECISIONS, ModelSpec
 from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import published
-from numembed.studies.cost import BYTES, cost_of
+from numembed.studies.cost import cost_of
 from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings

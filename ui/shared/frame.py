@@ -136,7 +136,7 @@ def _show(sentence: str, icon: str) -> None:
 
 def supervise(chosen: Settings) -> None:
     """Keep a worker alive while this server lives."""
-    from numembed.runs.worker import start_supervisor
+    from numembed.runs.supervisor import start_supervisor
 
     start_supervisor(chosen)
 

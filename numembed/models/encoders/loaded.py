@@ -18,6 +18,7 @@ from numembed.models.catalogue.names import facts_of
 from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.endpoint import EndpointEncoder
 from numembed.models.encoders.interface import Encoder
+from numembed.models.encoders.memory import refuse_too_large
 from numembed.models.encoders.references import compare
 from numembed.models.encoders.weight_swap import WeightSwapper
 from numembed.models.loading.devices import give_back_memory
@@ -53,13 +54,20 @@ class LoadedModel:
         else:
             self.free()
             runner = spec.weights.runner
-            folder = None if runner == "endpoint" else folder_of(spec, self._settings, progress=progress)
+            folder = None if runner == "endpoint" else self._folder(spec, progress)
             progress(0, 1, "load")
             began = time.monotonic()
             self._encoder = ENCODERS[runner](stored, folder, self._settings, progress)
             self.load_seconds = time.monotonic() - began
         self._key, self._shared_key = key, shared
         return self._encoder
+
+    def _folder(self, spec: ModelSpec, progress: Progress) -> Path:
+        """Return where the files of ``spec`` are; what cannot fit into memory is refused before it is fetched."""
+        refuse_too_large(spec, None, self._settings)
+        folder = folder_of(spec, self._settings, progress=progress)
+        refuse_too_large(spec, folder, self._settings)
+        return folder
 
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
         """Read the files of ``spec`` into the system's cache beside the present work; loading finds them there."""

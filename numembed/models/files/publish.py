@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull
+from numembed.core.gains import gained
 from numembed.models.files.folders import sha256_of
 
 MANIFEST = "SHA256SUMS"  # the last file of a folder; ``sha256sum -c SHA256SUMS`` checks it too
@@ -42,6 +43,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
                 _seal(draft, digests or {})
                 os.rename(draft, place)
                 _sync(place.parent)
+                gained()
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
                 os.unlink(lock.lock_file)

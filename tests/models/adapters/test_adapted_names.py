@@ -19,10 +19,11 @@ from numembed.core.serialization import canonical_json
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of, model, prompts_of, random_init, reference_of
 from numembed.models.encoders.loaded import LoadedModel
+from numembed.models.encoders.memory import parameters_of
 from numembed.models.resolve import folder_of, known_folder
 from numembed.models.sources import bundled_folder
 from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, LoraWeights, ModelSpec, Weights
-from numembed.studies.cost import cost_of, parameters_of
+from numembed.studies.cost import cost_of
 from numembed.studies.results import ResultStore
 from tests.lora import write_adapter
 from tests.models.adapters.adapted import adapted_spec, encoded

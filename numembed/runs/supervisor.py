@@ -1,0 +1,189 @@
+"""Keeps one worker alive beside the app, ends one that no longer responds, and notes how one ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from numembed.core.errors import NumembedError
+from numembed.core.places import library_places
+from numembed.core.settings import Settings, harmless, secrets_of
+from numembed.runs.jobs import JobTable
+from numembed.runs.logs import limit
+from numembed.storage.sqlite import is_locked
+
+_ROOT = str(Path(__file__).parents[2])  # where numembed is imported from
+_LOOK_SECONDS = 0.5
+_QUICK_SECONDS = 2.0  # a worker that ends sooner could not begin
+_BACKOFF_SECONDS = (0.2, 0.4, 0.8, 1.6, 5.0, 60.0)  # before the next worker, by how many ended quickly in a row
+_SILENT_SECONDS = 60.0  # native code may keep Python waiting that long, but no longer
+_SILENT_STOP_SECONDS = 4.0  # where a job is to stop
+_TERM_SECONDS = 3.0  # between the request to end and the end
+_NAME = "numembed-supervisor"
+_starting = threading.Lock()
+
+
+def start_supervisor(settings: Settings) -> None:
+    """Keep a worker alive for as long as this process lives; a second call does nothing."""
+    with _starting:
+        if not any(thread.name == _NAME for thread in threading.enumerate()):
+            threading.Thread(target=_supervise, args=(settings,), name=_NAME, daemon=True).start()
+
+
+def beat_file(settings: Settings) -> Path:
+    """Return the file that names the present worker; a living one touches it again and again."""
+    return settings.home / "worker.beat"
+
+
+def _supervise(settings: Settings) -> None:
+    lock, heartbeat, failures = settings.home / "worker.lock", Heartbeat(settings), 0
+    while True:
+        with contextlib.suppress(OSError):
+            settings.home.mkdir(parents=True, exist_ok=True)
+            if _held(lock):  # another app's worker; its own app may be gone
+                end_silent_worker(heartbeat, settings)
+            else:
+                began = time.monotonic()
+                _watched(start_worker(settings), heartbeat, settings)
+                failures = failures + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
+        time.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+
+
+def _held(lock: os.PathLike[str]) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _watched(worker: subprocess.Popen[bytes], heartbeat: Heartbeat, settings: Settings) -> None:
+    """Wait until the worker has ended, note how, and end one that no longer responds."""
+    killed_before = _killed_for_memory()
+    while True:
+        try:
+            code = worker.wait(_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            end_silent_worker(heartbeat, settings)
+            continue
+        if code:
+            _note(settings, _how(code, for_memory=_killed_for_memory() > killed_before))
+        return
+
+
+class Heartbeat:
+    """How long the present worker has been silent, by this process's own clock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = beat_file(settings)
+        self._seen, self._since = 0, time.monotonic()
+
+    def silent_seconds(self) -> float:
+        """Return since when the file has not been touched; 0 where there is none."""
+        try:
+            touched = self._file.stat().st_mtime_ns
+        except OSError:
+            touched = 0
+        if touched != self._seen or not touched:
+            self._seen, self._since = touched, time.monotonic()
+        return time.monotonic() - self._since
+
+    def end(self) -> None:
+        """End the worker that the file names: politely, then without asking. Another process of its number is safe."""
+        import psutil
+
+        with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+            named = json.loads(self._file.read_text(encoding="ascii"))
+            worker = psutil.Process(named["pid"])
+            if worker.create_time() != named["created"]:
+                return
+            worker.terminate()
+            try:
+                worker.wait(_TERM_SECONDS)
+            except psutil.TimeoutExpired:
+                worker.kill()
+
+
+def end_silent_worker(heartbeat: Heartbeat, settings: Settings) -> None:
+    """End a worker that is silent for too long; sooner where its job is to stop, or where others wait for a file."""
+    silent = heartbeat.silent_seconds()
+    if silent < _SILENT_STOP_SECONDS:
+        return
+    if silent >= _SILENT_SECONDS or is_locked(settings.cache_db) or _is_to_stop(settings):
+        heartbeat.end()
+        _note(settings, f"its process did not respond for {silent:.0f} seconds and was ended")
+
+
+def _is_to_stop(settings: Settings) -> bool:
+    if is_locked(settings.app_db):
+        return True  # nobody can even ask it
+    try:
+        with JobTable(settings.app_db) as jobs:
+            return jobs.any_to_stop()
+    except (NumembedError, sqlite3.Error):
+        return False
+
+
+def _note(settings: Settings, how: str) -> None:
+    with contextlib.suppress(NumembedError, sqlite3.Error), JobTable(settings.app_db) as jobs:
+        jobs.note_end(how)
+
+
+def _how(code: int, *, for_memory: bool) -> str:
+    """Return how a worker ended, for the sentence of its job."""
+    if for_memory and code == -signal.SIGKILL:
+        return "the system ended its process because the machine had no memory left"
+    if code < 0:
+        return f"its process ended by signal {-code} ({signal.Signals(-code).name})"
+    return f"its process ended with code {code}"
+
+
+def _killed_for_memory() -> int:
+    """Return how many processes the system has ended for lack of memory since it started; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start a worker with an environment that holds no secret; it gets those through a pipe."""
+    threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
+    environment = {
+        **harmless(os.environ, settings.secrets),
+        **library_places(settings.home),
+        "NUMEMBED_HOME": str(settings.home),
+        "NUMEMBED_COMPILED": str(settings.compiled or ""),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "OMP_WAIT_POLICY": "passive",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "PYTHONSAFEPATH": "1",  # this very package, whatever lies in the present folder
+        "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
+    }
+    log_file = settings.home / "worker.log"
+    limit(log_file)
+    with log_file.open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "numembed.runs.worker", str(os.getpid())],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with contextlib.suppress(OSError):  # it died at once; the supervisor sees that
+        worker.stdin.write(secrets_of(settings).encode())  # type: ignore[union-attr]
+        worker.stdin.close()  # type: ignore[union-attr]
+    return worker

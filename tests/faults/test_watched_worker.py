@@ -1,0 +1,123 @@
+"""A worker that hangs, takes too long or is ended: its job and the next one still end as they should."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
+from numembed.runs.jobs import MAX_ATTEMPTS
+from numembed.runs.supervisor import Heartbeat, beat_file
+from numembed.studies.study import Study
+from tests.faults.test_kills import QUICK, SERVER, Place, _children, _key, _kill, _worker_of, long_study, wait_until
+
+pytestmark = pytest.mark.slow
+__all__ = ["long_study"]
+
+
+@pytest.fixture
+def place(settings: Settings) -> Iterator[Place]:
+    here = Place(settings)
+    yield here
+    here.clear()
+
+
+def test_a_worker_that_hangs_is_replaced_where_its_job_is_to_stop(place: Place, long_study: Study) -> None:
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    server = place.start("-c", SERVER)
+    worker = _worker_of(server, place)
+    wait_until(lambda: place.vectors.count(_key(long_study), long_study.sequences.texts) > 0)
+    worker.suspend()
+    began = time.monotonic()
+    place.jobs.cancel(job_id)  # waits where the worker holds the file
+    next_one = place.jobs.submit(QUICK, asked_by="another")
+    wait_until(lambda: place.job(next_one).attempts == 1)
+    print(f"the next job began {time.monotonic() - began:.1f} s after the cancel")
+    assert place.job(job_id).state == "cancelled" and not worker.is_running()
+    wait_until(lambda: place.job(next_one).state == "done")
+
+
+def test_a_worker_of_a_dead_app_that_hangs_is_replaced_by_the_next_app(place: Place, long_study: Study) -> None:
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    first = place.start("-c", SERVER)
+    worker = _worker_of(first, place)
+    wait_until(lambda: place.job(job_id).state == "running")
+    worker.suspend()
+    _kill(first.pid)
+    place.jobs.cancel(job_id)
+    place.start("-c", SERVER)
+    wait_until(lambda: place.job(job_id).state == "cancelled")
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE  # nobody waits for an orphan here
+
+
+def test_a_run_that_gains_something_each_time_is_never_given_up(place: Place, tiny_model: Path) -> None:
+    study = Study(("even", "odd", "primes", "squares"), (model(str(tiny_model)),), per_family=100, length=50)
+    key, texts = _key(study), study.sequences.texts
+    job_id = place.jobs.submit(study, asked_by="visitor")
+    server = place.start("-c", SERVER)
+    for number in range(1, MAX_ATTEMPTS + 2):
+        wait_until(lambda number=number: place.job(job_id).attempts == number)
+        had = place.vectors.count(key, texts)
+        wait_until(lambda had=had: place.vectors.count(key, texts) > had and _not_in_vain(place))
+        for worker in _children(server):
+            _kill(worker.pid)
+    wait_until(lambda: not place.job(job_id).active)
+    assert place.job(job_id).state == "done" and place.job(job_id).attempts == MAX_ATTEMPTS + 2
+
+
+def _not_in_vain(place: Place) -> bool:
+    ((in_vain,),) = place.jobs._connection.execute("SELECT in_vain FROM jobs").fetchall()
+    return bool(in_vain == 0)
+
+
+def test_a_worker_that_is_asked_to_end_puts_its_job_back(place: Place, long_study: Study) -> None:
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    worker = place.worker()
+    wait_until(lambda: place.vectors.count(_key(long_study), long_study.sequences.texts) > 0)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0 and place.job(job_id).state == "queued"
+    place.worker()
+    wait_until(lambda: place.job(job_id).state == "done")
+
+
+def test_a_run_over_its_time_limit_says_so_and_the_next_one_runs(place: Place, long_study: Study) -> None:
+    (place.settings.home / "operator.toml").write_text("[limits]\njob_hours = 0.0003\n")  # about a second
+    job_id = place.jobs.submit(long_study, asked_by="visitor")
+    next_one = place.jobs.submit(QUICK, asked_by="another")
+    place.start("-c", SERVER)
+    wait_until(lambda: place.job(next_one).attempts == 1)
+    job = place.job(job_id)
+    assert job.state == "failed" and job.attempts == 1
+    assert job.error.startswith("This run took longer than 1 s, the most that this installation allows")
+
+
+def test_a_worker_whose_home_was_replaced_ends_and_the_next_run_is_carried_out(place: Place) -> None:
+    server = place.start("-c", SERVER)
+    worker = _worker_of(server, place)
+    wait_until(beat_file(place.settings).exists)
+    place.settings.home.rename(place.settings.home.with_name("elsewhere"))
+    wait_until(lambda: not worker.is_running() and place.settings.home.exists())
+    again = Place(place.settings)
+    job_id = again.jobs.submit(QUICK, asked_by="visitor")
+    wait_until(lambda: again.job(job_id).state == "done")
+    again.clear()
+
+
+def test_only_the_named_process_is_ended(settings: Settings, place: Place) -> None:
+    other = place.start("-c", "import time; time.sleep(600)")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    beat_file(settings).write_text(f'{{"pid": {other.pid}, "created": 1.0}}')
+    Heartbeat(settings).end()
+    assert other.poll() is None
+    created = psutil.Process(other.pid).create_time()
+    beat_file(settings).write_text(f'{{"pid": {other.pid}, "created": {created}}}')
+    os.kill(other.pid, signal.SIGSTOP)
+    Heartbeat(settings).end()
+    assert not psutil.pid_exists(other.pid)
