@@ -41,9 +41,10 @@ def main(settings: Settings, parent: int) -> int:
     """Work until process ``parent`` is gone and nothing waits; return at once where another worker is alive."""
     settings.home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock := settings.home / "worker.lock", timeout=0), Watch(settings, lock) as watch:
+        with FileLock(lock := settings.home / "worker.lock", timeout=0):
             _be_polite()
-            _serve(settings, parent, watch)
+            with Watch(settings, lock) as watch:
+                _serve(settings, parent, watch)
     except Timeout:
         _log.info("another worker is alive")
     except AskedToEnd:  # between two jobs

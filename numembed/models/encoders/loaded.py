@@ -64,10 +64,9 @@ class LoadedModel:
 
     def _folder(self, spec: ModelSpec, progress: Progress) -> Path:
         """Return where the files of ``spec`` are; what cannot fit into memory is refused before it is fetched."""
-        refuse_too_large(spec, None, self._settings)
-        folder = folder_of(spec, self._settings, progress=progress)
-        refuse_too_large(spec, folder, self._settings)
-        return folder
+        if facts_of(spec) is not None and known_folder(spec.weights, self._settings) is None:
+            refuse_too_large(spec, None, self._settings)
+        return folder_of(spec, self._settings, progress=progress)
 
     def read_ahead(self, spec: ModelSpec) -> threading.Thread | None:
         """Read the files of ``spec`` into the system's cache beside the present work; loading finds them there."""
@@ -90,6 +89,7 @@ class LoadedModel:
 
 def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:
     assert folder is not None
+    refuse_too_large(spec, folder, settings)
     swapper = WeightSwapper(spec, folder, settings)
     swapper.prepare(spec.weights, progress)  # refuses what does not fit before any weight is read
     device, facts, held = settings.device, facts_of(spec), partial(compare, home=settings.home)
