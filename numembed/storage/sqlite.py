@@ -15,7 +15,7 @@ from typing import Self
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
 _NEW_FILE = ("page_size=32768",)
 _FULL = ("full", "disk I/O error")
 _FULL_SENTENCE = "The disk is full. What was stored before is safe; make room and run again."
@@ -105,7 +105,7 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
 
 
 def _open(path: Path, schema: Sequence[str], new_file: Sequence[str]) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
         if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
@@ -138,7 +138,7 @@ def _text(raw: bytes) -> str:
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
     """Run a statement that may meet another process's recovery of the file."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             return connection.execute(statement)

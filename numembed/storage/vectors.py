@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,8 +21,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import NonFiniteVectors
-from numembed.storage.sqlite import Store, connect, is_damage, set_aside, transaction
+from numembed.core.errors import NonFiniteVectors, StoreFull
+from numembed.storage import room
+from numembed.storage.sqlite import BUSY_SECONDS, Store, connect, is_damage, set_aside, transaction
 
 T = TypeVar("T")
 
@@ -34,15 +36,15 @@ _SCHEMA = (
         text BLOB NOT NULL, checksum BLOB NOT NULL, vector BLOB NOT NULL);
     CREATE UNIQUE INDEX entry_at_place ON entries (place);
     CREATE INDEX entries_of_model ON entries (model)""",
+    "ALTER TABLE models ADD COLUMN used INTEGER NOT NULL DEFAULT 0",  # when, in seconds since 1970
 )
 _TABLES = {"entries": "place", "vectors": "id"}  # each with the column that holds the place
 _NEW_FILE = ("page_size=16384", "auto_vacuum=INCREMENTAL")  # what the benchmark ``store`` measures
-_ADD = """INSERT INTO entries (place, text, model, checksum, vector)
-    SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE id = ?1)
-    ON CONFLICT (place) DO UPDATE SET text = ?2, model = ?3, checksum = ?4, vector = ?5
-    WHERE text IS NOT ?2 OR checksum IS NOT checksum_of(vector)"""
-_FORGET_DAMAGED = "DELETE FROM vectors WHERE id = ? AND (text IS NOT ? OR checksum IS NOT checksum_of(vector))"
+_ADD = """INSERT OR IGNORE INTO entries (place, text, model, checksum, vector)
+    SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE id = ?1)"""
+_FORGET_DAMAGED = "DELETE FROM {} WHERE {} = ? AND (text IS NOT ? OR checksum IS NOT checksum_of(vector))"
 _MANY = 500  # texts in one statement
+_NOTED_EVERY = 3_600  # seconds: reading stays reading
 _CACHE_KIB = 65_536  # texts are read in another order than they have in the file
 
 
@@ -83,33 +85,59 @@ class VectorStore(Store):
 
     def models(self) -> tuple[StoredModel, ...]:
         """Return what is stored, one entry a model, largest first."""
-        query = f"""SELECT key, name, {_rows_of_model()}, {_rows_of_model("32 + length(vector)")}
-            FROM models ORDER BY 4 DESC, name"""
-        return self._or_anew(lambda: tuple(StoredModel(*row) for row in self._connection.execute(query)))
+        return self._or_anew(lambda: self._models("4 DESC, name"))
+
+    def least_used(self) -> tuple[StoredModel, ...]:
+        """Return what is stored, one entry a model, that whose vectors were not read for longest first."""
+        return self._or_anew(lambda: self._models("used, id"))
 
     def size_bytes(self) -> int:
         """Return the size of the file."""
         return self.path.stat().st_size
 
-    def delete(self, model_key: str | None = None) -> int:
-        """Delete the vectors of one model, or of all; return how many rows went. The file shrinks."""
-        gone = self._or_anew(lambda: self._delete(model_key))
-        with contextlib.suppress(sqlite3.OperationalError):  # busy, or no room for the copy: shrinks another time
-            self._connection.execute("VACUUM")
-        return gone
+    def bytes_in_use(self) -> int:
+        """Return the size that the file has once it has shrunk."""
+        return self._or_anew(lambda: room.bytes_in_use(self._connection))
+
+    def delete(self, model_key: str | None = None, *, shrinks: bool = True) -> int:
+        """Delete the vectors of one model, or of all; return how many rows went. The file shrinks, also on a full disk.
+
+        Where a part stays and the disk is full, a reserve is given up; raises StoreFull where there was none.
+        """
+        there = {model.key: model.vectors for model in self.models()}
+        if model_key is None or list(there) == [model_key]:
+            self._or_anew(self._drop)
+            return sum(there.values())
+        self._or_anew(lambda: room.in_reserve(self.path, lambda at_once: self._delete(model_key, at_once)))
+        if shrinks:
+            self.shrink()
+        return there.get(model_key, 0)
+
+    def shrink(self) -> None:
+        """Give the room of deleted rows back to the disk."""
+        self._or_anew(lambda: room.in_reserve(self.path, lambda at_once: room.shrink(self._connection, at_once)))
+        room.keep_reserve(self.path)
 
     def _add(self, model_key: str, name: str, texts: Sequence[str], matrix: Matrix) -> None:
         keys = _Keys(model_key, texts)
         vectors = [row.tobytes() for row in np.ascontiguousarray(matrix, dtype=np.float32)]
         with transaction(self._connection) as connection:
-            connection.execute("INSERT OR IGNORE INTO models (key, name) VALUES (?, ?)", (model_key, name))
+            named = (model_key, name, int(time.time()))
+            connection.execute("INSERT OR IGNORE INTO models (key, name, used) VALUES (?, ?, ?)", named)
             model = connection.execute("SELECT id FROM models WHERE key = ?", (model_key,)).fetchone()[0]
-            if self._has_old():
-                connection.executemany(_FORGET_DAMAGED, zip(keys.places, keys.proofs["vectors"], strict=True))
+            for table, place in _TABLES.items():
+                proofs = zip(keys.places, keys.proofs[table], strict=True)
+                connection.executemany(_FORGET_DAMAGED.format(table, place), proofs)
             rows = zip(
                 keys.places, keys.proofs["entries"], repeat(model), map(_checksum, vectors), vectors, strict=False
             )
             connection.executemany(_ADD, rows)
+        room.keep_reserve(self.path)
+
+    def _models(self, order: str) -> tuple[StoredModel, ...]:
+        query = f"""SELECT key, name, {_rows_of_model()}, {_rows_of_model("32 + length(vector)")}
+            FROM models ORDER BY {order}"""
+        return tuple(StoredModel(*row) for row in self._connection.execute(query))
 
     def _has_old(self) -> bool:
         return self._connection.execute("SELECT 1 FROM vectors LIMIT 1").fetchone() is not None
@@ -120,15 +148,30 @@ class VectorStore(Store):
         union = " UNION ".join(found)
         return int(self._connection.execute(f"SELECT count(*) FROM ({union})", [*places, *places]).fetchone()[0])
 
-    def _delete(self, model_key: str | None) -> int:
-        with transaction(self._connection) as connection:
-            chosen = "" if model_key is None else "WHERE key = ?"
-            arguments = () if model_key is None else (model_key,)
-            ids = f"(SELECT id FROM models {chosen})"
-            deletions = (f"DELETE FROM {table} WHERE model IN {ids}" for table in _TABLES)
-            gone = sum(connection.execute(deletion, arguments).rowcount for deletion in deletions)
-            connection.execute(f"DELETE FROM models {chosen}", arguments)
-        return gone
+    def _delete(self, model_key: str, at_once: int) -> None:
+        for (model,) in self._connection.execute("SELECT id FROM models WHERE key = ?", (model_key,)).fetchall():
+            for table in _TABLES:
+                room.delete_rows(self._connection, table, model, at_once)
+            with transaction(self._connection) as connection:
+                connection.execute("DELETE FROM models WHERE id = ?", (model,))
+
+    def _drop(self) -> None:
+        self._connection.execute("BEGIN EXCLUSIVE")
+        room.drop(self.path)
+        self._connection.close()
+        self._connection = self._connect()
+
+    def _note_use(self, model_key: str) -> None:
+        """Note that a model's vectors were read, at most once an hour; where that is not possible, it is not noted."""
+        now = int(time.time())
+        with contextlib.suppress(sqlite3.Error):
+            (used,) = self._connection.execute("SELECT used FROM models WHERE key = ?", (model_key,)).fetchone() or (
+                now,
+            )
+            if used <= now - _NOTED_EVERY:
+                self._connection.execute("PRAGMA busy_timeout=0")
+                self._connection.execute("UPDATE models SET used = ? WHERE key = ?", (now, model_key))
+        self._connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}")
 
     def _read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         distinct = list(dict.fromkeys(texts))
@@ -143,6 +186,7 @@ class VectorStore(Store):
                 buffer = memoryview(matrix.data).cast("B")
             buffer[row * width : (row + 1) * width] = vector
             is_stored[row] = True
+        self._note_use(model_key)
         if len(distinct) < len(texts):
             row_of_text = {text: row for row, text in enumerate(distinct)}
             rows = [row_of_text[text] for text in texts]
@@ -164,15 +208,19 @@ class VectorStore(Store):
                         yield row, vector
 
     def _or_anew(self, action: Callable[[], T]) -> T:
-        """Return what ``action`` returns; a file that it finds damaged is begun anew first."""
+        """Return what ``action`` returns; a file that it finds damaged or replaced is opened anew first."""
         try:
-            return action()
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+            result = action()
+            if _number_of(self.path) == self._file:
+                return result
+        except (sqlite3.DatabaseError, StoreFull) as error:
+            is_ours = _number_of(self.path) == self._file  # else another process has begun it anew already
+            if is_ours and (isinstance(error, StoreFull) or not is_damage(error)):
                 raise
+            self._connection.close()
+            if is_ours:
+                set_aside(self.path)
         self._connection.close()
-        if _number_of(self.path) == self._file:  # else another process has begun it anew already
-            set_aside(self.path)
         self._connection = self._connect()
         return action()
 
@@ -186,7 +234,10 @@ class VectorStore(Store):
 
 def _number_of(path: Path) -> int:
     """Return what tells a file from another of the same name, or 0 where there is none."""
-    return path.stat().st_ino if path.exists() else 0
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 class _Keys:
