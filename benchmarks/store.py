@@ -1,35 +1,155 @@
-"""The vector store against one file of numpy."""
+"""The vector store against one file of numpy, and against its first layout: rows that lie at the hash of their text."""
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from benchmarks.measure import Figure, interleaved
-from numembed.storage.vectors import VectorStore
+from numembed.core.arrays import Matrix
+from numembed.storage.vectors import _SCHEMA, VectorStore, _checksum, _Keys
 
 _OLD = np.array([False] + 500 * [True] + 6 * [False])
+_WIDTHS = {384: 30_000, 1_024: 8_000, 4_096: 3_000}  # numbers of a vector: how many of them are written
+
+
+class Layout(Protocol):
+    """A store of one model's vectors."""
+
+    def add(self, texts: list[str], matrix: Matrix) -> None:
+        """Write one row a text in one transaction."""
+
+    def read(self, texts: list[str]) -> Matrix:
+        """Return the vectors of the texts, all of which are stored."""
+
+
+class Ordered:
+    """Today's store."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = VectorStore(path)
+
+    def add(self, texts: list[str], matrix: Matrix) -> None:
+        self._store.add("benchmark", "benchmark", texts, matrix)
+
+    def read(self, texts: list[str]) -> Matrix:
+        return self._store.read("benchmark", texts)[0]
+
+
+class Hashed:
+    """The first layout: the number of a row is the hash of its text, pages of 32 KiB."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        for pragma in ("page_size=32768", "journal_mode=DELETE", "synchronous=EXTRA", "cache_size=-65536"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_SCHEMA[0])
+
+    def add(self, texts: list[str], matrix: Matrix) -> None:
+        keys, vectors = _Keys("benchmark", texts), [row.tobytes() for row in matrix]
+        rows = zip(keys.places, keys.proofs["vectors"], map(_checksum, vectors), vectors, strict=True)
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(
+            "INSERT INTO vectors (id, model, text, checksum, vector) VALUES (?, 1, ?, ?, ?)", rows
+        )
+        self._connection.execute("COMMIT")
+
+    def read(self, texts: list[str]) -> Matrix:
+        keys = _Keys("benchmark", texts)
+        row_of = {place: row for row, place in enumerate(keys.places)}
+        places, matrix = sorted(keys.places), np.zeros((0, 0), dtype=np.float32)
+        for some in (places[start : start + 500] for start in range(0, len(places), 500)):
+            query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({','.join('?' * len(some))})"
+            for place, text, vector, checksum in self._connection.execute(query, some):
+                row = row_of[place]
+                if text != keys.proofs["vectors"][row] or checksum != _checksum(vector):
+                    continue
+                if not len(matrix):
+                    width = len(vector)
+                    matrix = np.zeros((len(texts), width // 4), dtype=np.float32)
+                    buffer = memoryview(matrix.data).cast("B")
+                buffer[row * width : (row + 1) * width] = vector
+        return matrix
 
 
 def store() -> list[Figure]:
-    """Reading 10,000 × 1,024 vectors by their texts, beside np.load of the same matrix."""
-    matrix = np.random.default_rng(0).standard_normal((10_000, 1_024)).astype(np.float32)
-    texts = [", ".join(map(str, range(i, i + 50))) for i in range(len(matrix))]
+    """Vectors written and read by their texts, beside np.load and beside rows at hashed places (the first layout)."""
     with tempfile.TemporaryDirectory() as name:
-        np.save(Path(name) / "matrix.npy", matrix)
-        with VectorStore(Path(name) / "cache.db") as vectors:
-            for start in range(0, len(matrix), 1_000):
-                part = slice(start, start + 1_000)
-                vectors.add("benchmark", "benchmark", texts[part], matrix[part])
-            read = vectors.read("benchmark", texts)[0]
-            theirs, ours = interleaved(
-                lambda: np.load(Path(name) / "matrix.npy"), lambda: vectors.read("benchmark", texts), rounds=15
-            )
-            _, result = vectors.read("benchmark", ["new", *texts[:500], *(f"{i} new" for i in range(6))])
+        return [*_beside_numpy(Path(name)), *_written(Path(name)), *_beside_the_first(Path(name))]
+
+
+def _beside_numpy(folder: Path) -> Iterator[Figure]:
+    texts, matrix = _vectors(10_000, 1_024)
+    np.save(folder / "matrix.npy", matrix)
+    with VectorStore(folder / "cache.db") as vectors:
+        for part in _batches(len(texts), 1_000):
+            vectors.add("benchmark", "benchmark", texts[part], matrix[part])
+        read = vectors.read("benchmark", texts)[0]
+        theirs, ours = interleaved(
+            lambda: np.load(folder / "matrix.npy"), lambda: vectors.read("benchmark", texts), rounds=15
+        )
+        _, result = vectors.read("benchmark", ["new", *texts[:500], *(f"{i} new" for i in range(6))])
     print(f"np.load {theirs * 1000:.1f} ms, store {ours * 1000:.1f} ms of CPU; equal: {np.array_equal(read, matrix)}")
-    return [
-        Figure("store read", ours / theirs, 10, at_most=True),
-        Figure("store partial hit, texts judged wrongly", float((result != _OLD).sum()), 0, at_most=True),
-    ]
+    yield Figure("store read", ours / theirs, 10, at_most=True)
+    yield Figure("store partial hit, texts judged wrongly", float((result != _OLD).sum()), 0, at_most=True)
+
+
+def _written(folder: Path) -> Iterator[Figure]:
+    """Bytes that the process writes to files, and those of the file, per byte of vectors."""
+    for width, many in _WIDTHS.items():
+        for batch in (256, 32):
+            texts, matrix = _vectors(many if batch == 256 else many // 10, width)
+            written, size = {}, {}
+            for layout in (Hashed, Ordered):
+                file = folder / f"{layout.__name__}-{width}-{batch}.db"
+                before = _bytes_written()
+                _fill(layout(file), texts, matrix, batch)
+                written[layout] = (_bytes_written() - before) / matrix.nbytes
+                size[layout] = file.stat().st_size / matrix.nbytes
+                file.unlink()
+            about = f"{len(texts):,} × {width:,}, {batch} a batch"
+            print(f"{about}: first layout {written[Hashed]:.1f} written, file {size[Hashed]:.2f}")
+            goal = 5 if batch == 256 else written[Hashed] / 2
+            yield Figure(f"store written ÷ vectors, {about}", written[Ordered], round(goal, 1), at_most=True)
+            if batch == 256:
+                yield Figure(f"store file ÷ vectors, {about}", size[Ordered], 1.35, at_most=True)
+
+
+def _beside_the_first(folder: Path) -> Iterator[Figure]:
+    texts, matrix = _vectors(60_000, 384)
+    first, now = Hashed(folder / "first.db"), Ordered(folder / "now.db")
+    for layout in (first, now):
+        _fill(layout, texts, matrix, 1_024)
+    some = [texts[row] for row in np.random.default_rng(1).permutation(len(texts))[:10_000]]
+    for about, asked in (("60,000 in order", texts), ("10,000 random of 60,000", some)):
+        theirs, ours = interleaved(_reading(first, asked), _reading(now, asked), rounds=7)
+        print(f"{about}: first layout {theirs * 1000:.0f} ms, now {ours * 1000:.0f} ms of CPU")
+        yield Figure(f"store read beside the first layout, {about}", ours / theirs, 1.3, at_most=True)
+
+
+def _reading(layout: Layout, texts: list[str]) -> Callable[[], object]:
+    return lambda: layout.read(texts)
+
+
+def _fill(layout: Layout, texts: list[str], matrix: Matrix, batch: int) -> None:
+    for part in _batches(len(texts), batch):
+        layout.add(texts[part], matrix[part])
+
+
+def _batches(many: int, batch: int) -> Iterator[slice]:
+    return (slice(start, start + batch) for start in range(0, many, batch))
+
+
+def _vectors(many: int, width: int) -> tuple[list[str], Matrix]:
+    texts = [", ".join(map(str, range(i, i + 50))) for i in range(many)]
+    return texts, np.random.default_rng(0).standard_normal((many, width)).astype(np.float32)
+
+
+def _bytes_written() -> int:
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))

@@ -15,25 +15,29 @@ from typing import Self
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 
-_BUSY_SECONDS = 30.0
-_PAGE_BYTES = 32_768  # small pages would hold a vector in pieces, each read apart
+BUSY_SECONDS = 30.0
+_NEW_FILE = ("page_size=32768",)
 _FULL = ("full", "disk I/O error")
+_FULL_SENTENCE = "The disk is full. What was stored before is safe; make room and run again."
 _DAMAGED = ("malformed", "not a database", "disk image")
 
 
-def connect(path: Path, schema: Sequence[str], *, may_restart: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, schema: Sequence[str], *, may_restart: bool = False, new_file: Sequence[str] = _NEW_FILE
+) -> sqlite3.Connection:
     """Return a connection to ``path``, created and brought up to ``schema`` where needed.
 
     ``schema`` holds one script a version; user_version counts those that ran. A damaged file is set
     aside as ``NAME.corrupt-1`` and begun anew where ``may_restart``; one of a newer version is left untouched.
+    ``new_file``: pragmas that decide the form of a file that is made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _open(path, schema)
+        return _open(path, schema, new_file)
     except sqlite3.DatabaseError as error:
         if may_restart and is_damage(error):
             set_aside(path)
-            return connect(path, schema)
+            return connect(path, schema, new_file=new_file)
         raise StoreUnreadable(_sentence(path, error)) from error
     except OSError as error:
         raise StoreUnreadable(_sentence(path, error)) from error
@@ -66,8 +70,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in _FULL):
-            raise StoreFull("The disk is full. What was stored before is safe; make room and run again.") from error
+        if isinstance(error, sqlite3.OperationalError) and is_full(error):
+            raise StoreFull(_FULL_SENTENCE) from error
         raise
 
 
@@ -89,6 +93,11 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     return any(word in str(error) for word in _DAMAGED)
 
 
+def is_full(error: sqlite3.DatabaseError) -> bool:
+    """Return True when the error says that there is no room on the disk."""
+    return any(word in str(error) for word in _FULL)
+
+
 def set_aside(path: Path) -> Path:
     """Rename a damaged file to the first free ``NAME.corrupt-n`` and return that name."""
     taken = 1
@@ -108,11 +117,12 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
     return ("WAL", "FULL") if fixed else ("DELETE", "EXTRA")
 
 
-def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _open(path: Path, schema: Sequence[str], new_file: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
-        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
+            _shape(connection, new_file)
         _version(connection, path, schema)  # before the journal mode, which is written into the file
         journal, synchronous = journal_settings()
         _patiently(connection, f"PRAGMA journal_mode={journal}")
@@ -124,13 +134,24 @@ def _open(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
+def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
+    """Run the pragmas that decide the form of an empty file; some of them write its first page."""
+    try:
+        for pragma in new_file:
+            _patiently(connection, f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        if is_full(error):
+            raise StoreFull(_FULL_SENTENCE) from error
+        raise
+
+
 def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")  # damaged text fails its checksum; it must not fail the whole query
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
     """Run a statement that may meet another process's recovery of the file."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             return connection.execute(statement)

@@ -152,9 +152,9 @@ def test_a_flipped_byte_is_a_miss(path: Path, column: str) -> None:
     with VectorStore(path) as store:
         store.add(KEY, "one", TEXTS, _vectors(TEXTS))
     other = sqlite3.connect(path)
-    place, value = other.execute(f"SELECT id, {column} FROM vectors LIMIT 1").fetchone()
+    place, value = other.execute(f"SELECT id, {column} FROM entries LIMIT 1").fetchone()
     flipped = bytes([value[0] ^ 4]) + value[1:]
-    other.execute(f"UPDATE vectors SET {column} = ? WHERE id = ?", (flipped, place))
+    other.execute(f"UPDATE entries SET {column} = ? WHERE id = ?", (flipped, place))
     other.commit()
     other.close()
     with VectorStore(path) as store:
@@ -173,7 +173,7 @@ def test_a_row_of_another_type_is_a_miss(whole: Path, path: Path, value: object)
     other.close()
     other = sqlite3.connect(path)
     for row, column in enumerate(("vector", "checksum", "text")):
-        query = f"UPDATE vectors SET {column} = ? WHERE id = (SELECT id FROM vectors ORDER BY id LIMIT 1 OFFSET {row})"
+        query = f"UPDATE entries SET {column} = ? WHERE id = (SELECT id FROM entries ORDER BY id LIMIT 1 OFFSET {row})"
         other.execute(query, (value,))
     other.commit()
     other.close()
@@ -182,13 +182,13 @@ def test_a_row_of_another_type_is_a_miss(whole: Path, path: Path, value: object)
 
 
 def test_a_row_under_another_texts_number_is_a_miss(path: Path) -> None:
-    """Two texts whose 64-bit places fall together, or a damaged row number."""
+    """Two texts whose 64-bit places fall together, or damage to the index."""
     with VectorStore(path) as store:
         store.add(KEY, "one", TEXTS[:2], _vectors(TEXTS[:2]))
     other = sqlite3.connect(path)
-    (first,), (second,) = other.execute("SELECT id FROM vectors").fetchall()
-    other.execute("DELETE FROM vectors WHERE id = ?", (first,))
-    other.execute("UPDATE vectors SET id = ? WHERE id = ?", (first, second))
+    (first,), (second,) = other.execute("SELECT place FROM entries").fetchall()
+    other.execute("DELETE FROM entries WHERE place = ?", (first,))
+    other.execute("UPDATE entries SET place = ? WHERE place = ?", (first, second))
     other.commit()
     other.close()
     with VectorStore(path) as store:
