@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
 from numembed.runs.kinds import JOB_KINDS, Request, kind_called
-from numembed.storage.sqlite import Store, connect, transaction
-from numembed.studies.results import APP_SCHEMA
+from numembed.storage.sqlite import steady, transaction
+from numembed.studies.results import AppStore
 
 ACTIVE = ("queued", "running")
 MAX_ATTEMPTS = 3
+UNREADABLE = "What this run was to carry out cannot be read from the store. Start it again."
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Job:
         try:
             return read(self.request_json)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise BadChoice("What this run was to carry out cannot be read from the store. Start it again.") from None
+            raise BadChoice(UNREADABLE) from None
 
     @property
     def title(self) -> str:
@@ -83,15 +87,16 @@ class Job:
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
-_COLUMNS = ", ".join(_FIELDS).replace("request_json", "study")  # the column's name is older than other kinds
+_STEP = {field.name for field in fields(ModelProgress)}
+_STATES = (*ACTIVE, "done", "failed", "cancelled")
+# the column's name is older than other kinds
+_COLUMNS = ", ".join((*_FIELDS, "checksum")).replace("request_json", "study")
 
 
-class JobTable(Store):
+class JobTable(AppStore):
     """Jobs in ``app.db``. Equal ones share one active job."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = connect(path, APP_SCHEMA, may_restart=True)
-
+    @steady
     def submit(self, requested: Request, *, asked_by: str) -> str:
         """Return the id of the active job for a request: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
@@ -108,6 +113,7 @@ class JobTable(Store):
             job = self._insert(requested, asked_by, "queued")
         return job
 
+    @steady
     def record(
         self,
         requested: Request,
@@ -125,6 +131,7 @@ class JobTable(Store):
             connection.execute(ended, (seconds, error, _progress_json(progress), job))
         return job
 
+    @steady
     def get(self, job_id: str) -> Job:
         """Return one job; raise UnknownName where there is none."""
         row = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -132,23 +139,27 @@ class JobTable(Store):
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
         return _job(row)
 
+    @steady
     def latest(self, requested: Request) -> Job | None:
         """Return the newest job for a request, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
         return _job(row) if row else None
 
+    @steady
     def recent(self, limit: int = 200) -> tuple[Job, ...]:
         """Return the newest jobs, newest first."""
         query = f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?"
         return tuple(_job(row) for row in self._connection.execute(query, (limit,)))
 
+    @steady
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop: a waiting one stops at once, a running one after its present batch."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = ? AND state = 'queued'", (job_id,))
             connection.execute("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (job_id,))
 
+    @steady
     def delete(self, job_id: str) -> None:
         """Forget a job that is over; its vectors and results stay."""
         with transaction(self._connection) as connection:
@@ -156,9 +167,11 @@ class JobTable(Store):
 
     # what only the worker calls
 
+    @steady
     def claim(self) -> Job | None:
         """Return the oldest waiting job, now running, or None."""
         with transaction(self._connection) as connection:
+            _close_damaged(connection)
             row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
             if row is None:
                 return None
@@ -169,16 +182,19 @@ class JobTable(Store):
             )
         return self.get(row[0])
 
+    @steady
     def cancel_requested(self, job_id: str) -> bool:
         """Return True when somebody has requested that the job stop, or it is gone."""
         row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return row is None or bool(row[0])
 
+    @steady
     def show(self, job_id: str, progress: tuple[ModelProgress, ...]) -> None:
         """Write how far a running job is."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (_progress_json(progress), job_id))
 
+    @steady
     def finish(
         self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...], error: str = ""
     ) -> None:
@@ -190,6 +206,7 @@ class JobTable(Store):
                 (state, seconds, _progress_json(progress), error, job_id),
             )
 
+    @steady
     def take_over(self) -> None:
         """Put the jobs of a dead worker back in the queue; fail those that have killed it too often.
 
@@ -207,16 +224,17 @@ class JobTable(Store):
 
     def _insert(self, requested: Request, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
+        fixed = (job, requested.kind, requested.to_json(), asked_by[:80], time.time())
         self._connection.execute(
-            "INSERT INTO jobs (id, key, kind, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (job, requested.key, requested.kind, requested.to_json(), asked_by[:80], time.time(), state),
+            "INSERT INTO jobs (id, kind, study, asked_by, asked_at, key, state, checksum) VALUES (?,?,?,?,?,?,?,?)",
+            (*fixed, requested.key, state, job_checksum(fixed)),
         )
         return job
 
 
 def _gave_up(progress: str) -> str:
     """Return the sentence of a job that killed its worker too often, with the model that it was at."""
-    at = [step["model"] for step in json.loads(progress) if step["stage"] not in (WAITING, DONE, FAILED)]
+    at = [step.model for step in _progress(progress) if step.stage not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     return (
         f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was abandoned. That model may need more memory "
@@ -225,13 +243,62 @@ def _gave_up(progress: str) -> str:
     )
 
 
+def job_checksum(fixed: Sequence[object]) -> bytes:
+    """Return what a job's row must carry: of its id, kind, request, and by whom and when it was requested.
+
+    These never change. Progress is written several times a second, and each of its writes is one column.
+    """
+    return xxhash.xxh3_64_digest(repr(tuple(fixed)).encode(errors="replace"))
+
+
+def _close_damaged(connection: sqlite3.Connection) -> None:
+    """Close the waiting jobs whose rows are damaged: nobody knows what they were to carry out."""
+    rows = connection.execute(
+        "SELECT number, checksum, id, kind, study, asked_by, asked_at FROM jobs WHERE state = 'queued'"
+    ).fetchall()
+    for number, checksum, *fixed in rows:
+        if not is_whole(checksum, fixed):
+            connection.execute("UPDATE jobs SET state = 'failed', error = ? WHERE number = ?", (UNREADABLE, number))
+
+
+def is_whole(checksum: object, fixed: Sequence[object]) -> bool:
+    """Return False for a damaged row; those of earlier versions have no checksum and are taken as they are."""
+    if checksum is None:
+        return all(isinstance(value, str) for value in fixed[:-1]) and isinstance(fixed[-1], float)
+    return checksum == job_checksum(fixed)
+
+
 def _job(row: tuple[Any, ...]) -> Job:
-    named = dict(zip(_FIELDS, row, strict=True))
+    """Return the job of a row, whatever damage did to it: an unknown request or state is one that cannot be read."""
+    named = dict(zip(_FIELDS, row, strict=False))
+    if not is_whole(row[-1], [named[name] for name in ("id", "kind", "request_json", "asked_by", "asked_at")]):
+        asked_at = _number(named["asked_at"]) or 0.0
+        named |= {"id": str(named["id"]), "kind": "study", "request_json": "", "asked_at": asked_at}
+        named |= {"asked_by": str(named["asked_by"]), "error": UNREADABLE}
+    if named["state"] not in _STATES:
+        named |= {"state": "failed", "error": UNREADABLE}
+    return Job(
+        **(
+            named
+            | {"progress": _progress(named["progress"]), "cancel": bool(named["cancel"])}
+            | {name: _number(named[name]) for name in ("started_at", "seconds")}
+            | {"attempts": int(_number(named["attempts"]) or 0), "error": str(named["error"])}
+        )
+    )
+
+
+def _progress(text: object) -> tuple[ModelProgress, ...]:
+    """Return the steps that were written; () where they are damaged. What a later version adds to them is ignored."""
     try:
-        steps = tuple(ModelProgress(**step) for step in json.loads(named["progress"]))
-    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
-        steps = ()
-    return Job(**(named | {"progress": steps, "cancel": bool(named["cancel"])}))
+        steps = [{name: value for name, value in step.items() if name in _STEP} for step in json.loads(str(text))]
+        read = tuple(ModelProgress(**step) for step in steps)
+        return read if all(isinstance(step.done + step.total, int) for step in read) else ()
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, NumembedError):
+        return ()
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and 0 <= value < 1e11 else None
 
 
 def _progress_json(progress: tuple[ModelProgress, ...]) -> str:

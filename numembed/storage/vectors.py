@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
-from numembed.storage.sqlite import Store, connect, is_damage, set_aside, transaction
+from numembed.storage.sqlite import Store, transaction
 
 T = TypeVar("T")
 
@@ -45,8 +45,7 @@ class VectorStore(Store):
     """Vectors by model key and text."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = self._connect()
+        super().__init__(path, _SCHEMA)
 
     def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return (matrix (n, d), found (n,)); rows that are absent or damaged are zero and not found.
@@ -74,12 +73,12 @@ class VectorStore(Store):
 
     def size_bytes(self) -> int:
         """Return the size of the file."""
-        return self.path.stat().st_size
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def delete(self, model_key: str | None = None) -> int:
         """Delete the vectors of one model, or of all; return how many rows went. The file shrinks."""
         gone = self._or_anew(lambda: self._delete(model_key))
-        with contextlib.suppress(sqlite3.OperationalError):  # busy, or no room for the copy: shrinks another time
+        with contextlib.suppress(sqlite3.Error):  # busy, or no room for the copy: shrinks another time
             self._connection.execute("VACUUM")
         return gone
 
@@ -130,29 +129,10 @@ class VectorStore(Store):
             matrix, is_stored = matrix[rows], is_stored[rows]
         return matrix, is_stored
 
-    def _or_anew(self, action: Callable[[], T]) -> T:
-        """Return what ``action`` returns; a file that it finds damaged is begun anew first."""
-        try:
-            return action()
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-        self._connection.close()
-        if _number_of(self.path) == self._file:  # else another process has begun it anew already
-            set_aside(self.path)
-        self._connection = self._connect()
-        return action()
-
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, _SCHEMA, may_restart=True)
+        connection = super()._connect()
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._file = _number_of(self.path)
         return connection
-
-
-def _number_of(path: Path) -> int:
-    """Return what tells a file from another of the same name, or 0 where there is none."""
-    return path.stat().st_ino if path.exists() else 0
 
 
 def _places(model_key: str, texts: Sequence[str]) -> tuple[list[int], list[bytes]]:
