@@ -1,4 +1,4 @@
-"""Random damages of app.db: what pages, terminal and worker ask of it then raises sentences alone, and answers rightly."""
+"""Random damages of app.db: what is asked of it then raises sentences alone, and no answer is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from numembed.core.errors import NumembedError
+from numembed.core.progress import DONE
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import Work
 from numembed.runs.jobs import JobTable, ModelProgress
@@ -146,7 +147,7 @@ class _Asked:
             self._right(name, job.id, lambda job=job: job.request)  # type: ignore[misc]
             jobs.cancel_requested(job.id)
             jobs.show(job.id, (ModelProgress("Last digits", done=1, total=2),))
-            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", "done"),))
+            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", DONE),))
         else:
             self._found.wrong.append(f"{name}: the queue does not end")
 
@@ -172,7 +173,7 @@ def _fill(path: Path) -> dict[str, Study]:
         for _ in range(_JOBS - 3):
             job = jobs.claim()
             assert job is not None
-            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", "done", 1, 1),))
+            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", DONE, 1, 1),))
     return requests
 
 

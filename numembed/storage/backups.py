@@ -28,6 +28,8 @@ def back_up(path: Path, label: str) -> Path:
     try:
         folder.mkdir(exist_ok=True)
         with contextlib.closing(_opened(path, "rw")) as connection:
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise StoreUnreadable(f"{path.name} is damaged, and was not backed up. Run: numembed store repair")
             connection.execute("VACUUM INTO ?", (str(draft),))
         if not is_good(draft):
             raise StoreUnreadable(f"A backup of {path.name} was not written rightly, and was not kept. Try again.")
