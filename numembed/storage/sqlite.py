@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 import sqlite3
 import time
@@ -15,19 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from numembed.core.errors import NumembedError, StoreFull, StoreReadOnly, StoreUnreadable
-from numembed.core.places import is_writable
+from numembed.core.errors import StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
+from numembed.storage.failures import can_be_written, is_full, told
 
 T = TypeVar("T")
 P = ParamSpec("P")
 APPLICATION_ID = 0x6E756D62  # "numb": by it a file is known as numembed's
 _BUSY_SECONDS = 30.0
-_PAGE_BYTES = 32_768  # small pages would hold a vector in pieces, each read apart
+_NEW_FILE = ("page_size=32768",)
 _MOST_MIGRATED_BYTES = 250_000_000  # in memory, where the file itself can only be read
-_FULL = ("full", "disk I/O error")
-_READ_ONLY = "readonly"
 _IMPLAUSIBLE = 1_000  # versions ahead: no newer program, but a damaged header
 
 
@@ -36,7 +33,7 @@ def connect(
     schema: Sequence[str],
     *,
     may_restart: bool = False,
-    page_bytes: int = _PAGE_BYTES,
+    new_file: Sequence[str] = _NEW_FILE,
     kept: Kept | None = None,
 ) -> sqlite3.Connection:
     """Return a connection to ``path``, created and brought up to ``schema`` where needed.
@@ -44,12 +41,13 @@ def connect(
     ``schema`` holds one script a version; user_version counts those that ran. A damaged file is set
     aside as ``NAME.corrupt-1`` where ``may_restart``: the newest backup of one that is ``kept`` takes its place, else
     it begins anew. One of a newer version or of another program is left untouched; one that can only be read is read.
+    ``new_file``: pragmas that decide the form of a file that is made.
     """
     for backups in (kept, None, None):  # a backup that cannot be used either is set aside too
         number = number_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _open(path, schema, page_bytes, kept)
+            return _open(path, schema, new_file, kept)
         except (sqlite3.DatabaseError, OSError) as error:
             if path.parent.is_dir() and not can_be_written(path):
                 return _only_read(path, schema, error)
@@ -68,10 +66,10 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, schema: Sequence[str], *, page_bytes: int = _PAGE_BYTES, kept: Kept | None = None
+        self, path: Path, schema: Sequence[str], *, new_file: Sequence[str] = _NEW_FILE, kept: Kept | None = None
     ) -> None:
         self.path = path
-        self._schema, self._page_bytes, self._kept = schema, page_bytes, kept
+        self._schema, self._new_file, self._kept = schema, new_file, kept
         self._connection = self._connect()
 
     def __enter__(self) -> Self:
@@ -109,7 +107,7 @@ class Store:
         return is_damage(error) or is_broken(self._connection, self.path, self._schema)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, self._schema, may_restart=True, page_bytes=self._page_bytes, kept=self._kept)
+        connection = connect(self.path, self._schema, may_restart=True, new_file=self._new_file, kept=self._kept)
         self._file = number_of(self.path)
         return connection
 
@@ -138,30 +136,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError) and _is_full(error):
+        if isinstance(error, sqlite3.OperationalError) and is_full(error):
             raise told(error, Path()) from error
         raise
-
-
-def told(error: Exception, path: Path) -> NumembedError:
-    """Return the sentence on an error of SQLite or of the disk."""
-    if isinstance(error, NumembedError):
-        return error
-    if _is_full(error):
-        return StoreFull("The disk is full. What was stored before is safe; make room and run again.")
-    if _READ_ONLY in str(error):
-        return StoreReadOnly(
-            "Nothing can be stored here: numembed's folder can only be read. What is stored is shown. To run "
-            "something, make the folder writable, or set NUMEMBED_HOME to another one."
-        )
-    if is_busy(error):
-        return StoreUnreadable(f"{path.name} is in use by another process. Try again in a minute.")
-    return StoreUnreadable(_sentence(path, error))
-
-
-def can_be_written(path: Path) -> bool:
-    """Return True where this process may write to a file of the store and make others beside it."""
-    return is_writable(path.parent) and (not path.exists() or os.access(path, os.W_OK))
 
 
 def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, str]:
@@ -171,18 +148,19 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
     return ("WAL", "FULL") if fixed else ("DELETE", "EXTRA")
 
 
-def _open(path: Path, schema: Sequence[str], page_bytes: int, kept: Kept | None) -> sqlite3.Connection:
+def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
-        connection.execute(f"PRAGMA page_size={page_bytes}")
+        if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
+            _shape(connection, new_file)
         _version(connection, path, schema)  # before the journal mode, which is written into the file
         journal, synchronous = journal_settings()
         _patiently(connection, f"PRAGMA journal_mode={journal}")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         _migrate(connection, path, schema, kept)
     except sqlite3.DatabaseError as error:
-        odd = not (is_damage(error) or is_busy(error) or _is_full(error)) and can_be_written(path)
+        odd = not (is_damage(error) or is_busy(error) or is_full(error)) and can_be_written(path)
         broken = odd and is_broken(connection, path, schema)
         connection.close()
         if broken:
@@ -234,6 +212,17 @@ def _recover(path: Path, number: int, schema: Sequence[str], kept: Kept | None) 
     except OSError as error:  # no room for the backup, or another process holds the lock for too long
         full = error.errno == 28
         raise told(sqlite3.OperationalError("full") if full else error, path) from error
+
+
+def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
+    """Run the pragmas that decide the form of an empty file; some of them write its first page."""
+    try:
+        for pragma in new_file:
+            _patiently(connection, f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        if is_full(error):
+            raise told(error, Path()) from error
+        raise
 
 
 def _text(raw: bytes) -> str:
@@ -288,14 +277,3 @@ def _version(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:
     return _patiently(connection, f"PRAGMA {name}").fetchone()[0]
-
-
-def _is_full(error: Exception) -> bool:
-    return any(word in str(error) for word in _FULL)
-
-
-def _sentence(path: Path, error: Exception) -> str:
-    return (
-        f"{path.name} in {path.parent} cannot be opened ({error}). "
-        "Check that the folder can be written to, or set NUMEMBED_HOME to another one."
-    )

@@ -80,7 +80,7 @@ def error_boundary() -> Iterator[None]:
 def tell_store(chosen: Settings) -> None:
     """Say above every page that nothing can be kept, and, until the visitor has read it, what was damaged lately."""
     from numembed.storage.damage import notice_of
-    from numembed.storage.sqlite import can_be_written
+    from numembed.storage.failures import can_be_written
 
     if not can_be_written(chosen.app_db):
         st.warning(
