@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import xxhash
-
 from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
+from numembed.runs.job_rows import ACTIVE, STATES, UNREADABLE, close_damaged, is_whole, job_checksum, number_in
 from numembed.runs.kinds import JOB_KINDS, Request, kind_called
 from numembed.storage.sqlite import steady, transaction
 from numembed.studies.results import AppStore
 
-ACTIVE = ("queued", "running")
 MAX_ATTEMPTS = 3
-UNREADABLE = "What this run was to carry out cannot be read from the store. Start it again."
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,8 @@ class Job:
     def request(self) -> Any:
         """What the run carries out; raises BadChoice where this version cannot read it."""
         read = kind_called(self.kind).read
+        if not self.request_json:
+            raise BadChoice(UNREADABLE)
         try:
             return read(self.request_json)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -88,7 +85,6 @@ class Job:
 
 _FIELDS = tuple(field.name for field in fields(Job))
 _STEP = {field.name for field in fields(ModelProgress)}
-_STATES = (*ACTIVE, "done", "failed", "cancelled")
 # the column's name is older than other kinds
 _COLUMNS = ", ".join((*_FIELDS, "checksum")).replace("request_json", "study")
 
@@ -153,6 +149,19 @@ class JobTable(AppStore):
         return tuple(_job(row) for row in self._connection.execute(query, (limit,)))
 
     @steady
+    def active(self) -> tuple[Job, ...]:
+        """Return all jobs that wait or run, newest first."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ('queued', 'running') ORDER BY number DESC"
+        return tuple(_job(row) for row in self._connection.execute(query))
+
+    @steady
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many jobs there are, how many of them wait, and how many run."""
+        query = "SELECT count(*), count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running')"
+        total, waiting, running = self._connection.execute(f"{query} FROM jobs").fetchone()
+        return total, waiting, running
+
+    @steady
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop: a waiting one stops at once, a running one after its present batch."""
         with transaction(self._connection) as connection:
@@ -171,7 +180,7 @@ class JobTable(AppStore):
     def claim(self) -> Job | None:
         """Return the oldest waiting job, now running, or None."""
         with transaction(self._connection) as connection:
-            _close_damaged(connection)
+            close_damaged(connection)
             row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
             if row is None:
                 return None
@@ -243,46 +252,21 @@ def _gave_up(progress: str) -> str:
     )
 
 
-def job_checksum(fixed: Sequence[object]) -> bytes:
-    """Return what a job's row must carry: of its id, kind, request, and by whom and when it was requested.
-
-    These never change. Progress is written several times a second, and each of its writes is one column.
-    """
-    return xxhash.xxh3_64_digest(repr(tuple(fixed)).encode(errors="replace"))
-
-
-def _close_damaged(connection: sqlite3.Connection) -> None:
-    """Close the waiting jobs whose rows are damaged: nobody knows what they were to carry out."""
-    rows = connection.execute(
-        "SELECT number, checksum, id, kind, study, asked_by, asked_at FROM jobs WHERE state = 'queued'"
-    ).fetchall()
-    for number, checksum, *fixed in rows:
-        if not is_whole(checksum, fixed):
-            connection.execute("UPDATE jobs SET state = 'failed', error = ? WHERE number = ?", (UNREADABLE, number))
-
-
-def is_whole(checksum: object, fixed: Sequence[object]) -> bool:
-    """Return False for a damaged row; those of earlier versions have no checksum and are taken as they are."""
-    if checksum is None:
-        return all(isinstance(value, str) for value in fixed[:-1]) and isinstance(fixed[-1], float)
-    return checksum == job_checksum(fixed)
-
-
 def _job(row: tuple[Any, ...]) -> Job:
     """Return the job of a row, whatever damage did to it: an unknown request or state is one that cannot be read."""
     named = dict(zip(_FIELDS, row, strict=False))
     if not is_whole(row[-1], [named[name] for name in ("id", "kind", "request_json", "asked_by", "asked_at")]):
-        asked_at = _number(named["asked_at"]) or 0.0
+        asked_at = number_in(named["asked_at"]) or 0.0
         named |= {"id": str(named["id"]), "kind": "study", "request_json": "", "asked_at": asked_at}
         named |= {"asked_by": str(named["asked_by"]), "error": UNREADABLE}
-    if named["state"] not in _STATES:
+    if named["state"] not in STATES:
         named |= {"state": "failed", "error": UNREADABLE}
     return Job(
         **(
             named
             | {"progress": _progress(named["progress"]), "cancel": bool(named["cancel"])}
-            | {name: _number(named[name]) for name in ("started_at", "seconds")}
-            | {"attempts": int(_number(named["attempts"]) or 0), "error": str(named["error"])}
+            | {name: number_in(named[name]) for name in ("started_at", "seconds")}
+            | {"attempts": int(number_in(named["attempts"]) or 0), "error": str(named["error"])}
         )
     )
 
@@ -295,10 +279,6 @@ def _progress(text: object) -> tuple[ModelProgress, ...]:
         return read if all(isinstance(step.done + step.total, int) for step in read) else ()
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, NumembedError):
         return ()
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and 0 <= value < 1e11 else None
 
 
 def _progress_json(progress: tuple[ModelProgress, ...]) -> str:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,20 +49,15 @@ def is_busy(error: Exception) -> bool:
     return any(word in str(error) for word in _BUSY)
 
 
-def is_broken(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) -> bool:
+def is_broken(connection: sqlite3.Connection, schema: Sequence[str]) -> bool:
     """Return True where a file that gave an odd error is damaged: SQLite says so, or its tables are not those due."""
     try:
-        with path.open("rb") as file:
-            if file.read(20)[18:19] not in (b"\1", b"\2", b""):  # SQLite then takes it for one that is only read
-                return True
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if _columns(connection) != _columns_of(schema[:version]):
             return True
         return bool(connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",))
     except sqlite3.Error as error:
         return not is_busy(error)
-    except OSError:
-        return False
 
 
 def recover(path: Path, number: int, *, versions: int = 0, kept: Kept | None = None) -> None:
@@ -74,7 +69,8 @@ def recover(path: Path, number: int, *, versions: int = 0, kept: Kept | None = N
         if number_of(path) != number:
             return
         backup = newest_good(path, versions) if kept else None
-        aside = set_aside(path, instead=prepared(backup, path, kept) if backup else None)
+        with nobody_writing(path):
+            aside = set_aside(path, instead=prepared(backup, path, kept) if backup else None)
         if kept:
             _leave_notice(path, aside, backup, kept)
     logging.getLogger(__name__).warning(
@@ -85,6 +81,18 @@ def recover(path: Path, number: int, *, versions: int = 0, kept: Kept | None = N
 def changing(path: Path) -> FileLock:
     """Return the lock that is held while another file takes the place of ``path``."""
     return FileLock(path.with_name(f"{path.name}.lock"), timeout=_BUSY_SECONDS)
+
+
+@contextlib.contextmanager
+def nobody_writing(path: Path) -> Iterator[None]:
+    """Keep others from the file while another takes its place, as far as its damage lets SQLite lock it.
+
+    A journal that belongs to one file would damage the other.
+    """
+    with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        with contextlib.suppress(sqlite3.DatabaseError):
+            connection.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 def prepared(source: Path, path: Path, kept: Kept | None = None) -> Path:

@@ -24,11 +24,16 @@ def told(error: Exception, path: Path) -> NumembedError:
         return error
     if is_full(error):
         return StoreFull(_FULL_SENTENCE)
-    if _READ_ONLY in str(error):
+    if is_read_only(error):
         return StoreReadOnly(_ONLY_READ)
     if is_busy(error):
         return StoreUnreadable(f"{path.name} is in use by another process. Try again in a minute.")
     return StoreUnreadable(_sentence(path, error))
+
+
+def is_read_only(error: Exception) -> bool:
+    """Return True when SQLite takes the file for one that can only be read."""
+    return _READ_ONLY in str(error)
 
 
 def is_full(error: Exception) -> bool:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from numembed.core.errors import StoreReadOnly, StoreUnreadable
+from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
-from numembed.storage.failures import can_be_written, is_full, told
+from numembed.storage.failures import can_be_written, is_full, is_read_only, told
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -84,27 +84,28 @@ class Store:
 
     def _or_anew(self, action: Callable[[], T]) -> T:
         """Return what ``action`` returns; a file that was damaged, deleted or replaced is opened anew first."""
-        try:
-            if number_of(self.path) == self._file:
-                return action()
-        except sqlite3.ProgrammingError:  # a bug
-            raise
-        except sqlite3.Error as error:
-            if number_of(self.path) == self._file:
-                if not self._is_damage(error):
-                    raise told(error, self.path) from error
-                _recover(self.path, self._file, self._schema, self._kept)
-        self._connection.close()
-        self._connection = self._connect()
-        try:
-            return action()
-        except sqlite3.DatabaseError as error:
-            raise told(error, self.path) from error
+        for turn in range(4):
+            try:
+                if number_of(self.path) == self._file:
+                    return action()
+            except sqlite3.ProgrammingError:  # a bug
+                raise
+            except (sqlite3.Error, StoreFull) as error:
+                if number_of(self.path) == self._file:
+                    self._mend(error, turn)
+            self._connection.close()
+            self._connection = self._connect()
+        raise told(sqlite3.OperationalError("busy"), self.path)  # replaced again and again
 
-    def _is_damage(self, error: sqlite3.Error) -> bool:
-        if is_busy(error) or not can_be_written(self.path):
-            return False
-        return is_damage(error) or is_broken(self._connection, self.path, self._schema)
+    def _mend(self, error: Exception, turn: int) -> None:
+        """Set the file aside where the error shows damage; else raise the error's sentence."""
+        if turn == 3 or isinstance(error, StoreFull) or is_busy(error) or not can_be_written(self.path):
+            raise told(error, self.path) from error
+        if is_read_only(error) and not turn:
+            return  # it could only be read when it was opened, or its header is damaged: the next turn shows
+        if not (is_damage(error) or is_read_only(error) or is_broken(self._connection, self._schema)):
+            raise told(error, self.path) from error
+        _recover(self.path, self._file, self._schema, self._kept)
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path, self._schema, may_restart=True, new_file=self._new_file, kept=self._kept)
@@ -161,7 +162,7 @@ def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept
         _migrate(connection, path, schema, kept)
     except sqlite3.DatabaseError as error:
         odd = not (is_damage(error) or is_busy(error) or is_full(error)) and can_be_written(path)
-        broken = odd and is_broken(connection, path, schema)
+        broken = odd and (is_read_only(error) or is_broken(connection, schema))
         connection.close()
         if broken:
             raise sqlite3.DatabaseError("database disk image is malformed") from error
