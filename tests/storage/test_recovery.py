@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 from numembed.storage.backups import back_up
-from numembed.storage.damage import Kept, notice_of, recover, set_aside
+from numembed.storage.damage import Kept, notice_of, number_of, recover, set_aside
+from numembed.storage.salvage import restore
 from numembed.storage.sqlite import APPLICATION_ID, Store, steady, transaction
 
 SCHEMA = ("CREATE TABLE things (name TEXT NOT NULL UNIQUE, state TEXT NOT NULL DEFAULT 'open')",)
@@ -225,3 +227,19 @@ def test_a_file_carries_the_application_id_and_another_programs_is_left_alone(tm
         with pytest.raises(StoreUnreadable, match=r"strange.db in .* is a file of another program, and was left"):
             Things(strange)
         assert strange.read_bytes() == before and not list(tmp_path.glob("strange.db.*"))
+
+
+def test_a_file_is_replaced_only_when_nobody_writes_into_it(path: Path) -> None:
+    backup = next(path.with_name("backups").iterdir())
+    with Things(path) as things:
+        number = number_of(path)
+        with transaction(things._connection) as writing:
+            writing.execute("INSERT INTO things (name) VALUES ('half')")
+            restoring = threading.Thread(target=restore, args=(path, backup, KEPT))
+            restoring.start()
+            restoring.join(0.5)
+            assert restoring.is_alive() and number_of(path) == number
+        restoring.join(30)
+        assert not restoring.is_alive() and things.names() == ["old"]
+    with Things(path.with_name("app.db.replaced-1")) as aside:
+        assert aside.names() == ["old", "half"]
