@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.shared.frame import calm, error_boundary, settings, settle, supervise
+from ui.shared.frame import calm, error_boundary, settings, settle, supervise, tell_store
 
 st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
 calm()
@@ -29,6 +29,7 @@ if "wanted" in st.session_state:  # a deep link was the first visit: its page se
     st.switch_page(page_file, query_params=query)
 
 with error_boundary():
+    tell_store(settings())
     try:
         page.run()
     finally:  # after the page, because it waits for nothing; also where the page stopped early

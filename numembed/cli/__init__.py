@@ -16,6 +16,7 @@ from typing import NoReturn
 import numembed
 from numembed.cli import lists as listing
 from numembed.cli import merge as merging
+from numembed.cli import store as storing
 from numembed.cli.check import check
 from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
@@ -138,7 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     checked.add_argument("--accept", action="store_true", help=text)
     command("metrics", listing.metrics, "List the metrics and what they mean.")
     command("runs", listing.runs, "List the newest runs.")
-    store = command("store", listing.store, "Show which vectors are stored, or delete some.")
+    store = command("store", storing.store, storing.HELP)
+    store.add_argument("action", nargs="?", choices=storing.ACTIONS, help="without one: list the stored vectors")
+    store.add_argument("file", nargs="?", metavar="FILE", help="of repair and restore")
     store.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
     command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
     command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 import time
 from typing import Any
 
@@ -26,7 +25,6 @@ from numembed.paper.judging import OPEN
 from numembed.paper.published import TABLE_2
 from numembed.runs.jobs import Job, JobTable
 from numembed.sequences.families.family import FAMILIES, family
-from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 
 _FACTS = ("repo", "revision", "parameters_millions", "dimension", "max_tokens", "family", "licence", "download_gb")
@@ -107,18 +105,6 @@ def _request_of(job: Job) -> Any:
         return json.loads(job.request_json)
     except (ValueError, RecursionError):
         return None
-
-
-def store(options: argparse.Namespace, settings: Settings) -> int:
-    """List what vectors are stored, after deleting those that the call names."""
-    with VectorStore(settings.cache_db) as vectors:
-        if options.delete:
-            keys = [stored.key for stored in vectors.models() if options.delete in (stored.name, stored.key, "all")]
-            if not keys:
-                raise BadChoice(f"The store holds nothing of {options.delete[:80]!r}. See: numembed store")
-            gone = sum(vectors.delete(key) for key in keys)
-            print(f"numembed: {gone:,} vectors deleted.", file=sys.stderr)
-        return print_rows([dataclasses.asdict(stored) for stored in vectors.models()], options)
 
 
 def paper(options: argparse.Namespace, settings: Settings) -> int:

@@ -30,6 +30,8 @@ from numembed.runs.outcome import Outcome
 from numembed.runs.study_run import run
 from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
 from numembed.sequences.leakage import rows_of as leakage_rows
+from numembed.storage.backups import daily
+from numembed.storage.failures import require_writable
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows
 from numembed.studies.headline import headline
@@ -116,6 +118,7 @@ def _tell_settings(study: Study, settings: Settings) -> None:
 @contextmanager
 def workplace(rows: Sequence[str], settings: Settings) -> Iterator[Workplace]:
     """Open what a run in this process needs; its progress is a bar for each of ``rows``."""
+    require_writable(settings.app_db)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
         yield Workplace(vectors, results, LoadedModel(settings), settings, progress_bar(rows))
 
@@ -127,6 +130,7 @@ def record(
     who = f"command line ({user_name()})"
     with JobTable(settings.app_db) as jobs:
         jobs.record(requested, asked_by=who, seconds=seconds, state=ending.state, error=ending.error, progress=progress)
+    daily(settings.app_db)
 
 
 def exit_code(ending: Ending) -> int:

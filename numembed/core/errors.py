@@ -74,6 +74,10 @@ class StoreUnreadable(NumembedError):
     """A file of the store cannot be read or was written by a newer version."""
 
 
+class StoreReadOnly(StoreUnreadable):
+    """The store's folder can only be read; what is stored can be shown."""
+
+
 class Cancelled(NumembedError):
     """Somebody has stopped the run; what was done is kept."""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
+
+from numembed.core.errors import BadChoice
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LEAST_P = 0.001  # a smaller p is not written out
@@ -143,6 +146,19 @@ def size(size_bytes: float) -> str:
     if size_bytes < 1_000_000:
         return f"{max(1, round(size_bytes / 1000)) if size_bytes else 0} kB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size as people write it; raises BadChoice for what is none.
+
+    >>> parse_size("5GB"), parse_size("1.5 mb"), parse_size("300")
+    (5000000000, 1500000, 300)
+    """
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,6})?)\s*([kmgt]?)b?\s*", text, re.ASCII | re.IGNORECASE)
+    if found is None:
+        raise BadChoice(f"{text[:40]!r} is no size. Write a number and kB, MB, GB or TB, such as 5GB.")
+    power: int = 3 * " kmgt".index(found[2].lower() or " ")
+    return round(float(found[1]) * 10.0**power)
 
 
 def moment(seconds: float | None) -> str:

@@ -6,16 +6,15 @@ import json
 import secrets
 import time
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from numembed.core.errors import BadChoice, NumembedError, UnknownName
 from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
+from numembed.runs.job_rows import ACTIVE, STATES, UNREADABLE, close_damaged, is_whole, job_checksum, number_in
 from numembed.runs.kinds import JOB_KINDS, Request, kind_called
-from numembed.storage.sqlite import Store, connect, transaction
-from numembed.studies.results import APP_SCHEMA
+from numembed.storage.sqlite import steady, transaction
+from numembed.studies.results import AppStore
 
-ACTIVE = ("queued", "running")
 MAX_ATTEMPTS = 3  # in a row, without a gain
 
 
@@ -68,10 +67,12 @@ class Job:
     def request(self) -> Any:
         """What the run carries out; raises BadChoice where this version cannot read it."""
         read = kind_called(self.kind).read
+        if not self.request_json:
+            raise BadChoice(UNREADABLE)
         try:
             return read(self.request_json)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise BadChoice("What this run was to carry out cannot be read from the store. Start it again.") from None
+            raise BadChoice(UNREADABLE) from None
 
     @property
     def title(self) -> str:
@@ -83,15 +84,15 @@ class Job:
 
 
 _FIELDS = tuple(field.name for field in fields(Job))
-_COLUMNS = ", ".join(_FIELDS).replace("request_json", "study")  # the column's name is older than other kinds
+_STEP = {field.name for field in fields(ModelProgress)}
+# the column's name is older than other kinds
+_COLUMNS = ", ".join((*_FIELDS, "checksum")).replace("request_json", "study")
 
 
-class JobTable(Store):
+class JobTable(AppStore):
     """Jobs in ``app.db``. Equal ones share one active job."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = connect(path, APP_SCHEMA, may_restart=True)
-
+    @steady
     def submit(self, requested: Request, *, asked_by: str) -> str:
         """Return the id of the active job for a request: the one that runs already, or a new one."""
         with transaction(self._connection) as connection:
@@ -108,6 +109,7 @@ class JobTable(Store):
             job = self._insert(requested, asked_by, "queued")
         return job
 
+    @steady
     def record(
         self,
         requested: Request,
@@ -125,6 +127,7 @@ class JobTable(Store):
             connection.execute(ended, (seconds, error, _progress_json(progress), job))
         return job
 
+    @steady
     def get(self, job_id: str) -> Job:
         """Return one job; raise UnknownName where there is none."""
         row = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -132,23 +135,40 @@ class JobTable(Store):
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
         return _job(row)
 
+    @steady
     def latest(self, requested: Request) -> Job | None:
         """Return the newest job for a request, or None."""
         query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
         return _job(row) if row else None
 
+    @steady
     def recent(self, limit: int = 200) -> tuple[Job, ...]:
         """Return the newest jobs, newest first."""
         query = f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?"
         return tuple(_job(row) for row in self._connection.execute(query, (limit,)))
 
+    @steady
+    def active(self) -> tuple[Job, ...]:
+        """Return all jobs that wait or run, newest first."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ('queued', 'running') ORDER BY number DESC"
+        return tuple(_job(row) for row in self._connection.execute(query))
+
+    @steady
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many jobs there are, how many of them wait, and how many run."""
+        query = "SELECT count(*), count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running')"
+        total, waiting, running = self._connection.execute(f"{query} FROM jobs").fetchone()
+        return total, waiting, running
+
+    @steady
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop: a waiting one stops at once, a running one after its present batch."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = ? AND state = 'queued'", (job_id,))
             connection.execute("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (job_id,))
 
+    @steady
     def delete(self, job_id: str) -> None:
         """Forget a job that is over; its vectors and results stay."""
         with transaction(self._connection) as connection:
@@ -156,9 +176,11 @@ class JobTable(Store):
 
     # what only the worker calls
 
+    @steady
     def claim(self) -> Job | None:
         """Return the oldest waiting job, now running, or None."""
         with transaction(self._connection) as connection:
+            close_damaged(connection)
             row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
             if row is None:
                 return None
@@ -169,16 +191,19 @@ class JobTable(Store):
             )
         return self.get(row[0])
 
+    @steady
     def cancel_requested(self, job_id: str) -> bool:
         """Return True when somebody has requested that the job stop, or it is gone."""
         row = self._connection.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return row is None or bool(row[0])
 
+    @steady
     def show(self, job_id: str, progress: tuple[ModelProgress, ...]) -> None:
         """Write how far a running job is."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (_progress_json(progress), job_id))
 
+    @steady
     def finish(
         self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...] | None, error: str = ""
     ) -> None:
@@ -191,11 +216,13 @@ class JobTable(Store):
                 (state, seconds, written, error, job_id),
             )
 
+    @steady
     def not_in_vain(self, job_id: str) -> None:
         """Note that this start of a job has stored something: it does not count among those that gain nothing."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET in_vain = 0 WHERE id = ?", (job_id,))
 
+    @steady
     def put_back(self, job_id: str) -> None:
         """Let a running job wait again: its worker was asked to end, which says nothing against the job."""
         with transaction(self._connection) as connection:
@@ -205,16 +232,19 @@ class JobTable(Store):
                 (job_id,),
             )
 
+    @steady
     def any_to_stop(self) -> bool:
         """Return True where a running job is to stop."""
         query = "SELECT 1 FROM jobs WHERE state = 'running' AND cancel = 1"
         return self._connection.execute(query).fetchone() is not None
 
+    @steady
     def note_end(self, how: str) -> None:
         """Note at the running jobs how their worker ended, for :meth:`take_over`."""
         with transaction(self._connection) as connection:
             connection.execute("UPDATE jobs SET error = ? WHERE state = 'running' AND error = ''", (how,))
 
+    @steady
     def take_over(self) -> None:
         """Put the jobs of a dead worker back in the queue; fail those that have ended it too often without a gain.
 
@@ -232,16 +262,17 @@ class JobTable(Store):
 
     def _insert(self, requested: Request, asked_by: str, state: str) -> str:
         job = secrets.token_hex(4)
+        fixed = (job, requested.kind, requested.to_json(), asked_by[:80], time.time())
         self._connection.execute(
-            "INSERT INTO jobs (id, key, kind, study, asked_by, asked_at, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (job, requested.key, requested.kind, requested.to_json(), asked_by[:80], time.time(), state),
+            "INSERT INTO jobs (id, kind, study, asked_by, asked_at, key, state, checksum) VALUES (?,?,?,?,?,?,?,?)",
+            (*fixed, requested.key, state, job_checksum(fixed)),
         )
         return job
 
 
 def _gave_up(progress: str, how: str) -> str:
     """Return the sentence of a job that ended its worker too often: at which model, and how."""
-    at = [step.model for step in _steps(progress) if step.stage not in (WAITING, DONE, FAILED)]
+    at = [step.model for step in _progress(progress) if step.stage not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     what = f" The last time {how}." if how else ""
     if "memory" in how:
@@ -254,16 +285,33 @@ def _gave_up(progress: str, how: str) -> str:
     )
 
 
-def _steps(progress: str) -> tuple[ModelProgress, ...]:
-    try:
-        return tuple(ModelProgress(**step) for step in json.loads(progress))
-    except (ValueError, TypeError, RecursionError):  # damaged, or of another version
-        return ()
-
-
 def _job(row: tuple[Any, ...]) -> Job:
-    named = dict(zip(_FIELDS, row, strict=True))
-    return Job(**(named | {"progress": _steps(named["progress"]), "cancel": bool(named["cancel"])}))
+    """Return the job of a row, whatever damage did to it: an unknown request or state is one that cannot be read."""
+    named = dict(zip(_FIELDS, row, strict=False))
+    if not is_whole(row[-1], [named[name] for name in ("id", "kind", "request_json", "asked_by", "asked_at")]):
+        asked_at = number_in(named["asked_at"]) or 0.0
+        named |= {"id": str(named["id"]), "kind": "study", "request_json": "", "asked_at": asked_at}
+        named |= {"asked_by": str(named["asked_by"]), "error": UNREADABLE}
+    if named["state"] not in STATES:
+        named |= {"state": "failed", "error": UNREADABLE}
+    return Job(
+        **(
+            named
+            | {"progress": _progress(named["progress"]), "cancel": bool(named["cancel"])}
+            | {name: number_in(named[name]) for name in ("started_at", "seconds")}
+            | {"attempts": int(number_in(named["attempts"]) or 0), "error": str(named["error"])}
+        )
+    )
+
+
+def _progress(text: object) -> tuple[ModelProgress, ...]:
+    """Return the steps that were written; () where they are damaged. What a later version adds to them is ignored."""
+    try:
+        steps = [{name: value for name, value in step.items() if name in _STEP} for step in json.loads(str(text))]
+        read = tuple(ModelProgress(**step) for step in steps)
+        return read if all(isinstance(step.done + step.total, int) for step in read) else ()
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, NumembedError):
+        return ()
 
 
 def _progress_json(progress: tuple[ModelProgress, ...]) -> str:

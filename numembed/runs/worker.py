@@ -27,6 +27,7 @@ from numembed.runs.kinds import Ending, Workplace, kind_called
 from numembed.runs.logs import log_to_stderr
 from numembed.runs.reporter import Reporter
 from numembed.runs.watch import LOST, AskedToEnd, Watch
+from numembed.storage.backups import daily
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import Machine, remember_machine, this_processor
 from numembed.studies.results import ResultStore
@@ -116,6 +117,7 @@ def _serve(settings: Settings, parent: int, watch: Watch) -> None:
             elif (step := next(prewarming, None)) is not None:
                 step()
             else:
+                daily(settings.app_db)
                 time.sleep(_IDLE_SECONDS)
 
 

@@ -6,47 +6,71 @@ Measured: 400 kills of two writers and 60 power cuts lost no acknowledged row wi
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
+import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from numembed.core.errors import StoreFull, StoreUnreadable
+from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
+from numembed.storage.backups import try_to_back_up
+from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
+from numembed.storage.failures import can_be_written, is_full, is_read_only, told
 
+T = TypeVar("T")
+P = ParamSpec("P")
+APPLICATION_ID = 0x6E756D62  # "numb": by it a file is known as numembed's
 BUSY_SECONDS = 30.0
 _NEW_FILE = ("page_size=32768",)
-_FULL = ("full", "disk I/O error")
-_FULL_SENTENCE = "The disk is full. What was stored before is safe; make room and run again."
-_DAMAGED = ("malformed", "not a database", "disk image")
+_MOST_MIGRATED_BYTES = 250_000_000  # in memory, where the file itself can only be read
+_IMPLAUSIBLE = 1_000  # versions ahead: no newer program, but a damaged header
 
 
 def connect(
-    path: Path, schema: Sequence[str], *, may_restart: bool = False, new_file: Sequence[str] = _NEW_FILE
+    path: Path,
+    schema: Sequence[str],
+    *,
+    may_restart: bool = False,
+    new_file: Sequence[str] = _NEW_FILE,
+    kept: Kept | None = None,
 ) -> sqlite3.Connection:
     """Return a connection to ``path``, created and brought up to ``schema`` where needed.
 
     ``schema`` holds one script a version; user_version counts those that ran. A damaged file is set
-    aside as ``NAME.corrupt-1`` and begun anew where ``may_restart``; one of a newer version is left untouched.
+    aside as ``NAME.corrupt-1`` where ``may_restart``: the newest backup of one that is ``kept`` takes its place, else
+    it begins anew. One of a newer version or of another program is left untouched; one that can only be read is read.
     ``new_file``: pragmas that decide the form of a file that is made.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _open(path, schema, new_file)
-    except sqlite3.DatabaseError as error:
-        if may_restart and is_damage(error):
-            set_aside(path)
-            return connect(path, schema, new_file=new_file)
-        raise StoreUnreadable(_sentence(path, error)) from error
-    except OSError as error:
-        raise StoreUnreadable(_sentence(path, error)) from error
+    for backups in (kept, None, None):  # a backup that cannot be used either is set aside too
+        number = number_of(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _open(path, schema, new_file, kept)
+        except (sqlite3.DatabaseError, OSError) as error:
+            if path.parent.is_dir() and not can_be_written(path):
+                return _only_read(path, schema, error)
+            if not (may_restart and is_damage(error)):
+                raise told(error, path) from error
+            failed = error
+        _recover(path, number, schema, backups)
+    raise told(failed, path) from failed
 
 
 class Store:
-    """A file with one connection, closed after a ``with`` block. One object a thread; any number of processes."""
+    """A file with one connection, closed after a ``with`` block. One object a thread; any number of processes.
 
-    _connection: sqlite3.Connection
+    What ``steady`` methods ask is asked of the file that lies at the path at that moment: one that was damaged, deleted
+    or replaced since it was opened is opened anew. They raise nothing of SQLite's, but a NumembedError.
+    """
+
+    def __init__(
+        self, path: Path, schema: Sequence[str], *, new_file: Sequence[str] = _NEW_FILE, kept: Kept | None = None
+    ) -> None:
+        self.path = path
+        self._schema, self._new_file, self._kept = schema, new_file, kept
+        self._connection = self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +81,49 @@ class Store:
     def close(self) -> None:
         """Close the file; what was added is on disk already."""
         self._connection.close()
+
+    def _or_anew(self, action: Callable[[], T]) -> T:
+        """Return what ``action`` returns; a file that was damaged, deleted or replaced is opened anew first."""
+        for turn in range(4):
+            try:
+                if number_of(self.path) == self._file:
+                    return action()
+            except sqlite3.ProgrammingError:  # a bug
+                raise
+            except (sqlite3.Error, StoreFull) as error:
+                if number_of(self.path) == self._file:
+                    self._mend(error, turn)
+            self._connection.close()
+            self._connection = self._connect()
+        raise told(sqlite3.OperationalError("busy"), self.path)  # replaced again and again
+
+    def _mend(self, error: Exception, turn: int) -> None:
+        """Set the file aside where the error shows damage; else raise the error's sentence."""
+        if turn == 3 or isinstance(error, StoreFull) or is_busy(error) or not can_be_written(self.path):
+            raise told(error, self.path) from error
+        if is_read_only(error) and not turn:
+            return  # it could only be read when it was opened, or its header is damaged: the next turn shows
+        if not (is_damage(error) or is_read_only(error) or is_broken(self._connection, self._schema)):
+            raise told(error, self.path) from error
+        _recover(self.path, self._file, self._schema, self._kept)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path, self._schema, may_restart=True, new_file=self._new_file, kept=self._kept)
+        self._file = number_of(self.path)
+        return connection
+
+
+S = TypeVar("S", bound=Store)
+
+
+def steady(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Return a method of a store that is carried out once more where its file had to be opened anew."""
+
+    @functools.wraps(method)
+    def asked(store: S, /, *arguments: P.args, **named: P.kwargs) -> T:
+        return store._or_anew(lambda: method(store, *arguments, **named))
+
+    return asked
 
 
 @contextlib.contextmanager
@@ -71,7 +138,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         if isinstance(error, sqlite3.OperationalError) and is_full(error):
-            raise StoreFull(_FULL_SENTENCE) from error
+            raise told(error, Path()) from error
         raise
 
 
@@ -84,30 +151,8 @@ def is_locked(path: Path, *, seconds: float = 1.0) -> bool:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
-            return "locked" in str(error) or "busy" in str(error)
+            return is_busy(error)
     return False
-
-
-def is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Return True when the error says that the file itself is broken."""
-    return any(word in str(error) for word in _DAMAGED)
-
-
-def is_full(error: sqlite3.DatabaseError) -> bool:
-    """Return True when the error says that there is no room on the disk."""
-    return any(word in str(error) for word in _FULL)
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file to the first free ``NAME.corrupt-n`` and return that name."""
-    taken = 1
-    while (aside := path.with_name(f"{path.name}.corrupt-{taken}")).exists():
-        taken += 1
-    path.rename(aside)
-    for suffix in ("-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    logging.getLogger(__name__).warning("%s was damaged and is now %s", path, aside.name)
-    return aside
 
 
 def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, str]:
@@ -117,7 +162,7 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
     return ("WAL", "FULL") if fixed else ("DELETE", "EXTRA")
 
 
-def _open(path: Path, schema: Sequence[str], new_file: Sequence[str]) -> sqlite3.Connection:
+def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
@@ -127,11 +172,60 @@ def _open(path: Path, schema: Sequence[str], new_file: Sequence[str]) -> sqlite3
         journal, synchronous = journal_settings()
         _patiently(connection, f"PRAGMA journal_mode={journal}")
         connection.execute(f"PRAGMA synchronous={synchronous}")
-        _migrate(connection, path, schema)
+        _migrate(connection, path, schema, kept)
+    except sqlite3.DatabaseError as error:
+        odd = not (is_damage(error) or is_busy(error) or is_full(error)) and can_be_written(path)
+        broken = odd and (is_read_only(error) or is_broken(connection, schema))
+        connection.close()
+        if broken:
+            raise sqlite3.DatabaseError("database disk image is malformed") from error
+        raise
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> sqlite3.Connection:
+    """Return a connection to a file that cannot be written to; an older or missing one is brought up in memory."""
+    try:
+        connection = _opened_to_read(path)
+        if _version(connection, path, schema) < len(schema):
+            if path.exists() and path.stat().st_size > _MOST_MIGRATED_BYTES:
+                raise StoreReadOnly(f"{path.name} is of an older version, and can only be read. Make it writable.")
+            older, connection = connection, sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            older.backup(connection)
+            older.close()
+            _migrate(connection, path, schema, None)
+        connection.text_factory = _text
+        connection.execute("PRAGMA query_only=1")
+    except sqlite3.DatabaseError:
+        raise told(failed, path) from failed
+    return connection
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    for how in ("mode=ro", "immutable=1"):  # a write-ahead log is not even read without a file beside it
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+            return connection
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            failed = error
+    raise failed
+
+
+def _recover(path: Path, number: int, schema: Sequence[str], kept: Kept | None) -> None:
+    try:
+        recover(path, number, versions=len(schema), kept=kept)
+    except OSError as error:  # no room for the backup, or another process holds the lock for too long
+        full = error.errno == 28
+        raise told(sqlite3.OperationalError("full") if full else error, path) from error
 
 
 def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
@@ -141,7 +235,7 @@ def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
             _patiently(connection, f"PRAGMA {pragma}")
     except sqlite3.OperationalError as error:
         if is_full(error):
-            raise StoreFull(_FULL_SENTENCE) from error
+            raise told(error, Path()) from error
         raise
 
 
@@ -156,23 +250,37 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor
         try:
             return connection.execute(statement)
         except sqlite3.OperationalError as error:
-            if ("locked" not in str(error) and "busy" not in str(error)) or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) -> None:
-    if _version(connection, path, schema) == len(schema):
+def _migrate(connection: sqlite3.Connection, path: Path, schema: Sequence[str], kept: Kept | None) -> None:
+    version = _version(connection, path, schema)
+    if version == len(schema) and _pragma(connection, "application_id") == APPLICATION_ID:
         return
+    if kept and 0 < version < len(schema):
+        try_to_back_up(path, f"{time.strftime('%Y-%m-%d')}-version-{version}")
     with transaction(connection):
         for script in schema[_version(connection, path, schema) :]:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={len(schema)}")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
 def _version(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) -> int:
+    """Return the version of a file; raise StoreUnreadable where it is newer, or another program's."""
     version = int(_patiently(connection, "PRAGMA user_version").fetchone()[0])
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        tables = {row[0] for row in _patiently(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and tables.isdisjoint(re.findall(r"CREATE TABLE (\w+)", " ".join(schema))):
+            raise StoreUnreadable(
+                f"{path.name} in {path.parent} is a file of another program, and was left as it is. "
+                "Move it away, or set NUMEMBED_HOME to another folder."
+            )
+    if not 0 <= version <= len(schema) + _IMPLAUSIBLE:
+        raise sqlite3.DatabaseError("database disk image is malformed")
     if version > len(schema):
         raise StoreUnreadable(
             f"{path.name} was written by a newer numembed (version {version}, this one knows {len(schema)}). "
@@ -181,8 +289,5 @@ def _version(connection: sqlite3.Connection, path: Path, schema: Sequence[str]) 
     return version
 
 
-def _sentence(path: Path, error: Exception) -> str:
-    return (
-        f"{path.name} in {path.parent} cannot be opened ({error}). "
-        "Check that the folder can be written to, or set NUMEMBED_HOME to another one."
-    )
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return _patiently(connection, f"PRAGMA {name}").fetchone()[0]

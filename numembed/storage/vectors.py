@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -21,10 +21,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix
-from numembed.core.errors import NonFiniteVectors, StoreFull
+from numembed.core.errors import NonFiniteVectors
 from numembed.core.gains import gained
 from numembed.storage import room
-from numembed.storage.sqlite import BUSY_SECONDS, Store, connect, is_damage, set_aside, transaction
+from numembed.storage.sqlite import BUSY_SECONDS, Store, transaction
 
 T = TypeVar("T")
 
@@ -63,8 +63,7 @@ class VectorStore(Store):
     """Vectors by model key and text."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = self._connect()
+        super().__init__(path, _SCHEMA, new_file=_NEW_FILE)
 
     def read(self, model_key: str, texts: Sequence[str]) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return (matrix (n, d), found (n,)); rows that are absent or damaged are zero and not found.
@@ -95,7 +94,7 @@ class VectorStore(Store):
 
     def size_bytes(self) -> int:
         """Return the size of the file."""
-        return self.path.stat().st_size
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def bytes_in_use(self) -> int:
         """Return the size that the file has once it has shrunk."""
@@ -209,37 +208,11 @@ class VectorStore(Store):
                     if text == proofs[row] and isinstance(vector, bytes) and checksum == _checksum(vector):
                         yield row, vector
 
-    def _or_anew(self, action: Callable[[], T]) -> T:
-        """Return what ``action`` returns; a file that it finds damaged or replaced is opened anew first."""
-        try:
-            result = action()
-            if _number_of(self.path) == self._file:
-                return result
-        except (sqlite3.DatabaseError, StoreFull) as error:
-            is_ours = _number_of(self.path) == self._file  # else another process has begun it anew already
-            if is_ours and (isinstance(error, StoreFull) or not is_damage(error)):
-                raise
-            self._connection.close()
-            if is_ours:
-                set_aside(self.path)
-        self._connection.close()
-        self._connection = self._connect()
-        return action()
-
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, _SCHEMA, may_restart=True, new_file=_NEW_FILE)
+        connection = super()._connect()
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         connection.create_function("checksum_of", 1, _checksum_of, deterministic=True)
-        self._file = _number_of(self.path)
         return connection
-
-
-def _number_of(path: Path) -> int:
-    """Return what tells a file from another of the same name, or 0 where there is none."""
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return 0
 
 
 class _Keys:

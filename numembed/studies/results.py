@@ -22,7 +22,8 @@ from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
 from numembed.models.encoders.interface import ModelCheck
 from numembed.models.spec import ModelSpec
-from numembed.storage.sqlite import Store, connect, transaction
+from numembed.storage.damage import Kept
+from numembed.storage.sqlite import Store, steady, transaction
 
 Value = TypeVar("Value")
 APP_SCHEMA = (
@@ -39,8 +40,10 @@ APP_SCHEMA = (
     """ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'study';
     UPDATE jobs SET kind = 'ladder' WHERE ltrim(study, '{ ' || char(10)) LIKE '"ladder"%';
     UPDATE jobs SET kind = 'saving' WHERE ltrim(study, '{ ' || char(10)) LIKE '"saving"%'""",
+    "ALTER TABLE jobs ADD COLUMN checksum BLOB",  # NULL in rows of earlier versions
     "ALTER TABLE jobs ADD COLUMN in_vain INTEGER NOT NULL DEFAULT 0",  # starts since it last gained something
 )
+APP_KEPT = Kept("The list of runs and results", "UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
 
 @dataclass(frozen=True)
@@ -118,24 +121,30 @@ class Projection:
     equal: tuple[tuple[int, ...], ...] = ()  # the rows of equal vectors, two or more together; () also in earlier maps
 
 
-class ResultStore(Store):
-    """Results by key in ``app.db``; a damaged row counts as absent."""
+class AppStore(Store):
+    """A connection to ``app.db``."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = connect(path, APP_SCHEMA, may_restart=True)
+        super().__init__(path, APP_SCHEMA, kept=APP_KEPT)
 
+
+class ResultStore(AppStore):
+    """Results by key in ``app.db``; a damaged row counts as absent."""
+
+    @steady
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was stored under ``key``, or None."""
         row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
-        if row is None or row[0] != _checksum(key, row[1]):
+        if row is None or row[0] != result_checksum(key, row[1]):
             return None
         payload: dict[str, Any] = json.loads(row[1])
         return payload
 
+    @steady
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Store a JSON value under ``key``."""
         payload = json.dumps(value, separators=(",", ":"))
-        row = (_checksum(key, payload), payload, key)
+        row = (result_checksum(key, payload), payload, key)
         with transaction(self._connection) as connection:
             replaced = connection.execute("UPDATE results SET checksum = ?, payload = ? WHERE key = ?", row).rowcount
             if not replaced:
@@ -164,6 +173,7 @@ class ResultStore(Store):
         """Store what a load of ``model`` found."""
         self.put("check:" + model.stored.key, as_plain(check))
 
+    @steady
     def add_work(self, model_key: str, work: Work) -> None:
         """Store what encoding took."""
         with transaction(self._connection) as connection:
@@ -173,12 +183,13 @@ class ResultStore(Store):
                 (model_key, *vars(work).values()),
             )
 
+    @steady
     def works(self, model_key: str | None = None, *, limit: int = 200) -> tuple[Work, ...]:
         """Return the latest works of one model, or of all, newest first."""
         query = f"""SELECT parameters, device, texts, characters, seconds, load_seconds FROM works
             {"" if model_key is None else "WHERE model = ?"} ORDER BY number DESC LIMIT ?"""
         arguments = (limit,) if model_key is None else (model_key, limit)
-        return tuple(Work(*row) for row in self._connection.execute(query, arguments))
+        return tuple(Work(*row) for row in self._connection.execute(query, arguments) if is_work(row))
 
     def designs(self, key: str) -> dict[ScoreKind, tuple[float, ...]]:
         """Return the registered scores of redrawn designs that :meth:`put_designs` stored, or {}."""
@@ -218,10 +229,16 @@ def complete(stored: Mapping[str, Value]) -> dict[ScoreKind, Value]:
     return {kind: stored[str(kind)] for kind in kinds} if all(str(kind) in stored for kind in kinds) else {}
 
 
+def is_work(row: Sequence[Any]) -> bool:
+    """Return False for a damaged row of what encoding took: these carry no checksum."""
+    device, rest = row[1], (row[0], *row[2:])
+    return isinstance(device, str) and all(isinstance(value, int | float) and 0 <= value < 1e15 for value in rest)
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _checksum(key: str, payload: object) -> bytes:
+def result_checksum(key: str, payload: object) -> bytes:
     """Return what a row must carry; the key is in it, so that a damaged index never serves another row."""
     return xxhash.xxh3_64_digest(f"{key} {payload}".encode())

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from numembed.core.errors import StoreFull, StoreUnreadable
-from numembed.storage.sqlite import connect, is_damage, journal_settings, set_aside, transaction
+from numembed.storage.damage import is_damage, set_aside
+from numembed.storage.sqlite import connect, journal_settings, transaction
 
 FIRST = ("CREATE TABLE things (name TEXT NOT NULL)",)
 SECOND = (*FIRST, "ALTER TABLE things ADD COLUMN size INTEGER; CREATE INDEX by_size ON things (size)")

@@ -46,7 +46,7 @@ def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
 
 def _live(job_id: str, experiment: MergeExperiment) -> None:
     with job_table() as jobs:
-        job, listed = jobs.get(job_id), jobs.recent()
+        job, listed = jobs.get(job_id), jobs.active()
     done = sum(step.stage == DONE for step in job.progress)
     before = st.session_state.get("merge_rows_done", (job_id, done))
     st.session_state["merge_rows_done"] = (job_id, done)

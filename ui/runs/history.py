@@ -33,7 +33,7 @@ _STORED = (Column("Model"), Column("Vectors", kind="number"), Column("Size", kin
 def run_list() -> None:
     """Draw all runs, newest first; a selected one can be opened, repeated, stopped or removed."""
     with job_table() as jobs:
-        listed = jobs.recent()
+        listed, (total, waiting, _) = jobs.recent(), jobs.counts()
     if not listed:
         st.info("There are no runs yet. Press Run on the Compare page.", icon=":material/info:")
         return
@@ -53,6 +53,9 @@ def run_list() -> None:
         _actions(listed[ids.index(chosen)])
     else:
         st.caption("Click a run to open it, request it again, stop it or remove it.")
+    if total > len(listed):
+        queued = f" {plural(waiting, 'run')} in all {'waits' if waiting == 1 else 'wait'}." if waiting else ""
+        st.caption(f"The newest {len(listed)} of {plural(total, 'run')} are listed.{queued}")
 
 
 def live_run_list() -> None:
@@ -65,7 +68,7 @@ def live_run_list() -> None:
 def any_active() -> bool:
     """Return True while a run waits or works."""
     with job_table() as jobs:
-        return any(job.active for job in jobs.recent(20))
+        return any(jobs.counts()[1:])
 
 
 def stored_vectors() -> None:

@@ -8,6 +8,7 @@ import logging
 import mimetypes
 import os
 import secrets
+import sqlite3
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -77,6 +78,24 @@ def error_boundary() -> Iterator[None]:
         _show(*_described(error))
 
 
+def tell_store(chosen: Settings) -> None:
+    """Say above every page that nothing can be kept, and, until the visitor has read it, what was damaged lately."""
+    from numembed.storage.damage import notice_of
+    from numembed.storage.failures import can_be_written
+
+    if not can_be_written(chosen.app_db):
+        st.warning(
+            "Nothing can be kept: the folder of this app can only be read. Stored results are shown; "
+            "new runs cannot be started.",
+            icon=":material/lock:",
+        )
+    notice = notice_of(chosen.app_db)
+    if notice is not None and st.session_state.get("notice_read") != notice.at:
+        with st.container(border=True, key="notice"):
+            st.markdown(f":material/warning: {md_text(notice.sentence)}")
+            st.button("Understood", key="notice_read_now", on_click=_notice_is_read, args=(notice.at,))
+
+
 def callback(function: Callable[P, None]) -> Callable[P, None]:
     """Return ``function`` for a widget to call: it runs before app.py, which then shows an error in it."""
 
@@ -88,6 +107,11 @@ def callback(function: Callable[P, None]) -> Callable[P, None]:
             st.session_state[_FAILED] = _described(error)
 
     return guarded
+
+
+@callback
+def _notice_is_read(at: float) -> None:
+    st.session_state["notice_read"] = at
 
 
 def fragment(draw: Callable[P, None], *, run_every: float) -> Callable[P, None]:
@@ -124,6 +148,10 @@ def download(label: str, data: Callable[[], str], file: str, *, key: str | None 
 
 def _described(error: Exception) -> tuple[str, str]:
     """Return what is shown of an error, and its icon; a bug is logged."""
+    if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError):
+        from numembed.storage.failures import told
+
+        error = told(error, settings().app_db)
     if isinstance(error, NumembedError):
         return str(error), ":material/error:"
     logging.getLogger("numembed").error("a page failed\n%s", settings().redact(traceback.format_exc()))

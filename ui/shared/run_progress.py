@@ -18,7 +18,7 @@ from ui.shared.text import md_text
 
 
 def waiting_text(job: Job, listed: Sequence[Job]) -> str:
-    """Return what a run that has not begun waits for; ``listed`` are the runs, newest first."""
+    """Return what a run that has not begun waits for; ``listed`` are the active runs, newest first."""
     earlier = [one.id for one in listed].index(job.id) + 1 if job in listed else 0
     before = [one for one in listed if one.state == "running" and one.id != job.id]
     before += [one for one in listed[earlier:][::-1] if one.state == "queued"]
@@ -102,7 +102,7 @@ def _start_anyway(study: Study) -> None:
 
 def _bars(job_id: str) -> None:
     with job_table() as jobs:
-        job, listed = jobs.get(job_id), jobs.recent()
+        job, listed = jobs.get(job_id), jobs.active()
     finished = sum(step.stage.answers for step in job.progress)
     if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
         st.session_state["answered"] = (job_id, finished)
