@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from numembed.models.files.listing import files_in
+
 ADAPTER_FILE = "adapter_config.json"
 _LISTS = ("modules.json", "config.json", ADAPTER_FILE)  # one of them makes a folder a model or an adapter
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".xz", ".zst", ".7z")
@@ -54,7 +56,7 @@ def foreign_sentence(folder: Path, name: str, model_type: object) -> str:
         )
     if any((folder / one).is_file() for one in _LISTS) and not _is_only_gguf(folder):
         return ""
-    return _other_format(sorted(folder.glob("*")), name)
+    return _other_format(files_in(folder), name)
 
 
 def unsafe_sentence(folder: Path, files: Sequence[Path], name: str, *, somewhere: bool) -> str:
