@@ -218,6 +218,8 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise BadSettings(f"{file} is nested too deeply. Write its entries as the README shows them.") from None
     if unknown := set(plain) - {"endpoints", "remote_code"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code.")
     for section, facts in plain.items():

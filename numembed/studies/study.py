@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS
+from numembed.core.texts import whole_text
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family, in_registry_order
@@ -62,9 +63,9 @@ class Study:
         if self.distance not in DISTANCES:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
+            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]!r}.")
         if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
-            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]!r}.")
         for name in self.matched:
             _ = MATCHINGS[name]
         object.__setattr__(self, "matched", tuple(name for name in MATCHINGS.names if name in self.matched))
@@ -74,6 +75,7 @@ class Study:
         object.__setattr__(self, "examine", tuple(name for name in EXAMINATIONS if name in self.examine))
         if not isinstance(self.query, str) or len(self.query) > QUERY_CHARS:
             raise BadChoice(f"Your own text has at most {QUERY_CHARS:,} characters; shorten it.")
+        whole_text("Your own text", self.query)
         if not isinstance(self.despite_checks, bool):
             raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
 

@@ -125,9 +125,8 @@ def allowed_folder(folder: Path, settings: Settings) -> Path:
     if not roots:
         return folder
     if not _lies_in(folder, *roots):
-        below = ", ".join(str(root) for root in dict.fromkeys(roots))
         raise ModelUnavailable(
-            f"The folder {str(folder)[:120]!r} is not below a folder that models may be read from ({below}). "
+            f"The folder {folder.name[:80]!r} is not below a folder that models may be read from. "
             "Move the model there, or let the operator name its place in NUMEMBED_MODEL_FOLDERS."
         )
     is_model = any(os.path.lexists(folder / name) for name in ("modules.json", "config.json", ADAPTER_FILE))
