@@ -15,7 +15,7 @@ from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models.files.foreign import ADAPTER_FILE, file_sentence, foreign_sentence, unsafe_sentence
 from numembed.models.files.kernels import OWN, foreign_kernel
-from numembed.models.files.listing import files_of, json_of
+from numembed.models.files.listing import files_of, json_of, told
 
 KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -75,7 +75,7 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     if os.path.isfile(folder):
         raise ModelUnavailable(file_sentence(folder))
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
-        there_is_no = f"{called} has no files" if called else f"There is no folder {str(folder)[:120]!r}"
+        there_is_no = f"{called} has no files" if called else f"There is no folder {told(folder)[:120]!r}"
         raise ModelUnavailable(f"{there_is_no} on this machine.")
     if (folder / ADAPTER_FILE).is_file():
         raise ModelUnavailable(_adapter_sentence(folder, called))

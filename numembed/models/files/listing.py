@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -34,6 +35,17 @@ def files_of(folder: Path, *, called: str = "") -> tuple[Path, ...]:
             )
         _refuse_strange(entry, name)
     return tuple(found)
+
+
+def told(path: Path) -> str:
+    """Return a path as sentences show it: the home of numembed's own user as ~, which visitors need not know.
+
+    >>> told(Path.home() / "models" / "one"), told(Path("/models/one"))
+    ('~/models/one', '/models/one')
+    """
+    with contextlib.suppress(RuntimeError, ValueError):  # no home, or elsewhere
+        return str("~" / path.relative_to(Path.home()))
+    return str(path)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -9,12 +9,14 @@ import re
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from numembed.core.errors import ModelUnavailable
+from numembed.core.errors import ModelUnavailable, NumembedError
+from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.files import listing
 from numembed.models.files.folders import checked_folder, read_json
@@ -116,3 +118,23 @@ def test_a_folder_that_is_no_model_is_not_listed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(listing, "_entries", lambda *_: pytest.fail("listed"))
     with pytest.raises(ModelUnavailable, match="is not a SentenceTransformer model"):
         resolve(model(str(tmp_path)), OFFLINE)
+
+
+def test_sentences_tell_a_visitor_no_folders_and_no_users_of_the_machine(tmp_path: Path, settings: Settings) -> None:
+    home = str(Path.home())
+    allowed = replace(settings, folders=(Path(os.path.realpath(home)), Path("/srv/secret-place")))
+    said = []
+    for name in (
+        "/etc",
+        "~/nothing-here",
+        "~/../x",
+        "~root",
+        "~nobody/x",
+        "~no-such-user-here/x",
+        "/srv/secret-placed",
+    ):
+        with pytest.raises(NumembedError) as raised:
+            resolve(model(name), allowed)
+        said.append(str(raised.value))
+        assert home not in said[-1] and "/srv/secret-place'" not in said[-1], said[-1]
+    assert len({text.partition(":")[2] for text in said[3:6]}) == 1, "they tell which users there are"
