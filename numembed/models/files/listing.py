@@ -77,6 +77,9 @@ def _entries(folder: Path, depth: int) -> Iterator[os.DirEntry[str]]:
 
 
 def _refuse_strange(entry: os.DirEntry[str], name: str) -> None:
+    settings = entry.name.endswith(".json") and _is_read(entry.name)
+    if entry.is_dir(follow_symlinks=False) or (entry.is_file(follow_symlinks=False) and not settings):
+        return  # which the list says already
     try:
         facts = entry.stat()
     except OSError:  # a link to nowhere
@@ -84,7 +87,7 @@ def _refuse_strange(entry: os.DirEntry[str], name: str) -> None:
     what = f"{entry.name[:80]!r} of {name}"
     if not stat.S_ISREG(facts.st_mode) and not stat.S_ISDIR(facts.st_mode):
         raise ModelUnavailable(f"{what} is no file but a pipe, a socket or a device, which is not read. Remove it.")
-    if entry.name.endswith(".json") and _is_read(entry.name) and facts.st_size > MOST_JSON_BYTES:
+    if settings and facts.st_size > MOST_JSON_BYTES:
         raise ModelUnavailable(
             f"{what} has {facts.st_size / 1e6:,.0f} MB, and settings are read up to {MOST_JSON_BYTES / 1e6:g} MB. "
             "Shorten it, or choose another model."
