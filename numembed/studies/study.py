@@ -63,9 +63,9 @@ class Study:
         if self.distance not in DISTANCES:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]!r}.")
+            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {ascii(self.seed)[:40]}.")
         if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
-            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]!r}.")
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {ascii(self.designs)[:40]}.")
         for name in self.matched:
             _ = MATCHINGS[name]
         object.__setattr__(self, "matched", tuple(name for name in MATCHINGS.names if name in self.matched))

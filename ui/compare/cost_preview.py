@@ -99,11 +99,12 @@ def warn(study: Study) -> None:
         counted = _tokens(study, spec)
         if counted and counted.truncated:
             cut = plural(counted.truncated, "text is", "texts are")
+            looked = f"of the first {len(counted.counts):,} texts, " if len(counted.counts) < study.texts else ""
             read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
             st.warning(
                 md_text(
-                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {cut} longer and will be cut off. "
-                    f"Of one text it reads {read:,} of {of:,} numbers."
+                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
+                    f"off. Of one text it reads {read:,} of {of:,} numbers."
                 ),
                 icon=":material/content_cut:",
             )
