@@ -9,11 +9,11 @@ st.title("Which sequences are there?", anchor=False)
 st.markdown("Choose families to see how they grow and which texts the models read.")
 
 from numembed.figures.maps import growth_figure
-from ui.sequences.families import choose_sequences, family_list, strings
+from ui.sequences.families import choose_sequences, family_list, shown_beginning, strings
 from ui.sequences.leakage import give_away
 from ui.shared.figure import figure
 
-study = choose_sequences()
+study = shown_beginning(choose_sequences())
 if study is not None:
     sequences = study.plain_sequences
     figure(lambda look: growth_figure(sequences, theme=look), "growth", "Growth of the families")

@@ -34,6 +34,8 @@ class Limits:
     first_window: int = 100_000
     texts: int = 20_000
     terms: int = 4_000_000  # of all sequences together; each takes some 40 bytes
+    terms_before_run: int = 200_000  # that a page makes of a study which nobody has run
+    bytes_before_run: int = 20_000_000  # and so much memory: some families have terms of thousands of digits
     separator_chars: int = 20
     text_chars: int = 20_000  # section 4.1 of the paper
     term_digits: int = 4_000  # Python refuses to print integers above 4,300 digits
@@ -230,6 +232,8 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise BadSettings(f"{file} is nested too deeply. Write its entries as docs/operators.md shows them.") from None
     if unknown := set(plain) - {"endpoints", "remote_code", "limits"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code, limits.")
     for section, facts in plain.items():

@@ -23,6 +23,7 @@ from numembed.models.catalogue.defaults import settled
 from numembed.models.catalogue.names import BUNDLED, facts_of
 from numembed.models.files.folders import allowed_folder, checked_folder, digest_of_folder, read_json, sha256_of
 from numembed.models.files.foreign import file_sentence
+from numembed.models.files.listing import files_of, told
 from numembed.models.files.settings import OwnSettings, own_settings
 from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import card
@@ -221,7 +222,8 @@ def local_adapter_folder(weights: LocalWeights, settings: Settings, progress: Pr
     if os.path.isfile(folder):
         raise ModelUnavailable(file_sentence(folder))
     if not os.path.isdir(folder):
-        raise ModelUnavailable(f"There is no folder {str(folder)[:120]!r} on this machine.")
+        raise ModelUnavailable(f"There is no folder {told(folder)[:120]!r} on this machine.")
+    files_of(folder)
     read_adapter(folder)
     if weights.digest and weights.digest != digest_of_folder(folder):
         raise ModelUnavailable(f"The adapter {folder.name[:80]!r} has changed since it was chosen. Run again.")

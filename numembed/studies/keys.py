@@ -6,13 +6,15 @@ import functools
 import hashlib
 import importlib.metadata
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numembed.analysis.scores import score_kinds
 from numembed.core.registry import Entry
-from numembed.core.serialization import canonical_json
+from numembed.core.serialization import as_plain, canonical_json
 from numembed.models.baselines import BASELINES
 from numembed.models.spec import BaselineWeights, ModelSpec
+from numembed.sequences.kept import digest_of
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
@@ -40,7 +42,8 @@ def design_key(study: Study, spec: ModelSpec, designs: int) -> str:
 
 def _matching(study: Study) -> dict[str, Any]:
     """Return what decides other windows where the families were matched: one set may come from two plain ones."""
-    return {"matched": list(study.matched), "plain": study.plain_sequences.digest} if study.matched else {}
+    plain = replace(study.windows, matched=())
+    return {"matched": list(study.matched), "plain": digest_of(plain)} if study.matched else {}
 
 
 def detail_key(study: Study, spec: ModelSpec) -> str:
@@ -64,6 +67,11 @@ def best_baseline_key(study: Study, baseline: str, designs: int) -> str:
 def pin_key(spec: ModelSpec) -> str:
     """Return the key under which it is kept how a model was pinned."""
     return "pinned:" + canonical_json(spec.as_dict())
+
+
+def made_key(study: Study) -> str:
+    """Return the key under which it is kept that the sequences of a large study were run, with whatever models."""
+    return "made:" + _digest(as_plain(study.windows))
 
 
 def result_key(study: Study, spec: ModelSpec) -> str:

@@ -16,7 +16,7 @@ from numembed.core.serialization import as_plain, from_plain
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import random_init
 from numembed.models.spec import ModelSpec
-from numembed.studies.keys import baselines_key, best_baseline_key, plain_key
+from numembed.studies.keys import baselines_key, best_baseline_key, made_key, plain_key
 from numembed.studies.parts import kept_reason
 from numembed.studies.results import ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study, redrawings
@@ -66,8 +66,11 @@ def stored_references(study: Study, pinned: Sequence[ModelSpec], results: Result
 def score_baselines(study: Study, results: ResultStore) -> None:
     """Score every trivial baseline on the study's sequences, unless that is stored or there are very many.
 
-    The best is also scored without each sequence in turn and on redrawn windows, to compare models with it.
+    The best is also scored without each sequence in turn and on redrawn windows, to compare models with it. Every run
+    begins with this, so it also keeps that a large study is run: before, pages do not make its sequences.
     """
+    if study.large and results.get(made_key(study)) is None:
+        results.put(made_key(study), {"texts": study.texts})
     if len(study.sequences) > EVIDENCE_UP_TO:
         return
     if not _baselines(study, results):

@@ -16,7 +16,7 @@ from numembed.models.resolve import resolve
 from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
 from numembed.studies.detail import with_detail
 from numembed.studies.examination import EXAMINATIONS
-from numembed.studies.keys import design_key, examined_key, pin_key, projection_key, result_key
+from numembed.studies.keys import design_key, examined_key, made_key, pin_key, projection_key, result_key
 from numembed.studies.parts import kept_reason
 from numembed.studies.results import ModelResult, Projection, ResultStore, complete
 from numembed.studies.study import USUAL_DESIGNS, Study
@@ -25,6 +25,11 @@ from numembed.studies.study import USUAL_DESIGNS, Study
 def stored_results(study: Study, results: ResultStore) -> tuple[ModelResult | None, ...]:
     """Return what earlier runs left for each model of ``study``; None where there is nothing yet."""
     return tuple(stored_result(study, spec, results) for spec in study.models)
+
+
+def may_be_made(study: Study, results: ResultStore) -> bool:
+    """Return whether a page may make the sequences: they are few enough, or somebody has run them."""
+    return not study.large or results.get(made_key(study)) is not None
 
 
 def stored_projection(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import canonical_json
 from numembed.core.settings import LIMITS
+from numembed.core.texts import whole_text
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.spec import ModelSpec
 from numembed.sequences.families.family import family, in_registry_order
+from numembed.sequences.kept import Windows, sequences_of
 from numembed.sequences.matching import MATCHINGS, matched
-from numembed.sequences.sets import SequenceSet, TextFormat, check_size, make_sequences, redrawn
+from numembed.sequences.sets import SequenceSet, TextFormat, check_size, redrawn
 from numembed.studies.examination import EXAMINATIONS
 
 DISTANCES = ("euclidean", "cosine")
@@ -61,9 +63,9 @@ class Study:
         if self.distance not in DISTANCES:
             raise BadChoice(f"The distance is one of {', '.join(DISTANCES)}, got {str(self.distance)[:40]!r}.")
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {str(self.seed)[:40]}.")
+            raise BadChoice(f"The seed is a whole number from 0 to 2,147,483,647, got {ascii(self.seed)[:40]}.")
         if type(self.designs) is not int or not 0 <= self.designs <= LIMITS.designs:
-            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {str(self.designs)[:40]}.")
+            raise BadChoice(f"Windows are redrawn 0 to {LIMITS.designs} times, got {ascii(self.designs)[:40]}.")
         for name in self.matched:
             _ = MATCHINGS[name]
         object.__setattr__(self, "matched", tuple(name for name in MATCHINGS.names if name in self.matched))
@@ -73,28 +75,40 @@ class Study:
         object.__setattr__(self, "examine", tuple(name for name in EXAMINATIONS if name in self.examine))
         if not isinstance(self.query, str) or len(self.query) > QUERY_CHARS:
             raise BadChoice(f"Your own text has at most {QUERY_CHARS:,} characters; shorten it.")
+        whole_text("Your own text", self.query)
         if not isinstance(self.despite_checks, bool):
             raise BadChoice(f"despite_checks is true or false, got {str(self.despite_checks)[:40]!r}.")
 
-    @cached_property
+    @property
     def sequences(self) -> SequenceSet:
-        """The sequences as models read them, family by family in the registry's order: made on first use.
+        """The sequences as models read them, family by family in the registry's order: made where they are not kept.
 
         The order of rows decides what KMeans, a map or a seed makes of equal vectors, so it does not follow the order
         in which ``families`` names them.
         """
-        return matched(self.plain_sequences, self.matched)
+        return sequences_of(self.windows)
 
-    @cached_property
+    @property
     def plain_sequences(self) -> SequenceSet:
         """The sequences before anything is made equal between the families."""
-        return make_sequences(
-            in_registry_order(self.families),
-            per_family=self.per_family,
-            length=self.length,
-            first_window=self.first_window,
-            text_format=self.text_format,
-        )
+        return sequences_of(replace(self.windows, matched=()))
+
+    @cached_property
+    def windows(self) -> Windows:
+        """What decides the sequences."""
+        families = in_registry_order(self.families)
+        return Windows(families, self.per_family, self.length, self.first_window, self.text_format, self.matched)
+
+    @property
+    def texts(self) -> int:
+        """How many sequences it has; none is made for that."""
+        return len(self.families) * self.per_family
+
+    @property
+    def large(self) -> bool:
+        """Whether its sequences are too many to be made for a page before anybody has run them."""
+        too_much = self.windows.expected_bytes > LIMITS.bytes_before_run
+        return too_much or self.texts * self.length > LIMITS.terms_before_run
 
     @cached_property
     def key(self) -> str:
@@ -158,6 +172,14 @@ class Study:
         if not isinstance(plain, dict):
             raise BadChoice("This is no study: it is not a JSON object. Save one from the Compare page.")
         return cls.from_dict(plain)
+
+
+def beginning_of(study: Study) -> Study | None:
+    """Return a study with so few windows of each family that they come at once; None where even one is too much."""
+    few, light = LIMITS.terms_before_run // 10, LIMITS.bytes_before_run // 10
+    while study.per_family > 1 and (study.texts * study.length > few or study.windows.expected_bytes > light):
+        study = replace(study, per_family=study.per_family // 2)
+    return None if study.large else study
 
 
 def furthest_start(study: Study) -> int:

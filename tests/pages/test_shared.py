@@ -10,7 +10,7 @@ import streamlit as st
 from numembed.models.catalogue.names import model
 from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.studies.study import Study
-from ui.shared.cache import cached, same_study
+from ui.shared.cache import cached
 from ui.shared.table import Cell, interval_cell, number, p_cell
 
 
@@ -43,8 +43,5 @@ def test_an_answer_is_found_again_by_value() -> None:
 
 
 def test_equal_studies_share_their_sequences() -> None:
-    same_study.cache_clear()
-    first = same_study(_study())
-    assert same_study(_study()) is first and same_study(_study()).sequences is first.sequences
-    assert same_study(_study(seed=1)) is not first
-    assert first.key == _study().key != _study(seed=1).key
+    assert _study().sequences is _study(seed=1).sequences is not _study(first_window=1).sequences
+    assert _study().key == _study().key != _study(seed=1).key

@@ -15,9 +15,9 @@ from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.paper.protocol import PAPER_FAMILIES, paper_study
+from numembed.sequences import kept
 from numembed.sequences.families.family import FAMILIES
 from numembed.sequences.sets import TextFormat
-from numembed.studies import study as study_module
 from numembed.studies.study import Study, redrawings
 
 
@@ -154,7 +154,7 @@ BAD: list[tuple[dict[str, Any], type[NumembedError], str]] = [
 def test_a_study_that_cannot_be_is_refused_before_anything_is_computed(
     change: dict[str, Any], error: type[NumembedError], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_module, "make_sequences", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(kept, "make_sequences", lambda *_, **__: pytest.fail("computed"))
     with pytest.raises(error) as caught:
         Study.from_dict(GOOD | change)
     assert type(caught.value) is error and sentence in str(caught.value) and len(str(caught.value)) < 1_200

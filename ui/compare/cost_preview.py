@@ -17,6 +17,7 @@ from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
 from ui.shared.cache import cached
 from ui.shared.frame import result_store, settings, vector_store
+from ui.shared.large import LARGE, characters_of, shown_of
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
 
@@ -52,30 +53,31 @@ _SPLIT = (
 
 def preview(study: Study) -> None:
     """Say how much will be computed; the numbers of each model are folded away, and made when they are looked at."""
-    sequences = study.sequences
-    strings, families = plural(len(sequences), "sequence"), plural(len(sequences.families), "family", "families")
+    strings, families = plural(study.texts, "sequence"), plural(len(study.families), "family", "families")
     models = plural(len(study.models), "model or baseline", "models and baselines")
     sentence = f"{strings} of {families} · {models}"
     help_text = "What will be computed and what it costs"
     with st.popover(sentence, help=help_text, type="tertiary", key="cost", on_change="rerun") as folded:
         if folded.open:
+            if shown_of(study) != study:
+                st.caption(f"{LARGE} What they cost is estimated from their beginning.")
             table(_COLUMNS, _rows(study), key="before", label="What will be computed for each model, and what it costs")
 
 
 def _rows(study: Study) -> list[list[Cell]]:
-    sequences, rows = study.sequences, []
+    shown, rows = shown_of(study), []
+    texts = shown.sequences.texts if shown == study else ()
+    characters = sum(map(len, set(texts))) if texts else characters_of(study)
     with vector_store() as vectors, result_store() as results:
         for spec in study.models:
             if spec.is_baseline:
                 rows.append([Cell(spec.name), Cell("not needed"), *(Cell("–") for _ in _COLUMNS[2:])])
                 continue
             pinned = previously_pinned(spec, results) or spec
-            texts = set(sequences.texts)
-            stored = vectors.count(pinned.stored.key, sequences.texts) if pinned.resolved else 0
-            open_chars = round(sum(map(len, texts)) * (1 - stored / len(texts)))
-            cost = _cost(spec, open_chars)
-            share = Cell(f"{stored:,} of {len(texts):,}", stored)
-            limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, stored == len(texts))
+            stored, distinct = vectors.count(pinned.stored.key, texts) if pinned.resolved else 0, len(set(texts))
+            cost = _cost(spec, round(characters * (1 - stored / distinct)) if texts else characters)
+            share = Cell(f"{stored:,} of {distinct:,}", stored) if texts else Cell("unknown before Run")
+            limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, bool(texts) and stored == distinct)
             if _is_remote(spec):
                 limit, costs = Cell(_ON_ITS_SERVER), [*(Cell(_ON_ITS_SERVER) for _ in costs[:-1]), costs[-1]]
             rows.append([Cell(spec.name), share, limit, *costs])
@@ -97,11 +99,12 @@ def warn(study: Study) -> None:
         counted = _tokens(study, spec)
         if counted and counted.truncated:
             cut = plural(counted.truncated, "text is", "texts are")
+            looked = f"of the first {len(counted.counts):,} texts, " if len(counted.counts) < study.texts else ""
             read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
             st.warning(
                 md_text(
-                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {cut} longer and will be cut off. "
-                    f"Of one text it reads {read:,} of {of:,} numbers."
+                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
+                    f"off. Of one text it reads {read:,} of {of:,} numbers."
                 ),
                 icon=":material/content_cut:",
             )
@@ -122,14 +125,19 @@ def reading(study: Study) -> None:
     with st.expander("How the models read the text", key="reading", on_change="rerun") as folded:
         if not folded.open:
             return
-        firsts = {name: study.sequences.families.index(name) for name in study.sequences.families}
+        shown = shown_of(study)
+        if shown is None:
+            st.caption(LARGE)
+            return
+        sequences = shown.sequences
+        firsts = {name: sequences.families.index(name) for name in sequences.families}
         chosen = st.selectbox(
             "Which text", firsts, key="read_family", format_func=lambda name: f"{family(name).title}, first window"
         )
-        row = study.sequences.labels.tolist().index(firsts[chosen])
+        row = sequences.labels.tolist().index(firsts[chosen])
         table(
             _SPLIT,
-            [_split_row(study, spec, row) for spec in models],
+            [_split_row(shown, spec, row) for spec in models],
             key="split",
             label="How each model splits the text into tokens",
         )
@@ -179,7 +187,8 @@ def _cost_cells(cost: Cost, all_stored: bool) -> list[Cell]:
 
 
 def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
-    return _counted(study, spec, _folder(spec))
+    shown = shown_of(study)
+    return _counted(shown, spec, _folder(spec)) if shown is not None else None
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
@@ -201,7 +210,7 @@ def _cost(spec: ModelSpec, characters: int) -> Cost:
         )
 
 
-@cached(entries=256)
+@cached(entries=64)
 def _counted(study: Study, spec: ModelSpec, folder: Path | None) -> TokenCount | None:
     """``folder`` lets a model that has arrived be counted again."""
     texts: list[str] = []

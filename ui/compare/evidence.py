@@ -19,6 +19,7 @@ from numembed.studies.results import ModelResult
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
 from ui.shared.frame import callback, download, result_store, settings
+from ui.shared.large import characters_of
 from ui.shared.run_progress import start
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
 from ui.shared.text import md_text
@@ -158,7 +159,7 @@ def _show_pairs(study: Study, results: Sequence[ModelResult]) -> None:
 
 
 def _offer(study: Study) -> None:
-    texts = USUAL_DESIGNS * len(study.sequences)
+    texts = USUAL_DESIGNS * study.texts
     models = sum(not spec.is_baseline for spec in study.models)
     st.button(
         f"Redraw the windows {USUAL_DESIGNS} times",
@@ -174,7 +175,7 @@ def _offer(study: Study) -> None:
 
 def _takes(study: Study) -> str:
     """Return about how long the models take for it, as far as anybody knows of each."""
-    characters = USUAL_DESIGNS * sum(map(len, study.sequences.texts))
+    characters = USUAL_DESIGNS * characters_of(study)
     seconds = []
     with result_store() as store:
         for spec in study.models:

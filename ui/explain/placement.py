@@ -19,11 +19,11 @@ from numembed.examinations.placement.text import outlying, read_sentence, senten
 from numembed.models.spec import ModelSpec
 from numembed.runs.jobs import Job
 from numembed.studies.results import ModelResult
-from numembed.studies.stored import stored_examination, stored_results
+from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
-from ui.shared.cache import same_study
 from ui.shared.figure import how_computed
 from ui.shared.frame import callback, job_table, result_store
+from ui.shared.large import results_of
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -44,8 +44,7 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     """Draw the field for your own text and where it is placed; ``waits``: another answer's progress is shown."""
     heading = st.empty()
     heading.subheader("Where is your own sequence placed?", anchor=False)
-    with result_store() as store:
-        models = [one for one in stored_results(_with_earlier_models(study), store) if one is not None]
+    models = [one for one in results_of(_with_earlier_models(study)) if one is not None]
     with st.form("land", border=False):
         st.text_input("Your own sequence", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session")
         st.form_submit_button("See the place", icon=":material/my_location:", on_click=_ask, args=(study, models))
@@ -77,7 +76,7 @@ def _with_earlier_models(study: Study) -> Study:
     models = {spec.name: spec for spec in study.models}
     for spec in (spec for text in texts for spec in _models_of(text)):
         models.setdefault(spec.name, spec)
-    return same_study(replace(study, models=tuple(models.values())[: LIMITS.models]))
+    return replace(study, models=tuple(models.values())[: LIMITS.models])
 
 
 @functools.lru_cache(maxsize=_EARLIER)

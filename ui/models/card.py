@@ -23,8 +23,8 @@ from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
 from ui.models.reference import reference_sentence
-from ui.shared.cache import same_study
 from ui.shared.frame import result_store, settings
+from ui.shared.large import characters_of
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -240,7 +240,7 @@ def _pin_of(row: Row) -> str:
 
 def _scores(row: Row, spec: ModelSpec) -> None:
     """Draw the paper's four numbers beside our own of the same sequences."""
-    study = same_study(replace(paper_study(), despite_checks=True))
+    study = replace(paper_study(), despite_checks=True)
     line = published(row.paper_name)
     paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in PRINTED]
     with result_store() as results:
@@ -280,10 +280,10 @@ def _cost(row: Row, spec: ModelSpec) -> None:
 def _chosen_characters() -> int:
     """Return how long the texts of the visitor's choice are together; the paper's where it cannot be read."""
     try:
-        study = same_study(Study.from_dict(st.session_state["chosen"]))
+        study = Study.from_dict(st.session_state["chosen"])
     except (KeyError, NumembedError):
-        study = same_study(paper_study())
-    return sum(map(len, study.sequences.texts))
+        study = paper_study()
+    return characters_of(study)
 
 
 def _check(check: ModelCheck | None, spec: ModelSpec, row: Row) -> None:

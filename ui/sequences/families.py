@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from numembed.core.errors import NumembedError
+from numembed.core.wording import plural
 from numembed.models.catalogue.names import BUNDLED, reference_of
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.spec import ModelSpec
@@ -14,6 +15,7 @@ from numembed.sequences.families.family import FAMILIES, family
 from numembed.studies.study import Study
 from ui.shared.cache import cached
 from ui.shared.frame import download, settings
+from ui.shared.large import LARGE, shown_of
 from ui.shared.study_choice import chosen_study, family_picker, seed_choice, sequence_details
 from ui.shared.table import Cell, Column, number, table
 from ui.shared.text import md_text
@@ -47,6 +49,18 @@ def choose_sequences() -> Study | None:
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
+
+
+def shown_beginning(study: Study | None) -> Study | None:
+    """Return what this page shows of ``study`` and say where that is not all of it; None where it is nothing."""
+    shown = shown_of(study) if study is not None else None
+    if study is not None and shown is None:
+        st.info(LARGE, icon=":material/info:")
+    elif study is not None and shown is not None and shown != study:
+        beginning = plural(shown.per_family, "sequence")
+        equal = "" if shown.matched == study.matched else " before anything is made equal"
+        st.info(f"{LARGE} Shown here are the first {beginning} of each family{equal}.", icon=":material/info:")
+    return shown
 
 
 def strings(study: Study) -> None:

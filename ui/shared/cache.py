@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,9 +22,3 @@ _BY_VALUE: dict[str | type[Any], Callable[[Any], Any]] = {
 def cached(*, entries: int, seconds: float | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that keeps up to ``entries`` answers of a function, each for ``seconds`` at most."""
     return st.cache_data(show_spinner=False, max_entries=entries, ttl=seconds, hash_funcs=_BY_VALUE)
-
-
-@functools.lru_cache(maxsize=32)
-def same_study(study: Study) -> Study:
-    """Return the first study that was equal to this one, so that its sequences are made once."""
-    return study

@@ -14,9 +14,10 @@ from numembed.core.wording import about, plural
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.studies.cost import cost_of
 from numembed.studies.results import ModelResult
-from numembed.studies.stored import stored_examination, stored_results
+from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
 from ui.shared.frame import download, result_store, settings
+from ui.shared.large import characters_of, results_of
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import chosen_study, seed_choice
 from ui.shared.text import md_text
@@ -32,15 +33,14 @@ def choose_model(page: str) -> tuple[Study | None, ModelResult | None]:
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None, None
-    with result_store() as store:
-        results = {values.model.name: values for values in stored_results(study, store) if values is not None}
+    results = {values.model.name: values for values in results_of(study) if values is not None}
     if not results:
         st.info("The current choice has not been run yet. Press Run on the Compare page.", icon=":material/info:")
         st.page_link("pages/compare.py", label="To Compare", icon=":material/scatter_plot:")
         return None, None
     name = st.selectbox("Model", list(results), key="explained", persist_state="session")
-    if len(study.sequences) > LARGEST:
-        st.info(f"This page examines up to {LARGEST:,} sequences one by one; Compare has {len(study.sequences):,}.")
+    if study.texts > LARGEST:
+        st.info(f"This page examines up to {LARGEST:,} sequences one by one; Compare has {study.texts:,}.")
         return None, None
     tell_failed(results[str(name)])
     return study, results[str(name)]
@@ -97,7 +97,7 @@ def _cost(study: Study, result: ModelResult, texts: int) -> str:
     """Return how many texts are to be encoded at most and about how long that takes, as far as anybody knows."""
     if not texts or result.model.is_baseline:
         return ""
-    characters = texts * sum(map(len, study.sequences.texts)) // max(1, len(study.sequences))
+    characters = texts * characters_of(study) // study.texts
     with result_store() as store:
         cost = cost_of(result.model, characters=characters, settings=settings(), results=store)
     text = f", {about(cost.seconds)} on this machine" if cost.seconds is not None else ""

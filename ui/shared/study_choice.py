@@ -17,7 +17,6 @@ from numembed.paper.protocol import paper_study
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
 from numembed.studies.study import DISTANCES, Study
-from ui.shared.cache import same_study
 from ui.shared.frame import fields_drawn, set_cut_fields, settings
 from ui.shared.text import md_text
 
@@ -101,19 +100,20 @@ def _chosen() -> tuple[tuple[str, Any], ...]:
 
 
 def chosen_study() -> Study:
-    """Return the visitor's choice as the one object that the whole page shares, so that its sequences are made once.
+    """Return the visitor's choice.
 
-    Raises BadChoice or TooLarge also where the families do not allow what is to be made equal.
+    Raises BadChoice or TooLarge also where the families do not allow what is to be made equal, of a large study only
+    when it is run.
     """
     study = _study_of(_chosen())
-    if study.matched:
+    if study.matched and not study.large:
         _ = study.sequences
     return study
 
 
 @functools.lru_cache(maxsize=32)
 def _study_of(entries: tuple[tuple[str, Any], ...]) -> Study:
-    return same_study(Study.from_dict(dict(entries)))
+    return Study.from_dict(dict(entries))
 
 
 def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:

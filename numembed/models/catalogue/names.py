@@ -6,12 +6,14 @@ A name may be followed by options: ``Qwen3-Embedding-0.6B dim=256 prompt=query``
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from numembed.core.errors import BadChoice, ModelUnavailable
 from numembed.core.settings import LIMITS
+from numembed.core.texts import whole_text
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row, read_rows
 from numembed.models.catalogue.options import (
@@ -232,7 +234,7 @@ def _prompt(value: str, spec: ModelSpec) -> str:
         return ""
     if value.startswith('"'):
         try:
-            return str(json.loads(value))
+            return whole_text(f"The prompt {value[:40]}", str(json.loads(value)))
         except ValueError:
             sentence = 'a backslash must be followed by n, t, " or another backslash.'
             raise BadChoice(f"The prompt {value[:40]} cannot be read: {sentence}") from None
@@ -267,4 +269,5 @@ def _written(spec: ModelSpec, *, short: bool = False) -> str:
 def _prompt_written(spec: ModelSpec, own: Mapping[str, str]) -> str:
     if not spec.prompt:
         return NONE if spec.loading.unprompted else ""
-    return own.get(spec.prompt) or json.dumps(spec.prompt, ensure_ascii=False)
+    text = json.dumps(spec.prompt, ensure_ascii=False)
+    return own.get(spec.prompt) or re.sub("[\x7f-\x9f]", lambda one: f"\\u{ord(one[0]):04x}", text)  # a name has none

@@ -87,10 +87,10 @@ def is_folder(name: str) -> bool:
 
 
 def folder_named(name: str) -> Path:
-    """Return the folder that a person wrote; raises BadChoice for the home of a user who is not there."""
-    written = os.path.expanduser(name)  # pathlib's own raises where there is no such user
+    """Return the folder that a person wrote; raises BadChoice for another user's home, whether there is one or not."""
+    written = os.path.expanduser(name) if re.match(r"~(?=[/\\]|$)", name) else name
     if written.startswith("~"):
-        raise BadChoice(f"There is no user {name[1:].partition('/')[0][:40]!r} here. Give the folder's full path.")
+        raise BadChoice(f"{name[:40]!r}: of all homes only numembed's own, ~/, is read. Give the folder's full path.")
     return Path(written).absolute()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import struct
@@ -15,6 +14,8 @@ from typing import Any
 from numembed.core.errors import ModelUnavailable
 from numembed.core.settings import Settings
 from numembed.models.files.foreign import ADAPTER_FILE, file_sentence, foreign_sentence, unsafe_sentence
+from numembed.models.files.kernels import OWN, foreign_kernel
+from numembed.models.files.listing import files_of, json_of, told
 
 KEPT = ("*.json", "*.txt", "*.safetensors", "*.model")  # never pickles, never program code
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -55,15 +56,13 @@ PICKLED = (".bin", ".pt", ".pt2", ".pth", ".ckpt", ".pkl")
 
 
 def read_json(file: Path | None) -> dict[str, Any]:
-    """Return the JSON object in ``file``; {} where there is none."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
+    """Return the JSON object in ``file``; {} where there is none, or it is no regular file of usual size."""
+    value = json_of(file)
     return value if isinstance(value, dict) else {}
 
 
 MOST_HEADER_BYTES = 100_000_000  # what the safetensors format allows
+_MOST_MODULES = 100
 OWN_MODULES = "sentence_transformers."
 
 
@@ -76,21 +75,28 @@ def checked_folder(folder: Path, *, called: str = "") -> Path:
     if os.path.isfile(folder):
         raise ModelUnavailable(file_sentence(folder))
     if not os.path.isdir(folder):  # pathlib's own raises where the name is too long or the way there is closed
-        there_is_no = f"{called} has no files" if called else f"There is no folder {str(folder)[:120]!r}"
+        there_is_no = f"{called} has no files" if called else f"There is no folder {told(folder)[:120]!r}"
         raise ModelUnavailable(f"{there_is_no} on this machine.")
     if (folder / ADAPTER_FILE).is_file():
         raise ModelUnavailable(_adapter_sentence(folder, called))
+    if not any(os.path.lexists(folder / name) for name in ("modules.json", "config.json")):
+        raise ModelUnavailable(foreign_sentence(folder, name, None) or _no_model(name))
+    files_of(folder, called=called)
     if other := foreign_sentence(folder, name, read_json(folder / "config.json").get("model_type")):
         raise ModelUnavailable(other)
     if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelUnavailable(
-            f"{name!r} is not a SentenceTransformer model: it has neither modules.json nor config.json. "
-            "Choose a folder that has one of them."
-        )
+        raise ModelUnavailable(_no_model(name))
+    if len(_modules(folder)) > _MOST_MODULES:
+        raise ModelUnavailable(f"The model {name!r} lists more than {_MOST_MODULES} modules. Choose another model.")
     if foreign := _foreign_names(folder):
         raise ModelUnavailable(
             f"The model {name!r} requires program code of its own ({foreign[0][:60]!r}), which is not run here. "
             "Choose a model that uses only the library's own modules."
+        )
+    if kernel := next(filter(None, (foreign_kernel(json_of(file)) for file in folder.rglob("*config.json"))), ""):
+        raise ModelUnavailable(
+            f"The model {name!r} asks for {kernel}: program code from elsewhere, which is not run here. Allowed are "
+            f"{', '.join(OWN[:3])} and installed flash attention; take the entry out of its config.json."
         )
     for module in _modules(folder):
         part, no_files = folder / str(module.get("path", "")), str(module["type"]).endswith("Normalize")
@@ -119,13 +125,12 @@ def allowed_folder(folder: Path, settings: Settings) -> Path:
     if not roots:
         return folder
     if not _lies_in(folder, *roots):
-        below = ", ".join(str(root) for root in dict.fromkeys(roots))
         raise ModelUnavailable(
-            f"The folder {str(folder)[:120]!r} is not below a folder that models may be read from ({below}). "
+            f"The folder {folder.name[:80]!r} is not below a folder that models may be read from. "
             "Move the model there, or let the operator name its place in NUMEMBED_MODEL_FOLDERS."
         )
-    is_model = any(os.path.isfile(folder / name) for name in ("modules.json", "config.json", ADAPTER_FILE))
-    for file in folder.rglob("*") if is_model else ():  # any other folder may be a whole disk
+    is_model = any(os.path.lexists(folder / name) for name in ("modules.json", "config.json", ADAPTER_FILE))
+    for file in files_of(folder) if is_model and os.path.isdir(folder) else ():  # any other folder may be a whole disk
         if file.is_symlink() and not _lies_in(file, *roots):
             raise ModelUnavailable(
                 f"{file.name[:80]!r} in the folder {folder.name[:80]!r} is a link to a place outside the folders that "
@@ -156,6 +161,13 @@ def _lies_in(path: Path, *folders: Path) -> bool:
     except ValueError:  # a name that no file can have
         return False
     return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def _no_model(name: str) -> str:
+    return (
+        f"{name!r} is not a SentenceTransformer model: it has neither modules.json nor config.json. "
+        "Choose a folder that has one of them."
+    )
 
 
 def _adapter_sentence(folder: Path, called: str) -> str:
@@ -190,10 +202,7 @@ def _files_of_parts(folder: Path) -> list[Path]:
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return []  # without it the folder is judged by its config.json; with a broken one loading fails in a sentence
+    modules = json_of(folder / "modules.json")  # without it config.json is judged; a broken one fails to load
     return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from numembed.models.files.listing import files_in, told
+
 ADAPTER_FILE = "adapter_config.json"
 _LISTS = ("modules.json", "config.json", ADAPTER_FILE)  # one of them makes a folder a model or an adapter
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".xz", ".zst", ".7z")
@@ -26,7 +28,7 @@ _DEEPEST = 2  # folders between a file of a part and its model
 
 def file_sentence(file: Path) -> str:
     """Return what to write instead of ``file``, which is one file and no folder."""
-    named = f"{str(file)[:120]!r} is a file"
+    named = f"{told(file)[:120]!r} is a file"
     if file.suffix.lower() == ".gguf":
         return f"{named}. {_GGUF}"
     if file.suffix.lower() in _PACKED:
@@ -54,7 +56,7 @@ def foreign_sentence(folder: Path, name: str, model_type: object) -> str:
         )
     if any((folder / one).is_file() for one in _LISTS) and not _is_only_gguf(folder):
         return ""
-    return _other_format(sorted(folder.glob("*")), name)
+    return _other_format(files_in(folder), name)
 
 
 def unsafe_sentence(folder: Path, files: Sequence[Path], name: str, *, somewhere: bool) -> str:
@@ -80,5 +82,5 @@ def _other_format(files: Sequence[Path], name: str) -> str:
 
 
 def _written(folder: Path) -> str:
-    text = str(folder)[:200]
+    text = told(folder)[:200]
     return f'"{text}"' if " " in text else text

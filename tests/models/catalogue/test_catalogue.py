@@ -132,7 +132,8 @@ def test_every_prompt_survives_its_reference(prompt: str, dim: int, precision: s
         ("all-MiniLM-L6-v2 dim = 128", "Write dim= and its value without spaces around the ="),
         ("https://huggingface.co/intfloat/e5-small/tree/main", "Write intfloat/e5-small, without the address."),
         ("intfloat/e5-small@main", "After @ comes a commit: 40 characters"),
-        ("~no-such-user/one", "There is no user 'no-such-user' here."),
+        ("~no-such-user/one", "of all homes only numembed's own, ~/, is read."),
+        ("~root/one", "of all homes only numembed's own, ~/, is read."),
         ("owner/name remote_code=x/y", "is not a model name"),
     ],
 )
