@@ -11,10 +11,8 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from numembed.studies.stored import stored_results
 from ui.compare.cost_preview import makers_settings, preview, reading, warn
 from ui.compare.results import show_results
-from ui.shared.frame import result_store
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import choose
 
@@ -27,7 +25,4 @@ if study is not None:
     makers_settings(study)
     reading(study)
     watch(study, newest_run(study))
-    with result_store() as results:
-        model_results = stored_results(study, results)
-    if any(model_results):
-        show_results(study, model_results)
+    show_results(study)
