@@ -13,21 +13,25 @@ _FINISHED = (0, 3)  # the whole page, a fragment: ForwardMsg.ScriptFinishedStatu
 class Visitor:
     """One session of a server: it keeps what a browser keeps, and answers as a browser does."""
 
-    def __init__(self, url: str, path: str = "", query: str = "", *, timeout: float = 60, **headers: str) -> None:
+    def __init__(self, url: str, path: str = "", query: str = "", *, timeout: float = 60) -> None:
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
         self.messages: list[Any] = []  # of the newest run
         self.elements: dict[str, Any] = {}  # widgets by their key, of all runs
-        self.received = 0  # bytes
+        self.received, self.cut = 0, 0  # bytes; runs that another one ended
         self._fragments: dict[str, str] = {}  # the part of the page that a widget's click runs alone, by key
         self._states: dict[str, dict[str, Any]] = {}
         self._hashes: dict[str, int] = {}
         self._page, self._query, self._timeout, self._run = "", query, timeout, 0
         address = f"ws://{urlsplit(url).netloc}/_stcore/stream"
-        options: dict[str, Any] = {"additional_headers": headers} if headers else {}
         self.socket = connect(
-            address, subprotocols=[Subprotocol("streamlit")], max_size=None, compression=None, proxy=None, **options
+            address,
+            subprotocols=[Subprotocol("streamlit")],
+            max_size=None,
+            compression=None,
+            proxy=None,
+            legacy=True,
         )
         self.rerun(page=path)
 
@@ -41,9 +45,16 @@ class Visitor:
         self, changed: Mapping[str, Mapping[str, Any]] | None = None, *, page: str = "", fragment: str = ""
     ) -> float:
         """Send the widgets that ``changed`` (by id) and wait for the page; return the seconds until it was finished."""
+        began = time.perf_counter()
+        self.send(changed or {}, page=page, fragment=fragment)
+        self.messages = list(self.answers())
+        return time.perf_counter() - began
+
+    def send(self, changed: Mapping[str, Mapping[str, Any]], *, page: str = "", fragment: str = "") -> None:
+        """Send the widgets that ``changed`` (by id), and wait for nothing."""
         from streamlit.proto.BackMsg_pb2 import BackMsg
 
-        self._states.update({name: dict(state) for name, state in (changed or {}).items()})
+        self._states.update({name: dict(state) for name, state in changed.items()})
         self._run += 1
         message = BackMsg()
         state = message.rerun_script
@@ -55,10 +66,7 @@ class Visitor:
         # a browser forgets what two further runs did not show
         self._hashes = {name: run for name, run in self._hashes.items() if run >= self._run - 3}
         state.cached_message_hashes.extend(self._hashes)
-        began = time.perf_counter()
         self.socket.send(message.SerializeToString())
-        self.messages = list(self._answers())
-        return time.perf_counter() - began
 
     def click(self, key: str, **values: Any) -> float:
         """Give the widget that has this key a value, as ``string_value="…"``; return the seconds until all is drawn."""
@@ -69,7 +77,8 @@ class Visitor:
         """All words of the newest run, as they were sent."""
         return "\n".join(str(message) for message in self.messages)
 
-    def _answers(self) -> Iterator[Any]:
+    def answers(self) -> Iterator[Any]:
+        """Yield what comes until the page, or a part of it, is finished."""
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
         while True:
@@ -86,6 +95,7 @@ class Visitor:
             if kind == "delta":
                 self._remember(message.delta)
             yield message
+            self.cut += kind == "script_finished" and message.script_finished not in _FINISHED
             if kind == "script_finished" and message.script_finished in _FINISHED:
                 return
 

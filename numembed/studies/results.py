@@ -130,6 +130,12 @@ class ResultStore(Store):
         payload: dict[str, Any] = json.loads(row[1])
         return payload
 
+    @property
+    def state(self) -> tuple[object, ...]:
+        """What is another value after every writing of a result: how many there are, and which was written last."""
+        last = "SELECT rowid, checksum, (SELECT count(*) FROM results) FROM results ORDER BY rowid DESC LIMIT 1"
+        return tuple(self._connection.execute(last).fetchone() or ())
+
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Store a JSON value under ``key``."""
         payload = json.dumps(value, separators=(",", ":"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import streamlit as st
@@ -14,7 +13,7 @@ from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_results
 from numembed.studies.study import Study
-from ui.shared.frame import result_store, settings
+from ui.shared.frame import result_store
 
 T = TypeVar("T")
 Known = tuple[tuple[ModelResult | None, ...], ReferenceScores]
@@ -55,15 +54,15 @@ class Kept(Generic[T]):
 def known_results(study: Study) -> Known:
     """Return what earlier runs left for each model of ``study``, None where there is nothing yet, and the references.
 
-    It is read again whenever anybody has written into ``app.db`` since.
+    It is read again whenever anybody has stored a result since.
     """
+    with result_store() as store:
 
-    def read() -> Known:
-        with result_store() as store:
+        def read() -> Known:
             items = stored_results(study, store)
             return items, stored_references(study, [one.model for one in items if one is not None], store)
 
-    return _known().get((study.key, _written(settings().app_db)), read)
+        return _known().get((study.key, store.state), read)
 
 
 @st.cache_resource(show_spinner=False)
@@ -76,12 +75,3 @@ def _size_of(known: Known) -> int:
     found = [one for one in known[0] if one is not None]
     numbers = [3 * len(one.clusters) + sum(map(len, one.designs.values())) for one in found]
     return 20_000 + sum(20_000 + 32 * count for count in numbers)
-
-
-def _written(file: Path) -> tuple[object, ...]:
-    """Return what is another value after each writing into a database: which files it has, and when they were changed.
-
-    An empty write-ahead log is made and deleted by readers too.
-    """
-    files = [path.stat() for path in (file, file.with_name(file.name + "-wal")) if path.exists()]
-    return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in files if one.st_size)
