@@ -34,15 +34,16 @@ st.number_input("n", value=1, key="n")
 st.text("long " * 400)
 what = st.text_input("what", key="what")
 st.file_uploader("file", key="file")
-st.session_state.setdefault("drawn", []).append(what or "nothing")
+drawn = st.session_state.setdefault("drawn", [])
+drawn.append(what or "nothing")
 if what == "slow":
     time.sleep(0.4)
-    st.session_state["drawn"] += ["slept"]
+    drawn.append("slept")
 if what == "large":
     st.text("x" * 51_000_000)
 if what == "fails":
     raise RuntimeError("words of a fault")
-st.text("drawn: " + ", ".join(st.session_state["drawn"][-3:]))
+st.text("drawn: " + ", ".join(drawn[-3:]))
 """
 WARNING = "created with a default value but also had its value set"  # Streamlit's words
 
