@@ -32,6 +32,7 @@ TOPICS = {
     "sweep": "benchmarks.sweep",
     "calibration": "benchmarks.calibration",
     "noise": "benchmarks.noise",
+    "load": "benchmarks.load",
 }
 
 

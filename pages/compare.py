@@ -13,7 +13,6 @@ st.markdown(
 
 from ui.compare.cost_preview import makers_settings, preview, reading, warn
 from ui.compare.results import show_results
-from ui.shared.large import results_of
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import choose
 
@@ -26,6 +25,4 @@ if study is not None:
     makers_settings(study)
     reading(study)
     watch(study, newest_run(study))
-    model_results = results_of(study)
-    if any(model_results):
-        show_results(study, model_results)
+    show_results(study)

@@ -140,15 +140,21 @@ class ResultStore(AppStore):
         payload: dict[str, Any] = json.loads(row[1])
         return payload
 
+    @property
+    @steady
+    def state(self) -> tuple[object, ...]:
+        """What is another value after every writing of a result: how many there are, and which was written last."""
+        last = "SELECT rowid, checksum, (SELECT count(*) FROM results) FROM results ORDER BY rowid DESC LIMIT 1"
+        return tuple(self._connection.execute(last).fetchone() or ())
+
     @steady
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Store a JSON value under ``key``."""
         payload = json.dumps(value, separators=(",", ":"))
         row = (result_checksum(key, payload), payload, key)
         with transaction(self._connection) as connection:
-            replaced = connection.execute("UPDATE results SET checksum = ?, payload = ? WHERE key = ?", row).rowcount
-            if not replaced:
-                connection.execute("INSERT INTO results (checksum, payload, key) VALUES (?, ?, ?)", row)
+            replaced = connection.execute("DELETE FROM results WHERE key = ?", (key,)).rowcount
+            connection.execute("INSERT INTO results (checksum, payload, key) VALUES (?, ?, ?)", row)
         gained(not replaced)
 
     def model_result(self, model: ModelSpec, key: str) -> ModelResult | None:

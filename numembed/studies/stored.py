@@ -53,7 +53,8 @@ def missing_projection(study: Study, spec: ModelSpec, results: ResultStore, *, m
 
 def stored_warning(study: Study, spec: ModelSpec, results: ResultStore, *, method: str, dims: int) -> str:
     """Return the sentence where a map was found to show groups that the vectors lack; "" also where nobody looked."""
-    values = results.get(examined_key(replace(study, designs=0), spec, "maps")) or {"maps": ()}
+    plain = replace(study, designs=0) if study.designs else study  # another study makes its sequences anew
+    values = results.get(examined_key(plain, spec, "maps")) or {"maps": ()}
     return next((str(one["warning"]) for one in values["maps"] if (one["method"], one["dims"]) == (method, dims)), "")
 
 

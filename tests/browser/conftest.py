@@ -34,7 +34,7 @@ class Server:
     """The app on a port of its own, with a home folder that may outlive it; or another ``app.py`` in ``folder``."""
 
     def __init__(self, home: Path, folder: Path = ROOT) -> None:
-        self.home, self._folder = home, folder
+        self.home, self.folder, self.log = home, folder, home.with_name("server.log")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -55,10 +55,10 @@ class Server:
                 "--server.headless",
                 "true",
             ],
-            cwd=self._folder,
+            cwd=self.folder,
             env=environment,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=self.log.open("ab"),
         )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

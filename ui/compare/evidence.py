@@ -18,7 +18,7 @@ from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import USUAL_DESIGNS, Study, furthest_start
-from ui.shared.frame import callback, download, result_store, settings
+from ui.shared.frame import callback, download, result_store, settings, whole_page
 from ui.shared.large import characters_of
 from ui.shared.run_progress import start
 from ui.shared.table import Cell, Column, interval_cell, number, p_cell, table
@@ -190,6 +190,7 @@ def _takes(study: Study) -> str:
 @callback
 def _redraw(study: Study) -> None:
     st.session_state["designs"] = USUAL_DESIGNS
+    whole_page()
     start(replace(study, designs=USUAL_DESIGNS))
 
 

@@ -14,14 +14,15 @@ from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
 from numembed.studies.evidence import best_baseline
 from numembed.studies.headline import headline
-from numembed.studies.reference_scores import ReferenceScores, stored_references
+from numembed.studies.reference_scores import ReferenceScores
 from numembed.studies.results import ModelResult
 from numembed.studies.standing import WORDS, Standing, standings
 from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.shared.examination import tell_reading
-from ui.shared.frame import download, result_store
+from ui.shared.frame import download, fragment, result_store
+from ui.shared.kept import known_results
 from ui.shared.table import Cell, Column, number, p_cell, selected_rows, table
 from ui.shared.text import md_text
 
@@ -31,6 +32,10 @@ _MOST_NAMED = 4  # models without a result, by name
 _P = (
     "p value: how often shuffled families score at least as high. Families are shuffled inside each window, so that "
     "the size of the numbers stays the same. Adjusted for the number of models (Holm); 0.05 or less is significant."
+)
+_CHECK = (
+    "Whenever a model is loaded, a few short texts show whether it behaves as its makers state: complete weights, the "
+    "attention direction, the end-of-text token, and the dimension and length of its vectors."
 )
 _WORDS = (
     "Apart: all families lie apart. Partly: some do. Differ: they differ, but do not lie apart, or for none is it "
@@ -59,11 +64,17 @@ def _column(kind: ScoreKind, drawn: str) -> Column:
     return Column(kind.column, kind.help, drawn, kind.group, better="high" if kind.sign > 0 else "low")
 
 
-def show_results(study: Study, items: Sequence[ModelResult | None]) -> None:
-    """Draw what is known of ``study``."""
+def show_results(study: Study) -> None:
+    """Draw what is known of ``study``; a click inside it draws nothing else anew."""
+    fragment(_results)(study)
+
+
+def _results(study: Study) -> None:
+    items, references = known_results(study)
+    if not any(items):
+        return
     results = [result for result in items if result is not None]
     with result_store() as store:
-        references = stored_references(study, [result.model for result in results], store)
         st.subheader(md_text(headline(results, references, families=len(study.families))))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
@@ -165,17 +176,9 @@ def check_cell(result: ModelResult) -> Cell:
 
 def _explain_columns() -> None:
     with st.expander("What the columns mean", key="columns"):
-        for title, sentence in {kind.entry.title: kind.help for kind in _shown()}.items():
-            st.markdown(f"**{title}.** {sentence}")
-        st.markdown(f"**p.** {_P}")
-        st.markdown(f"**In a word.** {_WORDS}")
-        st.markdown(
-            "**Check.** Whenever a model is loaded, a few short texts show whether it behaves as its makers state: "
-            "complete weights, the attention direction, the end-of-text token, and the dimension and length of its "
-            "vectors."
-        )
-        for where, sentence in {kind.where: kind.labelling.summary for kind in _shown()}.items():
-            st.markdown(f"**{where[0].upper()}{where[1:]}.** {sentence}")
+        columns = {kind.entry.title: kind.help for kind in _shown()} | {"p": _P, "In a word": _WORDS, "Check": _CHECK}
+        groups = {kind.where[0].upper() + kind.where[1:]: kind.labelling.summary for kind in _shown()}
+        st.markdown("\n\n".join(f"**{name}.** {text}" for name, text in [*columns.items(), *groups.items()]))
 
 
 def _downloads(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from numembed.figures.spec import SpecFigure, spec_of
 from numembed.figures.style import PLOTLY_CONFIG
 from ui.shared.frame import callback, theme
+from ui.shared.kept import Kept
 
 _HIDDEN_BUTTONS = ["autoScale2d", "zoomIn2d", "zoomOut2d", "hoverClosestCartesian", "hoverCompareCartesian"]
 
@@ -29,7 +31,7 @@ def figure(
     see the same. A ``still`` one has no buttons and cannot be zoomed. ``file`` is the name under which it is saved.
     """
     look = theme()
-    made = draw(look) if by is None else _drawn((key, look, *by), lambda: draw(look))
+    made = draw(look) if by is None else SpecFigure(_drawn().get((key, look, *by), lambda: spec_of(draw(look))))
     image = {"format": "svg", "filename": f"numembed-{file}"}
     config = PLOTLY_CONFIG | {"modeBarButtonsToRemove": _HIDDEN_BUTTONS, "toImageButtonOptions": image}
     modes = ("points", "box", "lasso")
@@ -43,6 +45,6 @@ def how_computed(key: str, *, numbers: bool = False, compact: bool = False) -> A
     return st.expander(title, key=f"{key}_more", type="compact" if compact else "default")
 
 
-@st.cache_resource(show_spinner=False, max_entries=500)
-def _drawn(key: tuple[object, ...], _draw: Callable[[], Any]) -> Any:
-    return _draw()
+@st.cache_resource(show_spinner=False)
+def _drawn() -> Kept[str]:
+    return Kept(len, entries=500, most=20_000_000)

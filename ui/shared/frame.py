@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported where they are used: the title of the first page d
 
 P = ParamSpec("P")
 _FAILED = "failed_callback"  # what is shown of a callback that failed, until it is shown
+_WHOLE = "whole_page"  # a callback inside a fragment changed what stands outside it
 _BUG = "numembed has an internal error on this page. See the server's log for details."
 
 
@@ -114,15 +115,25 @@ def _notice_is_read(at: float) -> None:
     st.session_state["notice_read"] = at
 
 
-def fragment(draw: Callable[P, None], *, run_every: float) -> Callable[P, None]:
-    """Return ``draw`` as a part of a page that runs again every ``run_every`` seconds, without app.py around it."""
+def fragment(draw: Callable[P, None], *, run_every: float | None = None) -> Callable[P, None]:
+    """Return ``draw`` as a part of a page that a click inside it runs alone, without app.py around it.
+
+    It also runs every ``run_every`` seconds; and with the whole page after :func:`whole_page`.
+    """
 
     @functools.wraps(draw)
     def guarded(*arguments: P.args, **named: P.kwargs) -> None:
+        if st.session_state.pop(_WHOLE, False):
+            st.rerun()
         with error_boundary():
             draw(*arguments, **named)
 
     return st.fragment(guarded, run_every=run_every)
+
+
+def whole_page() -> None:
+    """Let the whole page follow a click inside a fragment; for callbacks."""
+    st.session_state[_WHOLE] = True
 
 
 def download(label: str, data: Callable[[], str], file: str, *, key: str | None = None, quiet: bool = True) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ def table(
     """
     data = {
         "label": label,
-        "columns": json.dumps([asdict(column) for column in columns]),
-        "rows": json.dumps([[asdict(cell) for cell in row] for row in rows]),
+        "columns": json.dumps(columns, default=vars),
+        "rows": json.dumps(rows, default=vars),
         "selected": json.dumps(sorted(selected)),
         "muted": json.dumps(list(muted)),
         "selectable": on_select is not None,
