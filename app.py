@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from ui.shared.frame import calm, error_boundary, settings, settle, supervise, tell_store
+from ui.shared.rights import tell_lookers
 
 st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
 calm()
@@ -30,6 +31,7 @@ if "wanted" in st.session_state:  # a deep link was the first visit: its page se
 
 with error_boundary():
     tell_store(settings())
+    tell_lookers()
     try:
         page.run()
     finally:  # after the page, because it waits for nothing; also where the page stopped early

@@ -104,6 +104,7 @@ class Settings:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
     limits: RunLimits = RunLimits()
+    open: bool = False  # at another address than this machine's, visitors may start, stop and delete
     compiled: Path | None = field(default_factory=_compiled_of_user)  # compiled code, may be deleted; None: in memory
 
     @property
@@ -157,6 +158,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
         code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
         limits=_run_limits(plain.get("limits", {})),
+        open=plain.get("open", False),
         compiled=_expanded(compiled).absolute()
         if compiled
         else _compiled(home, given=bool(environ.get("NUMEMBED_HOME"))),
@@ -234,10 +236,12 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
     except RecursionError:
         raise BadSettings(f"{file} is nested too deeply. Write its entries as docs/operators.md shows them.") from None
-    if unknown := set(plain) - {"endpoints", "remote_code", "limits"}:
+    if unknown := set(plain) - {"open", "endpoints", "remote_code", "limits"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code, limits.")
+    if not isinstance(plain.get("open", False), bool):
+        raise BadSettings(f"{file}: open must be true or false, got {str(plain['open'])[:40]!r}.")
     for section, facts in plain.items():
-        if not isinstance(facts, dict):
+        if section != "open" and not isinstance(facts, dict):
             raise BadSettings(f"{file}: {section} is not a section. Write [{section}.name] and its entries below it.")
     return plain
 

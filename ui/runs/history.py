@@ -14,6 +14,7 @@ from numembed.runs.jobs import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
 from ui.shared.frame import callback, job_table, vector_store
+from ui.shared.rights import refuse_lookers
 from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
 from ui.shared.text import md_text
@@ -163,6 +164,7 @@ def _again(request: Request) -> None:
 
 @callback
 def _forget(job_id: str) -> None:
+    refuse_lookers()
     st.session_state["run_chosen"] = ""
     with job_table() as jobs:
         jobs.delete(job_id)
@@ -170,6 +172,7 @@ def _forget(job_id: str) -> None:
 
 @callback
 def _delete_vectors(keys: Sequence[str | None]) -> None:
+    refuse_lookers()
     with vector_store() as vectors:
         for key in keys:
             vectors.delete(key)

@@ -14,6 +14,7 @@ from numembed.runs.kinds import Request
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
 from ui.shared.frame import callback, fragment, job_table, result_store, visitor
+from ui.shared.rights import refuse_lookers
 from ui.shared.text import md_text
 
 
@@ -36,6 +37,7 @@ _MOST_CHARS = 4_000  # of what failed in a run
 @callback
 def start(requested: Request) -> None:
     """Request a run from the worker; equal requests share one run."""
+    refuse_lookers()
     with job_table() as jobs:
         jobs.submit(requested, asked_by=visitor())
 
@@ -43,6 +45,7 @@ def start(requested: Request) -> None:
 @callback
 def stop(job_id: str) -> None:
     """Ask a run to stop after its present batch."""
+    refuse_lookers()
     with job_table() as jobs:
         jobs.cancel(job_id)
 
