@@ -143,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("action", nargs="?", choices=storing.ACTIONS, help="without one: list the stored vectors")
     store.add_argument("file", nargs="?", metavar="FILE", help="of repair and restore")
     store.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
+    store.add_argument("--to", metavar="SIZE", help="of prune: how large cache.db may stay, for example 5GB")
     command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
     command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")
     return parser

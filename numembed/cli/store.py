@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import xxhash
 
 from numembed.cli.printing import print_rows
-from numembed.core.errors import BadChoice
+from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.settings import Settings
+from numembed.core.wording import parse_size, size
+from numembed.models.catalogue.names import random_init
 from numembed.runs.job_rows import is_whole_row
+from numembed.runs.jobs import Job, JobTable
 from numembed.storage.backups import back_up, backup_called, backups_of, newest_good, version_of
 from numembed.storage.failures import require_writable
+from numembed.storage.pruning import prune
 from numembed.storage.salvage import Row, RowChecks, look_through, rebuild, restore
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import APP_KEPT, APP_SCHEMA, ResultStore, is_work, result_checksum
@@ -97,16 +102,42 @@ def _restore(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _prune(options: argparse.Namespace, settings: Settings) -> int:
+    """Delete the vectors of the least recently used models until cache.db is at most as large as ``--to``."""
+    if not options.to:
+        raise BadChoice("How large may the stored vectors be? For example: numembed store prune --to 5GB")
+    most = parse_size(options.to)
+    with JobTable(settings.app_db) as jobs, VectorStore(settings.cache_db) as vectors:
+        needed = {name for job in jobs.active() for name in _models_of(job)}
+        keep = [stored.key for stored in vectors.models() if stored.name in needed]
+        gone, left = prune(vectors, most, keep), vectors.size_bytes()
+    if left > most:
+        why = "waiting and running runs need the rest" if keep else "an empty store takes that much"
+        print(f"numembed: cache.db still has {size(left)}: {why}.", file=sys.stderr)
+    return print_rows([dataclasses.asdict(stored) for stored in gone], options)
+
+
+def _models_of(job: Job) -> Iterator[str]:
+    """Yield the names under which the vectors of a run are stored."""
+    with contextlib.suppress(NumembedError):  # one that cannot be read is not carried out
+        request = job.request
+        for spec in (*getattr(request, "models", ()), *([request.base] if hasattr(request, "base") else [])):
+            untrained = random_init(spec)
+            yield from (one.stored.name for one in (spec, untrained) if one is not None)
+
+
 ACTIONS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "check": _check,
     "repair": _repair,
     "backup": _back_up,
     "restore": _restore,
+    "prune": _prune,
 }
 HELP = (
     "Show which vectors are stored, or delete some. Actions: check (read both files through, exit code 1 for damage), "
     "repair [FILE] (build a damaged file anew from its good rows, those of FILE and the newest backup), "
-    "backup (of app.db, now), restore [FILE] (list the backups, or take FILE or newest)."
+    "backup (of app.db, now), restore [FILE] (list the backups, or take FILE or newest), "
+    "prune --to SIZE (delete the vectors of the least recently used models)."
 )
 
 

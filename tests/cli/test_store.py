@@ -169,3 +169,22 @@ def test_others_that_write_meanwhile_go_on_in_the_new_file(
     with ResultStore(filled.app_db) as results:
         results.put("after", {})
     assert call("store", "check").code == 0
+
+
+def test_prune_takes_the_least_recently_used_models_but_none_that_a_run_needs(call: Call, settings: Settings) -> None:
+    names = ("all-MiniLM-L6-v2", "oldest", "older", "newest")
+    with VectorStore(settings.cache_db) as vectors:
+        for number, name in enumerate(names):
+            vectors.add(str(number) * 64, name, TEXTS, np.repeat(_vectors(), 16, axis=1))
+            vectors._connection.execute("UPDATE models SET used = ? WHERE name = ?", (number, name))
+        one = vectors.size_bytes() // len(names)
+    with JobTable(settings.app_db) as jobs:
+        jobs.submit(replace(STUDY, models=(model("all-MiniLM-L6-v2"),)), asked_by="visitor")
+    pruned = call("store", "prune", "--to", f"{2.2 * one / 1e6:.2f}MB", "--json")
+    assert pruned.code == 0 and [row["name"] for row in pruned.rows] == ["oldest", "older"] and not pruned.err
+    with VectorStore(settings.cache_db) as vectors:
+        assert vectors.size_bytes() < 2.2 * one and {left.name for left in vectors.models()} == {names[0], names[3]}
+    rest = call("store", "prune", "--to", "1kB", "--json")
+    assert [row["name"] for row in rest.rows] == ["newest"] and "waiting and running runs need the rest" in rest.err
+    for wrong in ([], ["--to", "much"]):
+        assert call("store", "prune", *wrong).code == 1
