@@ -60,7 +60,8 @@ def known_results(study: Study) -> Known:
 
         def read() -> Known:
             items = results_of(study)
-            return items, stored_references(study, [one.model for one in items if one is not None], store)
+            models = [one.model for one in items if one is not None]
+            return items, stored_references(study, models, store) if models else ReferenceScores()
 
         return _known().get((study.key, store.state), read)
 
