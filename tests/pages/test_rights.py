@@ -82,7 +82,7 @@ def test_lookers_change_nothing_by_any_button(
 def test_run_says_why_a_looker_cannot(app: Visit, shared: None) -> None:
     opened(app, "pages/compare.py")
     app.button(key="run").click().run()
-    assert any("open = true in operator.toml" in plain(one.value) for one in app.error)
+    assert any("Nothing was changed" in plain(one.value) for one in app.error)
 
 
 def test_an_open_app_says_that_everything_is_everybodys(app: Visit, shared: None, settings: Settings) -> None:

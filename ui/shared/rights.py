@@ -33,7 +33,7 @@ def looks_only() -> bool:
 def refuse_lookers() -> None:
     """Raise BadChoice where visitors can only look; called before anything is started, stopped or deleted."""
     if looks_only():
-        raise BadChoice(_LOOK_ONLY)
+        raise BadChoice("Nothing was changed: this app is shared for looking only.")
 
 
 def tell_lookers() -> None:
