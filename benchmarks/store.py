@@ -55,7 +55,7 @@ class Hashed:
         rows = zip(keys.places, keys.proofs["vectors"], map(_checksum, vectors), vectors, strict=True)
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
-            "INSERT INTO vectors (id, model, text, checksum, vector) VALUES (?, 1, ?, ?, ?)", rows
+            "INSERT OR REPLACE INTO vectors (id, model, text, checksum, vector) VALUES (?, 1, ?, ?, ?)", rows
         )
         self._connection.execute("COMMIT")
 
