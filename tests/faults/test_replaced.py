@@ -51,4 +51,5 @@ def test_the_next_run_begins_whatever_happened_to_the_file(place: Place) -> None
             assert jobs.get(job).state == "done", (happen.__name__, jobs.get(job).error)
         if happen is _damage:
             assert notice_of(place.settings.app_db) is not None
-    assert worker.is_running(), "the same worker has done it all"
+            assert worker.is_running(), "the same worker goes on with another file"
+    wait_until(lambda: not worker.is_running() and place.locked())  # its lock went with the home: another took over
