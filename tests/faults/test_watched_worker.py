@@ -120,4 +120,5 @@ def test_only_the_named_process_is_ended(settings: Settings, place: Place) -> No
     beat_file(settings).write_text(f'{{"pid": {other.pid}, "created": {created}}}')
     os.kill(other.pid, signal.SIGSTOP)
     Heartbeat(settings).end()
+    other.wait(10)
     assert not psutil.pid_exists(other.pid)
