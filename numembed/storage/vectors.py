@@ -166,10 +166,8 @@ class VectorStore(Store):
         """Note that a model's vectors were read, at most once an hour; where that is not possible, it is not noted."""
         now = int(time.time())
         with contextlib.suppress(sqlite3.Error):
-            (used,) = self._connection.execute("SELECT used FROM models WHERE key = ?", (model_key,)).fetchone() or (
-                now,
-            )
-            if used <= now - _NOTED_EVERY:
+            row = self._connection.execute("SELECT used FROM models WHERE key = ?", (model_key,)).fetchone()
+            if row is not None and row[0] <= now - _NOTED_EVERY:
                 self._connection.execute("PRAGMA busy_timeout=0")
                 self._connection.execute("UPDATE models SET used = ? WHERE key = ?", (now, model_key))
         self._connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}")
