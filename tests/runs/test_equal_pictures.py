@@ -15,8 +15,8 @@ import pytest
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
-from numembed.runs import worker
 from numembed.runs.jobs import JobTable
+from numembed.runs.supervisor import start_worker
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import previously_pinned, stored_projection, stored_result
@@ -48,7 +48,7 @@ def _worked(study: Study, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read_settings()
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(study, asked_by="visitor")
-        process = worker._start_worker(settings)
+        process = start_worker(settings)
         try:
             while jobs.get(job).state in ("queued", "running"):
                 assert process.poll() is None
