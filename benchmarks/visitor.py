@@ -72,6 +72,10 @@ class Visitor:
         """Give the widget that has this key a value, as ``string_value="…"``; return the seconds until all is drawn."""
         return self.rerun({self.elements[key].id: values}, fragment=self._fragments[key])
 
+    def place_of(self, key: str) -> str:
+        """Return the part of the page that a click on this widget runs alone; "" where it runs the whole page."""
+        return self._fragments[key]
+
     @property
     def text(self) -> str:
         """All words of the newest run, as they were sent."""

@@ -21,8 +21,9 @@ if study is not None:
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
         preview(study)
-    warn(study)
-    makers_settings(study)
-    reading(study)
-    watch(study, newest_run(study))
+    with st.container():  # whatever is said here, the results keep their place, so that no click on them is lost
+        warn(study)
+        makers_settings(study)
+        reading(study)
+        watch(study, newest_run(study))
     show_results(study)

@@ -113,6 +113,7 @@ FOREIGN = _facts("config.json", model_type="x", auto_map=MAP)
 TRUSTING = {kind: {"trust_remote_code": True} for kind in ("model_args", "config_args", "tokenizer_args")}
 PROCESSOR = {"processor_class": "XProcessor", "auto_map": {"AutoProcessor": "modeling_x.XModel"}}
 REPOSITORY, OWN = "asks to run program code from its own repository", "requires program code of its own"
+KERNEL = "program code from elsewhere, which is not run here"
 BROKEN = "could not be loaded as a SentenceTransformer model"
 HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, options, and what is done
     "a class for a known design": ("", "", (_facts("config.json", auto_map=MAP),)),
@@ -142,9 +143,9 @@ HARMFUL: dict[str, tuple[str, str, tuple[Spoil, ...]]] = {  # what is told, opti
     "a list for a function": (OWN, "", _dense(["os.system"])),
     "a router to code of its own": (OWN, "", _router("modeling_x.Evil")),
     "a router into the system": (OWN, "", _router("os.path")),
-    "a kernel from the hub": (BROKEN, "", (_facts("config.json", _attn_implementation="other/code"),)),
+    "a kernel from the hub": (KERNEL, "", (_facts("config.json", _attn_implementation="other/code"),)),
     "a kernel from the hub, asked for": (
-        BROKEN,
+        KERNEL,
         "",
         (
             _facts(
