@@ -14,7 +14,8 @@ from numembed.core.errors import NumembedError
 from numembed.core.progress import DONE
 from numembed.models.catalogue.names import model
 from numembed.models.embedding import Work
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.storage.backups import back_up
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study

@@ -198,6 +198,7 @@ def test_the_app_shows_its_first_page_from_another_folder(
     installed: bool, scripts: Path, elsewhere: Path, home: Path, free_port: int
 ) -> None:
     checkout = (sys.executable, "-P", "-m", "streamlit", "run", ROOT / "app.py")
+    locks = home / "worker.lock", home / "light.lock"
     with _served((scripts / "numembed", "app") if installed else checkout, elsewhere, free_port) as server:
         _until(lambda: _fetched(free_port, "_stcore/health") == "ok")
         assert '<div id="root">' in _fetched(free_port, "")
@@ -207,11 +208,11 @@ def test_the_app_shows_its_first_page_from_another_folder(
         session = page["new_session"].new_session  # the options and the theme of the shipped config.toml
         assert session.config.disable_data_export and session.config.hide_sidebar_nav
         assert session.custom_theme.light.primary_color == "#0B62A4"
-        _until(lambda: _held(home / "worker.lock"))
+        _until(lambda: all(map(_held, locks)))
         server.send_signal(signal.SIGINT)
         assert server.wait(PATIENCE) == 0
         assert f"URL: http://127.0.0.1:{free_port}" in (printed := server.stdout.read()) and "Traceback" not in printed
-    _until(lambda: not _held(home / "worker.lock"))
+    _until(lambda: not any(map(_held, locks)))
     assert (home / "worker.log").read_text(encoding="utf-8") == ""
 
 

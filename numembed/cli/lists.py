@@ -23,7 +23,8 @@ from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
 from numembed.paper.judging import OPEN
 from numembed.paper.published import TABLE_2
-from numembed.runs.jobs import Job, JobTable
+from numembed.runs.job import Job
+from numembed.runs.jobs import JobTable
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.studies.results import ResultStore
 

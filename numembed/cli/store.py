@@ -17,8 +17,9 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.settings import Settings
 from numembed.core.wording import parse_size, size
 from numembed.models.catalogue.names import random_init
+from numembed.runs.job import Job
 from numembed.runs.job_rows import is_whole_row
-from numembed.runs.jobs import Job, JobTable
+from numembed.runs.jobs import JobTable
 from numembed.storage.backups import back_up, backup_called, backups_of, newest_good, version_of
 from numembed.storage.failures import require_writable
 from numembed.storage.pruning import prune

@@ -24,7 +24,8 @@ from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import ModelSpec
 from numembed.paper.protocol import paper_study
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.runs.kinds import Ending, Request, Workplace
 from numembed.runs.outcome import Outcome
 from numembed.runs.study_run import run

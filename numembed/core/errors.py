@@ -86,12 +86,24 @@ class TookTooLong(NumembedError):
     """A run has reached its time limit; what was done is kept."""
 
 
+LIGHT, MODEL = "light", "model"  # lanes: the worker that loads no model, and the one that does
+
+
+class Paused(NumembedError):
+    """A run goes on later from what is stored: in the other lane, or in its own after a short run."""
+
+    def __init__(self, lane: str, seconds: float | None = None) -> None:
+        super().__init__(f"Goes on in the lane {lane}.")
+        self.lane = lane
+        self.seconds = seconds  # that its work there is expected to take; None where nobody knows
+
+
 class TextFailed(NumembedError):
     """One text that a model cannot read; its other texts are not affected."""
 
 
-ENDING = (Cancelled, TookTooLong, StoreFull, StoreUnreadable, AcceleratorLost)
-"""They end a whole run, not one model's part of it."""
+ENDING = (Paused, Cancelled, TookTooLong, StoreFull, StoreUnreadable, AcceleratorLost)
+"""They end a whole run, or its turn, not one model's part of it."""
 
 
 def is_fault(error: BaseException) -> bool:

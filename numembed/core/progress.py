@@ -17,6 +17,7 @@ class Stage(str):
     timed: bool = False  # the page shows how long it still takes
     in_bytes: bool = False  # it counts bytes
     prepares: bool = False  # it comes before the row's own work and is no part of it
+    anywhere: bool = False  # a run that stops here goes on from here, whether or not it has stored anything since
     answers: bool = False  # a page that watches has more to show once it is reached
 
     def __new__(cls, name: str, *_: object, **__: object) -> Stage:
@@ -32,8 +33,9 @@ def _stage(name: str, words: str, begins: float = 0.0, ends: float = 1.0, **fact
 
 
 WAITING = _stage("waiting", "waiting", 0.0, 0.0, prepares=True)
-DOWNLOAD = _stage("download", "downloading", 0.0, 0.5, timed=True, in_bytes=True, prepares=True)
-TRAIN = _stage("train", "training, once on this machine", 0.0, 0.5, timed=True)
+DOWNLOAD = _stage("download", "downloading", 0.0, 0.5, timed=True, in_bytes=True, prepares=True, anywhere=True)
+TRAIN = _stage("train", "training, once on this machine", 0.0, 0.5, timed=True, anywhere=True)
+BUILD = _stage("build", "training, once on this machine", 0.0, 0.5, timed=True)  # from its beginning or not at all
 LOAD = _stage("load", "loading", 0.02, 0.1, prepares=True)
 ENCODE = _stage("encode", "encoding", 0.1, 0.7, timed=True)
 SCORE = _stage("score", "scoring", 0.7, 0.8, timed=True)

@@ -65,9 +65,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What the operator allows runs to take."""
+    """What the operator allows runs to take; numbers of runs are those of one visitor at another address."""
 
     job_hours: float = 24.0
+    active_runs: int = 3  # that have begun and are not over; others of the same visitor wait
+    waiting_runs: int = 20  # more are refused
 
     @property
     def job_seconds(self) -> float:
@@ -104,6 +106,7 @@ class Settings:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     code: Mapping[str, AllowedCode] = field(default_factory=dict)  # by the model's repository
     limits: RunLimits = RunLimits()
+    visitor_header: str = ""  # of a proxy: whose requests these are, for the limits
     open: bool = False  # at another address than this machine's, visitors may start, stop and delete
     compiled: Path | None = field(default_factory=_compiled_of_user)  # compiled code, may be deleted; None: in memory
 
@@ -158,6 +161,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         endpoints={name: _endpoint(name, facts, environ) for name, facts in plain.get("endpoints", {}).items()},
         code={repo: _allowed_code(repo, facts) for repo, facts in plain.get("remote_code", {}).items()},
         limits=_run_limits(plain.get("limits", {})),
+        visitor_header=str(plain.get("visitor_header", "")),
         open=plain.get("open", False),
         compiled=_expanded(compiled).absolute()
         if compiled
@@ -236,23 +240,26 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
     except RecursionError:
         raise BadSettings(f"{file} is nested too deeply. Write its entries as docs/operators.md shows them.") from None
-    if unknown := set(plain) - {"open", "endpoints", "remote_code", "limits"}:
+    if unknown := set(plain) - {"open", "visitor_header", "endpoints", "remote_code", "limits"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code, limits.")
     if not isinstance(plain.get("open", False), bool):
         raise BadSettings(f"{file}: open must be true or false, got {str(plain['open'])[:40]!r}.")
+    if not re.fullmatch(r"[A-Za-z0-9-]*", header := str(plain.get("visitor_header", ""))):
+        raise BadSettings(f"{file}: visitor_header must be the name of a header, got {header[:40]!r}.")
     for section, facts in plain.items():
-        if section != "open" and not isinstance(facts, dict):
+        if section not in ("open", "visitor_header") and not isinstance(facts, dict):
             raise BadSettings(f"{file}: {section} is not a section. Write [{section}.name] and its entries below it.")
     return plain
 
 
 def _run_limits(facts: Mapping[str, Any]) -> RunLimits:
-    known = [one.name for one in fields(RunLimits)]
+    known = {one.name: type(one.default) for one in fields(RunLimits)}
     for fact, value in facts.items():
         if fact not in known:
             raise BadSettings(f"operator.toml, limits has no entry {fact[:40]!r}. Known: {', '.join(known)}.")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-            raise BadSettings(f"operator.toml, limits: {fact} must be a number above 0, got {str(value)[:40]!r}.")
+        if type(value) not in (int, known[fact]) or not 0 < value < math.inf:
+            number = "number" if known[fact] is float else "whole number"
+            raise BadSettings(f"operator.toml, limits: {fact} must be a {number} above 0, got {str(value)[:40]!r}.")
     return RunLimits(**facts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -78,6 +78,8 @@ class Implementation(Generic[Result]):
     text: Callable[[Answer[Result]], str]  # one or a few sentences
     rows: Callable[[Answer[Result]], list[Row]]  # all numbers, flat; NaN where undefined
     lists: tuple[str, str, Registry[Any]] | None = None  # field and its key that name each member of a registry
+    texts: Callable[[ExaminationContext], Iterable[tuple[ModelSpec, SequenceSet]]] = lambda context: ()
+    # what it reads besides the study's own texts, so that all of it is encoded before anything is computed
 
     def is_current(self, stored: dict[str, Any]) -> bool:
         """Return whether a stored answer holds every member that is registered now, and no other."""

@@ -48,7 +48,7 @@ class Source(Generic[W]):
 def resolve(spec: ModelSpec, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
     """Return ``spec`` with its weights resolved: a hub commit, the digest of a folder, an endpoint's address.
 
-    A model of our own that is not here yet is trained for that; ``progress`` hears of it as the stage "train".
+    A model of our own that is not here yet is trained for that; ``progress`` hears of it as the stage "build".
 
     Raises :class:`ModelUnavailable` for an unknown repository, no network or a folder that is no model.
     """

@@ -2,99 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import secrets
+import sqlite3
 import time
-from dataclasses import dataclass, fields
-from typing import Any
 
-from numembed.core.errors import BadChoice, NumembedError, UnknownName
-from numembed.core.progress import DONE, FAILED, WAITING, Stage, stage_called
-from numembed.runs.job_rows import ACTIVE, STATES, UNREADABLE, close_damaged, is_whole, job_checksum, number_in
-from numembed.runs.kinds import JOB_KINDS, Request, kind_called
+from numembed.core.errors import LIGHT, MODEL, BadChoice, UnknownName
+from numembed.core.progress import DONE, FAILED, WAITING
+from numembed.core.settings import RunLimits
+from numembed.runs.job import COLUMNS, Job, ModelProgress, job_of, progress_json, progress_of
+from numembed.runs.job_rows import close_damaged, job_checksum, number_in
+from numembed.runs.kinds import Request, kind_called
+from numembed.runs.queue import Place, next_in
 from numembed.storage.sqlite import steady, transaction
 from numembed.studies.results import AppStore
 
 MAX_ATTEMPTS = 3  # in a row, without a gain
-
-
-@dataclass(frozen=True)
-class ModelProgress:
-    """How far one model of a running job is; ``seconds_left`` is None while nobody can tell."""
-
-    model: str
-    stage: Stage = WAITING
-    done: int = 0
-    total: int = 0
-    note: str = ""
-    seconds_left: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stage", stage_called(self.stage))  # stored as its name
-
-
-@dataclass(frozen=True)
-class Job:
-    """One row of the table. Times of day are for showing only; ``seconds`` was measured steadily."""
-
-    id: str
-    kind: str  # its row of JOB_KINDS
-    request_json: str
-    asked_by: str
-    asked_at: float
-    started_at: float | None
-    seconds: float | None
-    state: str
-    attempts: int
-    cancel: bool
-    progress: tuple[ModelProgress, ...]
-    error: str
-
-    @property
-    def active(self) -> bool:
-        """True while the job waits or runs."""
-        return self.state in ACTIVE
-
-    @property
-    def words(self) -> str:
-        """Its state for people: "done, 1 of 9 could not run"."""
-        if self.state != "done" or not self.error:
-            return {"queued": "waiting", "cancelled": "stopped"}.get(self.state, self.state)
-        failed = sum(step.stage == FAILED for step in self.progress)
-        return f"done, {failed} of {len(self.progress)} could not run" if failed else "done, something is missing"
-
-    @property
-    def request(self) -> Any:
-        """What the run carries out; raises BadChoice where this version cannot read it."""
-        read = kind_called(self.kind).read
-        if not self.request_json:
-            raise BadChoice(UNREADABLE)
-        try:
-            return read(self.request_json)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise BadChoice(UNREADABLE) from None
-
-    @property
-    def title(self) -> str:
-        """What the run is called."""
-        try:
-            return kind_called(self.kind).title(self.request)
-        except NumembedError:
-            return "a run that cannot be read" if self.kind in JOB_KINDS else "a run of another version"
-
-
-_FIELDS = tuple(field.name for field in fields(Job))
-_STEP = {field.name for field in fields(ModelProgress)}
-# the column's name is older than other kinds
-_COLUMNS = ", ".join((*_FIELDS, "checksum")).replace("request_json", "study")
+_ANY = 1_000_000  # so many runs of one visitor are no limit
+_LANE = f"CASE lane WHEN '{MODEL}' THEN lane ELSE '{LIGHT}' END"  # damage could leave a row in no lane
+_OF_LANE = f"? IN ('', {_LANE})"
 
 
 class JobTable(AppStore):
     """Jobs in ``app.db``. Equal ones share one active job."""
 
     @steady
-    def submit(self, requested: Request, *, asked_by: str) -> str:
-        """Return the id of the active job for a request: the one that runs already, or a new one."""
+    def submit(self, requested: Request, *, asked_by: str, visitor: str = "", limits: RunLimits | None = None) -> str:
+        """Return the id of the active job for a request: the one that runs already, or a new one.
+
+        ``visitor`` is whose turn it is in the queue; the requester's, if "". Raises BadChoice where as many of the
+        visitor's runs wait as ``limits`` allow.
+        """
         with transaction(self._connection) as connection:
             running = connection.execute(
                 "SELECT id FROM jobs WHERE key = ? AND state IN ('queued', 'running') AND cancel = 0", (requested.key,)
@@ -106,7 +43,9 @@ class JobTable(AppStore):
                 "UPDATE jobs SET key = key || ' stopping ' || id WHERE key = ? AND state IN ('queued', 'running')",
                 (requested.key,),
             )
-            job = self._insert(requested, asked_by, "queued")
+            if limits is not None:
+                _refuse_too_many(connection, visitor, limits)
+            job = self._insert(requested, asked_by, "queued", visitor, limited=limits is not None)
         return job
 
     @steady
@@ -124,35 +63,35 @@ class JobTable(AppStore):
         with transaction(self._connection) as connection:
             job = self._insert(requested, asked_by, state)
             ended = "UPDATE jobs SET started_at = asked_at, seconds = ?, error = ?, progress = ? WHERE id = ?"
-            connection.execute(ended, (seconds, error, _progress_json(progress), job))
+            connection.execute(ended, (seconds, error, progress_json(progress), job))
         return job
 
     @steady
     def get(self, job_id: str) -> Job:
         """Return one job; raise UnknownName where there is none."""
-        row = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        row = self._connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             raise UnknownName(f"There is no run {job_id[:40]!r}. The Runs page lists all.")
-        return _job(row)
+        return job_of(row)
 
     @steady
     def latest(self, requested: Request) -> Job | None:
         """Return the newest job for a request, or None."""
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
+        query = f"SELECT {COLUMNS} FROM jobs WHERE key IN (?, ? || ' stopping ' || id) ORDER BY number DESC LIMIT 1"
         row = self._connection.execute(query, (requested.key, requested.key)).fetchone()
-        return _job(row) if row else None
+        return job_of(row) if row else None
 
     @steady
     def recent(self, limit: int = 200) -> tuple[Job, ...]:
         """Return the newest jobs, newest first."""
-        query = f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?"
-        return tuple(_job(row) for row in self._connection.execute(query, (limit,)))
+        query = f"SELECT {COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?"
+        return tuple(job_of(row) for row in self._connection.execute(query, (limit,)))
 
     @steady
     def active(self) -> tuple[Job, ...]:
         """Return all jobs that wait or run, newest first."""
-        query = f"SELECT {_COLUMNS} FROM jobs WHERE state IN ('queued', 'running') ORDER BY number DESC"
-        return tuple(_job(row) for row in self._connection.execute(query))
+        query = f"SELECT {COLUMNS} FROM jobs WHERE state IN ('queued', 'running') ORDER BY number DESC"
+        return tuple(job_of(row) for row in self._connection.execute(query))
 
     @steady
     def counts(self) -> tuple[int, int, int]:
@@ -177,19 +116,54 @@ class JobTable(AppStore):
     # what only the worker calls
 
     @steady
-    def claim(self) -> Job | None:
-        """Return the oldest waiting job, now running, or None."""
+    def claim(
+        self, lane: str = "", *, active_runs: int = _ANY, long_first: bool = False, short_only: bool = False
+    ) -> Job | None:
+        """Return the next waiting job of a lane (of any, if ""), now running, or None: :mod:`numembed.runs.queue`."""
+        if not self._waits(lane):  # a look that disturbs nobody
+            return None
         with transaction(self._connection) as connection:
             close_damaged(connection)
-            row = connection.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
-            if row is None:
+            wanted = {"active_runs": active_runs, "long_first": long_first, "short_only": short_only}
+            following = next_in(_places(connection), lane, **wanted)  # type: ignore[arg-type]
+            if following is None:
                 return None
             connection.execute(
                 """UPDATE jobs SET state = 'running', attempts = attempts + 1, in_vain = in_vain + 1, error = '',
-                    started_at = coalesce(started_at, ?) WHERE id = ?""",
-                (time.time(), row[0]),
+                    started_at = coalesce(started_at, ?), turn = 1 + (SELECT max(turn) FROM jobs) WHERE id = ?""",
+                (time.time(), following.id),
             )
-        return self.get(row[0])
+        return self.get(following.id)
+
+    @steady
+    def queue(self) -> tuple[Place, ...]:
+        """Return all active jobs as the queue sees them."""
+        return _places(self._connection)
+
+    @steady
+    def _waits(self, lane: str) -> bool:
+        query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND {_OF_LANE} LIMIT 1"
+        return self._connection.execute(query, (lane,)).fetchone() is not None
+
+    @steady
+    def pause(
+        self,
+        job_id: str,
+        *,
+        lane: str,
+        expected: float | None,
+        seconds: float,
+        progress: tuple[ModelProgress, ...],
+        notes: str,
+    ) -> None:
+        """Let a running job wait again, in a lane that is expected to need so many seconds; it is no new attempt."""
+        with transaction(self._connection) as connection:
+            connection.execute(
+                """UPDATE jobs SET state = CASE cancel WHEN 1 THEN 'cancelled' ELSE 'queued' END, lane = ?,
+                    expected = ?, seconds = coalesce(seconds, 0) + ?, progress = ?, notes = ?,
+                    attempts = attempts - 1, in_vain = max(0, in_vain - 1) WHERE id = ? AND state = 'running'""",
+                (lane, expected, seconds, progress_json(progress), notes, job_id),
+            )
 
     @steady
     def cancel_requested(self, job_id: str) -> bool:
@@ -201,14 +175,14 @@ class JobTable(AppStore):
     def show(self, job_id: str, progress: tuple[ModelProgress, ...]) -> None:
         """Write how far a running job is."""
         with transaction(self._connection) as connection:
-            connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (_progress_json(progress), job_id))
+            connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", (progress_json(progress), job_id))
 
     @steady
     def finish(
         self, job_id: str, *, state: str, seconds: float, progress: tuple[ModelProgress, ...] | None, error: str = ""
     ) -> None:
         """Close a job as done, failed or cancelled; ``progress`` None leaves what was shown."""
-        written = None if progress is None else _progress_json(progress)
+        written = None if progress is None else progress_json(progress)
         with transaction(self._connection) as connection:
             connection.execute(
                 """UPDATE jobs SET state = ?, seconds = coalesce(seconds, 0) + ?, progress = coalesce(?, progress),
@@ -233,46 +207,75 @@ class JobTable(AppStore):
             )
 
     @steady
-    def any_to_stop(self) -> bool:
-        """Return True where a running job is to stop."""
-        query = "SELECT 1 FROM jobs WHERE state = 'running' AND cancel = 1"
-        return self._connection.execute(query).fetchone() is not None
+    def any_to_stop(self, lane: str = "") -> bool:
+        """Return True where a running job of a lane (of any, if "") is to stop."""
+        query = f"SELECT 1 FROM jobs WHERE state = 'running' AND cancel = 1 AND {_OF_LANE}"
+        return self._connection.execute(query, (lane,)).fetchone() is not None
 
     @steady
-    def note_end(self, how: str) -> None:
-        """Note at the running jobs how their worker ended, for :meth:`take_over`."""
+    def note_end(self, how: str, lane: str = "") -> None:
+        """Note at the running jobs of a lane how their worker ended, for :meth:`take_over`."""
         with transaction(self._connection) as connection:
-            connection.execute("UPDATE jobs SET error = ? WHERE state = 'running' AND error = ''", (how,))
+            noted = f"UPDATE jobs SET error = ? WHERE state = 'running' AND error = '' AND {_OF_LANE}"
+            connection.execute(noted, (how, lane))
 
     @steady
-    def take_over(self) -> None:
-        """Put the jobs of a dead worker back in the queue; fail those that have ended it too often without a gain.
+    def take_over(self, lane: str = "") -> None:
+        """Put the jobs of a lane's dead worker back in the queue; fail those that ended it too often without a gain.
 
-        Only the holder of the worker's lock may call this: then no other worker is alive.
+        Only the holder of the lane's lock may call this: then no other worker of the lane is alive.
         """
+        left = f"state = 'running' AND {_OF_LANE}"
         with transaction(self._connection) as connection:
-            connection.execute("UPDATE jobs SET state = 'cancelled', error = '' WHERE state = 'running' AND cancel = 1")
+            connection.execute(f"UPDATE jobs SET state = 'cancelled', error = '' WHERE {left} AND cancel = 1", (lane,))
             given_up = connection.execute(
-                "SELECT id, progress, error FROM jobs WHERE state = 'running' AND in_vain >= ?", (MAX_ATTEMPTS,)
+                f"SELECT id, progress, error FROM jobs WHERE {left} AND in_vain >= ?", (lane, MAX_ATTEMPTS)
             ).fetchall()
             for job, progress, how in given_up:
                 failed = "UPDATE jobs SET state = 'failed', error = ? WHERE id = ?"
                 connection.execute(failed, (_gave_up(progress, how), job))
-            connection.execute("UPDATE jobs SET state = 'queued', error = '' WHERE state = 'running'")
+            connection.execute(f"UPDATE jobs SET state = 'queued', error = '' WHERE {left}", (lane,))
 
-    def _insert(self, requested: Request, asked_by: str, state: str) -> str:
-        job = secrets.token_hex(4)
+    def _insert(
+        self, requested: Request, asked_by: str, state: str, visitor: str = "", *, limited: bool = False
+    ) -> str:
+        job, kind = secrets.token_hex(4), kind_called(requested.kind)
         fixed = (job, requested.kind, requested.to_json(), asked_by[:80], time.time())
+        queued = (requested.key, state, kind.lane, kind.seconds, visitor or asked_by, limited)
         self._connection.execute(
-            "INSERT INTO jobs (id, kind, study, asked_by, asked_at, key, state, checksum) VALUES (?,?,?,?,?,?,?,?)",
-            (*fixed, requested.key, state, job_checksum(fixed)),
+            """INSERT INTO jobs (id, kind, study, asked_by, asked_at, key, state, lane, expected, visitor, limited,
+                checksum) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)""",
+            (*fixed, *queued, job_checksum(fixed)),
         )
         return job
 
 
+def _places(connection: sqlite3.Connection) -> tuple[Place, ...]:
+    turns = dict(connection.execute("SELECT visitor, max(turn) FROM jobs GROUP BY visitor"))
+    rows = connection.execute(
+        f"""SELECT id, number, {_LANE}, state = 'queued', started_at IS NOT NULL, visitor, expected, limited FROM jobs
+            WHERE state IN ('queued', 'running') ORDER BY number"""
+    )
+    return tuple(
+        Place(
+            job, number, lane, waits, begun, visitor, int(number_in(turns[visitor]) or 0), number_in(seconds), limited
+        )
+        for job, number, lane, waits, begun, visitor, seconds, limited in rows
+    )
+
+
+def _refuse_too_many(connection: sqlite3.Connection, visitor: str, limits: RunLimits) -> None:
+    waiting = "SELECT count(*) FROM jobs WHERE visitor = ? AND state = 'queued' AND started_at IS NULL"
+    if connection.execute(waiting, (visitor,)).fetchone()[0] >= limits.waiting_runs:
+        raise BadChoice(
+            f"{limits.waiting_runs:,} of your runs are waiting, the most that one visitor may have here. This one was "
+            "not requested. Wait until one of them begins, or stop one on the Runs page."
+        )
+
+
 def _gave_up(progress: str, how: str) -> str:
     """Return the sentence of a job that ended its worker too often: at which model, and how."""
-    at = [step.model for step in _progress(progress) if step.stage not in (WAITING, DONE, FAILED)]
+    at = [step.model for step in progress_of(progress) if step.stage not in (WAITING, DONE, FAILED)]
     where = f" while it was at {at[0][:80]}" if at else ""
     what = f" The last time {how}." if how else ""
     if "memory" in how:
@@ -283,36 +286,3 @@ def _gave_up(progress: str, how: str) -> str:
         f"This run stopped its worker {MAX_ATTEMPTS} times{where} and was abandoned, because nothing new was stored in "
         f"between.{what} What was computed before is kept. {advice}"
     )
-
-
-def _job(row: tuple[Any, ...]) -> Job:
-    """Return the job of a row, whatever damage did to it: an unknown request or state is one that cannot be read."""
-    named = dict(zip(_FIELDS, row, strict=False))
-    if not is_whole(row[-1], [named[name] for name in ("id", "kind", "request_json", "asked_by", "asked_at")]):
-        asked_at = number_in(named["asked_at"]) or 0.0
-        named |= {"id": str(named["id"]), "kind": "study", "request_json": "", "asked_at": asked_at}
-        named |= {"asked_by": str(named["asked_by"]), "error": UNREADABLE}
-    if named["state"] not in STATES:
-        named |= {"state": "failed", "error": UNREADABLE}
-    return Job(
-        **(
-            named
-            | {"progress": _progress(named["progress"]), "cancel": bool(named["cancel"])}
-            | {name: number_in(named[name]) for name in ("started_at", "seconds")}
-            | {"attempts": int(number_in(named["attempts"]) or 0), "error": str(named["error"])}
-        )
-    )
-
-
-def _progress(text: object) -> tuple[ModelProgress, ...]:
-    """Return the steps that were written; () where they are damaged. What a later version adds to them is ignored."""
-    try:
-        steps = [{name: value for name, value in step.items() if name in _STEP} for step in json.loads(str(text))]
-        read = tuple(ModelProgress(**step) for step in steps)
-        return read if all(isinstance(step.done + step.total, int) for step in read) else ()
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, NumembedError):
-        return ()
-
-
-def _progress_json(progress: tuple[ModelProgress, ...]) -> str:
-    return json.dumps([vars(step) for step in progress])

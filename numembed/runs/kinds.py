@@ -6,12 +6,14 @@ To add one, write its request and a row of JOB_KINDS; the job table, the worker 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from numembed.core.errors import BadChoice
+from numembed.core.errors import LIGHT, MODEL, BadChoice
 from numembed.core.progress import Report, Row
 from numembed.core.settings import Settings
+from numembed.runs.outcome import Notes
+from numembed.runs.queue import LONG_SECONDS
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
 
@@ -45,6 +47,13 @@ class Workplace:
     loaded: LoadedModel
     settings: Settings
     report: Report  # of the rows that the kind names
+    lane: str = ""  # whose work is to be done; all of it, if ""
+    notes: Notes = field(default_factory=Notes)  # of what failed in earlier turns
+
+    @property
+    def tools(self) -> dict[str, Any]:
+        """What every kind of job works with, by name."""
+        return {name: getattr(self, name) for name in ("vectors", "results", "loaded", "settings", "report")}
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ class JobKind:
     page: Callable[[Any], str] | None = None  # the file of the page that shows what it found
     open_with: str = ""  # "module:function": makes the request the page's choice, or returns why it cannot
     repeatable: bool = False  # Runs offers to ask for it again
+    lane: str = LIGHT  # where it begins
+    seconds: float | None = None  # that it is expected to need there; None where nobody knows
 
 
 def kind_called(name: str) -> JobKind:
@@ -85,7 +96,7 @@ def kind_called(name: str) -> JobKind:
 def _run_study(study: Study, place: Workplace) -> Ending:
     from numembed.runs.study_run import run
 
-    outcome = run(study, **vars(place))
+    outcome = run(study, lane=place.lane, notes=place.notes, **place.tools)
     return Ending(" ".join(outcome.sentences), outcome.nothing_ran)
 
 
@@ -117,7 +128,7 @@ def _experiment_rows(experiment: MergeExperiment) -> Sequence[str]:
 def _run_experiment(experiment: MergeExperiment, place: Workplace) -> Ending:
     from numembed.merge_experiment.run import run_experiment
 
-    result = run_experiment(experiment, **vars(place))
+    result = run_experiment(experiment, **place.tools)
     lacking = (experiment.designs > 0 and not result.redrawn) or (experiment.robustness and result.robustness is None)
     return Ending(" ".join(result.gaps), nothing_ran=lacking)
 
@@ -157,6 +168,8 @@ MERGE_EXPERIMENT = JobKind(
     title=lambda experiment: str(experiment.title),
     page=lambda experiment: "pages/merge.py",
     open_with="ui.merge.choice:open_experiment",
+    lane=MODEL,
+    seconds=LONG_SECONDS,
 )
 SAVING = JobKind(
     "saving",
@@ -164,5 +177,6 @@ SAVING = JobKind(
     rows=lambda saving: [saving.name],
     carry_out=_save,
     title=_saving_title,
+    lane=MODEL,
 )
 JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING)}

@@ -1,4 +1,4 @@
-"""Keeps one worker alive beside the app, ends one that no longer responds, and notes how one ended."""
+"""Keeps a worker alive for each lane, ends one that no longer responds, and notes how one ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from numembed.core.errors import NumembedError
+from numembed.core.errors import LIGHT, MODEL, NumembedError
 from numembed.core.places import library_places
 from numembed.core.settings import Settings, harmless, secrets_of
 from numembed.runs.jobs import JobTable
@@ -29,63 +29,72 @@ _BACKOFF_SECONDS = (0.2, 0.4, 0.8, 1.6, 5.0, 60.0)  # before the next worker, by
 _SILENT_SECONDS = 60.0  # native code may keep Python waiting that long, but no longer
 _SILENT_STOP_SECONDS = 4.0  # where a job is to stop
 _TERM_SECONDS = 3.0  # between the request to end and the end
-_NAME = "numembed-supervisor"
+_NAME = "numembed-supervisor-"
+_FILES = {MODEL: "worker", LIGHT: "light"}  # the older name is that of the older lane
 _starting = threading.Lock()
 
 
 def start_supervisor(settings: Settings) -> None:
-    """Keep a worker alive for as long as this process lives; a second call does nothing."""
+    """Keep both workers alive for as long as this process lives; a second call does nothing."""
     with _starting:
-        if not any(thread.name == _NAME for thread in threading.enumerate()):
-            threading.Thread(target=_supervise, args=(settings,), name=_NAME, daemon=True).start()
+        for lane in _FILES:
+            name = _NAME + lane
+            if not any(thread.name == name for thread in threading.enumerate()):
+                threading.Thread(target=_supervise, args=(settings, lane), name=name, daemon=True).start()
 
 
-def beat_file(settings: Settings) -> Path:
-    """Return the file that names the present worker; a living one touches it again and again."""
-    return settings.home / "worker.beat"
+def beat_file(settings: Settings, lane: str) -> Path:
+    """Return the file that names the present worker of a lane; a living one touches it again and again."""
+    return settings.home / f"{_FILES[lane]}.beat"
 
 
-def _supervise(settings: Settings) -> None:
-    lock, heartbeat, failures = settings.home / "worker.lock", Heartbeat(settings), 0
-    while True:
-        with contextlib.suppress(OSError):
-            settings.home.mkdir(parents=True, exist_ok=True)
-            if _held(lock):  # another app's worker; its own app may be gone
-                end_silent_worker(heartbeat, settings)
-            else:
-                began = time.monotonic()
-                _watched(start_worker(settings), heartbeat, settings)
-                failures = failures + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
-        time.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+def lock_file(settings: Settings, lane: str) -> Path:
+    """Return the file that the present worker of a lane holds locked."""
+    return settings.home / f"{_FILES[lane]}.lock"
 
 
-def _held(lock: os.PathLike[str]) -> bool:
+def is_alive(settings: Settings, lane: str) -> bool:
+    """Return whether some process is the worker of a lane."""
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock_file(settings, lane), timeout=0):
             return False
     except Timeout:
         return True
 
 
-def _watched(worker: subprocess.Popen[bytes], heartbeat: Heartbeat, settings: Settings) -> None:
+def _supervise(settings: Settings, lane: str) -> None:
+    heartbeat, failures = Heartbeat(settings, lane), 0
+    while True:
+        with contextlib.suppress(OSError):
+            settings.home.mkdir(parents=True, exist_ok=True)
+            if is_alive(settings, lane):  # another app's worker; its own app may be gone
+                heartbeat.end_silent_worker()
+            else:
+                began = time.monotonic()
+                _watched(start_worker(settings, lane), heartbeat)
+                failures = failures + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
+        time.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+
+
+def _watched(worker: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
     """Wait until the worker has ended, note how, and end one that no longer responds."""
     killed_before = _killed_for_memory()
     while True:
         try:
             code = worker.wait(_LOOK_SECONDS)
         except subprocess.TimeoutExpired:
-            end_silent_worker(heartbeat, settings)
+            heartbeat.end_silent_worker()
             continue
         if code:
-            _note(settings, _how(code, for_memory=_killed_for_memory() > killed_before))
+            heartbeat.note(_how(code, for_memory=_killed_for_memory() > killed_before))
         return
 
 
 class Heartbeat:
-    """How long the present worker has been silent, by this process's own clock."""
+    """How long the present worker of a lane has been silent, by this process's own clock."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._file = beat_file(settings)
+    def __init__(self, settings: Settings, lane: str) -> None:
+        self._settings, self._lane, self._file = settings, lane, beat_file(settings, lane)
         self._seen, self._since = 0, time.monotonic()
 
     def silent_seconds(self) -> float:
@@ -113,30 +122,28 @@ class Heartbeat:
             except psutil.TimeoutExpired:
                 worker.kill()
 
+    def end_silent_worker(self) -> None:
+        """End a worker that is silent for too long; sooner where its job is to stop or others wait for a file."""
+        silent = self.silent_seconds()
+        if silent < _SILENT_STOP_SECONDS:
+            return
+        if silent >= _SILENT_SECONDS or is_locked(self._settings.cache_db) or self._is_to_stop():
+            self.end()
+            self.note(f"its process did not respond for {silent:.0f} seconds and was ended")
 
-def end_silent_worker(heartbeat: Heartbeat, settings: Settings) -> None:
-    """End a worker that is silent for too long; sooner where its job is to stop, or where others wait for a file."""
-    silent = heartbeat.silent_seconds()
-    if silent < _SILENT_STOP_SECONDS:
-        return
-    if silent >= _SILENT_SECONDS or is_locked(settings.cache_db) or _is_to_stop(settings):
-        heartbeat.end()
-        _note(settings, f"its process did not respond for {silent:.0f} seconds and was ended")
+    def note(self, how: str) -> None:
+        """Note at the worker's job how the worker ended."""
+        with contextlib.suppress(NumembedError, sqlite3.Error), JobTable(self._settings.app_db) as jobs:
+            jobs.note_end(how, self._lane)
 
-
-def _is_to_stop(settings: Settings) -> bool:
-    if is_locked(settings.app_db):
-        return True  # nobody can even ask it
-    try:
-        with JobTable(settings.app_db) as jobs:
-            return jobs.any_to_stop()
-    except (NumembedError, sqlite3.Error):
-        return False
-
-
-def _note(settings: Settings, how: str) -> None:
-    with contextlib.suppress(NumembedError, sqlite3.Error), JobTable(settings.app_db) as jobs:
-        jobs.note_end(how)
+    def _is_to_stop(self) -> bool:
+        if is_locked(self._settings.app_db):
+            return True  # nobody can even ask it
+        try:
+            with JobTable(self._settings.app_db) as jobs:
+                return jobs.any_to_stop(self._lane)
+        except (NumembedError, sqlite3.Error):
+            return False
 
 
 def _how(code: int, *, for_memory: bool) -> str:
@@ -157,8 +164,8 @@ def _killed_for_memory() -> int:
     return 0
 
 
-def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start a worker with an environment that holds no secret; it gets those through a pipe."""
+def start_worker(settings: Settings, lane: str) -> subprocess.Popen[bytes]:
+    """Start the worker of a lane with an environment that holds no secret; it gets those through a pipe."""
     threads = str(max(1, (os.cpu_count() or 2) - 1))  # one core stays free for the pages
     environment = {
         **harmless(os.environ, settings.secrets),
@@ -176,7 +183,7 @@ def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     limit(log_file)
     with log_file.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "numembed.runs.worker", str(os.getpid())],
+            [sys.executable, "-m", "numembed.runs.worker", lane, str(os.getpid())],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=log,

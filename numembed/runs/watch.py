@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from numembed.core.errors import NumembedError
@@ -20,7 +19,7 @@ from numembed.core.settings import Settings
 from numembed.runs.jobs import JobTable
 from numembed.runs.logs import limit
 from numembed.runs.reporter import took_too_long
-from numembed.runs.supervisor import beat_file
+from numembed.runs.supervisor import beat_file, lock_file
 
 LOST = 75  # exit code: start another worker
 _LOOK_SECONDS = 0.5
@@ -48,8 +47,9 @@ class Watch:
     request to end the process raises :class:`AskedToEnd`.
     """
 
-    def __init__(self, settings: Settings, lock: Path) -> None:
-        self._settings, self._file = settings, beat_file(settings)
+    def __init__(self, settings: Settings, lane: str) -> None:
+        lock = lock_file(settings, lane)
+        self._settings, self._file = settings, beat_file(settings, lane)
         self._lock, self._number = lock, lock.stat().st_ino
         self._over = threading.Event()
         self._present: _Present | None = None
@@ -71,13 +71,16 @@ class Watch:
             signal.signal(signal.SIGTERM, self._signal_before)
 
     @contextlib.contextmanager
-    def job(self, job_id: str) -> Iterator[None]:
-        """Watch a job for as long as the block runs."""
-        self._present = _Present(job_id, time.monotonic())
+    def job(self, job_id: str, *, spent: float = 0.0) -> Iterator[None]:
+        """Watch a job, which took ``spent`` seconds before, in the block; then again the one that waits for it."""
+        outer, began = self._present, time.monotonic()
+        self._present = _Present(job_id, began - spent)
         try:
             yield
         finally:
-            self._present = None
+            if outer is not None:
+                outer.began += time.monotonic() - began
+            self._present = outer
 
     def _watch(self) -> None:
         jobs: JobTable | None = None

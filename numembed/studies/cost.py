@@ -17,6 +17,7 @@ from numembed.studies.results import ResultStore
 _LEARNT_FROM = 50
 _TOO_SMALL = 1_000_000  # parameters: what such a model takes tells nothing about others
 _MACHINE = "machine"
+_BYTES_A_SECOND = 20e6  # of a download, for want of a better guess
 _DISTANCES_BYTES = 6  # for each pair of sequences: a float32, and half as much on its way
 
 
@@ -38,6 +39,12 @@ class Cost:
     fits: bool | None
     seconds: float | None  # to encode, without loading
     training_seconds: float = 0.0  # before that, where the model is made on this machine and is not here yet
+
+    @property
+    def expected(self) -> float | None:
+        """Seconds until all is encoded, without loading; None where nobody knows, and it may be few."""
+        before = self.training_seconds + (self.download_bytes or 0) / _BYTES_A_SECOND
+        return before + self.seconds if self.seconds is not None else before or None
 
 
 def machine(results: ResultStore) -> Machine:

@@ -42,6 +42,13 @@ APP_SCHEMA = (
     UPDATE jobs SET kind = 'saving' WHERE ltrim(study, '{ ' || char(10)) LIKE '"saving"%'""",
     "ALTER TABLE jobs ADD COLUMN checksum BLOB",  # NULL in rows of earlier versions
     "ALTER TABLE jobs ADD COLUMN in_vain INTEGER NOT NULL DEFAULT 0",  # starts since it last gained something
+    """ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'light';
+    UPDATE jobs SET lane = 'model' WHERE kind IN ('ladder', 'saving');
+    ALTER TABLE jobs ADD COLUMN visitor TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN limited INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN expected REAL;
+    ALTER TABLE jobs ADD COLUMN notes TEXT NOT NULL DEFAULT ''""",
 )
 APP_KEPT = Kept("The list of runs and results", "UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 

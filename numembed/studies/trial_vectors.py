@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -66,6 +66,20 @@ def texts_by_prompt(prompt: str, plains: Sequence[SequenceSet], tests: Sequence[
     return {before: list(dict.fromkeys(texts)) for before, texts in wanted.items()}
 
 
+def sets_to_read(
+    spec: ModelSpec, plains: Sequence[SequenceSet], tests: Sequence[Trial]
+) -> Iterator[tuple[ModelSpec, SequenceSet]]:
+    """Yield the texts of each prompt with the model that has it; none of a baseline, which stores nothing."""
+    if not spec.is_baseline:
+        for prompt, texts in texts_by_prompt(spec.prompt, plains, tests).items():
+            yield replace(spec.stored, prompt=prompt), _set_of(texts)
+
+
+def _set_of(texts: Sequence[str]) -> SequenceSet:
+    nobody = IntegerSequence("", 0, ())  # only the texts count
+    return SequenceSet((nobody,) * len(texts), written=tuple(texts))
+
+
 def fetched(context: Source, plains: Sequence[SequenceSet], planned: Sequence[Sequence[Trial]]) -> TrialVectors[Source]:
     """Read or encode the texts of all variants, those of one prompt together: many texts fill batches best.
 
@@ -76,13 +90,13 @@ def fetched(context: Source, plains: Sequence[SequenceSet], planned: Sequence[Se
     if context.spec.is_baseline:
         return TrialVectors(context, rows, refused)
     tests = [trial for trials_of_one in planned for trial in trials_of_one]
-    for prompt, texts in texts_by_prompt(context.spec.prompt, plains, tests).items():
+    for spec, wanted in sets_to_read(context.spec, plains, tests):
         try:
-            _read(context, replace(context.spec.stored, prompt=prompt), texts, rows, refused)
+            _read(context, spec, wanted.texts, rows, refused)
         except (CheckFailed, ModelUnavailable, RemoteFailed) as error:
-            if prompt == context.spec.prompt:
+            if spec.prompt == context.spec.prompt:
                 raise
-            refused |= {(prompt, text): context.settings.redact(str(error)) for text in texts}
+            refused |= {(spec.prompt, text): context.settings.redact(str(error)) for text in wanted.texts}
     return TrialVectors(context, rows, refused)
 
 
@@ -94,9 +108,8 @@ def _read(
     refused: dict[tuple[str, str], str],
 ) -> None:
     """Put the vectors of ``texts`` into ``rows``; a text that the model cannot read is found by halving."""
-    nobody = IntegerSequence("", 0, ())  # only the texts count
     try:
-        matrix = context.vectors(SequenceSet((nobody,) * len(texts), written=tuple(texts)), spec)
+        matrix = context.vectors(_set_of(texts), spec)
     except (TooLarge, NonFiniteVectors, TextFailed) as error:
         if len(texts) == 1:
             refused[spec.prompt, texts[0]] = context.settings.redact(str(error))

@@ -26,7 +26,8 @@ def test_the_results_keep_their_place_while_a_run_begins_and_ends(tmp_path: Path
     command = [sys.executable, "-m", "numembed", "run", "--models", "last_digits", "--families", "primes", "even"]
     environment = {**os.environ, "NUMEMBED_HOME": str(home)}
     subprocess.run([*command, "--per-family", "3", "--length", "20"], check=True, env=environment)
-    with FileLock(home / "worker.lock"), JobTable(home / "app.db") as jobs:  # no worker begins: the test says what runs
+    locks = FileLock(home / "worker.lock"), FileLock(home / "light.lock")  # no worker begins: the test says what runs
+    with locks[0], locks[1], JobTable(home / "app.db") as jobs:
         server = Server(home)
         try:
             with Visitor(server.url, query=LINK) as visitor:

@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from filelock import FileLock, Timeout
 
+from numembed.core.errors import LIGHT, MODEL
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.tokens import count_tokens, token_batches
 from numembed.models.resolve import resolve
 from numembed.paper.protocol import PAPER_FAMILIES
-from numembed.runs.jobs import MAX_ATTEMPTS, Job, JobTable
+from numembed.runs.job import Job
+from numembed.runs.jobs import MAX_ATTEMPTS, JobTable
+from numembed.runs.supervisor import is_alive
 from numembed.storage.vectors import VectorStore
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
@@ -52,20 +54,24 @@ class Place:
         self.started.append(process)
         return process
 
-    def worker(self) -> subprocess.Popen[bytes]:
-        process = self.start("-m", "numembed.runs.worker")
-        wait_until(self.locked)
+    def worker(self, lane: str = MODEL) -> subprocess.Popen[bytes]:
+        """Start the worker of a lane, and before it the other where it is not there; return it once it works."""
+        if lane == MODEL and not is_alive(self.settings, LIGHT):
+            self.worker(LIGHT)
+        process = self.start("-m", "numembed.runs.worker", lane)
+        wait_until(lambda: is_alive(self.settings, lane))
         return process
 
     def locked(self) -> bool:
-        try:
-            with FileLock(self.settings.home / "worker.lock", timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_alive(self.settings, MODEL)
 
     def job(self, job_id: str) -> Job:
         return self.jobs.get(job_id)
+
+    def runs(self, job_id: str, attempt: int = 1) -> bool:
+        """Return whether a job's model is at work, for the so manieth time."""
+        job = self.job(job_id)
+        return (job.state, job.lane, job.attempts) == ("running", MODEL, attempt)
 
     def clear(self) -> None:
         for process in self.started:
@@ -109,10 +115,14 @@ def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return []
 
 
-def _worker_of(server: subprocess.Popen[bytes], place: Place) -> psutil.Process:
-    """Return the worker once it works; the supervisor too holds the lock for a moment, while it looks."""
-    wait_until(lambda: place.locked() and bool(_children(server)))
-    (worker,) = _children(server)
+def worker_of(server: subprocess.Popen[bytes], place: Place, lane: str = MODEL) -> psutil.Process:
+    """Return the worker of a lane once it works; the supervisor too holds the lock for a moment, while it looks."""
+
+    def found() -> list[psutil.Process]:
+        return [child for child in _children(server) if ["numembed.runs.worker", lane] == child.cmdline()[2:4]]
+
+    wait_until(lambda: is_alive(place.settings, lane) and bool(found()))
+    (worker,) = found()
     return worker
 
 
@@ -178,7 +188,7 @@ def test_cancel_takes_effect_within_one_batch(place: Place, long_study: Study) -
 
 def test_a_second_worker_ends_at_once_and_the_first_goes_on(place: Place) -> None:
     first = place.worker()
-    second = place.start("-m", "numembed.runs.worker")
+    second = place.start("-m", "numembed.runs.worker", MODEL)
     assert second.wait(120) == 0 and first.poll() is None and place.locked()
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).state == "done")
@@ -190,20 +200,20 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Pl
     next_one = place.jobs.submit(QUICK, asked_by="another")
     server = place.start("-c", SERVER)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        wait_until(lambda attempt=attempt: place.job(poison).attempts == attempt)
-        (worker,) = _children(server)
-        _kill(worker.pid)
-    wait_until(lambda: place.job(next_one).state == "done")
+        wait_until(lambda attempt=attempt: place.runs(poison, attempt))
+        _kill(worker_of(server, place).pid)
+    wait_until(lambda: not place.job(poison).active and place.job(next_one).state == "done")
     job = place.job(poison)
     assert job.state == "failed" and re.match("This run stopped its worker 3 times .*and was abandoned", job.error)
 
 
 def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
     server = place.start("-c", SERVER)
-    worker = _worker_of(server, place)
+    workers = [worker_of(server, place, lane) for lane in (LIGHT, MODEL)]
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).attempts == 1)
-    _kill(worker.pid)
+    for worker in workers:
+        _kill(worker.pid)
     _kill(server.pid)
     server.wait()
     place.start("-c", SERVER)
@@ -213,7 +223,7 @@ def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
 
 def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
     server = place.start("-c", SERVER)
-    worker = _worker_of(server, place)
+    worker = worker_of(server, place)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     _kill(server.pid)
     server.wait()
@@ -225,7 +235,7 @@ def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> N
 def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> None:
     nobody = subprocess.Popen([sys.executable, "-c", ""])
     nobody.wait()
-    assert place.start("-m", "numembed.runs.worker", str(nobody.pid)).wait(120) == 0
+    assert place.start("-m", "numembed.runs.worker", MODEL, str(nobody.pid)).wait(120) == 0
 
 
 def test_a_cancel_that_a_job_does_not_hear_ends_the_worker_and_the_next_goes_on(place: Place) -> None:

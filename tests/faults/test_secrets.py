@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from numembed.core.errors import BadChoice, BadSettings
+from numembed.core.errors import LIGHT, MODEL, BadChoice, BadSettings
 from numembed.core.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
 from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
-from numembed.runs.jobs import Job
+from numembed.runs.job import Job
 from numembed.runs.logs import Redacting
 from numembed.runs.study_run import Outcome, run
 from numembed.runs.supervisor import start_worker
@@ -93,8 +93,8 @@ def _nothing_planted(*folders: Path) -> None:
 def _work_off(place: Place, study: Study) -> tuple[Job, subprocess.Popen[bytes]]:
     """Return the job of ``study`` after the app's own worker has done it, and that worker."""
     job = place.jobs.submit(study, asked_by="visitor")
-    worker = start_worker(read_settings())
-    place.started.append(worker)
+    light, worker = (start_worker(read_settings(), lane) for lane in (LIGHT, MODEL))
+    place.started += [light, worker]
     wait_until(lambda: not place.job(job).active)
     return place.job(job), worker
 

@@ -6,17 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from numembed.core.errors import MODEL
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import MAX_ATTEMPTS
 from numembed.runs.supervisor import Heartbeat, beat_file
 from numembed.studies.study import Study
-from tests.faults.test_kills import QUICK, SERVER, Place, _children, _key, _kill, _worker_of, long_study, wait_until
+from tests.faults.test_kills import QUICK, SERVER, Place, _key, _kill, long_study, wait_until, worker_of
 
 pytestmark = pytest.mark.slow
 __all__ = ["long_study"]
@@ -32,14 +34,14 @@ def place(settings: Settings) -> Iterator[Place]:
 def test_a_worker_that_hangs_is_replaced_where_its_job_is_to_stop(place: Place, long_study: Study) -> None:
     job_id = place.jobs.submit(long_study, asked_by="visitor")
     server = place.start("-c", SERVER)
-    worker = _worker_of(server, place)
+    worker = worker_of(server, place)
     wait_until(lambda: place.vectors.count(_key(long_study), long_study.sequences.texts) > 0)
     worker.suspend()
     began = time.monotonic()
     place.jobs.cancel(job_id)  # waits where the worker holds the file
-    next_one = place.jobs.submit(QUICK, asked_by="another")
-    wait_until(lambda: place.job(next_one).attempts == 1)
-    print(f"the next job began {time.monotonic() - began:.1f} s after the cancel")
+    next_one = place.jobs.submit(replace(long_study, per_family=2), asked_by="another")
+    wait_until(lambda: place.runs(next_one))
+    print(f"the next job's model began {time.monotonic() - began:.1f} s after the cancel")
     assert place.job(job_id).state == "cancelled" and not worker.is_running()
     wait_until(lambda: place.job(next_one).state == "done")
 
@@ -47,8 +49,8 @@ def test_a_worker_that_hangs_is_replaced_where_its_job_is_to_stop(place: Place, 
 def test_a_worker_of_a_dead_app_that_hangs_is_replaced_by_the_next_app(place: Place, long_study: Study) -> None:
     job_id = place.jobs.submit(long_study, asked_by="visitor")
     first = place.start("-c", SERVER)
-    worker = _worker_of(first, place)
-    wait_until(lambda: place.job(job_id).state == "running")
+    worker = worker_of(first, place)
+    wait_until(lambda: place.runs(job_id))
     worker.suspend()
     _kill(first.pid)
     place.jobs.cancel(job_id)
@@ -63,11 +65,10 @@ def test_a_run_that_gains_something_each_time_is_never_given_up(place: Place, ti
     job_id = place.jobs.submit(study, asked_by="visitor")
     server = place.start("-c", SERVER)
     for number in range(1, MAX_ATTEMPTS + 2):
-        wait_until(lambda number=number: place.job(job_id).attempts == number)
+        wait_until(lambda number=number: place.runs(job_id, number))
         had = place.vectors.count(key, texts)
         wait_until(lambda had=had: place.vectors.count(key, texts) > had and _not_in_vain(place))
-        for worker in _children(server):
-            _kill(worker.pid)
+        _kill(worker_of(server, place).pid)
     wait_until(lambda: not place.job(job_id).active)
     assert place.job(job_id).state == "done" and place.job(job_id).attempts == MAX_ATTEMPTS + 2
 
@@ -90,9 +91,9 @@ def test_a_worker_that_is_asked_to_end_puts_its_job_back(place: Place, long_stud
 def test_a_run_over_its_time_limit_says_so_and_the_next_one_runs(place: Place, long_study: Study) -> None:
     (place.settings.home / "operator.toml").write_text("[limits]\njob_hours = 0.0003\n")  # about a second
     job_id = place.jobs.submit(long_study, asked_by="visitor")
-    next_one = place.jobs.submit(QUICK, asked_by="another")
+    next_one = place.jobs.submit(replace(long_study, per_family=2), asked_by="another")
     place.start("-c", SERVER)
-    wait_until(lambda: place.job(next_one).attempts == 1)
+    wait_until(lambda: not place.job(job_id).active and not place.job(next_one).active)
     job = place.job(job_id)
     assert job.state == "failed" and job.attempts == 1
     assert job.error.startswith("This run took longer than 1 s, the most that this installation allows")
@@ -100,8 +101,8 @@ def test_a_run_over_its_time_limit_says_so_and_the_next_one_runs(place: Place, l
 
 def test_a_worker_whose_home_was_replaced_ends_and_the_next_run_is_carried_out(place: Place) -> None:
     server = place.start("-c", SERVER)
-    worker = _worker_of(server, place)
-    wait_until(beat_file(place.settings).exists)
+    worker = worker_of(server, place)
+    wait_until(beat_file(place.settings, MODEL).exists)
     place.settings.home.rename(place.settings.home.with_name("elsewhere"))
     wait_until(lambda: not worker.is_running() and place.settings.home.exists())
     again = Place(place.settings)
@@ -113,12 +114,12 @@ def test_a_worker_whose_home_was_replaced_ends_and_the_next_run_is_carried_out(p
 def test_only_the_named_process_is_ended(settings: Settings, place: Place) -> None:
     other = place.start("-c", "import time; time.sleep(600)")
     settings.home.mkdir(parents=True, exist_ok=True)
-    beat_file(settings).write_text(f'{{"pid": {other.pid}, "created": 1.0}}')
-    Heartbeat(settings).end()
+    beat_file(settings, MODEL).write_text(f'{{"pid": {other.pid}, "created": 1.0}}')
+    Heartbeat(settings, MODEL).end()
     assert other.poll() is None
     created = psutil.Process(other.pid).create_time()
-    beat_file(settings).write_text(f'{{"pid": {other.pid}, "created": {created}}}')
+    beat_file(settings, MODEL).write_text(f'{{"pid": {other.pid}, "created": {created}}}')
     os.kill(other.pid, signal.SIGSTOP)
-    Heartbeat(settings).end()
+    Heartbeat(settings, MODEL).end()
     other.wait(10)
     assert not psutil.pid_exists(other.pid)

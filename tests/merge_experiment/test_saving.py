@@ -24,7 +24,8 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.files.publish import is_whole
 from numembed.models.resolve import folder_of, resolve
-from numembed.runs.jobs import Job, JobTable
+from numembed.runs.job import Job
+from numembed.runs.jobs import JobTable
 from numembed.runs.worker import run_job
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study

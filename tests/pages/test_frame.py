@@ -115,7 +115,7 @@ def test_a_bug_in_a_fragment_is_one_sentence_and_a_log_without_secrets(
     app: Visit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(app, "pages/compare.py")
-    monkeypatch.setattr("ui.shared.run_progress.waiting_text", lambda job, listed: str(int(SECRET)))
+    monkeypatch.setattr("ui.shared.run_progress.waiting_text", lambda job: str(int(SECRET)))
     app.button(key="run").click().run()
     assert not app.exception and [plain(one.value) for one in app.error] == [BUG]
     assert "[secret]" in caplog.text and SECRET not in caplog.text

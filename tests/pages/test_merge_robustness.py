@@ -12,7 +12,8 @@ from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.robustness.plan import encoded_texts, named_models
 from numembed.merge_experiment.run import experiment_rows
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from tests.merge_experiment.made import made_result
 from tests.merge_experiment.robustness.cases import with_robustness
 from tests.pages.elements import charts, opened, plain, told

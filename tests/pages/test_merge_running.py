@@ -16,7 +16,8 @@ from numembed.models.adapters.recipe import Reading
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model
 from numembed.models.spec import LocalWeights
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.sequences.families.family import family
 from numembed.sequences.splits import split_called
 from numembed.studies.results import ResultStore
@@ -249,16 +250,17 @@ def test_a_waiting_experiment_shows_what_runs_before_it(app: AppTest, settings: 
     with JobTable(settings.app_db) as jobs:
         jobs.submit(MergeExperiment(points=3), asked_by="test")
         assert jobs.claim() is not None
-        jobs.submit(MergeExperiment(points=5), asked_by="test")
+        jobs.submit(MergeExperiment(points=5), asked_by="another")
     opened(app, PAGE).button(key="climb").click().run()
     (bar,) = protos(app, "progress")
-    assert plain(bar.text) == "In the queue. Before it: “Merging experiment on all-MiniLM-L6-v2” and 1 more run."
+    before = "Before it: “Merging experiment on all-MiniLM-L6-v2” and 1 more run."
+    assert plain(bar.text) == f"Place 2 in the queue. {before}"
     with JobTable(settings.app_db) as jobs:
-        listed = jobs.recent()
-        assert waiting_text(listed[-1], listed).startswith("Starting.")
-        mine, other, _ = listed
-        assert "and" not in waiting_text(other, listed) and waiting_text(mine, listed) == bar.text
-        assert waiting_text(mine, [mine]).startswith("Starting."), "nothing runs before it"
+        mine, other, running = jobs.recent()
+        assert waiting_text(running) == "" and waiting_text(mine) == bar.text
+        assert waiting_text(other) == "Place 1 in the queue. Before it: “Merging experiment on all-MiniLM-L6-v2”."
+        jobs.finish(running.id, state="done", seconds=1, progress=None)
+        assert waiting_text(other) == "", "nothing runs before it"
 
 
 @pytest.mark.slow

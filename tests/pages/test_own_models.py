@@ -12,7 +12,8 @@ from numembed.models.builtin import models as scratch
 from numembed.models.builtin.encoder import EncoderRecipe
 from numembed.models.files.publish import is_whole
 from numembed.paper.protocol import paper_study
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_results
 from tests.pages.elements import plain, protos, work_off
@@ -40,7 +41,7 @@ def test_choosing_the_encoder_trains_it_and_shows_its_scores(chosen: AppTest, se
     with JobTable(settings.app_db) as jobs:  # as a worker that has come to step 120
         job = jobs.claim()
         assert job is not None
-        training = ModelProgress("number-encoder", "train", 120, 300, seconds_left=48.0)
+        training = ModelProgress("number-encoder", "build", 120, 300, seconds_left=48.0)
         jobs.show(job.id, (training, ModelProgress("Last digits")))
     chosen.run()
     (bar,) = (one for one in bars(chosen) if "number-encoder" in one)

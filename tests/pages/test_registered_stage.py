@@ -13,7 +13,8 @@ from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.merge_experiment.run import experiment_rows
 from numembed.paper.protocol import paper_study
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.runs.reporter import Reporter
 from numembed.studies.study import Study
 from tests.pages.elements import opened, protos

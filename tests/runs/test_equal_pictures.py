@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from numembed.analysis.maps.projections import PROJECTIONS
+from numembed.core.errors import LIGHT, MODEL
 from numembed.core.settings import read_settings
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import JobTable
@@ -48,14 +49,15 @@ def _worked(study: Study, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read_settings()
     with JobTable(settings.app_db) as jobs:
         job = jobs.submit(study, asked_by="visitor")
-        process = start_worker(settings)
+        workers = [start_worker(settings, lane) for lane in (LIGHT, MODEL)]
         try:
             while jobs.get(job).state in ("queued", "running"):
-                assert process.poll() is None
+                assert all(worker.poll() is None for worker in workers)
                 time.sleep(0.2)
         finally:
-            process.kill()
-            process.wait()
+            for worker in workers:
+                worker.kill()
+                worker.wait()
         assert jobs.get(job).state == "done" and not jobs.get(job).error
 
 

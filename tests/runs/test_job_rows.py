@@ -13,8 +13,9 @@ import pytest
 from numembed.core.errors import NumembedError
 from numembed.core.progress import ENCODE
 from numembed.models.catalogue.names import model
+from numembed.runs.job import ModelProgress
 from numembed.runs.job_rows import UNREADABLE
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.studies.study import Study
 
 STUDY = Study(("even", "primes"), (model("last_digits"),), per_family=1, length=5)

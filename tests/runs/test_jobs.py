@@ -11,7 +11,8 @@ import pytest
 
 from numembed.core.errors import NumembedError, UnknownName
 from numembed.models.catalogue.names import model
-from numembed.runs.jobs import MAX_ATTEMPTS, JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import MAX_ATTEMPTS, JobTable
 from numembed.runs.kinds import JOB_KINDS
 from numembed.studies.study import Study
 
@@ -191,7 +192,7 @@ def test_the_latest_job_of_a_study(jobs: JobTable) -> None:
 
 
 def test_a_dead_workers_job_is_tried_again_but_not_for_ever(jobs: JobTable) -> None:
-    poison, next_one = jobs.submit(STUDY, asked_by="one"), jobs.submit(OTHER, asked_by="two")
+    poison, next_one = jobs.submit(STUDY, asked_by="one"), jobs.submit(OTHER, asked_by="one")
     for attempt in range(1, MAX_ATTEMPTS + 1):
         job = jobs.claim()
         assert job is not None and job.id == poison and job.attempts == attempt

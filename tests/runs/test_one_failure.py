@@ -23,7 +23,8 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import study_run, worker
-from numembed.runs.jobs import Job, JobTable
+from numembed.runs.job import Job
+from numembed.runs.jobs import JobTable
 from numembed.runs.outcome import Outcome
 from numembed.runs.study_run import run
 from numembed.runs.worker import run_job

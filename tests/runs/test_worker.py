@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from numembed.core.errors import TookTooLong
+from numembed.core.errors import LIGHT, MODEL, TookTooLong
 from numembed.core.gains import gained, gains
 from numembed.core.progress import LOAD, SCORE
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs import study_run, worker
-from numembed.runs.jobs import JobTable, ModelProgress
+from numembed.runs.job import ModelProgress
+from numembed.runs.jobs import JobTable
 from numembed.runs.logs import KEPT_LOGS, limit
 from numembed.runs.reporter import Reporter
+from numembed.runs.supervisor import lock_file
 from numembed.runs.worker import main, run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
@@ -155,17 +157,17 @@ def test_progress_is_written_at_each_stage_and_then_now_and_again(
 
 def test_a_second_worker_ends_at_once(settings: Settings, jobs: JobTable) -> None:
     jobs.submit(STUDY, asked_by="visitor")
-    with FileLock(settings.home / "worker.lock"):
-        assert main(settings, parent=0) == 0
+    with FileLock(lock_file(settings, LIGHT)):
+        assert main(settings, LIGHT, parent=0) == 0
     assert [job.state for job in jobs.recent()] == ["queued"]
 
 
 @pytest.mark.slow
 def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settings, jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="visitor")
-    assert main(settings, parent=0) == 0
+    assert main(settings, LIGHT, parent=0) == 0
     assert jobs.get(job_id).state == "done"
-    with FileLock(settings.home / "worker.lock", timeout=0):
+    with FileLock(lock_file(settings, LIGHT), timeout=0):
         pass
 
 
@@ -173,13 +175,14 @@ def test_a_worker_whose_parent_is_gone_does_what_waits_and_ends(settings: Settin
 def test_a_new_worker_takes_over_what_the_dead_one_left(settings: Settings, jobs: JobTable) -> None:
     job_id = jobs.submit(STUDY, asked_by="visitor")
     jobs.claim()
-    main(settings, parent=0)
+    main(settings, LIGHT, parent=0)
     assert jobs.get(job_id).state == "done" and jobs.get(job_id).attempts == 2
 
 
 def test_nothing_is_imported_ahead_where_the_operator_says_so(settings: Settings) -> None:
-    assert list(worker._prewarming(settings)) == []
-    assert list(worker._prewarming(replace(settings, prewarm=True)))
+    for lane in (LIGHT, MODEL):
+        assert list(worker._prewarming(settings, lane)) == []
+        assert list(worker._prewarming(replace(settings, prewarm=True), lane))
 
 
 def test_a_gain_is_noted_once_and_a_run_over_its_time_ends(jobs: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +229,7 @@ def test_each_job_leaves_two_lines_in_the_log_without_its_texts(
 def test_a_newer_file_is_one_line_in_the_log(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     with JobTable(settings.app_db) as jobs:
         jobs._connection.execute("PRAGMA user_version=999")
-    assert main(settings, parent=0) == 1
+    assert main(settings, LIGHT, parent=0) == 1
     (line,) = (record for record in caplog.records if record.levelname == "ERROR")
     assert "was written by a newer numembed" in line.getMessage() and line.exc_info is None
 

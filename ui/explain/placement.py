@@ -17,7 +17,7 @@ from numembed.examinations.clusters.compute import sequence_names
 from numembed.examinations.placement.compute import Placement, Query, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.models.spec import ModelSpec
-from numembed.runs.jobs import Job
+from numembed.runs.job import Job
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study

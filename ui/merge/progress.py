@@ -18,13 +18,13 @@ from numembed.merge_experiment.experiment import REDRAWING, ROBUSTNESS, Experime
 from numembed.merge_experiment.redrawn import USUAL_DESIGNS, named_places, redrawn_split, redrawn_texts
 from numembed.merge_experiment.robustness.plan import encoded_texts, places_of
 from numembed.models.adapters.recipe import Reading
-from numembed.runs.jobs import Job, ModelProgress
+from numembed.runs.job import Job, ModelProgress
 from numembed.studies.cost import cost_of
 from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
-from ui.shared.run_progress import newest_run, poll_seconds, start, stop, tell_failed_parts, waiting_text
+from ui.shared.run_progress import STARTING, newest_run, poll_seconds, start, stop, tell_failed_parts, waiting_text
 from ui.shared.text import md_text
 
 _ASKED = (REDRAWING, ROBUSTNESS)  # rows of what is asked afterwards
@@ -46,7 +46,7 @@ def watch_experiment(experiment: MergeExperiment, job: Job | None) -> None:
 
 def _live(job_id: str, experiment: MergeExperiment) -> None:
     with job_table() as jobs:
-        job, listed = jobs.get(job_id), jobs.active()
+        job = jobs.get(job_id)
     done = sum(step.stage == DONE for step in job.progress)
     before = st.session_state.get("merge_rows_done", (job_id, done))
     st.session_state["merge_rows_done"] = (job_id, done)
@@ -54,7 +54,7 @@ def _live(job_id: str, experiment: MergeExperiment) -> None:
         st.rerun()  # the page below shows each path as it comes
     with st.container(border=True, key="running"):
         share, left = share_and_left(job.progress, parts_of(job.request))
-        st.progress(share, text=_bar_text(job, left, listed))
+        st.progress(share, text=_bar_text(job, left))
         result = results_so_far(experiment) if not done else None
         if result is not None and result.training:
             last = result.training[-1]
@@ -119,10 +119,10 @@ def _done(one: ModelProgress) -> float:
     return 1.0 if one.stage == DONE else min(1.0, one.done / one.total) if one.total else 0.0
 
 
-def _bar_text(job: Job, left: float | None, listed: Sequence[Job]) -> str:
+def _bar_text(job: Job, left: float | None) -> str:
     working = [one for one in job.progress if one.stage not in (WAITING, DONE, FAILED)]
     if job.state == "queued" or not working:
-        return waiting_text(job, listed)
+        return waiting_text(job) or STARTING
     step = working[-1]
     parts = [f"**{md_text(step.model, most=60)}**", step.stage.words]
     if step.total > 1:

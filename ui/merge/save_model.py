@@ -21,7 +21,7 @@ from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
 from numembed.paper.protocol import paper_study
-from numembed.runs.jobs import Job
+from numembed.runs.job import Job
 from ui.merge.progress import cancel_button
 from ui.merge.splits import SPLIT_TITLES
 from ui.shared.frame import callback, download, fragment, job_table, settings

@@ -10,7 +10,7 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.wording import duration, moment, plural, size
-from numembed.runs.jobs import Job
+from numembed.runs.job import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
 from numembed.storage.vectors import StoredModel
 from ui.shared.frame import callback, job_table, vector_store

@@ -7,6 +7,7 @@ import ipaddress
 import streamlit as st
 
 from numembed.core.errors import BadChoice
+from numembed.core.settings import RunLimits
 from ui.shared.frame import settings
 
 _LOOK_ONLY = (
@@ -18,16 +19,33 @@ _EVERYBODY = "Everybody who can open this page can start, stop and delete all ru
 
 def is_shared() -> bool:
     """Return True where the server listens at another address than this machine's own."""
-    address = st.get_option("server.address") or "0.0.0.0"  # Streamlit's default: all
+    return not _is_loopback(st.get_option("server.address") or "0.0.0.0")  # Streamlit's default: all
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        return not ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        return address != "localhost"
+        return address == "localhost"
 
 
 def looks_only() -> bool:
     """Return True where visitors can only look at what is stored."""
     return is_shared() and not settings().open
+
+
+def requester() -> tuple[str, RunLimits | None]:
+    """Return whose turn a visitor's runs take in the queue, and the limits for them; on this machine there are none.
+
+    It is the name of the sign-in, else the address: behind a proxy the last one in the header that the operator names.
+    """
+    if name := st.user.get("email") or st.user.get("name"):
+        return str(name), settings().limits
+    header = settings().visitor_header
+    address = st.context.headers.get(header, "").split(",")[-1].strip() if header else st.context.ip_address
+    if not address or _is_loopback(address):
+        return "", None
+    return address, settings().limits
 
 
 def refuse_lookers() -> None:

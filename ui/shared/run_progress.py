@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from numembed.core.wording import about, plural, size
-from numembed.runs.jobs import Job, ModelProgress
+from numembed.runs.job import Job, ModelProgress
 from numembed.runs.kinds import Request
+from numembed.runs.queue import wait_of
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
-from ui.shared.frame import callback, fragment, job_table, result_store, visitor
-from ui.shared.rights import refuse_lookers
+from ui.shared.frame import callback, fragment, job_table, result_store, settings, visitor
+from ui.shared.rights import refuse_lookers, requester
 from ui.shared.text import md_text
 
+STARTING = "Starting. The first run after a start loads its libraries for some seconds."
 
-def waiting_text(job: Job, listed: Sequence[Job]) -> str:
-    """Return what a run that has not begun waits for; ``listed`` are the active runs, newest first."""
-    earlier = [one.id for one in listed].index(job.id) + 1 if job in listed else 0
-    before = [one for one in listed if one.state == "running" and one.id != job.id]
-    before += [one for one in listed[earlier:][::-1] if one.state == "queued"]
-    if job.state != "queued" or not before:
-        return "Starting. The first run after a start loads its libraries for some seconds."
-    first = f"“{md_text(before[0].title, most=80)}”"
-    more = f" and {plural(len(before) - 1, 'more run')}" if len(before) > 1 else ""
-    return f"In the queue. Before it: {first}{more}."
+
+def waiting_text(job: Job) -> str:
+    """Return which place in the queue a run has and for how long; "" where it does not wait for another one."""
+    with job_table() as jobs:
+        wait = wait_of(jobs.queue(), job.id, active_runs=settings().limits.active_runs)
+        if wait is None or not wait.ahead:
+            return ""
+        first = f"“{md_text(jobs.get(wait.ahead[0]).title, most=80)}”"
+    more = f" and {plural(len(wait.ahead) - 1, 'more run')}" if len(wait.ahead) > 1 else ""
+    begins = "" if wait.seconds is None else f" It goes on in {about(wait.seconds)}."
+    return f"Place {wait.place} in the queue. Before it: {first}{more}.{begins}"
 
 
 _FORGET_SECONDS = 15
@@ -39,7 +41,8 @@ def start(requested: Request) -> None:
     """Request a run from the worker; equal requests share one run."""
     refuse_lookers()
     with job_table() as jobs:
-        jobs.submit(requested, asked_by=visitor())
+        name, limits = requester()
+        jobs.submit(requested, asked_by=visitor(), visitor=name, limits=limits)
 
 
 @callback
@@ -105,15 +108,18 @@ def _start_anyway(study: Study) -> None:
 
 def _bars(job_id: str) -> None:
     with job_table() as jobs:
-        job, listed = jobs.get(job_id), jobs.active()
+        job = jobs.get(job_id)
     finished = sum(step.stage.answers for step in job.progress)
     if not job.active or st.session_state.get("answered", (job_id, finished)) != (job_id, finished):
         st.session_state["answered"] = (job_id, finished)
         st.rerun()  # the page below shows each model's answer as it comes
     st.session_state["answered"] = (job_id, finished)
     with st.container(border=True, key="running"):
-        if job.state == "queued" or not job.progress:
-            st.progress(0.0, text=waiting_text(job, listed))
+        waits = waiting_text(job)
+        if not job.progress:
+            st.progress(0.0, text=waits or STARTING)
+        elif waits:
+            st.caption(waits)
         places = st.columns(2 if len(job.progress) > 3 else 1)
         for i, step in enumerate(job.progress):
             places[i * len(places) // len(job.progress)].progress(_share(step), text=_text(step))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.generalisation.result import FAR_STARTS, FAR_WINDOWS, Far, Generalisation, Probe
 from numembed.examinations.registry import ExaminationContext
 from numembed.models.baselines import BASELINES
-from numembed.models.spec import BaselineWeights
+from numembed.models.spec import BaselineWeights, ModelSpec
 from numembed.sequences.families.family import FAMILIES, SLOW, family
 from numembed.sequences.matching import matched
 from numembed.sequences.sets import IntegerSequence, SequenceSet
@@ -80,10 +80,7 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
     k = len(kept.families) if kept else 0
     if kept is None or k < 2:
         return Far(start, k, left_out, (), note or "fewer than 2 families reach so far")
-    rows = [row for row, item in enumerate(study.sequences.items) if item.family in kept.families]
-    items = (*(study.sequences.items[row] for row in rows), *kept.items)
-    texts = (*(study.sequences.texts[row] for row in rows), *kept.texts)
-    joined = SequenceSet(items, study.text_format, texts)  # together: some baselines and precisions look at all texts
+    rows, joined = _with_own(study, kept)
     train, test = joined.labels[: len(rows)], joined.labels[len(rows) :]
     orders = probing.family_orders(k, probing.rounds_for(len(joined), k, 1), seed=study.seed)
     matrix, rivals = _scaled(context.vectors(joined, context.spec), study.distance), rivals_of(context, joined)
@@ -99,6 +96,25 @@ def far_windows(context: ExaminationContext, start: int) -> Far:
         best = _best({rival: float((named(name, own)[0] == test).mean()) for rival, own in rivals.items()})
         probes.append(_probe(name, k, replace(accuracy, chance=1 / k), best))
     return Far(start, k, left_out, tuple(probes))
+
+
+def far_texts(context: ExaminationContext) -> Iterator[tuple[ModelSpec, SequenceSet]]:
+    """Yield the windows that are far away, with the study's own."""
+    for start in FAR_STARTS:
+        kept = far_sequences(context.study, start)[0]
+        if kept is not None and len(kept.families) > 1:
+            yield context.spec, _with_own(context.study, kept)[1]
+
+
+def _with_own(study: Study, kept: SequenceSet) -> tuple[list[int], SequenceSet]:
+    """Return which rows of the study have these families, and those rows followed by ``kept``.
+
+    They are together because some baselines and precisions look at all texts.
+    """
+    rows = [row for row, item in enumerate(study.sequences.items) if item.family in kept.families]
+    items = (*(study.sequences.items[row] for row in rows), *kept.items)
+    texts = (*(study.sequences.texts[row] for row in rows), *kept.texts)
+    return rows, SequenceSet(items, study.text_format, texts)
 
 
 def far_sequences(study: Study, start: int) -> tuple[SequenceSet | None, tuple[tuple[str, str], ...], str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from numembed.analysis.probes import CLASSIFIERS
 from numembed.core.wording import listed, p_text, percent
-from numembed.examinations.generalisation.compute import generalisation
+from numembed.examinations.generalisation.compute import far_texts, generalisation
 from numembed.examinations.generalisation.result import Far, Generalisation, Probe
 from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.models.baselines import BASELINES
@@ -176,4 +176,5 @@ IMPLEMENTATION = Implementation(
     lambda answer: verdict(answer.model, answer.found),
     rows,
     lists=("near", "name", CLASSIFIERS),
+    texts=far_texts,
 )

@@ -7,7 +7,7 @@ before anything is made equal between the families.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,10 +21,12 @@ from numembed.core.significance import holm
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.examinations.registry import ExaminationContext
 from numembed.examinations.stress.trials import Base, Reading
+from numembed.models.spec import ModelSpec
 from numembed.sequences.perturbations.terms import PERTURBATIONS
 from numembed.sequences.perturbations.trials import Trial, encoded_sets, trials, variant_words
+from numembed.sequences.sets import SequenceSet
 from numembed.studies.study import Study, redrawings
-from numembed.studies.trial_vectors import fetched
+from numembed.studies.trial_vectors import fetched, sets_to_read
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,7 @@ def variant_of(tried: TrialResult) -> str:
 def stress(context: ExaminationContext) -> Stress:
     """Return how far every perturbation moves the score, and the vectors."""
     study, count = context.study, context.study.designs
-    n = len(study.families) * study.per_family
-    if n > LARGEST:
-        raise TooLarge(f"Stress tests take at most {LARGEST:,} sequences, got {n:,}; choose fewer on Compare.")
-    plains = tuple(redrawings(replace(study, matched=()), count)) if count else (study.plain_sequences,)
-    planned = [trials(plain, seed=study.seed) for plain in plains]
+    plains, planned = _planned(study)
     trial_vectors = fetched(context, plains, planned)
     bases, readings = [], []
     for design, (plain, tests) in enumerate(zip(plains, planned, strict=True)):
@@ -132,6 +130,22 @@ def stress(context: ExaminationContext) -> Stress:
     adjusted = holm([one.p for one in tried])
     rows = tuple(replace(one, p_holm=p) for one, p in zip(tried, adjusted, strict=True))
     return Stress(plain_scores, rows, count, study.distance)
+
+
+def stress_texts(context: ExaminationContext) -> Iterator[tuple[ModelSpec, SequenceSet]]:
+    """Yield what the perturbed texts of a model are, by the prompt before them."""
+    plains, planned = _planned(context.study)
+    yield from sets_to_read(context.spec, plains, [trial for of_one in planned for trial in of_one])
+
+
+def _planned(study: Study) -> tuple[tuple[SequenceSet, ...], list[tuple[Trial, ...]]]:
+    """Return the designs and the trials of each; raise TooLarge above ``LARGEST`` sequences."""
+    n = len(study.families) * study.per_family
+    if n > LARGEST:
+        raise TooLarge(f"Stress tests take at most {LARGEST:,} sequences, got {n:,}; choose fewer on Compare.")
+    count = study.designs
+    plains = tuple(redrawings(replace(study, matched=()), count)) if count else (study.plain_sequences,)
+    return plains, [trials(plain, seed=study.seed) for plain in plains]
 
 
 def _plain(bases: Sequence[Base], study: Study) -> Plain:

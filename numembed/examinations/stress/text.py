@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from numembed.core.significance import LEVEL
 from numembed.core.wording import decimal, p_text, percent, signed, span
 from numembed.examinations.registry import Answer, Implementation, Row
-from numembed.examinations.stress.compute import STILL, Stress, TrialResult, stress, variant_of
+from numembed.examinations.stress.compute import STILL, Stress, TrialResult, stress, stress_texts, variant_of
 from numembed.examinations.stress.together import above_chance as above_chance
 from numembed.examinations.stress.together import p_page, plain_p, smallest_plain, smallest_seen, told
 from numembed.sequences.perturbations.terms import PERTURBATIONS
@@ -316,5 +316,10 @@ def plain_row(stress: Stress) -> Row:
 
 
 IMPLEMENTATION = Implementation(
-    Stress, stress, lambda answer: sentence_of(answer.found), rows, lists=("tried", "perturbation", PERTURBATIONS)
+    Stress,
+    stress,
+    lambda answer: sentence_of(answer.found),
+    rows,
+    lists=("tried", "perturbation", PERTURBATIONS),
+    texts=stress_texts,
 )

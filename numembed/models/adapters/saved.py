@@ -54,11 +54,17 @@ def adapter_folder(place: Path, seed: int, step: int) -> Path:
 def saved_adapter(folder: Path) -> SavedAdapter:
     """Return what lies in the folder of one trained adapter; raises ModelUnavailable where it is none of ours."""
     read_adapter(folder)
+    step, readings = _read_recipe(folder)
+    return SavedAdapter(LocalWeights(str(folder), digest_of_folder(folder)), readings[-1].seed, step, readings)
+
+
+def _read_recipe(folder: Path) -> tuple[int, tuple[Reading, ...]]:
+    """Return the step of a folder, and what was measured up to it."""
     recipe = read_json(folder / RECIPE)
     readings = tuple(Reading(**one) for one in recipe.get("readings", []))
     if not readings:
         raise BadChoice(f"The adapter {folder.name[:80]!r} has no recipe: it was not trained here. Attach it instead.")
-    return SavedAdapter(LocalWeights(str(folder), digest_of_folder(folder)), recipe["seed"], recipe["step"], readings)
+    return recipe["step"], readings
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,25 @@ class Snapshot:
 
     factors: Mapping[str, Tensor]
     moments: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How far the training of one seed is."""
+
+    step: int
+    readings: tuple[Reading, ...]  # from the base to this step
+    kept: Snapshot  # empty at the end: nothing goes on
+
+
+def save_pause(place: Path, base: ModelSpec, recipe: Recipe, readings: list[Reading], kept: Snapshot) -> None:
+    """Keep where a training stops between two stages, for :func:`last_stage`."""
+    folder, sums = _paused_folder(place, readings[-1].seed), dict[str, str]()
+    shutil.rmtree(folder, ignore_errors=True)
+    with published(folder, sums) as draft:
+        sums[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
+        sums[_STATE] = _write_tensors(draft / _STATE, kept.moments)
+        _write_json(draft / RECIPE, _description(base, recipe, readings[-1].seed, readings))
 
 
 def save_stage(
@@ -89,14 +114,14 @@ def save_stage(
         digests[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
         _write_json(draft / CONFIG, _peft_config(base, recipe, targets))
         _write_json(draft / RECIPE, _description(base, recipe, seed, readings))
-    for older in _state_folder(place, seed, step).parent.glob("step-*"):
+    for older in _state_folder(place, seed, step).parent.iterdir():
         if older.name != f"step-{step:05d}" or step == recipe.steps:
             shutil.rmtree(older, ignore_errors=True)
     return saved_adapter(folder)
 
 
-def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple[SavedAdapter, Snapshot] | None:
-    """Return the last stage of a seed that can be gone on from, or is the end; None where there is none.
+def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> Begun | None:
+    """Return from where the training of a seed can go on: its last stage, a pause after it, or its end; else None.
 
     It counts only where it and all stages before it are whole: one that is missing is trained anew. Raises BadChoice
     where ``place`` holds another training.
@@ -105,12 +130,18 @@ def last_stage(place: Path, base: ModelSpec, recipe: Recipe, seed: int) -> tuple
     for step in whole:
         _check_same(place, adapter_folder(place, seed, step), base, recipe, seed)
     unbroken = [step for step, wanted in zip(whole, recipe.saved_steps, strict=False) if step == wanted]
+    if is_whole(paused := _paused_folder(place, seed)):
+        _check_same(place, paused, base, recipe, seed)
+        step, readings = _read_recipe(paused)
+        if all(one in unbroken for one in recipe.saved_steps if one <= step):
+            return Begun(step, readings, Snapshot(_tensors(paused / WEIGHTS), _tensors(paused / _STATE)))
     for step in reversed(unbroken):
         folder, state = adapter_folder(place, seed, step), _state_folder(place, seed, step)
         if step == recipe.steps:
-            return saved_adapter(folder), Snapshot({}, {})
+            return Begun(step, _read_recipe(folder)[1], Snapshot({}, {}))
         if is_whole(state):
-            return saved_adapter(folder), Snapshot(_tensors(folder / WEIGHTS), _tensors(state / _STATE))
+            kept = Snapshot(_tensors(folder / WEIGHTS), _tensors(state / _STATE))
+            return Begun(step, _read_recipe(folder)[1], kept)
     return None
 
 
@@ -147,6 +178,10 @@ def reserved_place(place: Path, progress: Progress = silent) -> Iterator[None]:
 
 def _state_folder(place: Path, seed: int, step: int) -> Path:
     return place / ".resume" / f"seed-{seed}" / f"step-{step:05d}"
+
+
+def _paused_folder(place: Path, seed: int) -> Path:
+    return place / ".resume" / f"seed-{seed}" / "paused"
 
 
 def _write_tensors(file: Path, tensors: Mapping[str, Tensor]) -> str:

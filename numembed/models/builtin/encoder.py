@@ -55,7 +55,7 @@ def train_encoder(recipe: EncoderRecipe, folder: Path, *, progress: Progress = s
     with one_thread():  # the order in which numbers are added, and so the last bit, would change with their count
         _train(model, recipe, _reader(folder), progress)
     write_weights(folder, model)
-    progress(recipe.steps, recipe.steps, "train")
+    progress(recipe.steps, recipe.steps, "build")
 
 
 def _train(model: Any, recipe: EncoderRecipe, read: Any, progress: Progress) -> None:
@@ -64,7 +64,7 @@ def _train(model: Any, recipe: EncoderRecipe, read: Any, progress: Progress) -> 
     split = recipe.split
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate)
     for step in range(1, recipe.steps + 1):
-        progress(step - 1, recipe.steps, "train")
+        progress(step - 1, recipe.steps, "build")
         pace = min(1.0, step / recipe.warmup) * (1 - (step - 1) / recipe.steps)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * pace

@@ -63,13 +63,13 @@ def encoder_place(recipe: EncoderRecipe, settings: Settings) -> Path:
 def trained_encoder(recipe: EncoderRecipe, settings: Settings, *, progress: Progress = silent) -> Path:
     """Return the folder of the encoder of a recipe, trained where it is not here yet.
 
-    Processes that ask at once train once: the others wait. ``progress`` tells of the stage "train" and may raise
+    Processes that ask at once train once: the others wait. ``progress`` tells of the stage "build" and may raise
     Cancelled, here and while waiting; nothing of an unfinished training stays.
     """
     place = encoder_place(recipe, settings)
     if not is_whole(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        begins = partial(progress, 0, recipe.steps, "train")  # also while it waits
+        begins = partial(progress, 0, recipe.steps, "build")  # also while it waits
         begins()
         with held_lock(place.with_name(f".{place.name}.lock"), begins, seconds=_ASK_SECONDS):
             if not is_whole(place):  # nobody has trained it in the meantime

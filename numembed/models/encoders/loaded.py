@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from numembed.core.errors import ModelUnavailable
+from numembed.core.errors import MODEL, ModelUnavailable, Paused
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import facts_of
@@ -85,6 +85,16 @@ class LoadedModel:
         self._encoder, self._key, self._shared_key = None, "", ""
         gc.collect()  # also of a model that failed its check: its parts hold each other
         give_back_memory()
+
+
+class WithoutModels(LoadedModel):
+    """Encoders of endpoints alone: whoever asks for another model has to go on where models are loaded."""
+
+    def get(self, spec: ModelSpec, progress: Progress = silent) -> Encoder:
+        """Return the encoder of an endpoint; raise Paused for any other model."""
+        if spec.weights.runner != "endpoint":
+            raise Paused(MODEL)
+        return super().get(spec, progress)
 
 
 def _of_files(spec: ModelSpec, folder: Path | None, settings: Settings, progress: Progress) -> Encoder:

@@ -15,11 +15,20 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from numembed.core.errors import BadChoice, Diverged, NumembedError, StoreFull, TooLarge, TrainingFailed, reason_of
+from numembed.core.errors import (
+    BadChoice,
+    Diverged,
+    NumembedError,
+    Paused,
+    StoreFull,
+    TooLarge,
+    TrainingFailed,
+    reason_of,
+)
 from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.adapters.recipe import Reading, Recipe
-from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_stage
+from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_pause, save_stage
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
 from numembed.models.loading.devices import available_memory, device_of, one_thread, settle_threads
@@ -51,7 +60,8 @@ def train_adapters(
     What a stopped training of the same recipe has left there is gone on from. ``progress`` counts the steps of all
     seeds; ``listen`` hears every loss, and the validation silhouette where it is measured. Raises BadChoice, TooLarge
     or StoreFull before it begins, TrainingFailed where the loss is no number, Cancelled through ``progress``: whole
-    stages stay. A seed that fails does not keep the others from being trained; it is reported when they are.
+    stages stay; after Paused it goes on from that very step. A seed that fails does not keep the others from being
+    trained; it is reported when they are.
     """
     if base.weights.runner != "files":
         raise BadChoice(f"{base.name} cannot be adapted: its weights are not on this machine. Choose another model.")
@@ -117,7 +127,7 @@ def _parameters(folder: Path) -> int:
 
 def _ended(place: Path, spec: ModelSpec, recipe: Recipe, seed: int) -> bool:
     stage = last_stage(place, spec, recipe, seed)
-    return stage is not None and stage[0].step == recipe.steps
+    return stage is not None and stage.step == recipe.steps
 
 
 def _train_seeds(model: AdaptedModel, place: Path, progress: Progress, listen: Listener) -> None:
@@ -153,14 +163,19 @@ def _train_seed(model: AdaptedModel, place: Path, seed: int, done: int, progress
     """Train one seed from its last stage to its end."""
     recipe, spec = model.recipe, model.spec
     stage = last_stage(place, spec, recipe, seed)
-    saved = stage[0].step if stage else 0
-    if saved < recipe.steps:
-        model.begin(seed, stage[1] if stage else None, saved)
-    readings = list(stage[0].readings) if stage else []
+    saved = begun = stage.step if stage else 0
+    if begun < recipe.steps:
+        model.begin(seed, stage.kept if stage else None, begun)
+    readings = list(stage.readings) if stage else []
     if not stage:
         readings.append(_listened(Reading(seed, 0, None, _finite(model.before(), spec, seed, 0, 0)), listen))
-    for step in range(saved + 1, recipe.steps + 1):
-        progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
+    for step in range(begun + 1, recipe.steps + 1):
+        try:
+            progress(done + step - 1, recipe.steps * len(recipe.seeds), "train")
+        except Paused:
+            if step > begun + 1:
+                save_pause(place, spec, recipe, readings, model.snapshot())
+            raise
         pairs, apart = recipe.loss == "in_batch", apart_at(step, recipe.steps, recipe.apart)
         batch = training_batch(recipe.split, size=recipe.batch, seed=seed, step=step, pairs=pairs, apart=apart)
         loss = _finite(model.step(batch, step), spec, seed, step, saved)

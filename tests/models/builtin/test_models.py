@@ -84,7 +84,7 @@ def test_the_first_use_trains_and_the_second_reads(settings: Settings, short: En
     spec, told = model("number-encoder"), []
     assert known_folder(spec.weights, settings) is None and not spec.resolved
     pinned = resolve(spec, settings, progress=lambda *said: told.append(said))
-    assert told[-1] == (3, 3, "train") and [said[0] for said in told] == sorted(said[0] for said in told)
+    assert told[-1] == (3, 3, "build") and [said[0] for said in told] == sorted(said[0] for said in told)
     folder = known_folder(pinned.weights, settings)
     assert folder is not None and folder.is_relative_to(settings.home) and checked_folder(folder) == folder
     assert pinned.resolved and pinned.weights == ScratchWeights("number-encoder", digest_of_folder(folder))
@@ -117,7 +117,7 @@ def test_a_run_tells_of_the_training_and_is_stopped_in_it(settings: Settings, sh
     loaded = LoadedModel(settings)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results, pytest.raises(Cancelled):
         run(study, vectors=vectors, results=results, loaded=loaded, settings=settings, report=report)
-    assert stages == ["train"] * len(stages) and len(stages) >= 3
+    assert stages == ["build"] * len(stages) and len(stages) >= 3
 
 
 @pytest.mark.slow

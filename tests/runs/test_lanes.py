@@ -1,0 +1,156 @@
+"""A study is carried out in two lanes: the one that loads models only stores vectors, the other does the rest."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from numembed.core.errors import LIGHT, MODEL
+from numembed.core.progress import SCORE
+from numembed.core.settings import Endpoint, Settings
+from numembed.models.catalogue.names import model
+from numembed.models.encoders.loaded import LoadedModel, WithoutModels
+from numembed.runs import model_run, reporter
+from numembed.runs.job import Job, ModelProgress
+from numembed.runs.jobs import JobTable
+from numembed.runs.outcome import Notes
+from numembed.runs.study_run import run
+from numembed.runs.worker import run_job
+from numembed.storage.vectors import VectorStore
+from numembed.studies.parts import Gap
+from numembed.studies.results import ResultStore
+from numembed.studies.study import Study
+from tests.servers.embeddings import EmbeddingServer
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Lanes:
+    """Both lanes of one home, each when it is asked."""
+
+    settings: Settings
+    jobs: JobTable
+
+    def turns(self, study: Study) -> tuple[Job, list[str]]:
+        """Return the job of a study after both lanes have worked at it, and the lane of each turn."""
+        job_id, turns = self.jobs.submit(study, asked_by="visitor"), []
+        loaded = {LIGHT: WithoutModels(self.settings), MODEL: LoadedModel(self.settings)}
+        while (job := self.jobs.get(job_id)).active:
+            turns.append(job.lane)
+            claimed = self.jobs.claim(job.lane)
+            assert len(turns) < 20 and claimed is not None
+            run_job(claimed, self.jobs, settings=self.settings, loaded=loaded[job.lane], lane=job.lane)
+        return job, turns
+
+
+@pytest.fixture
+def lanes(settings: Settings) -> Iterator[Lanes]:
+    with JobTable(settings.app_db) as jobs:
+        yield Lanes(settings, jobs)
+
+
+def _rows(app_db: Path) -> dict[str, str]:
+    with sqlite3.connect(app_db) as file:
+        return dict(file.execute("SELECT key, payload FROM results"))
+
+
+@pytest.fixture
+def scored_in(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lane in which scores were computed and maps drawn, each time."""
+    seen: list[str] = []
+    for name in ("score_all", "plain_scores", "drawn_map", "explain"):
+        before: Callable[..., Any] = getattr(model_run, name)
+
+        def watched(*given: Any, before: Callable[..., Any] = before, **more: Any) -> Any:
+            seen.extend(job.lane for job in lanes.jobs.active())
+            return before(*given, **more)
+
+        monkeypatch.setattr(model_run, name, watched)
+    return seen
+
+
+def test_both_lanes_find_what_one_would_find(lanes: Lanes, tiny_model: Path, scored_in: list[str]) -> None:
+    named = (model(str(tiny_model)), model("last_digits"))
+    study = Study(("even", "odd", "primes"), named, per_family=3, length=8, designs=2, examine=("stress",))
+    job, turns = lanes.turns(study)
+    assert (job.state, job.error, job.attempts) == ("done", "", 1)
+    assert [step.stage for step in job.progress] == ["done", "done"]
+    assert turns == [LIGHT, MODEL] * (len(turns) // 2) + [LIGHT] and 5 <= len(turns) <= 9
+    assert set(scored_in) == {LIGHT} and len(scored_in) > 10
+    other = replace(lanes.settings, home=lanes.settings.home / "other")
+    other.home.mkdir()
+    with ResultStore(other.app_db) as fresh, VectorStore(lanes.settings.cache_db) as vectors:
+        run(study, vectors=vectors, results=fresh, loaded=WithoutModels(other), settings=other)
+    expected, found = _rows(other.app_db), _rows(lanes.settings.app_db)
+    assert {key: found.get(key) for key in expected} == expected and len(expected) > 20
+
+
+def test_baselines_and_endpoints_never_leave_their_lane(settings: Settings) -> None:
+    with EmbeddingServer() as server, JobTable(settings.app_db) as jobs:
+        endpoint = Endpoint("lab", server.url, "lab-model")
+        lanes = Lanes(replace(settings, endpoints={"lab": endpoint}), jobs)
+        named = (model("endpoint:lab"), model("last_digits"))
+        job, turns = lanes.turns(Study(("even", "odd"), named, per_family=3, length=8))
+    assert (job.state, job.error, turns) == ("done", "", [LIGHT])
+
+
+def test_what_is_stored_needs_no_model(lanes: Lanes, tiny_model: Path) -> None:
+    study = Study(("even", "odd"), (model(str(tiny_model)),), per_family=3, length=8)
+    lanes.turns(study)
+    assert lanes.turns(replace(study, distance="cosine"))[1] == [LIGHT]
+
+
+def test_what_fails_is_tried_once(lanes: Lanes, tiny_model: Path, nan_model: Path, caplog: Any) -> None:
+    caplog.set_level(logging.INFO, logger="numembed.studies.parts")
+    named = tuple(
+        map(model, (str(nan_model), "nobody/nowhere", str(tiny_model), str(tiny_model) + ' prompt="query: "'))
+    )
+    job, turns = lanes.turns(Study(("even", "odd"), named, per_family=3, length=8))
+    assert job.state == "done" and turns.count(MODEL) >= 2
+    assert [step.stage for step in job.progress] == ["failed", "failed", "done", "done"]
+    failed = [record.getMessage() for record in caplog.records if record.getMessage().endswith("failed")]
+    assert len(failed) == 2, failed
+    assert "not finite" in job.error and "nobody/nowhere" in job.error
+    assert Notes.from_json(job.notes).errors.keys() == {named[0].name, named[1].name}
+
+
+def test_damaged_notes_are_none() -> None:
+    notes = Notes({"a": "It failed."}, [Gap("UMAP map", "b", "No room.")])
+    assert Notes.from_json(notes.to_json()) == notes
+    for text in ("", "{", "[]", '{"errors": 3, "gaps": []}', '{"errors": {}, "gaps": [[1]]}', '{"errors": {}}'):
+        assert Notes.from_json(text) == Notes()
+
+
+def test_the_time_that_a_model_needs_is_estimated_for_the_queue(lanes: Lanes, tiny_model: Path) -> None:
+    study = Study(("even", "odd"), (model(str(tiny_model)),), per_family=3, length=8)
+    lanes.turns(study)
+    job_id = lanes.jobs.submit(replace(study, per_family=100), asked_by="visitor")
+    job = lanes.jobs.claim(LIGHT)
+    assert job is not None
+    run_job(job, lanes.jobs, settings=lanes.settings, loaded=WithoutModels(lanes.settings), lane=LIGHT)
+    waiting = lanes.jobs.get(job_id)
+    assert waiting.lane == MODEL and waiting.expected is not None and waiting.expected > 0
+
+
+def test_a_row_never_goes_back_in_a_later_turn(lanes: Lanes, tiny_model: Path, monkeypatch: Any) -> None:
+    shown: list[list[float]] = []
+    before = JobTable.show
+
+    def show(jobs: JobTable, job_id: str, progress: tuple[ModelProgress, ...]) -> None:
+        shown.append([step.stage.begins for step in progress])
+        before(jobs, job_id, progress)
+
+    monkeypatch.setattr(JobTable, "show", show)
+    monkeypatch.setattr(reporter, "_SHOW_SECONDS", 0.0)
+    named = (model(str(tiny_model)), model(str(tiny_model) + ' prompt="query: "'))
+    lanes.turns(Study(("even", "odd"), named, per_family=3, length=8, designs=2))
+    for row in zip(*shown, strict=True):
+        scored = next(at for at, begins in enumerate(row) if begins >= SCORE.begins)
+        assert min(row[scored:]) >= SCORE.begins
