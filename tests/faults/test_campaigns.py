@@ -1,21 +1,52 @@
-"""Random damages of app.db: nothing but sentences, and no wrong result. ``benchmarks`` runs more of them."""
+"""A few rounds of each campaign of ``python -m benchmarks faults``; what is naive does not come through it."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults_app import app_file
 from benchmarks.faults_files import damaged_files
+from benchmarks.faults_vectors import NAIVE, vector_file
+from benchmarks.faults_writers import killed_writers
 
 pytestmark = pytest.mark.slow
 MEMORY = Path("/dev/shm")  # each of some thousand writes waits for a disk otherwise
 
 
-def test_no_damage_of_app_db_is_more_than_a_sentence_or_serves_a_wrong_result() -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        found = damaged_files(60, Path(folder) / "damages", seed=5)
-    assert found.raw == [] and found.wrong == []
-    assert found.set_aside > 15, "the damages are not found, or do nothing"
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        yield Path(name)
+
+
+def test_no_damage_of_app_db_is_more_than_a_sentence_or_serves_a_wrong_result(folder: Path) -> None:
+    found = damaged_files(app_file, 25, folder, seed=5)
+    assert found.faults == []
+    assert found.set_aside > 5, "the damages are not found, or do nothing"
     assert all("There is no run" in one or "newer numembed" in one for one in found.sentences), found.sentences
+
+
+def test_no_damage_of_cache_db_is_more_than_a_sentence_or_serves_a_wrong_vector(folder: Path) -> None:
+    found = damaged_files(vector_file("cache.db"), 30, folder, seed=5)
+    assert found.faults == []
+    assert found.set_aside > 5 and found.unreadable > 0, "the damages do nothing"
+    assert all("newer numembed" in one for one in found.sentences), found.sentences
+
+
+def test_a_killed_writer_loses_no_batch_that_was_acknowledged(folder: Path) -> None:
+    kills = killed_writers("cache.db", 3, folder, seed=5)
+    assert kills.faults == [] and kills.acknowledged >= 3
+
+
+@pytest.mark.parametrize("store", NAIVE)
+def test_the_same_damages_find_naive_stores_faulty(folder: Path, store: str) -> None:
+    found = damaged_files(vector_file(store), 10, folder, seed=5)
+    assert found.raw and found.wrong
+
+
+def test_the_same_kills_find_a_naive_store_faulty(folder: Path) -> None:
+    assert killed_writers("pickle", 4, folder, seed=5).faults
