@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults_places import SUPERVISOR, Place, wait_until
 from numembed.runs.jobs import JobTable
 from numembed.storage.backups import back_up
 from numembed.storage.damage import notice_of
-from tests.faults.test_kills import QUICK, SERVER, Place, _worker_of, place, wait_until
+from tests.faults.test_kills import QUICK, _worker_of, place
 
 __all__ = ["place"]
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def _damage(home: Path) -> None:
 
 
 def test_the_next_run_begins_whatever_happened_to_the_file(place: Place) -> None:
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     worker = _worker_of(server, place)
     for happen in (_delete, _restore, _damage, _delete_home, _move_home):
         wait_until((place.settings.home / "app.db").exists)

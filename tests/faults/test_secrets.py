@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.faults_places import Place, wait_until
+from benchmarks.page import ROOT
 from numembed.core.errors import BadChoice, BadSettings
 from numembed.core.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
 from numembed.export import scores_csv
@@ -30,7 +32,6 @@ from numembed.runs.supervisor import start_worker
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.faults.test_kills import ROOT, Place, wait_until
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import EmbeddingServer
 from tests.servers.hub import FakeHub, serve_hub

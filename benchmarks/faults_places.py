@@ -1,0 +1,118 @@
+"""A home with its files open, and the processes that are started and killed there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from benchmarks.page import ROOT, served
+from benchmarks.visitor import Visitor
+from numembed.core.settings import Settings
+from numembed.runs.jobs import Job, JobTable
+from numembed.runs.supervisor import beat_file
+from numembed.storage.vectors import VectorStore
+
+SUPERVISOR = """
+import time
+from numembed.core.settings import read_settings
+from numembed.runs.supervisor import start_supervisor
+start_supervisor(read_settings())
+time.sleep(600)
+"""
+
+
+class Place:
+    """A home with its files open, and the processes that were started there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.vectors, self.jobs = VectorStore(settings.cache_db), JobTable(settings.app_db)
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.url = ""  # of the server that was started last
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Python with these arguments, in this home."""
+        environment = {**os.environ, "NUMEMBED_HOME": str(self.settings.home), "NUMEMBED_PREWARM": "0"}
+        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, env=environment)
+        self.started.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker without a server, and wait until it holds the lock."""
+        process = self.start("-m", "numembed.runs.worker")
+        wait_until(self.locked)
+        return process
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        """Start the app; its first visitor starts a worker."""
+        with (self.settings.home.parent / "server.log").open("ab") as log:
+            process, self.url = served(ROOT / "app.py", self.settings.home, log=log)
+        self.started.append(process)
+        with Visitor(self.url):
+            return process
+
+    def locked(self) -> bool:
+        """Return whether a worker holds its lock."""
+        try:
+            with FileLock(self.settings.home / "worker.lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def worker_pid(self) -> int:
+        """Return the number of the present worker's process, or 0."""
+        import psutil
+
+        with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+            named = json.loads(beat_file(self.settings).read_text(encoding="ascii"))
+            if psutil.Process(named["pid"]).create_time() == named["created"]:
+                return int(named["pid"])
+        return 0
+
+    def job(self, job_id: str) -> Job:
+        """Return a job of this home."""
+        return self.jobs.get(job_id)
+
+    def clear(self) -> None:
+        """Kill all that was started, and close the files."""
+        for process in self.started:
+            for one in (*children(process), process):
+                kill(one.pid)
+            process.wait()
+        kill(self.worker_pid())
+        self.vectors.close()
+        self.jobs.close()
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = 240) -> None:
+    """Wait until ``condition`` holds; raises AssertionError where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def kill(pid: int) -> None:
+    """Kill a process, where it is there; 0 is none."""
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[Any]:
+    """Return the processes that a process has started, as psutil's."""
+    import psutil
+
+    try:
+        return list(psutil.Process(process.pid).children())
+    except psutil.NoSuchProcess:
+        return []
