@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -33,8 +34,8 @@ time.sleep(600)
 class Place:
     """A home with its files open, and the processes that were started there."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, *, log: str | Path = "") -> None:
+        self.settings, self.log = settings, Path(log or settings.home.with_name("server.log"))
         self.vectors, self.jobs = VectorStore(settings.cache_db), JobTable(settings.app_db)
         self.started: list[subprocess.Popen[bytes]] = []
         self.url = ""  # of the server that was started last
@@ -54,7 +55,7 @@ class Place:
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start the app; its first visitor starts a worker."""
-        with (self.settings.home.parent / "server.log").open("ab") as log:
+        with self.log.open("ab") as log:
             process, self.url = served(ROOT / "app.py", self.settings.home, log=log)
         self.started.append(process)
         with Visitor(self.url):
