@@ -1,6 +1,6 @@
 """A disk that is full or can only be read, and files that go, under a running app: sentences, nothing lost, and on.
 
-``python -m benchmarks.faults_disk WHAT FOLDER`` carries out one of CASES in a folder, and prints what went wrong.
+``python -m benchmarks.faults_disk WHAT FOLDER MODEL`` carries out one of CASES in a folder, and prints what went wrong.
 """
 
 from __future__ import annotations
@@ -27,8 +27,15 @@ from numembed.studies.study import Study
 
 NO_DISK = "nothing can be mounted here: a disk of its own needs user namespaces (unshare --user --mount)"
 _MOUNT = 'mount -t tmpfs -o size=32m tmpfs "$1" && shift && exec "$@"'
-_MODEL = "number-lm"
 _SENTENCES = ("The disk is full", "Nothing can be stored here", "is in use by another process")
+
+
+class _Home(Place):
+    """A home in a folder, and the name of the model of its runs."""
+
+    def __init__(self, folder: Path, name: str, *, log: str = "") -> None:
+        super().__init__(Settings(folder / "home", offline=True, prewarm=False, folders=()), log=log)
+        self.folder, self.name = folder, name
 
 
 def on_a_small_disk(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -46,10 +53,10 @@ def has_disks(folder: Path) -> bool:
     return shutil.which("unshare") is not None and on_a_small_disk(str(folder), "true").returncode == 0
 
 
-def disk_faults(what: str, folder: Path) -> list[str]:
-    """Return what went wrong in one of CASES; where its disk cannot be mounted, that alone."""
+def disk_faults(what: str, folder: Path, name: str = "number-lm") -> list[str]:
+    """Return what went wrong in one of CASES with runs of a model; where its disk cannot be mounted, that alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = (sys.executable, "-m", "benchmarks.faults_disk", what, str(folder))
+    command = (sys.executable, "-m", "benchmarks.faults_disk", what, str(folder), name)
     if CASES[what] is replaced:
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
     elif not has_disks(folder):
@@ -63,11 +70,11 @@ def disk_faults(what: str, folder: Path) -> list[str]:
     return faults
 
 
-def full(place: Place) -> list[str]:
+def full(place: _Home) -> list[str]:
     """Fill the disk under a running app."""
     place.serve()
     faults = _works(place, 1)
-    before, ballast = _Stored(place, 1), place.settings.home.parent / "ballast"
+    before, ballast = _Stored(place, 1), place.folder / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 4096):
             pass
@@ -81,29 +88,29 @@ def full(place: Place) -> list[str]:
     return faults + _works(place, 3) + before.lost(place)
 
 
-def read_only(place: Place) -> list[str]:
+def read_only(place: _Home) -> list[str]:
     """Let the home be of a disk that can only be read, and then be as before."""
     server = place.serve()
-    faults, disk = _works(place, 1), str(place.settings.home.parent)
+    faults, disk = _works(place, 1), str(place.folder)
     before = _Stored(place, 1)
     _end(place, server)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    read = Place(place.settings, log=os.devnull)
+    read = _Home(place.folder, place.name, log=os.devnull)
     read.serve()
-    with Visitor(read.url, query=_query(1)) as visitor:
+    with Visitor(read.url, query=_query(place, 1)) as visitor:
         if "scores" not in visitor.elements:
             faults.append("what is stored is not shown where it can only be read")
     faults += _asked(read, 2, says="Nothing can be stored here") + before.lost(read)
     read.clear()
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    again = Place(place.settings)
+    again = _Home(place.folder, place.name)
     again.serve()
     faults += _works(again, 3) + before.lost(again)
     again.clear()
     return faults
 
 
-def replaced(place: Place) -> list[str]:
+def replaced(place: _Home) -> list[str]:
     """Let app.db or the whole home go or be another while the app waits."""
     place.serve()
     faults = _works(place, 1)
@@ -117,7 +124,7 @@ def replaced(place: Place) -> list[str]:
     return faults
 
 
-CASES: dict[str, Callable[[Place], list[str]]] = {"full disk": full, "read-only home": read_only, "files": replaced}
+CASES: dict[str, Callable[[_Home], list[str]]] = {"full disk": full, "read-only home": read_only, "files": replaced}
 
 
 def delete(home: Path) -> None:
@@ -154,11 +161,11 @@ HAPPENINGS = (delete, restore, damage, delete_home, move_home)
 class _Stored:
     """The results of a home, and the vectors of one of its studies."""
 
-    def __init__(self, place: Place, number: int) -> None:
+    def __init__(self, place: _Home, number: int) -> None:
         self.number, self.results = number, results_of(place)
         self.matrix, self.found = self._vectors(place)
 
-    def lost(self, place: Place, *, results: bool = True) -> list[str]:
+    def lost(self, place: _Home, *, results: bool = True) -> list[str]:
         """Return what is no longer there, or otherwise."""
         matrix, found = self._vectors(place)
         now = results_of(place) if results else self.results
@@ -166,28 +173,28 @@ class _Stored:
         lost = [] if same and found[self.found].all() else ["stored vectors are lost"]
         return lost + ["a stored result is lost" for key, value in self.results.items() if now.get(key) != value]
 
-    def _vectors(self, place: Place) -> Any:
-        key = next((one.key for one in place.vectors.models() if one.name == _MODEL), "")
-        return place.vectors.read(key, _study(self.number).sequences.texts)
+    def _vectors(self, place: _Home) -> Any:
+        key = next((one.key for one in place.vectors.models() if one.name == place.name), "")
+        return place.vectors.read(key, _study(place, self.number).sequences.texts)
 
 
-def _study(number: int) -> Study:
-    return Study(("primes", "even"), (model(_MODEL),), per_family=5, length=20, first_window=number)
+def _study(place: _Home, number: int) -> Study:
+    return Study(("primes", "even"), (model(place.name),), per_family=5, length=20, first_window=number)
 
 
-def _query(number: int) -> str:
-    return f"models={_MODEL}&families=primes&families=even&per_family=5&length=20&first_window={number}"
+def _query(place: _Home, number: int) -> str:
+    return f"models={place.name}&families=primes&families=even&per_family=5&length=20&first_window={number}"
 
 
-def _asked(place: Place, number: int, *, says: str = "") -> list[str]:
+def _asked(place: _Home, number: int, *, says: str = "") -> list[str]:
     """Press Run for a study; return what the page shows that is no sentence, or that it lacks the one due."""
-    with Visitor(place.url, query=_query(number)) as visitor:
+    with Visitor(place.url, query=_query(place, number)) as visitor:
         faults = visitor.raw_errors
         visitor.click("run", trigger_value=True)
         return faults + visitor.raw_errors + ([] if says in visitor.text else [f"the page does not say {says!r}"])
 
 
-def _works(place: Place, number: int) -> list[str]:
+def _works(place: _Home, number: int) -> list[str]:
     """Press Run for a study and wait for its end; return what was not as it should be."""
     faults = _asked(place, number)
     ended: list[Job] = []
@@ -202,7 +209,7 @@ def _works(place: Place, number: int) -> list[str]:
     return faults
 
 
-def _end(place: Place, server: subprocess.Popen[bytes]) -> None:
+def _end(place: _Home, server: subprocess.Popen[bytes]) -> None:
     """End all processes of a home, and close its files."""
     server.kill()
     server.wait()
@@ -211,8 +218,8 @@ def _end(place: Place, server: subprocess.Popen[bytes]) -> None:
     place.clear()
 
 
-def _main(what: str, folder: Path) -> None:
-    place = Place(Settings(folder / "home", offline=True, prewarm=False, folders=()))
+def _main(what: str, folder: Path, name: str) -> None:
+    place = _Home(folder, name)
     try:
         faults = CASES[what](place)
     finally:
@@ -222,4 +229,4 @@ def _main(what: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], Path(sys.argv[2]))
+    _main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

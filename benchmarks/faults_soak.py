@@ -20,7 +20,7 @@ from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings
 from numembed.storage.backups import back_up
 
-_MODEL, _FAMILIES = "number-lm", "families=primes&families=even&per_family=8"
+_FAMILIES = "families=primes&families=even&per_family=8"
 _SAMPLE_SECONDS = 2.0
 _BAD = re.compile(r"Traceback|\b(ERROR|CRITICAL)\b|internal error")
 
@@ -49,13 +49,13 @@ class Soaked:
         return max(values[half:]) - max(values[:half], default=0.0)
 
 
-def soaked(seconds: float, folder: Path, *, visitors: int = 4, seed: int = 0) -> Soaked:
+def soaked(seconds: float, folder: Path, *, visitors: int = 4, name: str = "number-lm", seed: int = 0) -> Soaked:
     """Return what so many seconds of a real server led to."""
     place, found = Place(Settings(folder / "home", offline=True, prewarm=False, folders=())), Soaked()
     try:
         server = place.serve()
         ends = time.monotonic() + seconds
-        works: list[Callable[[random.Random], None]] = [_visitor(place, found) for _ in range(visitors)]
+        works: list[Callable[[random.Random], None]] = [_visitor(place, found, name) for _ in range(visitors)]
         works += [_disturb(place, found), _watch(server.pid, place, found)]
         threads = [threading.Thread(target=_again, args=(one, n + seed, ends, found)) for n, one in enumerate(works)]
         for thread in threads:
@@ -87,11 +87,11 @@ def _again(work: Callable[[random.Random], None], seed: int, ends: float, found:
             time.sleep(1)
 
 
-def _visitor(place: Place, found: Soaked) -> Callable[[random.Random], None]:
+def _visitor(place: Place, found: Soaked, name: str) -> Callable[[random.Random], None]:
     """Return one visit: a study is asked for, looked at with some clicks, and perhaps stopped."""
 
     def visit(dice: random.Random) -> None:
-        query = f"models=last_digits&models={_MODEL}&{_FAMILIES}&first_window={dice.randrange(40)}"
+        query = f"models=last_digits&models={name}&{_FAMILIES}&first_window={dice.randrange(40)}"
         with Visitor(place.url, query=query) as visitor:
             visitor.click("run", trigger_value=True)
             for click in range(dice.randrange(3, 12)):
