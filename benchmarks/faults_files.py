@@ -1,29 +1,24 @@
-"""Random damages of app.db: what is asked of it then raises sentences alone, and no answer is wrong."""
+"""Random damages of one file: what is asked of it then raises sentences alone, and no answer is wrong."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from numembed.core.errors import NumembedError
-from numembed.core.progress import DONE
-from numembed.models.catalogue.names import model
-from numembed.models.embedding import Work
-from numembed.runs.job import ModelProgress
-from numembed.runs.jobs import JobTable
-from numembed.storage.backups import back_up
-from numembed.studies.results import ResultStore
-from numembed.studies.study import Study
 
 KINDS = ("bit", "cut", "zeroed page", "random bytes", "header")
 _PAGE = 32_768
-_STUDY = Study(("even", "primes"), (model("last_digits"),), per_family=1, length=5)
-_RESULTS, _JOBS = 300, 90
+_RUN_ID = re.compile(r"\b[0-9a-f]{8}\b")
 
 
 @dataclass
@@ -32,34 +27,96 @@ class Damages:
 
     rounds: int = 0
     set_aside: int = 0
+    unreadable: int = 0  # answers that are missing because of a damage
     sentences: Counter[str] = field(default_factory=Counter)
     raw: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
+    @property
+    def faults(self) -> list[str]:
+        """All that may not be."""
+        return self.raw + self.wrong
 
-def damaged_files(rounds: int, folder: Path, *, seed: int = 0) -> Damages:
+
+class Asked:
+    """One file, and all that is asked of it after a damage."""
+
+    def __init__(self, path: Path, found: Damages) -> None:
+        self.path, self.found, self.opened = path, found, False
+
+    def open(self) -> None:
+        """Open the file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close it, where it is open."""
+        raise NotImplementedError
+
+    def questions(self) -> tuple[Callable[[str], None], ...]:
+        """Return what is asked, each with the name of the damage; a wrong answer is noted in ``found``."""
+        raise NotImplementedError
+
+    def back_up(self) -> None:
+        """Back the file up, where that belongs to it."""
+
+    def command(self, verb: str) -> None:
+        """Let the program check or repair the file."""
+        from numembed.cli import main  # here: writers that are killed again and again import this file too
+
+        home = {"NUMEMBED_HOME": str(self.path.parent)}
+        with _environment(home), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            main(["store", verb])
+
+    def ask(self, name: str) -> None:
+        """Open the file where it is not open, and ask everything; what is raised is noted."""
+        if not self.opened:
+            with self.told(name):
+                self.open()
+                self.opened = True
+        if self.opened:
+            for question in self.questions():
+                with self.told(f"{name}: {question.__name__}"):
+                    question(name)
+
+    @contextmanager
+    def told(self, name: str) -> Iterator[None]:
+        """Note what the block raises: a sentence, or what is none."""
+        try:
+            yield
+        except NumembedError as error:
+            self.found.sentences[_RUN_ID.sub("ID", str(error).replace(str(self.path.parent), "HOME"))] += 1
+        except Exception as error:
+            self.found.raw.append(f"{name}: {error!r}")
+
+
+Maker = Callable[[Path, Damages], Asked]
+
+
+def damaged_files(made: Callable[[Path], Maker], rounds: int, folder: Path, *, seed: int = 0) -> Damages:
     """Return what ``rounds`` random damages of five kinds led to; every second one has a backup to go back to.
 
-    Half of them happen under an open connection.
+    ``made`` writes a whole file and returns what asks a copy of it. Half of the damages happen under an open file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    whole, requests = folder / "whole.db", _fill(folder / "whole.db")
-    found, dice = Damages(rounds), random.Random(seed)
+    whole = folder / "whole"
+    maker, found, dice = made(whole), Damages(rounds), random.Random(seed)
     for number in range(rounds):
         home = folder / f"damage-{number}"
         home.mkdir()
-        path = home / "app.db"
-        shutil.copyfile(whole, path)
+        name, kind = f"{number}: {KINDS[number % len(KINDS)]}", KINDS[number % len(KINDS)]
+        place = maker(home, found)
+        shutil.copyfile(whole, place.path)
         if number // len(KINDS) % 2:
-            back_up(path, "2026-01-01")
-        name, place = f"{number}: {KINDS[number % len(KINDS)]}", _Asked(path, requests, found)
+            place.back_up()
         if dice.random() < 0.5:
-            place.open()
             place.ask(name)
-        damage(path, KINDS[number % len(KINDS)], dice)
+        damage(place.path, kind, dice)
+        for verb in [(), ("check",), ("check", "repair")][dice.randrange(3)]:
+            with place.told(f"{name}: {verb}"):
+                place.command(verb)
         place.ask(name)
         place.close()
-        found.set_aside += bool(list(home.glob("app.db.corrupt-*")))
+        found.set_aside += bool(list(home.glob("*.corrupt-*")))
         shutil.rmtree(home)
     return found
 
@@ -81,102 +138,12 @@ def damage(path: Path, kind: str, dice: random.Random) -> None:
         file.write(put if kind != "bit" else bytes([before ^ 1 << dice.randrange(8)]))
 
 
-class _Asked:
-    """One file, and all that is asked of it."""
-
-    def __init__(self, path: Path, requests: dict[str, Study], found: Damages) -> None:
-        self._path, self._requests, self._found = path, dict(requests), found
-        self._open: list[JobTable | ResultStore] = []
-
-    def open(self) -> None:
-        self._open = [JobTable(self._path), ResultStore(self._path)]
-
-    def close(self) -> None:
-        for store in self._open:
-            store.close()
-
-    def ask(self, name: str) -> None:
-        if not self._open:
-            with self._told(name):
-                self.open()
-        if self._open:
-            for one in (self._lists, self._results, self._run, self._lists):
-                with self._told(f"{name}: {one.__name__}"):
-                    one(name)
-
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except NumembedError as error:
-            self._found.sentences[str(error).replace(str(self._path.parent), "HOME")] += 1
-        except Exception as error:
-            self._found.raw.append(f"{name}: {error!r}")
-
-    def _lists(self, name: str) -> None:
-        jobs = self._open[0]
-        assert isinstance(jobs, JobTable)
-        for job in jobs.recent():
-            assert job.title and job.words and isinstance(job.active, bool)
-            self._right(name, job.id, lambda job=job: job.request)  # type: ignore[misc]
-            sum(step.stage.answers + step.done / (step.total or 1) for step in job.progress)
-        for job_id in list(self._requests)[::7]:
-            with self._told(name):
-                job = jobs.get(job_id)
-                self._right(name, job_id, lambda job=job: job.request)  # type: ignore[misc]
-        jobs.latest(_STUDY)
-
-    def _results(self, name: str) -> None:
-        results = self._open[1]
-        assert isinstance(results, ResultStore)
-        for number in range(_RESULTS):
-            if results.get(f"key {number}") not in (None, _value(number)):
-                self._found.wrong.append(f"{name}: result {number}")
-        if not all(work.seconds >= 0 and work.device for work in results.works()):
-            self._found.wrong.append(f"{name}: works")
-        results.put("key 3", _value(3))
-        if results.get("key 3") != _value(3):
-            self._found.wrong.append(f"{name}: what was put is not there")
-
-    def _run(self, name: str) -> None:
-        jobs, asked = self._open[0], replace(_STUDY, seed=len(self._requests))
-        assert isinstance(jobs, JobTable)
-        self._requests[jobs.submit(asked, asked_by="visitor")] = asked
-        for _ in range(_JOBS + 2):
-            if (job := jobs.claim()) is None:
-                break
-            self._right(name, job.id, lambda job=job: job.request)  # type: ignore[misc]
-            jobs.cancel_requested(job.id)
-            jobs.show(job.id, (ModelProgress("Last digits", done=1, total=2),))
-            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", DONE),))
-        else:
-            self._found.wrong.append(f"{name}: the queue does not end")
-
-    def _right(self, name: str, job_id: str, request: Callable[[], Study]) -> None:
-        """Note a request that is read and is another than the job's."""
-        try:
-            read = request()
-        except NumembedError:
-            return
-        if read != self._requests.get(job_id, read):
-            self._found.wrong.append(f"{name}: job {job_id}")
-
-
-def _fill(path: Path) -> dict[str, Study]:
-    requests = {}
-    with JobTable(path) as jobs, ResultStore(path) as results:
-        for number in range(_RESULTS):
-            results.put(f"key {number}", _value(number))
-        for number in range(_JOBS):
-            asked = replace(_STUDY, seed=number)
-            requests[jobs.submit(asked, asked_by="visitor")] = asked
-            results.add_work("model", Work(1_000, "cpu", 24, 1_000, 1.0 + number, 0.5))
-        for _ in range(_JOBS - 3):
-            job = jobs.claim()
-            assert job is not None
-            jobs.finish(job.id, state="done", seconds=1.0, progress=(ModelProgress("Last digits", DONE, 1, 1),))
-    return requests
-
-
-def _value(number: int) -> dict[str, object]:
-    return {"number": number, "values": [number / 7] * (number % 97)}
+@contextmanager
+def _environment(names: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -14,10 +14,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.measure import Figure
 
+Log = int | IO[bytes]
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7
 FLAGS = (
@@ -33,41 +34,36 @@ EMPTY = "import streamlit as st\nst.write('READY')\n"
 @contextlib.contextmanager
 def app(script: Path, home: Path) -> Iterator[tuple[str, int]]:
     """Serve a Streamlit script; yield its address and process number."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1", "NUMEMBED_PREWARM": "0"}
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            script.name,
-            "--server.port",
-            str(port),
-            "--server.headless",
-            "true",
-            "--server.fileWatcherType",
-            "none",
-            "--browser.gatherUsageStats",
-            "false",
-        ],
-        cwd=script.parent,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server, url = served(script, home)
     try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health"):
-                break
-            time.sleep(0.1)
         yield url, server.pid
     finally:
         server.terminate()
         server.wait()
+
+
+def served(
+    script: Path, home: Path, *, log: int | IO[bytes] = subprocess.DEVNULL
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a Streamlit script; return its process and its address, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1", "NUMEMBED_PREWARM": "0"}
+    choices = {"port": str(port), "headless": "true", "fileWatcherType": "none"}
+    flags = [word for name, value in choices.items() for word in (f"--server.{name}", value)]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", script.name, *flags, "--browser.gatherUsageStats", "false"],
+        cwd=script.parent,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+    )
+    for _ in range(300):
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
+            break
+        time.sleep(0.1)
+    return server, f"http://127.0.0.1:{port}"
 
 
 def waited(browser: Any, url: str, *locators: str) -> list[float]:

@@ -67,6 +67,7 @@ class Visitor:
         self._hashes = {name: run for name, run in self._hashes.items() if run >= self._run - 3}
         state.cached_message_hashes.extend(self._hashes)
         self.socket.send(message.SerializeToString())
+        self._states = {name: state for name, state in self._states.items() if "trigger_value" not in state}
 
     def click(self, key: str, **values: Any) -> float:
         """Give the widget that has this key a value, as ``string_value="…"``; return the seconds until all is drawn."""
@@ -80,6 +81,13 @@ class Visitor:
     def text(self) -> str:
         """All words of the newest run, as they were sent."""
         return "\n".join(str(message) for message in self.messages)
+
+    @property
+    def raw_errors(self) -> list[str]:
+        """What the newest run shows that is no sentence: an exception, or that the program has an internal error."""
+        deltas = (message.delta.new_element for message in self.messages if message.WhichOneof("type") == "delta")
+        raw = [str(one.exception) for one in deltas if one.WhichOneof("type") == "exception"]
+        return raw + (["internal error"] if "internal error" in self.text else [])
 
     def answers(self) -> Iterator[Any]:
         """Yield what comes until the page, or a part of it, is finished."""

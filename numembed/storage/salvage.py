@@ -96,8 +96,12 @@ def readable_rows(connection: sqlite3.Connection, table: str) -> Iterator[Row]:
         try:
             cursor = connection.execute(query, (low, high))
             names = [column[0] for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor]
+            found = [dict(zip(names, row, strict=True)) for row in cursor]
+            rows = _in_order(found, low)
+            failed = len(found) > len(rows) == 0
         except sqlite3.DatabaseError:
+            failed = True
+        if failed:
             failures += 1
             if low < high:
                 middle = (low + high) // 2
@@ -106,6 +110,17 @@ def readable_rows(connection: sqlite3.Connection, table: str) -> Iterator[Row]:
         yield from rows
         if rows and rows[-1]["row_place"] < high:
             spans.append((rows[-1]["row_place"] + 1, high))
+
+
+def _in_order(rows: Sequence[Row], low: int) -> list[Row]:
+    """Return the rows from ``low`` on, up to the first one to which a damaged page has led back."""
+    kept: list[Row] = []
+    for row in rows:
+        if row["row_place"] < low:
+            break
+        kept.append(row)
+        low = row["row_place"] + 1
+    return kept
 
 
 def _copy_good_rows(read: sqlite3.Connection, made: sqlite3.Connection, checks: RowChecks) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.faults_places import SUPERVISOR, Place, wait_until
+from benchmarks.page import ROOT
 from numembed.core.arrays import Matrix
 from numembed.core.errors import AcceleratorLost, ModelUnavailable, NumembedError, TextFailed, TooLarge, reason_of
 from numembed.core.settings import Settings
@@ -29,7 +31,6 @@ from numembed.sequences.sets import make_sequences
 from numembed.storage.vectors import VectorStore
 from numembed.studies.study import Study
 from tests import tiny
-from tests.faults.test_kills import ROOT, SERVER, Place, wait_until
 from tests.offline import OFFLINE
 from tests.servers.embeddings import EmbeddingServer, slow
 from tests.servers.hub import serve_hub
@@ -293,7 +294,7 @@ def test_a_run_is_cancelled_while_a_server_hangs(
             monkeypatch.setenv(name, value)
         place = Place(settings)
         try:
-            place.start("-c", SERVER)
+            place.start("-c", SUPERVISOR)
             chosen = model("endpoint:lab" if kind == "endpoint" else "owner/large")
             job = place.jobs.submit(replace(QUICK, models=(chosen,)), asked_by="one")
             wait_until(lambda: server.requests or hub.bytes_sent > 2**17)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,69 +14,20 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.faults_places import SUPERVISOR, Place, children, kill, wait_until
 from numembed.core.errors import LIGHT, MODEL
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.tokens import count_tokens, token_batches
 from numembed.models.resolve import resolve
 from numembed.paper.protocol import PAPER_FAMILIES
-from numembed.runs.job import Job
-from numembed.runs.jobs import MAX_ATTEMPTS, JobTable
+from numembed.runs.jobs import MAX_ATTEMPTS
 from numembed.runs.supervisor import is_alive
-from numembed.storage.vectors import VectorStore
 from numembed.studies.study import Study
 from tests.offline import OFFLINE
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 QUICK = Study(("even", "odd", "primes"), (model("last_digits"),), per_family=1, length=5)
-SERVER = """
-import time
-from numembed.core.settings import read_settings
-from numembed.runs.supervisor import start_supervisor
-start_supervisor(read_settings())
-time.sleep(600)
-"""
-
-
-class Place:
-    """A home with its files open, and the processes that were started there."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.vectors, self.jobs = VectorStore(settings.cache_db), JobTable(settings.app_db)
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL)
-        self.started.append(process)
-        return process
-
-    def worker(self, lane: str = MODEL) -> subprocess.Popen[bytes]:
-        """Start the worker of a lane, and before it the other where it is not there; return it once it works."""
-        if lane == MODEL and not is_alive(self.settings, LIGHT):
-            self.worker(LIGHT)
-        process = self.start("-m", "numembed.runs.worker", lane)
-        wait_until(lambda: is_alive(self.settings, lane))
-        return process
-
-    def locked(self) -> bool:
-        return is_alive(self.settings, MODEL)
-
-    def job(self, job_id: str) -> Job:
-        return self.jobs.get(job_id)
-
-    def runs(self, job_id: str, attempt: int = 1) -> bool:
-        """Return whether a job's model is at work, for the so manieth time."""
-        job = self.job(job_id)
-        return (job.state, job.lane, job.attempts) == ("running", MODEL, attempt)
-
-    def clear(self) -> None:
-        for process in self.started:
-            for one in (*_children(process), process):
-                _kill(one.pid)
-            process.wait()
-        self.vectors.close()
 
 
 @pytest.fixture
@@ -94,32 +43,11 @@ def long_study(tiny_model: Path) -> Study:
     return Study(PAPER_FAMILIES, (model(str(tiny_model)),), per_family=30, length=50)
 
 
-def wait_until(condition: Callable[[], object], *, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
 def worker_of(server: subprocess.Popen[bytes], place: Place, lane: str = MODEL) -> psutil.Process:
     """Return the worker of a lane once it works; the supervisor too holds the lock for a moment, while it looks."""
 
     def found() -> list[psutil.Process]:
-        return [child for child in _children(server) if ["numembed.runs.worker", lane] == child.cmdline()[2:4]]
+        return [child for child in children(server) if ["numembed.runs.worker", lane] == child.cmdline()[2:4]]
 
     wait_until(lambda: is_alive(place.settings, lane) and bool(found()))
     (worker,) = found()
@@ -141,7 +69,7 @@ def test_a_killed_worker_loses_nothing_and_the_run_ends(place: Place, long_study
     job_id = place.jobs.submit(long_study, asked_by="visitor")
     first = place.worker()
     wait_until(lambda: place.vectors.count(key, texts) >= 30)
-    _kill(first.pid)
+    kill(first.pid)
     first.wait()
     assert place.job(job_id).state == "running" and not place.locked()
     matrix, found = place.vectors.read(key, texts)
@@ -198,34 +126,34 @@ def test_a_second_worker_ends_at_once_and_the_first_goes_on(place: Place) -> Non
 def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_runs(place: Place, long_study: Study) -> None:
     poison = place.jobs.submit(long_study, asked_by="visitor")
     next_one = place.jobs.submit(QUICK, asked_by="another")
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         wait_until(lambda attempt=attempt: place.runs(poison, attempt))
-        _kill(worker_of(server, place).pid)
+        kill(worker_of(server, place).pid)
     wait_until(lambda: not place.job(poison).active and place.job(next_one).state == "done")
     job = place.job(poison)
     assert job.state == "failed" and re.match("This run stopped its worker 3 times .*and was abandoned", job.error)
 
 
 def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     workers = [worker_of(server, place, lane) for lane in (LIGHT, MODEL)]
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: place.job(job_id).attempts == 1)
     for worker in workers:
-        _kill(worker.pid)
-    _kill(server.pid)
+        kill(worker.pid)
+    kill(server.pid)
     server.wait()
-    place.start("-c", SERVER)
+    place.start("-c", SUPERVISOR)
     wait_until(lambda: place.job(job_id).state == "done")
     assert place.job(job_id).attempts == 2
 
 
 def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     worker = worker_of(server, place)
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
-    _kill(server.pid)
+    kill(server.pid)
     server.wait()
     wait_until(lambda: not place.locked())
     assert place.job(job_id).state == "done" and place.job(job_id).attempts == 1
@@ -240,7 +168,7 @@ def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> No
 
 def test_a_cancel_that_a_job_does_not_hear_ends_the_worker_and_the_next_goes_on(place: Place) -> None:
     many = Study(PAPER_FAMILIES, (model("random_vectors"),), per_family=490, length=5)  # t-SNE of 2,940 takes long
-    place.start("-c", SERVER)
+    place.start("-c", SUPERVISOR)
     job = place.jobs.submit(many, asked_by="test")
     wait_until(lambda: any(step.stage == "project" for step in place.job(job).progress))
     place.jobs.cancel(job)

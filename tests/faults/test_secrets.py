@@ -18,19 +18,20 @@ from typing import Any
 
 import pytest
 
+from benchmarks.faults_places import Place, wait_until
+from benchmarks.page import ROOT
 from numembed.core.errors import LIGHT, MODEL, BadChoice, BadSettings
 from numembed.core.settings import Endpoint, Settings, read_settings, secrets_of, with_secrets
 from numembed.export import scores_csv
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
-from numembed.runs.job import Job
+from numembed.runs.jobs import Job
 from numembed.runs.logs import Redacting
 from numembed.runs.study_run import Outcome, run
 from numembed.runs.supervisor import start_worker
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.faults.test_kills import ROOT, Place, wait_until
 from tests.servers import embeddings as servers
 from tests.servers.embeddings import EmbeddingServer
 from tests.servers.hub import FakeHub, serve_hub

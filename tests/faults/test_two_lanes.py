@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from benchmarks.faults_places import SUPERVISOR, Place, wait_until
 from numembed.analysis.scores import SILHOUETTE, plain_scores
 from numembed.core.errors import LIGHT, MODEL
 from numembed.core.settings import Settings
@@ -15,10 +16,10 @@ from numembed.runs.queue import TURN_SECONDS
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
-from tests.faults.test_kills import SERVER, Place, wait_until, worker_of
+from tests.faults.test_kills import worker_of
 
 pytestmark = pytest.mark.slow
-LONG = Study(("even", "odd", "primes", "squares"), (model("all-MiniLM-L6-v2"),), per_family=200, length=60)
+LONG = Study(("even", "odd", "primes", "squares"), (model("all-MiniLM-L6-v2"),), per_family=130, length=60)
 SHORT = Study(("even", "primes"), (model("all-MiniLM-L6-v2"),), per_family=3, length=17)
 
 
@@ -35,7 +36,7 @@ def _log(place: Place, job: str) -> list[str]:
 
 
 def test_a_long_run_gives_way_to_a_short_one_and_both_end_right(place: Place) -> None:
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     long = place.jobs.submit(LONG, asked_by="one")
     light, heavy = worker_of(server, place, LIGHT), worker_of(server, place, MODEL)
     wait_until(lambda: place.runs(long) and place.job(long).progress[0].done > 0)
@@ -52,7 +53,7 @@ def test_a_long_run_gives_way_to_a_short_one_and_both_end_right(place: Place) ->
     assert "waits again after" in " ".join(_log(place, long)), "the long run never gave way"
     assert not [one for one in light.memory_maps() if "torch" in one.path], "the light lane has loaded torch"
     assert [one for one in heavy.memory_maps() if "torch" in one.path]
-    wait_until(lambda: not place.job(long).active)
+    wait_until(lambda: not place.job(long).active, seconds=900)
     assert (place.job(long).state, place.job(short).state, TURN_SECONDS) == ("done", "done", 10.0)
     with ResultStore(place.settings.app_db) as results:
         for study in (LONG, SHORT):

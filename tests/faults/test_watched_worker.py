@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.faults_places import SUPERVISOR, Place, kill, wait_until
 from numembed.core.errors import MODEL
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.runs.jobs import MAX_ATTEMPTS
 from numembed.runs.supervisor import Heartbeat, beat_file
 from numembed.studies.study import Study
-from tests.faults.test_kills import QUICK, SERVER, Place, _key, _kill, long_study, wait_until, worker_of
+from tests.faults.test_kills import QUICK, _key, long_study, worker_of
 
 pytestmark = pytest.mark.slow
 __all__ = ["long_study"]
@@ -33,7 +34,7 @@ def place(settings: Settings) -> Iterator[Place]:
 
 def test_a_worker_that_hangs_is_replaced_where_its_job_is_to_stop(place: Place, long_study: Study) -> None:
     job_id = place.jobs.submit(long_study, asked_by="visitor")
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     worker = worker_of(server, place)
     wait_until(lambda: place.vectors.count(_key(long_study), long_study.sequences.texts) > 0)
     worker.suspend()
@@ -48,13 +49,13 @@ def test_a_worker_that_hangs_is_replaced_where_its_job_is_to_stop(place: Place, 
 
 def test_a_worker_of_a_dead_app_that_hangs_is_replaced_by_the_next_app(place: Place, long_study: Study) -> None:
     job_id = place.jobs.submit(long_study, asked_by="visitor")
-    first = place.start("-c", SERVER)
+    first = place.start("-c", SUPERVISOR)
     worker = worker_of(first, place)
     wait_until(lambda: place.runs(job_id))
     worker.suspend()
-    _kill(first.pid)
+    kill(first.pid)
     place.jobs.cancel(job_id)
-    place.start("-c", SERVER)
+    place.start("-c", SUPERVISOR)
     wait_until(lambda: place.job(job_id).state == "cancelled")
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE  # nobody waits for an orphan here
 
@@ -63,12 +64,12 @@ def test_a_run_that_gains_something_each_time_is_never_given_up(place: Place, ti
     study = Study(("even", "odd", "primes", "squares"), (model(str(tiny_model)),), per_family=100, length=50)
     key, texts = _key(study), study.sequences.texts
     job_id = place.jobs.submit(study, asked_by="visitor")
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     for number in range(1, MAX_ATTEMPTS + 2):
         wait_until(lambda number=number: place.runs(job_id, number))
         had = place.vectors.count(key, texts)
         wait_until(lambda had=had: place.vectors.count(key, texts) > had and _not_in_vain(place))
-        _kill(worker_of(server, place).pid)
+        kill(worker_of(server, place).pid)
     wait_until(lambda: not place.job(job_id).active)
     assert place.job(job_id).state == "done" and place.job(job_id).attempts == MAX_ATTEMPTS + 2
 
@@ -92,7 +93,7 @@ def test_a_run_over_its_time_limit_says_so_and_the_next_one_runs(place: Place, l
     (place.settings.home / "operator.toml").write_text("[limits]\njob_hours = 0.0003\n")  # about a second
     job_id = place.jobs.submit(long_study, asked_by="visitor")
     next_one = place.jobs.submit(replace(long_study, per_family=2), asked_by="another")
-    place.start("-c", SERVER)
+    place.start("-c", SUPERVISOR)
     wait_until(lambda: not place.job(job_id).active and not place.job(next_one).active)
     job = place.job(job_id)
     assert job.state == "failed" and job.attempts == 1
@@ -100,7 +101,7 @@ def test_a_run_over_its_time_limit_says_so_and_the_next_one_runs(place: Place, l
 
 
 def test_a_worker_whose_home_was_replaced_ends_and_the_next_run_is_carried_out(place: Place) -> None:
-    server = place.start("-c", SERVER)
+    server = place.start("-c", SUPERVISOR)
     worker = worker_of(server, place)
     wait_until(beat_file(place.settings, MODEL).exists)
     place.settings.home.rename(place.settings.home.with_name("elsewhere"))

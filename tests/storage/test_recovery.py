@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import multiprocessing
 import shutil
@@ -15,7 +17,7 @@ import pytest
 from numembed.core.errors import StoreFull, StoreUnreadable
 from numembed.storage.backups import back_up
 from numembed.storage.damage import Kept, notice_of, number_of, recover, set_aside
-from numembed.storage.salvage import restore
+from numembed.storage.salvage import readable_rows, restore
 from numembed.storage.sqlite import APPLICATION_ID, Store, steady, transaction
 
 SCHEMA = ("CREATE TABLE things (name TEXT NOT NULL UNIQUE, state TEXT NOT NULL DEFAULT 'open')",)
@@ -243,3 +245,22 @@ def test_a_file_is_replaced_only_when_nobody_writes_into_it(path: Path) -> None:
         assert not restoring.is_alive() and things.names() == ["old"]
     with Things(path.with_name("app.db.replaced-1")) as aside:
         assert aside.names() == ["old", "half"]
+
+
+def test_pages_that_lead_to_earlier_rows_do_not_hold_up_what_reads_a_file_through(tmp_path: Path) -> None:
+    file = tmp_path / "damaged.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("PRAGMA page_size=4096")
+        connection.execute("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)")
+        rows = ((number, "x" * 500) for number in range(1, 400))
+        connection.executemany("INSERT INTO things VALUES (?, ?)", rows)
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master").fetchone()
+    content = bytearray(file.read_bytes())
+    page = (root - 1) * 4096
+    assert content[page] == 5, "no page with children"
+    early = page + int.from_bytes(content[page + 12 + 2 * 5 : page + 14 + 2 * 5], "big")
+    content[page + 8 : page + 12] = content[early : early + 4]  # the last child is now the sixth
+    file.write_bytes(content)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        read = list(itertools.islice(readable_rows(connection, "things"), 10_000))
+    assert 350 < len({row["id"] for row in read}) < 399 and len(read) < 1_000

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.faults_disk import NO_DISK, has_disks, on_a_small_disk
 from numembed.storage.pruning import prune
 from numembed.storage.vectors import VectorStore
 from tests.storage.test_layout import FIRST
@@ -183,7 +182,6 @@ assert store._connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 store.add("new", "new", texts[:250], matrix("new")[:250])
 print("done")
 """
-_MOUNT = 'mount -t tmpfs -o size=32m tmpfs "$1" && shift && exec "$@"'
 
 
 @pytest.mark.slow
@@ -192,28 +190,17 @@ def test_vectors_are_deleted_on_a_full_disk(tmp_path: Path, what: str) -> None:
     """On a small disk of its own, in a namespace where any user may mount one."""
     _refuse_without_disk(tmp_path)
     folder = str(tmp_path)
-    done = _on_a_small_disk(folder, sys.executable, "-c", FULL, what, folder)
+    done = on_a_small_disk(folder, sys.executable, "-c", FULL, what, folder)
     assert done.stdout.strip() == "done", done.stderr
-
-
-def _on_a_small_disk(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with a small disk of its own at ``folder``: as any user, or as root where that is not allowed."""
-    for user in (("--user", "--map-root-user"), ()):
-        arguments = ("unshare", *user, "--mount", "sh", "-c", _MOUNT, "sh", folder, *command)
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2])
-        if done.returncode == 0:
-            break
-    return done
 
 
 def _refuse_without_disk(folder: Path) -> None:
     """Skip where nothing can be mounted; fail there in CI, where it would go unnoticed."""
-    if shutil.which("unshare") and _on_a_small_disk(str(folder), "true").returncode == 0:
+    if has_disks(folder):
         return
-    reason = "a disk of its own needs user namespaces (unshare --user --mount)"
     if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(NO_DISK)
+    pytest.skip(NO_DISK)
 
 
 def test_a_store_of_the_first_version_is_pruned_as_well(tmp_path: Path) -> None:
