@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numembed.core.errors import BadChoice
-from numembed.core.progress import Report, Row
+from numembed.core.progress import LOOKING, Report, Row
 from numembed.core.settings import Settings
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
     from numembed.merge_experiment.save_model import Saving
     from numembed.models.encoders.loaded import LoadedModel
     from numembed.storage.vectors import VectorStore
+    from numembed.studies.look import Look
     from numembed.studies.results import ResultStore
 
 
@@ -139,6 +140,20 @@ def _saving_title(saving: Saving) -> str:
     return f"{saving.title}, from the {saving.experiment.title[:1].lower()}{saving.experiment.title[1:]}"
 
 
+def _read_look(text: str) -> Look:
+    from numembed.studies.look import Look
+
+    return Look.from_json(text)
+
+
+def _look(asked: Look, place: Workplace) -> Ending:
+    from numembed.studies.look import look
+
+    place.report(0, LOOKING, 0, 1, "")
+    look(asked, place.settings)
+    return Ending()
+
+
 STUDY = JobKind(
     "study",
     read=Study.from_json,
@@ -165,4 +180,13 @@ SAVING = JobKind(
     carry_out=_save,
     title=_saving_title,
 )
-JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING)}
+LOOK = JobKind(
+    "look",
+    read=_read_look,
+    rows=lambda asked: [asked.name],
+    carry_out=_look,
+    title=lambda asked: f"Looking into the folder of {asked.name}",
+    page=lambda asked: "pages/models.py",
+    open_with="ui.models.own_model:open_look",
+)
+JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING, LOOK)}
