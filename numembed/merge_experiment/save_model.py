@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -159,8 +158,7 @@ def save_candidate(saving: Saving, *, results: ResultStore, settings: Settings, 
             raise BadChoice(f"A model {saving.name!r} is already saved. Choose another name.")
     else:
         save_model(candidate.model, place, settings=settings, card=card, progress=progress)
-    with contextlib.suppress(OSError):  # pages then know less of it
-        keep_outline(place, digest_of_folder(place), settings)
+    keep_outline(place, digest_of_folder(place), settings)
     return place
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from numembed.core.errors import BadChoice
 from numembed.core.progress import LOOKING, Report, Row
 from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
 from numembed.studies.examination import EXAMINATIONS
+from numembed.studies.look import Look, look
 from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
@@ -20,7 +22,6 @@ if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
     from numembed.merge_experiment.save_model import Saving
     from numembed.models.encoders.loaded import LoadedModel
     from numembed.storage.vectors import VectorStore
-    from numembed.studies.look import Look
     from numembed.studies.results import ResultStore
 
 
@@ -140,15 +141,7 @@ def _saving_title(saving: Saving) -> str:
     return f"{saving.title}, from the {saving.experiment.title[:1].lower()}{saving.experiment.title[1:]}"
 
 
-def _read_look(text: str) -> Look:
-    from numembed.studies.look import Look
-
-    return Look.from_json(text)
-
-
 def _look(asked: Look, place: Workplace) -> Ending:
-    from numembed.studies.look import look
-
     place.report(0, LOOKING, 0, 1, "")
     look(asked, place.settings)
     return Ending()
@@ -182,11 +175,9 @@ SAVING = JobKind(
 )
 LOOK = JobKind(
     "look",
-    read=_read_look,
-    rows=lambda asked: [asked.name],
+    read=Look.from_json,
+    rows=lambda asked: [model(asked.model).name],
     carry_out=_look,
-    title=lambda asked: f"Looking into the folder of {asked.name}",
-    page=lambda asked: "pages/models.py",
-    open_with="ui.models.own_model:open_look",
+    title=lambda asked: f"Looking into {model(asked.model).name}",
 )
 JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING, LOOK)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +122,5 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
         pinned = resolve(spec, settings, progress=progress)
     results.put(pin_key(spec), pinned.as_dict())
     for folder, _ in named_folders(pinned.weights):
-        with contextlib.suppress(OSError):  # pages then know less of it
-            keep_outline(Path(folder.path), folder.digest, settings)
+        keep_outline(Path(folder.path), folder.digest, settings)
     return pinned

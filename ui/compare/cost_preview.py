@@ -10,7 +10,7 @@ import streamlit as st
 from numembed.core.wording import about, duration, plural, size
 from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import as_known, known_folder, makers_sentences, not_looked_at
-from numembed.models.spec import LocalWeights, ModelSpec, origin_of
+from numembed.models.spec import ModelSpec, named_folders
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import previously_pinned
@@ -76,8 +76,7 @@ def _rows(study: Study) -> list[list[Cell]]:
                 continue
             pinned = previously_pinned(spec, results) or spec
             stored, distinct = vectors.count(pinned.stored.key, texts) if pinned.resolved else 0, len(set(texts))
-            missing = round(characters * (1 - stored / distinct)) if texts else characters
-            cost = _cost(spec, missing, _folder(spec))
+            cost = _cost(spec, round(characters * (1 - stored / distinct)) if texts else characters)
             share = Cell(f"{stored:,} of {distinct:,}", stored) if texts else Cell("unknown before Run")
             limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, bool(texts) and stored == distinct)
             if not_looked_at(spec, settings()):
@@ -91,7 +90,7 @@ def _rows(study: Study) -> list[list[Cell]]:
 def warn(study: Study) -> None:
     """Say which models will not read the whole texts, and which will hardly fit into memory."""
     for spec in (spec for spec in study.models if not spec.is_baseline):
-        cost = _cost(spec, 0, _folder(spec))
+        cost = _cost(spec, 0)
         if cost.fits is False and cost.memory_bytes:
             st.warning(
                 md_text(
@@ -115,10 +114,7 @@ def warn(study: Study) -> None:
 
 
 def makers_settings(study: Study, *, asked: bool) -> None:
-    """Say what the makers of the chosen models have set for every encoding, where their files are on this machine.
-
-    And whose folders nobody has looked at, unless a run was ``asked`` for, which says what is wrong with them.
-    """
+    """Say what makers have set for every encoding, and whose folders are unknown until a run, unless one was asked."""
     models = [spec for spec in study.models if not spec.is_baseline]
     unseen = [spec.name for spec in models if not_looked_at(spec, settings())]
     if unseen and not asked:
@@ -205,9 +201,7 @@ def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
 
 
 def _folder(spec: ModelSpec) -> Path | None:
-    if isinstance(origin_of(spec.weights), LocalWeights):  # its outline is found at once, and may come at any time
-        return known_folder(spec.weights, settings())
-    return _fetched(spec)
+    return known_folder(spec.weights, settings()) if named_folders(spec.weights) else _fetched(spec)
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
@@ -222,8 +216,7 @@ def _told(spec: ModelSpec, folder: Path | None) -> list[str]:
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
-def _cost(spec: ModelSpec, characters: int, folder: Path | None) -> Cost:
-    """``folder`` lets a model that has arrived be judged again."""
+def _cost(spec: ModelSpec, characters: int) -> Cost:
     with result_store() as results:
         return cost_of(
             previously_pinned(spec, results) or spec, characters=characters, settings=settings(), results=results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import Any
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
+from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
 from numembed.core.wording import moment, size
 from numembed.models.catalogue.defaults import told_settings
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
 from numembed.models.files.folders import read_json
-from numembed.models.files.outlines import NotLookedAt, Outline, outline_of
+from numembed.models.files.outlines import Outline, outline_of
 from numembed.models.files.settings import SETTINGS_FILE, OwnSettings, own_settings, width_of
 from numembed.models.hub.card import HubCard, prompts_in
 from numembed.models.hub.card import card as hub_card
@@ -56,12 +57,6 @@ def own_model() -> None:
         st.error(md_text(str(error)), icon=":material/error:")
 
 
-def open_look(asked: Look) -> str:
-    """Make a request to look the page's choice."""
-    st.session_state["own_name"] = asked.reference
-    return ""
-
-
 def _preview(spec: ModelSpec) -> None:
     facts = facts_of(spec)
     if facts is not None and spec.weights == spec_of(facts).weights:
@@ -80,35 +75,31 @@ def _preview(spec: ModelSpec) -> None:
 
 def _of_folders(spec: ModelSpec) -> None:
     """Draw what is known of a model in a folder, or of an adapted one, and the button that looks into its folders."""
-    folders, asked = named_folders(spec.weights), Look(reference_of(spec))
-    job = newest_run(asked)
-    try:
+    folders, asked, found = named_folders(spec.weights), Look(reference_of(ModelSpec("", spec.weights))), []
+    with contextlib.suppress(ModelUnavailable):
         found = [outline_of(Path(one.path), settings(), adapter=adapter) for one, adapter in folders]
-    except NotLookedAt:
-        found = []
-    unknown, looking = bool(folders) and not found, job is not None and job.active
-    if unknown and job is not None and job.state == "failed":
-        st.error(md_text(job.error), icon=":material/error:")
-        _look_button("Look again", asked)
-        return
-    with st.container(border=True, key="own_card"):
-        st.markdown(f"**{md_text(spec.name)}**")
-        if unknown:
-            st.caption(_NOT_YET)
+    job, since = newest_run(asked), min((one.looked_at for one in found), default=0.0)
+    failed = job is not None and job.state == "failed" and job.asked_at > since
+    with st.container(border=not failed, key="own_card"):
+        if job is not None and failed:
+            st.error(md_text(job.error), icon=":material/error:")
         else:
-            spec = _adapted(spec, spec.weights) if isinstance(spec.weights, LoraWeights) else _folder(spec, found[0])
-        if found:
-            st.caption(f"Found on {moment(min(one.looked_at for one in found))}.")
+            st.markdown(f"**{md_text(spec.name)}**")
+            if folders and not found:
+                st.caption(_NOT_YET)
+            else:
+                spec = (
+                    _adapted(spec, spec.weights) if isinstance(spec.weights, LoraWeights) else _folder(spec, found[0])
+                )
+                st.caption(f"Found on {moment(since)}." if found else "")
         with st.container(horizontal=True, key="own_buttons"):
-            _take(spec)
-            if folders and not looking:
-                _look_button("Look again" if found else "Look at it", asked)
-    if job is not None and looking:
+            if not failed:
+                _take(spec)
+            if folders and (job is None or not job.active):
+                title = "Look again" if failed or found else "Look at it"
+                st.button(title, key="look", on_click=start, args=(asked,), icon=":material/search:")
+    if job is not None and job.active:
         follow(job)
-
-
-def _look_button(title: str, asked: Look) -> None:
-    st.button(title, key="look", on_click=start, args=(asked,), icon=":material/search:")
 
 
 def _adapted(spec: ModelSpec, weights: LoraWeights) -> ModelSpec:

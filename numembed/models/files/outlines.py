@@ -6,13 +6,14 @@ request to look into it, keeps that below numembed's home.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,60 +24,52 @@ from numembed.models.files.foreign import ADAPTER_FILE
 from numembed.models.files.listing import files_of
 from numembed.models.files.tensors import read_header
 
-_FACTS = "outline.json"  # in an outline
+_FACTS = "outline.json"  # the last file of an outline
 _MOST_OUTLINES = 50
 _MOST_FILES = 200  # of one outline: a model has some dozens
 _MOST_BYTES = 60_000_000  # of them together; the longest known tokenizer has 33 MB
-
-
-class NotLookedAt(ModelUnavailable):
-    """A folder of which there is no outline, in a process that does not look into it."""
 
 
 @dataclass(frozen=True)
 class Outline:
     """What was found in a folder; its files lie in ``place`` as they do there, without the weights."""
 
-    place: Path
+    place: Path  # another one after every look
     digest: str  # of the folder's files that count
     size_bytes: int  # of these
     looked_at: float  # seconds since 1970
 
 
 def outline_of(folder: Path, settings: Settings, *, adapter: bool = False) -> Outline:
-    """Return the newest outline of a model's folder or of an ``adapter``'s; raises NotLookedAt where there is none."""
-    for place in _places(folder, settings)[:1]:
-        facts, kind = read_json(place / _FACTS), (place / ADAPTER_FILE).is_file()
-        if facts and kind is adapter:
-            return Outline(place, facts["digest"], facts["bytes"], _changed(place))
-    raise NotLookedAt(f"The folder {folder.name[:80]!r} has not been looked at yet. No page opens it; a run does.")
+    """Return the outline of a model's folder, or of an ``adapter``'s; raises ModelUnavailable where there is none."""
+    for file in _place(folder, settings).glob(f"*/{_FACTS}"):
+        if (facts := read_json(file)) and (file.parent / ADAPTER_FILE).is_file() is adapter:
+            return Outline(file.parent, facts["digest"], facts["bytes"], facts["at"])
+    raise ModelUnavailable(
+        f"What is in the folder {folder.name[:80]!r} is not known: no run has looked into it, or numembed's home has "
+        "no room for what it found. Run it, or make room."
+    )
 
 
 def keep_outline(folder: Path, digest: str, settings: Settings) -> None:
-    """Keep the outline of a folder that was checked and has this ``digest``, in place of an older one.
-
-    Raises OSError where the home folder cannot hold it.
-    """
-    place = _root(settings) / f"{_name(folder)}-{digest[:16]}"
-    if not place.is_dir():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as draft:
-            size_bytes = _write(folder, Path(draft, "outline"))
-            Path(draft, "outline", _FACTS).write_text(json.dumps({"digest": digest, "bytes": size_bytes}))
-            os.replace(Path(draft, "outline"), place)
-    os.utime(place / _FACTS)
-    _remove(_places(folder, settings)[1:])
-    _remove(_newest_first(_root(settings).glob("*-*"))[_MOST_OUTLINES:])
+    """Keep the outline of a checked folder of this ``digest`` in place of an older one, where the home has room."""
+    place = _place(folder, settings)
+    with contextlib.suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        before, new = list(place.iterdir()), Path(tempfile.mkdtemp(dir=place))
+        facts = {"digest": digest, "bytes": _write(folder, new), "at": time.time()}
+        (new / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        newest = sorted(place.parent.iterdir(), key=os.path.getmtime, reverse=True)
+        for old in (*before, *newest[_MOST_OUTLINES:]):
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def drop_outline(folder: Path, settings: Settings) -> None:
-    """Forget what was found in a folder."""
-    _remove(_places(folder, settings))
+def _place(folder: Path, settings: Settings) -> Path:
+    return settings.home / "looked" / hashlib.sha256(os.fsencode(os.path.normpath(folder))).hexdigest()[:32]
 
 
 def _write(folder: Path, outline: Path) -> int:
     """Copy what is read of a folder besides its weights; return the bytes of its files that count."""
-    outline.mkdir()
     size_bytes, room, copied = 0, _MOST_BYTES, 0
     for file in (file for file in files_of(folder) if is_kept(file.name) and file.is_file()):
         size_bytes += (size := file.stat().st_size)
@@ -100,31 +93,3 @@ def _shapes(file: Path) -> bytes:
     header = {name: {"dtype": "", "shape": one.shape, "data_offsets": (0, 0)} for name, one in stored.items()}
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text
-
-
-def _root(settings: Settings) -> Path:
-    return settings.home / "looked"
-
-
-def _name(folder: Path) -> str:
-    return hashlib.sha256(os.fsencode(os.path.normpath(folder))).hexdigest()[:32]
-
-
-def _places(folder: Path, settings: Settings) -> list[Path]:
-    return _newest_first(_root(settings).glob(f"{_name(folder)}-*"))
-
-
-def _remove(places: Iterable[Path]) -> None:
-    for place in places:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _newest_first(places: Iterable[Path]) -> list[Path]:
-    return sorted(places, key=_changed, reverse=True)
-
-
-def _changed(place: Path) -> float:
-    try:
-        return (place / _FACTS).stat().st_mtime
-    except OSError:  # it is being removed
-        return 0.0
