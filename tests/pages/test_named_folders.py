@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,60 +15,26 @@ from numembed.studies.look import Look, look
 from tests.lora import write_adapter
 from tests.pages.elements import PAGES, opened, told
 from tests.pages.models_page import tables
+from tests.pages.touches import watched
 from tests.tiny import write_model
-
-WATCHED = ("open", "os.listdir", "os.scandir", "os.chdir")
-_trap: list[str] = []  # the folder that is watched, while one is
-_touched: list[str] = []
-
-
-def _note(event: str, path: Any) -> None:
-    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
-    if _trap and text.startswith(_trap[0]):
-        _touched.append(f"{event} {text}")
-        raise PermissionError(text)  # a page that opened a pipe would wait for ever
-
-
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in WATCHED and arguments:
-        _note(event, arguments[0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _audited() -> None:
-    sys.addaudithook(_hook)
 
 
 @pytest.fixture
-def trap(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A model's folder whose settings are pipes; every touch of it by this process is noted."""
-
-    def noting(name: str, touch: Callable[..., Any]) -> Callable[..., Any]:
-        def touched(path: Any, *arguments: Any, **named: Any) -> Any:
-            _note(name, path)
-            return touch(path, *arguments, **named)
-
-        return touched
-
+def trap(tmp_path: Path, tiny_model: Path) -> Path:
+    """A model's folder whose settings are pipes."""
     folder = Path(shutil.copytree(tiny_model, tmp_path / "trap"))
     write_adapter(folder / "adapter", tiny_model)
     for name in ("config.json", "modules.json"):
         (folder / name).unlink(missing_ok=True)
         os.mkfifo(folder / name)
-    for name in ("stat", "lstat", "access", "readlink"):
-        monkeypatch.setattr(os, name, noting(name, getattr(os, name)))
-    _touched.clear()
-    _trap[:] = [str(folder)]
-    yield folder
-    _trap.clear()
+    return folder
 
 
 def test_the_watch_sees_every_way_to_touch(trap: Path) -> None:
     for touch in (Path.stat, Path.is_file, Path.read_bytes, os.path.realpath, os.path.lexists, os.listdir, os.scandir):
-        before = len(_touched)
-        with contextlib.suppress(OSError):
+        with watched(trap) as touches, contextlib.suppress(OSError):
             touch(trap)
-        assert len(_touched) > before, touch
+        assert touches, touch
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -85,12 +48,13 @@ def test_no_page_touches_a_folder_that_is_named(
     app.query_params["families"] = ["even"]
     app.session_state["own_name"] = app.session_state["merge_base"] = named
     app.session_state["cost"] = app.session_state["reading"] = True  # what is folded on Compare is open
-    opened(app, page)
-    assert not app.exception and "internal error" not in told(app)
-    for asked in ("run", "look", "climb"):
-        if asked in {button.key for button in app.button}:
-            app.button(key=asked).click().run()
-    assert not app.exception and _touched == []
+    with watched(trap) as touches:
+        opened(app, page)
+        assert not app.exception and "internal error" not in told(app)
+        for asked in ("run", "look", "climb"):
+            if asked in {button.key for button in app.button}:
+                app.button(key=asked).click().run()
+    assert not app.exception and touches == []
 
 
 def test_what_the_worker_found_is_shown_even_where_the_folder_does_not_answer(
