@@ -231,11 +231,11 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
         cost = cost_of(experiment.base, characters=whole, settings=settings(), results=results)
-    seconds = None
+    sentence = ""
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates
-    sentence = "" if seconds is None else f" · {about(seconds)} on this machine"
-    if not_looked_at(experiment.base, settings()):
+        sentence = f" · {about(seconds)} on this machine"
+    elif not_looked_at(experiment.base, settings()):
         sentence = " · time and memory unknown until its folder is looked at, which a run does first"
     st.caption(
         f"{plural(steps, 'training step')} · up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"

@@ -87,11 +87,12 @@ def _of_folders(spec: ModelSpec) -> None:
             st.markdown(f"**{md_text(spec.name)}**")
             if folders and not found:
                 st.caption(_NOT_YET)
+            elif isinstance(spec.weights, LoraWeights):
+                _adapted(spec, spec.weights)
             else:
-                spec = (
-                    _adapted(spec, spec.weights) if isinstance(spec.weights, LoraWeights) else _folder(spec, found[0])
-                )
-                st.caption(f"Found on {moment(since)}." if found else "")
+                spec = _folder(spec, found[0])
+            if found:
+                st.caption(f"Found on {moment(since)}.")
         with st.container(horizontal=True, key="own_buttons"):
             if not failed:
                 _take(spec)
@@ -102,8 +103,8 @@ def _of_folders(spec: ModelSpec) -> None:
         follow(job)
 
 
-def _adapted(spec: ModelSpec, weights: LoraWeights) -> ModelSpec:
-    """Draw what an adapted model is made of, and return it."""
+def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
+    """Draw what an adapted model is made of."""
     fetched = weights.base.fetched or weights.adapter.fetched
     where = "Missing files are downloaded from the model hub when it is run." if fetched else ""
     times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
@@ -111,7 +112,6 @@ def _adapted(spec: ModelSpec, weights: LoraWeights) -> ModelSpec:
     st.caption(md_text(text))
     for sentence in makers_sentences(spec, settings()):
         st.caption(md_text(sentence, most=400))
-    return spec
 
 
 def _folder(spec: ModelSpec, found: Outline) -> ModelSpec:
