@@ -23,7 +23,8 @@ if study is not None:
         preview(study)
     with st.container():  # whatever is said here, the results keep their place, so that no click on them is lost
         warn(study)
-        makers_settings(study)
+        job = newest_run(study)
+        makers_settings(study, asked=job is not None)
         reading(study)
-        watch(study, newest_run(study))
+        watch(study, job)
     show_results(study)

@@ -44,6 +44,7 @@ REDRAW = _stage("redraw", "redrawing windows", 0.9, 0.95)
 EXAMINE = _stage("examine", "looking closer", 0.9, 1.0)
 RANDOM_INIT = _stage("twin", "reading with random weights", 0.95, 1.0, answers=True)
 MERGE = _stage("merge", "writing the model")
+LOOKING = _stage("look", "looking into its folder")
 DONE = _stage("done", "done", 1.0, 1.0, answers=True)
 FAILED = _stage("failed", "could not run", 1.0, 1.0, answers=True)
 

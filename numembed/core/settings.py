@@ -101,6 +101,7 @@ class Settings:
     prewarm: bool  # the worker imports the libraries while it waits
     device: str = "auto"  # one of DEVICES
     folders: tuple[Path, ...] = ()  # models in folders are read only below these
+    looks_into_folders: bool = True  # that somebody names; pages leave it to the worker
     hub: str = HUB  # address of the model hub
     hub_token: str = field(default="", repr=False)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)

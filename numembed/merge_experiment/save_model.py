@@ -144,6 +144,8 @@ def save_candidate(saving: Saving, *, results: ResultStore, settings: Settings, 
     A complete one that an interrupted run of the same request left is kept. Raises BadChoice where another model has
     the name, and what :func:`numembed.models.save.save_model` raises.
     """
+    from numembed.models.files.folders import digest_of_folder
+    from numembed.models.files.outlines import keep_outline
     from numembed.models.files.publish import is_whole
     from numembed.models.save import save_model
 
@@ -154,8 +156,9 @@ def save_candidate(saving: Saving, *, results: ResultStore, settings: Settings, 
     if os.path.lexists(place):
         if not (_reads(place / "README.md", card) and is_whole(place)):
             raise BadChoice(f"A model {saving.name!r} is already saved. Choose another name.")
-        return place
-    save_model(candidate.model, place, settings=settings, card=card, progress=progress)
+    else:
+        save_model(candidate.model, place, settings=settings, card=card, progress=progress)
+    keep_outline(place, digest_of_folder(place), settings)
     return place
 
 

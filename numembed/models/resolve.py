@@ -69,10 +69,19 @@ def folder_of(spec: ModelSpec, settings: Settings, *, progress: Progress = silen
 
 
 def known_folder(weights: Weights, settings: Settings) -> Path | None:
-    """Return the folder of ``weights`` where it is on this machine already, else None; never the network."""
+    """Return the folder of ``weights`` where it is on this machine already, else None; never the network.
+
+    A page gets the outline of a folder that somebody named.
+    """
     origin = origin_of(weights)
     find = KINDS[type(origin)].known_folder
     return find(origin, settings) if find is not None else None
+
+
+def not_looked_at(spec: ModelSpec, settings: Settings) -> bool:
+    """Return True for a page that knows nothing of the folder that ``spec`` names: no run has looked into it yet."""
+    own = isinstance(origin_of(spec.weights), LocalWeights)
+    return own and not settings.looks_into_folders and known_folder(spec.weights, settings) is None
 
 
 def known_settings(spec: ModelSpec, settings: Settings) -> OwnSettings:

@@ -24,6 +24,7 @@ from numembed.models.catalogue.names import BUNDLED, facts_of
 from numembed.models.files.folders import allowed_folder, checked_folder, digest_of_folder, read_json, sha256_of
 from numembed.models.files.foreign import file_sentence
 from numembed.models.files.listing import files_of, told
+from numembed.models.files.outlines import outline_of
 from numembed.models.files.settings import OwnSettings, own_settings
 from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import card
@@ -198,14 +199,16 @@ def local_adapter_resolved(weights: LocalWeights, settings: Settings) -> LocalWe
 
 
 def local_folder(weights: LocalWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> Path:
-    """Return the folder; raises ModelUnavailable where it is no model or may not be read."""
+    """Return the folder, or its outline for a page; raises ModelUnavailable where it is no model or may not be read."""
+    if not settings.looks_into_folders:
+        return outline_of(Path(weights.path), settings).place
     return checked_folder(allowed_folder(Path(weights.path), settings))
 
 
 def known_local_folder(weights: LocalWeights, settings: Settings) -> Path | None:
-    """Return the folder where it is a model that may be read, else None."""
+    """Return the folder, or its outline for a page, where it is a model that may be read, else None."""
     try:
-        return checked_folder(allowed_folder(Path(weights.path), settings))
+        return local_folder(weights, ModelSpec("", weights), settings, silent)
     except (ModelUnavailable, OSError):
         return None
 
@@ -217,7 +220,12 @@ def local_settings(weights: LocalWeights, settings: Settings) -> OwnSettings | N
 
 
 def local_adapter_folder(weights: LocalWeights, settings: Settings, progress: Progress) -> Path:
-    """Return an adapter's folder; raises ModelUnavailable, also where its files have changed since it was resolved."""
+    """Return an adapter's folder, or its outline for a page.
+
+    Raises ModelUnavailable, also where its files have changed since it was resolved.
+    """
+    if not settings.looks_into_folders:
+        return outline_of(Path(weights.path), settings, adapter=True).place
     folder = allowed_folder(Path(weights.path), settings)
     if os.path.isfile(folder):
         raise ModelUnavailable(file_sentence(folder))

@@ -259,6 +259,12 @@ def origin_of(weights: Weights) -> Weights:
     return origin_of(weights.inner[0]) if weights.inner else weights
 
 
+def named_folders(weights: Weights) -> list[tuple[LocalWeights, bool]]:
+    """Return the folders of this machine that ``weights`` name, each with True where it is an adapter's."""
+    adapter = weights.adapter if isinstance(weights, LoraWeights) else None
+    return [(one, one is adapter) for one in (weights, *weights.inner) if isinstance(one, LocalWeights)]
+
+
 def _described(value: Any) -> Any:
     match value:
         case WeightsKind():

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numembed.core.errors import LIGHT, MODEL, BadChoice
-from numembed.core.progress import Report, Row
+from numembed.core.progress import LOOKING, Report, Row
 from numembed.core.settings import Settings
+from numembed.models.catalogue.names import model
 from numembed.runs.outcome import Notes
 from numembed.runs.queue import LONG_SECONDS
 from numembed.studies.examination import EXAMINATIONS
+from numembed.studies.look import Look, look
 from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
@@ -150,6 +152,12 @@ def _saving_title(saving: Saving) -> str:
     return f"{saving.title}, from the {saving.experiment.title[:1].lower()}{saving.experiment.title[1:]}"
 
 
+def _look(asked: Look, place: Workplace) -> Ending:
+    place.report(0, LOOKING, 0, 1, "")
+    look(asked, place.settings)
+    return Ending()
+
+
 STUDY = JobKind(
     "study",
     read=Study.from_json,
@@ -179,4 +187,11 @@ SAVING = JobKind(
     title=_saving_title,
     lane=MODEL,
 )
-JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING)}
+LOOK = JobKind(
+    "look",
+    read=Look.from_json,
+    rows=lambda asked: [model(asked.model).name],
+    carry_out=_look,
+    title=lambda asked: f"Looking into {model(asked.model).name}",
+)
+JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING, LOOK)}

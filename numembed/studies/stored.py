@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from numembed.analysis.maps.families import labels_digest
@@ -12,8 +13,9 @@ from numembed.core.progress import Progress, silent
 from numembed.core.settings import Settings
 from numembed.models.catalogue.defaults import is_settled
 from numembed.models.catalogue.names import facts_of
+from numembed.models.files.outlines import keep_outline
 from numembed.models.resolve import resolve
-from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec
+from numembed.models.spec import FolderWeights, LoraWeights, ModelSpec, named_folders
 from numembed.studies.detail import with_detail
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, made_key, pin_key, projection_key, result_key
@@ -104,7 +106,8 @@ def stored_examination(study: Study, spec: ModelSpec, name: str, results: Result
 def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: Progress = silent) -> ModelSpec:
     """Return ``spec`` with its weights pinned, and remember it: a catalogue model stays at the commit of its first use.
 
-    Another hub id means the newest commit, and a folder is looked at again. Raises what ``resolve`` raises.
+    Another hub id means the newest commit, and a folder is looked at again, and its outline kept for pages. Raises what
+    ``resolve`` raises.
     """
     if is_settled(spec):
         return spec
@@ -118,4 +121,6 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
     else:
         pinned = resolve(spec, settings, progress=progress)
     results.put(pin_key(spec), pinned.as_dict())
+    for folder, _ in named_folders(pinned.weights):
+        keep_outline(Path(folder.path), folder.digest, settings)
     return pinned

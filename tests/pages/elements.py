@@ -57,3 +57,10 @@ def work_off(settings: Settings) -> list[str]:
     """Carry out the waiting jobs as the worker does; return the state each has ended in."""
     with JobTable(settings.app_db) as jobs:
         return [run_job(job, jobs, settings=settings, loaded=LoadedModel(settings)) for job in iter(jobs.claim, None)]
+
+
+def looked_at(app: AppTest, settings: Settings) -> AppTest:
+    """Let the worker look into the folder that is typed in on the Models page; return the page with what it found."""
+    app.button(key="look").click().run()
+    work_off(settings)
+    return app.run()

@@ -13,8 +13,10 @@ from numembed.models import sources
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
+from numembed.runs.jobs import JobTable
+from numembed.studies.look import Look
 from tests.lora import write_adapter
-from tests.pages.elements import opened, told
+from tests.pages.elements import looked_at, opened, told, work_off
 from tests.pages.models_page import compared, show
 from tests.tiny import write_model
 
@@ -33,10 +35,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def page(app: AppTest, folder: Path) -> AppTest:
-    """The Models page with the folder typed in, in quotes, as a file manager copies it."""
+def page(app: AppTest, folder: Path, settings: Settings) -> AppTest:
+    """The Models page with the folder typed in, in quotes, as a file manager copies it, and looked into."""
     page = opened(app, "pages/models.py")
-    return page.text_input(key="own_name").set_value(f'"{folder}"').run()
+    return looked_at(page.text_input(key="own_name").set_value(f'"{folder}"').run(), settings)
 
 
 def _menu(page: AppTest, label: str) -> list[str]:
@@ -94,15 +96,24 @@ def test_what_is_typed_needs_no_menu(page: AppTest, folder: Path) -> None:
     assert "it is left out here, as requested" in _words(page)
 
 
-def test_an_adapted_model_has_what_its_base_sets(page: AppTest, folder: Path, tmp_path: Path) -> None:
+def test_an_adapted_model_has_what_its_base_sets(
+    page: AppTest, folder: Path, tmp_path: Path, settings: Settings
+) -> None:
     page.text_input(key="own_name").set_value(f"{folder} adapter={write_adapter(tmp_path / 'adapter', folder)}").run()
+    looked_at(page, settings)
     assert not page.error and PROMPTED in _words(page) and CUT in _words(page)
 
 
-def test_compare_says_it_before_the_run(app: AppTest, folder: Path) -> None:
+def test_compare_says_it_before_the_run_once_it_was_looked_at(app: AppTest, folder: Path, settings: Settings) -> None:
     app.query_params["models"] = [str(folder), f"{folder} prompt=none", "last_digits"]
     app.run()
-    assert not app.exception and not app.error
+    assert not app.exception and not app.error and PROMPTED not in _words(app)
+    assert "Not looked at yet: mine, mine prompt=none. A run looks first" in _words(app)
+    with JobTable(settings.app_db) as jobs:
+        jobs.submit(Look(str(folder)), asked_by="test")
+    assert work_off(settings) == ["done"]
+    app.run()
+    assert not app.exception and not app.error and "ot looked at yet" not in _words(app)
     said = [" ".join(caption.value.replace("\\", "").split()) for caption in app.caption]
     (usual,) = (one for one in said if one.startswith("mine: Its"))
     (off,) = (one for one in said if one.startswith("mine prompt=none: Its"))

@@ -224,6 +224,7 @@ def test_a_model_is_saved_by_a_click_then_compared_and_taken_as_a_base(
     app.button(key="keep_compare_saved").click().run()
     assert not app.exception and app.title[0].value == "How do embedding models see numbers?"
     assert str(folder) in app.multiselect(key="models").value
+    assert "Not looked at yet" not in told(app), "its folder is known since it was saved"
 
 
 @pytest.mark.slow

@@ -165,18 +165,15 @@ def test_too_many_stages_for_the_steps_are_refused_with_a_sentence(app: AppTest)
 @pytest.mark.parametrize(
     ("base", "sentence"),
     [
-        ("/nowhere/at-all", "is not below a folder that models may be read from"),
-        ("{tmp}/nothing", "There is no folder"),
-        ("{tmp}", "is not a SentenceTransformer model"),
         ("last_digits", "cannot be adapted"),
         ("no such model", "is not a model name"),
         ("all-MiniLM-L6-v2 weights=random", "cannot be adapted"),
     ],
 )
 def test_a_base_that_cannot_be_trained_is_refused_with_a_sentence(
-    app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, sentence: str
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, base: str, sentence: str
 ) -> None:
-    named = offered(monkeypatch, base.format(tmp=tmp_path))
+    named = offered(monkeypatch, base)
     opened(app, PAGE).selectbox(key="merge_base").set_value(named).run()
     assert not app.exception and len(app.error) == 1
     assert sentence in plain(app.error[0].value)
@@ -261,6 +258,28 @@ def test_a_waiting_experiment_shows_what_runs_before_it(app: AppTest, settings: 
         assert waiting_text(other) == "Place 1 in the queue. Before it: “Merging experiment on all-MiniLM-L6-v2”."
         jobs.finish(running.id, state="done", seconds=1, progress=None)
         assert waiting_text(other) == "", "nothing runs before it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "sentence"),
+    [
+        ("/nowhere/at-all", "is not below a folder that models may be read from"),
+        ("{tmp}/nothing", "There is no folder"),
+        ("{tmp}", "is not a SentenceTransformer model"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_by_the_run(
+    app: AppTest, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str, sentence: str
+) -> None:
+    named = offered(monkeypatch, base.format(tmp=tmp_path))
+    opened(app, PAGE).selectbox(key="merge_base").set_value(named).run()
+    assert not app.exception and not app.error
+    assert "unknown until its folder is looked at, which a run does first" in told(app)
+    app.button(key="climb").click().run()
+    assert work_off(settings) == ["failed"]
+    app.run()
+    assert not app.exception and len(app.error) == 1 and sentence in plain(app.error[0].value)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from tests.lora import write_adapter
-from tests.pages.elements import opened, told
+from tests.pages.elements import looked_at, opened, protos, told, work_off
 from tests.pages.models_page import compared, tables
 from tests.servers.hub import FakeHub, closed_port, serve_hub
 from tests.tiny import write_model
@@ -57,10 +57,17 @@ def own(page: AppTest, name: str) -> AppTest:
     return page.text_input(key="own_name").set_value(name).run()
 
 
-def test_a_folder_is_shown_and_added(page: AppTest, tmp_path: Path) -> None:
+def test_a_folder_is_shown_once_it_was_looked_at_and_added(page: AppTest, tmp_path: Path, settings: Settings) -> None:
     folder = write_model(tmp_path / "my *model*")
     own(page, str(folder))
     assert not page.exception and not page.error
+    assert "Not looked at yet" in told(page) and "Facts" not in tables(page) and page.button(key="add_own")
+    page.button(key="look").click().run()
+    assert "look" not in {button.key for button in page.button}, "it is asked for already"
+    assert protos(page, "progress") and page.button(key="cancel")
+    assert work_off(settings) == ["done"]
+    page.run()
+    assert not page.exception and not page.error and "Found on " in told(page)
     facts = dict(tables(page)["Facts"])
     assert facts["Architecture"] == "BertModel" and facts["Numbers in a vector"] == "32"
     assert facts["Reads at most"] == "256 tokens" and facts["Files"].endswith("kB")
@@ -73,17 +80,19 @@ PROMPTS = {"prompts": {"query": "Find: \n", "document": "", "broken": 7}}
 
 def test_a_folder_that_has_changed_has_no_reference_yet(page: AppTest, tmp_path: Path, settings: Settings) -> None:
     folder = write_model(tmp_path / "mine")
-    assert "It has no reference vectors yet" in told(own(page, str(folder)))
+    own(page, str(folder))
+    assert "It has no reference vectors yet" in told(looked_at(page, settings))
     LoadedModel(settings).get(resolve(model(str(folder)), settings))
     assert "Reference vectors were recorded on 20" in told(page.run())
     write_model(folder, seed=1)
-    assert "It has no reference vectors yet" in told(page.run())
+    assert "Reference vectors were recorded on 20" in told(page.run()), "a page has looked"
+    assert "It has no reference vectors yet" in told(looked_at(page, settings))
 
 
-def test_a_folders_own_prompts_are_a_menu(page: AppTest, tmp_path: Path) -> None:
+def test_a_folders_own_prompts_are_a_menu(page: AppTest, tmp_path: Path, settings: Settings) -> None:
     folder = write_model(tmp_path / "mine")
     (folder / "config_sentence_transformers.json").write_text(json.dumps(PROMPTS))
-    own(page, str(folder))
+    looked_at(own(page, str(folder)), settings)
     menu = next(one for one in page.selectbox if one.label == "Prompt")
     assert menu.options == ["none, as in the paper", "query: “Find: ⏎”"]
     menu.set_value("query").run()
@@ -99,10 +108,12 @@ def test_the_options_of_a_folder_are_kept(page: AppTest, tmp_path: Path) -> None
 
 
 def test_an_adapted_model_is_reported_with_its_files_and_goes_to_compare(
-    page: AppTest, tmp_path: Path, tiny_model: Path
+    page: AppTest, tmp_path: Path, tiny_model: Path, settings: Settings
 ) -> None:
     adapter = write_adapter(tmp_path / "adapter", tiny_model)
     own(page, f"{tiny_model} adapter={adapter} scale=0.5")
+    assert "Not looked at yet" in told(page) and "Two sets of files" not in told(page)
+    looked_at(page, settings)
     words = told(page)
     assert not page.exception and not page.error and "needs no files" not in words
     assert "Two sets of files: a base, and a LoRA adapter" in words and "taken 0" in words
@@ -111,9 +122,9 @@ def test_an_adapted_model_is_reported_with_its_files_and_goes_to_compare(
 
 
 def test_an_adapter_that_is_not_there_is_reported_in_a_sentence(
-    page: AppTest, tmp_path: Path, tiny_model: Path
+    page: AppTest, tmp_path: Path, tiny_model: Path, settings: Settings
 ) -> None:
-    own(page, f"{tiny_model} adapter={tmp_path}/nothing")
+    looked_at(own(page, f"{tiny_model} adapter={tmp_path}/nothing"), settings)
     assert not page.exception and "There is no folder" in page.error[0].value
     assert "add_own" not in [button.key for button in page.button]
 
@@ -134,13 +145,19 @@ def test_an_adapter_that_is_not_there_is_reported_in_a_sentence(
         ("google/embeddinggemma-2", "is not run here"),
     ],
 )
-def test_what_is_no_model_is_a_sentence(page: AppTest, tmp_path: Path, name: str, words: str) -> None:
+def test_what_is_no_model_is_a_sentence(
+    page: AppTest, tmp_path: Path, settings: Settings, name: str, words: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     pickled = write_model(tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     own(page, name.format(tmp=tmp_path))
+    if name.startswith(("/", "{tmp}")):
+        assert not page.exception and not page.error and "Not looked at yet" in told(page)
+        looked_at(page, settings)
+        assert page.button(key="look").label == "Look again" and "add_own" not in {one.key for one in page.button}
     assert not page.exception
     assert words in told(page)
     assert "<script>" not in "".join(error.value for error in page.error)

@@ -9,8 +9,8 @@ import streamlit as st
 
 from numembed.core.wording import about, duration, plural, size
 from numembed.models.encoders.tokens import TokenCount, count_tokens
-from numembed.models.resolve import as_known, known_folder, makers_sentences
-from numembed.models.spec import ModelSpec
+from numembed.models.resolve import as_known, known_folder, makers_sentences, not_looked_at
+from numembed.models.spec import ModelSpec, named_folders
 from numembed.sequences.families.family import family
 from numembed.studies.cost import Cost, cost_of
 from numembed.studies.stored import previously_pinned
@@ -23,6 +23,7 @@ from ui.shared.text import md_text
 
 _COUNTED_CHARS = 300_000  # tokens of longer sets are counted on the first sequences only
 _MOST_PIECES = 120  # of one text
+_NOT_YET = "not looked at yet"  # what a page knows of a folder before a run
 _ON_ITS_SERVER = "on its server"  # what this machine neither does nor knows
 _LOOK_AGAIN_SECONDS = 10.0  # for files that may have arrived
 _COLUMNS = (
@@ -78,6 +79,8 @@ def _rows(study: Study) -> list[list[Cell]]:
             cost = _cost(spec, round(characters * (1 - stored / distinct)) if texts else characters)
             share = Cell(f"{stored:,} of {distinct:,}", stored) if texts else Cell("unknown before Run")
             limit, costs = _limit(_tokens(study, spec)), _cost_cells(cost, bool(texts) and stored == distinct)
+            if not_looked_at(spec, settings()):
+                limit, costs = Cell(_NOT_YET), [Cell("unknown"), *costs[1:]]
             if _is_remote(spec):
                 limit, costs = Cell(_ON_ITS_SERVER), [*(Cell(_ON_ITS_SERVER) for _ in costs[:-1]), costs[-1]]
             rows.append([Cell(spec.name), share, limit, *costs])
@@ -110,9 +113,14 @@ def warn(study: Study) -> None:
             )
 
 
-def makers_settings(study: Study) -> None:
-    """Say what the makers of the chosen models have set for every encoding, where their files are on this machine."""
-    for spec in (spec for spec in study.models if not spec.is_baseline):
+def makers_settings(study: Study, *, asked: bool) -> None:
+    """Say what makers have set for every encoding, and whose folders are unknown until a run, unless one was asked."""
+    models = [spec for spec in study.models if not spec.is_baseline]
+    unseen = [spec.name for spec in models if not_looked_at(spec, settings())]
+    if unseen and not asked:
+        names = f"{_NOT_YET[0].upper()}{_NOT_YET[1:]}: {', '.join(unseen)}."
+        st.caption(md_text(f"{names} A run looks first; the Models page can do it now.", most=800))
+    for spec in models:
         if sentences := _told(spec, _folder(spec)):
             st.caption(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
 
@@ -146,7 +154,8 @@ def reading(study: Study) -> None:
 def _split_row(study: Study, spec: ModelSpec, row: int) -> list[Cell]:
     counted, one = _tokens(study, spec), _pieces(study, spec, row, _folder(spec))
     if counted is None or one is None:
-        why = _ON_ITS_SERVER if _is_remote(spec) else "unknown until its files are on this machine"
+        missing = _NOT_YET if not_looked_at(spec, settings()) else "unknown until its files are on this machine"
+        why = _ON_ITS_SERVER if _is_remote(spec) else missing
         return [Cell(spec.name), *(Cell("–") for _ in range(3)), Cell(why)]
     read, of = min(zip(counted.numbers_read, counted.numbers, strict=True), default=(0, 0))
     pieces = list(one.pieces[0])
@@ -191,8 +200,12 @@ def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
     return _counted(shown, spec, _folder(spec)) if shown is not None else None
 
 
-@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
 def _folder(spec: ModelSpec) -> Path | None:
+    return known_folder(spec.weights, settings()) if named_folders(spec.weights) else _fetched(spec)
+
+
+@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
+def _fetched(spec: ModelSpec) -> Path | None:
     return known_folder(spec.weights, settings())
 
 

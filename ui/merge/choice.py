@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -26,8 +25,8 @@ from numembed.merge_experiment.paths import KINDS, USUAL, possible
 from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import CATALOGUE, model, reference_of
-from numembed.models.files.folders import allowed_folder, checked_folder
-from numembed.models.spec import LocalWeights, ModelSpec, ScratchWeights
+from numembed.models.resolve import not_looked_at
+from numembed.models.spec import ModelSpec, ScratchWeights
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of
 from ui.merge.splits import splits_shown
@@ -122,7 +121,7 @@ def choose() -> MergeExperiment | None:
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
     try:
-        chosen, split = _checked(model(str(base or ""))), split_called(str(training))
+        chosen, split = model(str(base or "")), split_called(str(training))
         recipe = recipe_for(chosen, split, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
         return _experiment(chosen, recipe, points, st.session_state["merge_further"])
     except NumembedError as error:
@@ -221,13 +220,6 @@ def _write_address() -> None:
         st.query_params.from_dict(wanted)
 
 
-def _checked(base: ModelSpec) -> ModelSpec:
-    """Return ``base``; raises ModelUnavailable where it is a folder that is no model or may not be read."""
-    if isinstance(base.weights, LocalWeights):
-        checked_folder(allowed_folder(Path(base.weights.path), settings()))
-    return base
-
-
 def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     """Draw the cost of a run: models, texts, steps, and the time where this machine has measured it."""
     if result is not None and result.complete:
@@ -239,10 +231,12 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
         cost = cost_of(experiment.base, characters=whole, settings=settings(), results=results)
-    seconds = None
+    sentence = ""
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates
-    sentence = "" if seconds is None else f" · {about(seconds)} on this machine"
+        sentence = f" · {about(seconds)} on this machine"
+    elif not_looked_at(experiment.base, settings()):
+        sentence = " · time and memory unknown until its folder is looked at, which a run does first"
     st.caption(
         f"{plural(steps, 'training step')} · up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"
         ". Stored results are not computed again."

@@ -19,7 +19,7 @@ from numembed.merge_experiment.results import Candidate
 from numembed.merge_experiment.save_model import MOST_NAME, Saving, proposed_name, saved_reference
 from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
-from numembed.models.spec import LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
+from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
 from numembed.paper.protocol import paper_study
 from numembed.runs.job import Job
 from ui.merge.progress import cancel_button
@@ -241,7 +241,7 @@ def save_command(spec: ModelSpec) -> str:
 def _folder(weights: Weights) -> str:
     """Return the folder of a part on this machine; of an adapted model that of its adapter."""
     part = weights.adapter if isinstance(weights, LoraWeights) else weights
-    known = known_folder(part, settings())
+    known = None if isinstance(part, LocalWeights) else known_folder(part, settings())
     return str(known) if known is not None else str(getattr(part, part.named_by, ""))
 
 

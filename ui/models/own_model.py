@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,23 +12,27 @@ import streamlit as st
 
 from numembed.core.errors import ModelUnavailable, NumembedError
 from numembed.core.settings import LIMITS
-from numembed.core.wording import size
+from numembed.core.wording import moment, size
 from numembed.models.catalogue.defaults import told_settings
 from numembed.models.catalogue.names import facts_of, model, reference_of
 from numembed.models.encoders.tokens import max_tokens
-from numembed.models.files.folders import KEPT, read_json
+from numembed.models.files.folders import read_json
+from numembed.models.files.outlines import Outline, outline_of
 from numembed.models.files.settings import SETTINGS_FILE, OwnSettings, own_settings, width_of
 from numembed.models.hub.card import HubCard, prompts_in
 from numembed.models.hub.card import card as hub_card
-from numembed.models.resolve import adapter_folder, folder_of, makers_sentences
-from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, WeightsKind
+from numembed.models.resolve import makers_sentences
+from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, named_folders
+from numembed.studies.look import Look
 from ui.models.catalogue import parameters, show_model, spec_of
 from ui.models.reference import reference_sentence
 from ui.shared.frame import settings
+from ui.shared.run_progress import follow, newest_run, start
 from ui.shared.study_choice import take_to_compare
 from ui.shared.table import Cell, Column, table
 from ui.shared.text import md_text
 
+_NOT_YET = "Not looked at yet. Look at it to see its facts; no weights are loaded. A run looks at it by itself."
 _NO_PROMPT = " none"  # no prompt's name
 
 
@@ -62,56 +66,73 @@ def _preview(spec: ModelSpec) -> None:
     match spec.weights:
         case HubWeights(repo, revision):
             _hub_card(spec, repo, revision)
-        case LoraWeights():
-            _adapted(spec, spec.weights)
-        case WeightsKind(runner="files"):
-            _folder(spec)
+        case LoraWeights() | LocalWeights():
+            _of_folders(spec)
         case _:
             st.caption(md_text(f"{spec.name} needs no files on this machine."))
             _take(spec)
 
 
+def _of_folders(spec: ModelSpec) -> None:
+    """Draw what is known of a model in a folder, or of an adapted one, and the button that looks into its folders."""
+    folders, asked, found = named_folders(spec.weights), Look(reference_of(ModelSpec("", spec.weights))), []
+    with contextlib.suppress(ModelUnavailable):
+        found = [outline_of(Path(one.path), settings(), adapter=adapter) for one, adapter in folders]
+    job, since = newest_run(asked), min((one.looked_at for one in found), default=0.0)
+    failed = job is not None and job.state == "failed" and job.asked_at > since
+    with st.container(border=not failed, key="own_card"):
+        if job is not None and failed:
+            st.error(md_text(job.error), icon=":material/error:")
+        else:
+            st.markdown(f"**{md_text(spec.name)}**")
+            if folders and not found:
+                st.caption(_NOT_YET)
+            elif isinstance(spec.weights, LoraWeights):
+                _adapted(spec, spec.weights)
+            else:
+                spec = _folder(spec, found[0])
+            if found:
+                st.caption(f"Found on {moment(since)}.")
+        with st.container(horizontal=True, key="own_buttons"):
+            if not failed:
+                _take(spec)
+            if folders and (job is None or not job.active):
+                title = "Look again" if failed or found else "Look at it"
+                st.button(title, key="look", on_click=start, args=(asked,), icon=":material/search:")
+    if job is not None and job.active:
+        follow(job)
+
+
 def _adapted(spec: ModelSpec, weights: LoraWeights) -> None:
-    """Draw what an adapted model is made of; raises ModelUnavailable where a folder of it is not what it should be."""
-    if isinstance(weights.base, LocalWeights):
-        folder_of(replace(spec, weights=weights.base), settings())
-    if isinstance(weights.adapter, LocalWeights):
-        adapter_folder(weights.adapter, settings())
+    """Draw what an adapted model is made of."""
     fetched = weights.base.fetched or weights.adapter.fetched
     where = "Missing files are downloaded from the model hub when it is run." if fetched else ""
-    with st.container(border=True, key="own_card"):
-        st.markdown(f"**{md_text(spec.name)}**")
-        times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
-        text = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
-        st.caption(md_text(text))
-        for sentence in makers_sentences(spec, settings()):
-            st.caption(md_text(sentence, most=400))
-        _take(spec)
+    times = "" if weights.scale == 1 else f", taken {weights.scale:g} times"
+    text = f"Two sets of files: a base, and a LoRA adapter, which changes some of its weights{times}. {where}"
+    st.caption(md_text(text))
+    for sentence in makers_sentences(spec, settings()):
+        st.caption(md_text(sentence, most=400))
 
 
-def _folder(spec: ModelSpec) -> None:
-    try:
-        folder = folder_of(spec, settings())
-    except OSError as error:
-        raise ModelUnavailable(f"The folder of {spec.name!r} cannot be read ({error.strerror}).") from None
-    with st.container(border=True, key="own_card"):
-        st.markdown(f"**{md_text(spec.name)}**")
-        _facts_table(spec, _folder_facts(folder))
-        prompts = prompts_in(read_json(folder / SETTINGS_FILE))
-        chosen = _with_settings(spec, prompts, own_settings(folder), width_of(folder))
-        st.caption(md_text(reference_sentence(chosen)))
-        _take(chosen)
+def _folder(spec: ModelSpec, found: Outline) -> ModelSpec:
+    """Draw what was found in a model's folder, with menus; return the model with what was chosen."""
+    folder = found.place
+    _facts_table(spec, _folder_facts(found))
+    prompts = prompts_in(read_json(folder / SETTINGS_FILE))
+    chosen = _with_settings(spec, prompts, own_settings(folder), width_of(folder))
+    st.caption(md_text(reference_sentence(chosen, digest=found.digest)))
+    return chosen
 
 
-def _folder_facts(folder: Path) -> list[tuple[str, str]]:
+def _folder_facts(found: Outline) -> list[tuple[str, str]]:
+    folder = found.place
     config = read_json(folder / "config.json") or read_json(folder / "0_Transformer" / "config.json")
-    kept = {file for pattern in KEPT for file in folder.rglob(pattern) if file.is_file()}
     limit, width = max_tokens(folder), width_of(folder)
     return [
         ("Architecture", _word(config.get("architectures")) or "unknown"),
         ("Numbers in a vector", f"{width:,}" if width else "unknown"),
         ("Reads at most", f"{limit:,} tokens" if limit else "unknown"),
-        ("Files", size(sum(os.path.getsize(file) for file in kept))),
+        ("Files", size(found.size_bytes)),
     ]
 
 

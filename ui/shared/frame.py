@@ -12,6 +12,7 @@ import sqlite3
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec
 
 import streamlit as st
@@ -45,8 +46,8 @@ def inside_app(page: str) -> None:
 
 @st.cache_resource(show_spinner=False)
 def settings() -> Settings:
-    """Return the settings, read once a server."""
-    found = read_settings()
+    """Return the settings, read once a server: no page looks into a folder that a visitor names."""
+    found = replace(read_settings(), looks_into_folders=False)
     os.environ.update(library_places(found.home))  # before a library is imported
     return found
 

@@ -66,7 +66,7 @@ def newest_run(*requests: Request) -> Job | None:
 def watch(study: Study, job: Job | None) -> None:
     """Draw a run of ``study`` while it is active, or how it ended."""
     if job is not None and job.active:
-        fragment(_bars, run_every=poll_seconds())(job.id)
+        follow(job)
     elif job is not None and job.state in ("failed", "done") and job.error:
         tell_failed_parts(job)
         if _failed_checks(study):
@@ -80,6 +80,11 @@ def watch(study: Study, job: Job | None) -> None:
             )
     elif job is not None and job.state == "cancelled":
         st.info("This run was stopped. Its results are kept; press Run to continue.", icon=":material/stop_circle:")
+
+
+def follow(job: Job) -> None:
+    """Draw the bars of an active run of any kind until it ends, then the whole page once more."""
+    fragment(_bars, run_every=poll_seconds())(job.id)
 
 
 def tell_failed_parts(job: Job) -> None:
