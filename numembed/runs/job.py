@@ -117,4 +117,5 @@ def progress_of(text: object) -> tuple[ModelProgress, ...]:
 
 
 def progress_json(progress: tuple[ModelProgress, ...]) -> str:
+    """Return the steps as they are written."""
     return json.dumps([vars(step) for step in progress])

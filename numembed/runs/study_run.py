@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from numembed.analysis.maps.projections import run_order
-from numembed.core.errors import NumembedError
 from numembed.core.progress import (
     DONE,
     FAILED,
@@ -17,14 +16,13 @@ from numembed.core.progress import (
     unreported,
 )
 from numembed.core.settings import Settings
-from numembed.models.spec import ModelSpec
-from numembed.runs.model_run import ModelRun
+from numembed.runs.model_run import ModelRun, RunState
 from numembed.runs.outcome import Notes, Outcome
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import refuse_too_many
-from numembed.studies.parts import Failure, Gap, gap_sentences, part
+from numembed.studies.parts import Failure, gap_sentences, part
 from numembed.studies.reference_scores import score_baselines, stored_references
-from numembed.studies.results import ModelResult, ResultStore
+from numembed.studies.results import ResultStore
 from numembed.studies.stored import pin
 from numembed.studies.study import Study
 
@@ -51,24 +49,11 @@ def run(
     With a ``lane`` it does the work of that lane and raises Paused where that of the other comes next: LIGHT is given a
     ``loaded`` that loads no model, MODEL only stores vectors. ``notes`` is then what both know of failures.
     """
-    return StudyRun(study, vectors, results, loaded, settings, report, lane, notes or Notes()).outcome()
+    return _StudyRun(study, vectors, results, loaded, settings, report, lane, notes or Notes()).outcome()
 
 
-@dataclass(frozen=True)
-class StudyRun:
-    """A run, and what it has found so far by the number of the model."""
-
-    study: Study
-    vectors: VectorStore
-    results: ResultStore
-    loaded: LoadedModel
-    settings: Settings
-    report: Report
-    lane: str
-    notes: Notes
-    pinned: dict[int, ModelSpec] = field(default_factory=dict)
-    finished: dict[int, ModelResult] = field(default_factory=dict)
-    unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key
+class _StudyRun(RunState):
+    """Carries a study out, model by model."""
 
     def outcome(self) -> Outcome:
         refuse_too_many(len(self.study.families) * self.study.per_family)
@@ -114,6 +99,3 @@ class StudyRun:
         own = [gap for gap in self.notes.gaps if gap.model == name]
         self.notes.errors[name] = " ".join(gap_sentences(own))
         self.report(index, FAILED, 0, 1, self.notes.errors[name])
-
-    def missing(self, what: str, model: str, why: Failure) -> None:
-        self.notes.gaps.append(Gap(what, model, why.reason))

@@ -315,11 +315,5 @@ def plain_row(stress: Stress) -> Row:
     return first | {"distance": stress.distance} | asdict(stress.plain) | judged
 
 
-IMPLEMENTATION = Implementation(
-    Stress,
-    stress,
-    lambda answer: sentence_of(answer.found),
-    rows,
-    lists=("tried", "perturbation", PERTURBATIONS),
-    texts=stress_texts,
-)
+_LISTS = ("tried", "perturbation", PERTURBATIONS)
+IMPLEMENTATION = Implementation(Stress, stress, lambda answer: sentence_of(answer.found), rows, _LISTS, stress_texts)
