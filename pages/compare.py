@@ -11,7 +11,7 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from ui.compare.cost_preview import makers_settings, preview, reading, warn
+from ui.compare.cost_preview import preview, reading, warn
 from ui.compare.results import show_results
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import choose
@@ -22,7 +22,6 @@ if study is not None:
         st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
         preview(study)
     warn(study)
-    makers_settings(study)
     reading(study)
     watch(study, newest_run(study))
     show_results(study)

@@ -294,6 +294,22 @@ def test_the_choice_survives_a_look_at_another_page(app: AppTest, between: str) 
     assert app.number_input(key="per_family").value == 5 and app.multiselect(key="families").value
 
 
+def test_the_fields_that_are_folded_away_keep_their_values(app: Visit) -> None:
+    app.run()
+    app.number_input(key="per_family").set_value(3).run()
+    app.checkbox(key="despite_checks").check()
+    for folded in (True, True, False):
+        app.unfolded = not folded
+        app.run()
+        assert not app.exception and app.query_params["per_family"] == "3"
+        assert len(app.number_input) == (0 if folded else 5)
+    assert app.number_input(key="per_family").value == 3 and app.checkbox(key="despite_checks").value
+    app.number_input(key="length").set_value(7)
+    app.unfolded = False
+    app.run()
+    assert app.query_params["length"] == "7", "changed by the click that folds them away"
+
+
 @pytest.mark.slow
 def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]

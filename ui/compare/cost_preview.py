@@ -85,36 +85,41 @@ def _rows(study: Study) -> list[list[Cell]]:
 
 
 def warn(study: Study) -> None:
-    """Say which models will not read the whole texts, and which will hardly fit into memory."""
+    """Say which models will not read the whole texts or hardly fit into memory, and what their makers have set."""
+    folders = tuple(_folder(spec) for spec in study.models if not spec.is_baseline)
+    warnings, notes = _warnings(study, shown_of(study), folders)
+    for sentence, icon in warnings:
+        st.warning(sentence, icon=icon)
+    for sentence in notes:
+        st.caption(sentence)
+
+
+@cached(entries=64, seconds=_LOOK_AGAIN_SECONDS)
+def _warnings(
+    study: Study, shown: Study | None, folders: tuple[Path | None, ...]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """``folders`` lets models that have arrived be looked at again."""
+    warnings, notes = [], []
     for spec in (spec for spec in study.models if not spec.is_baseline):
-        cost = _cost(spec, 0)
+        cost, counted = _cost(spec, 0), _tokens(study, spec)
         if cost.fits is False and cost.memory_bytes:
-            st.warning(
-                md_text(
-                    f"{spec.name} needs about {size(cost.memory_bytes)} of memory, more than this machine has. "
-                    "Choose a smaller model, or one behind an endpoint."
-                ),
-                icon=":material/memory:",
+            sentence = (
+                f"{spec.name} needs about {size(cost.memory_bytes)} of memory, more than this machine has. "
+                "Choose a smaller model, or one behind an endpoint."
             )
-        counted = _tokens(study, spec)
+            warnings.append((md_text(sentence), ":material/memory:"))
         if counted and counted.truncated:
             cut = plural(counted.truncated, "text is", "texts are")
             looked = f"of the first {len(counted.counts):,} texts, " if len(counted.counts) < study.texts else ""
             read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
-            st.warning(
-                md_text(
-                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
-                    f"off. Of one text it reads {read:,} of {of:,} numbers."
-                ),
-                icon=":material/content_cut:",
+            sentence = (
+                f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
+                f"off. Of one text it reads {read:,} of {of:,} numbers."
             )
-
-
-def makers_settings(study: Study) -> None:
-    """Say what the makers of the chosen models have set for every encoding, where their files are on this machine."""
-    for spec in (spec for spec in study.models if not spec.is_baseline):
-        if sentences := _told(spec, _folder(spec)):
-            st.caption(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
+            warnings.append((md_text(sentence), ":material/content_cut:"))
+        if sentences := makers_sentences(spec, settings()):
+            notes.append(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
+    return warnings, notes
 
 
 def reading(study: Study) -> None:
@@ -194,12 +199,6 @@ def _tokens(study: Study, spec: ModelSpec) -> TokenCount | None:
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
 def _folder(spec: ModelSpec) -> Path | None:
     return known_folder(spec.weights, settings())
-
-
-@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
-def _told(spec: ModelSpec, folder: Path | None) -> list[str]:
-    """``folder`` lets a model that has arrived be read again."""
-    return makers_sentences(spec, settings())
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)

@@ -37,7 +37,7 @@ def inside_app(page: str) -> None:
 
     A fresh server whose first visit is a deep link runs the page alone, without frame and error boundary.
     """
-    if "framed" not in st.session_state:
+    if "pages" not in st.session_state:
         query = {name: st.query_params.get_all(name) for name in st.query_params}  # may repeat a name
         st.session_state["wanted"] = (page, query)
         st.switch_page("app.py")

@@ -47,9 +47,10 @@ def choose() -> Study | None:
             )
         with right:
             family_picker()
-        with st.expander("Sequences, text and distance", key="more"):
-            sequence_details()
-            _scoring_details()
+        with st.expander("Sequences, text and distance", key="more", on_change="rerun") as more:
+            if more.open:
+                sequence_details()
+                _scoring_details()
     try:
         study = chosen_study()
     except NumembedError as error:
