@@ -11,9 +11,10 @@ import streamlit as st
 from numembed.core.wording import about, plural, size
 from numembed.runs.jobs import Job, ModelProgress
 from numembed.runs.kinds import Request
+from numembed.runs.logs import note
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
-from ui.shared.frame import callback, fragment, job_table, result_store, visitor
+from ui.shared.frame import callback, fragment, job_table, result_store, settings, visitor
 from ui.shared.rights import refuse_lookers
 from ui.shared.text import md_text
 
@@ -39,7 +40,8 @@ def start(requested: Request) -> None:
     """Request a run from the worker; equal requests share one run."""
     refuse_lookers()
     with job_table() as jobs:
-        jobs.submit(requested, asked_by=visitor())
+        job_id = jobs.submit(requested, asked_by=visitor())
+    note(settings(), f"job {job_id} is asked for: {requested.kind}")
 
 
 @callback
@@ -48,6 +50,7 @@ def stop(job_id: str) -> None:
     refuse_lookers()
     with job_table() as jobs:
         jobs.cancel(job_id)
+    note(settings(), f"job {job_id} is to stop")
 
 
 def newest_run(*requests: Request) -> Job | None:
