@@ -26,6 +26,7 @@ _TEXTS = ("separator", "distance")
 _SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
 _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
 _NEVER_IN_LINKS = ("despite_checks", "examine", "query")
+_DRAWN = {"models", "families"}  # the fields that are never folded away
 
 
 def choose() -> Study | None:
@@ -56,6 +57,10 @@ def choose() -> Study | None:
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
+    finally:
+        if not more.open:  # a value of its own would outlive that of the field
+            for name in st.session_state["chosen"].keys() - _DRAWN:
+                st.session_state.pop(name, None)
     write_address(study)
     return study
 
