@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.measure import Figure, interleaved
 from numembed.core.arrays import Matrix
 from numembed.models.embedding import _stored_together
-from numembed.storage.vectors import _SCHEMA, VectorStore, _checksum, _Keys
+from numembed.storage.vectors import _SCHEMA, VectorStore, _Keys, vector_checksum
 
 _OLD = np.array([False] + 500 * [True] + 6 * [False])
 _WIDTHS = {384: 30_000, 1_024: 8_000, 4_096: 3_000}  # numbers of a vector: how many of them are written
@@ -53,7 +53,7 @@ class Hashed:
 
     def add(self, texts: list[str], matrix: Matrix) -> None:
         keys, vectors = _Keys("benchmark", texts), [row.tobytes() for row in matrix]
-        rows = zip(keys.places, keys.proofs["vectors"], map(_checksum, vectors), vectors, strict=True)
+        rows = zip(keys.places, keys.proofs["vectors"], map(vector_checksum, vectors), vectors, strict=True)
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
             "INSERT OR REPLACE INTO vectors (id, model, text, checksum, vector) VALUES (?, 1, ?, ?, ?)", rows
@@ -68,7 +68,7 @@ class Hashed:
             query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({','.join('?' * len(some))})"
             for place, text, vector, checksum in self._connection.execute(query, some):
                 row = row_of[place]
-                if text != keys.proofs["vectors"][row] or checksum != _checksum(vector):
+                if text != keys.proofs["vectors"][row] or checksum != vector_checksum(vector):
                     continue
                 if not len(matrix):
                     width = len(vector)

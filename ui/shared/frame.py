@@ -160,9 +160,9 @@ def download(label: str, data: Callable[[], str], file: str, *, key: str | None 
 def _described(error: Exception) -> tuple[str, str]:
     """Return what is shown of an error, and its icon; a bug is logged."""
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError):
-        from numembed.storage.failures import told
+        from numembed.storage.failures import sentence_of
 
-        error = told(error, settings().app_db)
+        error = sentence_of(error, settings().app_db)
     if isinstance(error, NumembedError):
         return str(error), ":material/error:"
     logging.getLogger("numembed").error("a page failed\n%s", settings().redact(traceback.format_exc()))
