@@ -9,8 +9,8 @@ from ui.shared.rights import tell_lookers
 
 st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
 calm()
-page = st.navigation(
-    [
+if "pages" not in st.session_state:
+    st.session_state["pages"] = [
         st.Page("pages/compare.py", title="Compare", icon=":material/scatter_plot:", default=True),
         st.Page("pages/explain.py", title="Explain", icon=":material/lightbulb:"),
         st.Page("pages/generalise.py", title="Generalise", icon=":material/model_training:"),
@@ -21,10 +21,8 @@ page = st.navigation(
         st.Page("pages/sequences.py", title="Sequences", icon=":material/format_list_numbered:"),
         st.Page("pages/paper.py", title="Paper", icon=":material/article:"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:"),
-    ],
-    position="top",
-)
-st.session_state["framed"] = True
+    ]
+page = st.navigation(st.session_state["pages"], position="top")
 if "wanted" in st.session_state:  # a deep link was the first visit: its page sent us here
     page_file, query = st.session_state.pop("wanted")
     st.switch_page(page_file, query_params=query)

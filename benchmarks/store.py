@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.measure import Figure, interleaved
 from numembed.core.arrays import Matrix
-from numembed.storage.vectors import _SCHEMA, VectorStore, _checksum, _Keys
+from numembed.models.embedding import _stored_together
+from numembed.storage.vectors import _SCHEMA, VectorStore, _Keys, vector_checksum
 
 _OLD = np.array([False] + 500 * [True] + 6 * [False])
 _WIDTHS = {384: 30_000, 1_024: 8_000, 4_096: 3_000}  # numbers of a vector: how many of them are written
@@ -52,7 +53,7 @@ class Hashed:
 
     def add(self, texts: list[str], matrix: Matrix) -> None:
         keys, vectors = _Keys("benchmark", texts), [row.tobytes() for row in matrix]
-        rows = zip(keys.places, keys.proofs["vectors"], map(_checksum, vectors), vectors, strict=True)
+        rows = zip(keys.places, keys.proofs["vectors"], map(vector_checksum, vectors), vectors, strict=True)
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
             "INSERT OR REPLACE INTO vectors (id, model, text, checksum, vector) VALUES (?, 1, ?, ?, ?)", rows
@@ -67,7 +68,7 @@ class Hashed:
             query = f"SELECT id, text, vector, checksum FROM vectors WHERE id IN ({','.join('?' * len(some))})"
             for place, text, vector, checksum in self._connection.execute(query, some):
                 row = row_of[place]
-                if text != keys.proofs["vectors"][row] or checksum != _checksum(vector):
+                if text != keys.proofs["vectors"][row] or checksum != vector_checksum(vector):
                     continue
                 if not len(matrix):
                     width = len(vector)
@@ -101,23 +102,33 @@ def _beside_numpy(folder: Path) -> Iterator[Figure]:
 
 def _written(folder: Path) -> Iterator[Figure]:
     """Bytes that the process writes to files, and those of the file, per byte of vectors."""
+    ways = {"first layout": _filled_at_hashes, "256 a batch": _filled, "a run's batches of 32": _filled_by_a_run}
     for width, many in _WIDTHS.items():
-        for batch in (256, 32):
-            texts, matrix = _vectors(many if batch == 256 else many // 10, width)
-            written, size = {}, {}
-            for layout in (Hashed, Ordered):
-                file = folder / f"{layout.__name__}-{width}-{batch}.db"
-                before = _bytes_written()
-                _fill(layout(file), texts, matrix, batch)
-                written[layout] = (_bytes_written() - before) / matrix.nbytes
-                size[layout] = file.stat().st_size / matrix.nbytes
-                file.unlink()
-            about = f"{len(texts):,} × {width:,}, {batch} a batch"
-            print(f"{about}: first layout {written[Hashed]:.1f} written, file {size[Hashed]:.2f}")
-            goal = 5 if batch == 256 else written[Hashed] / 2
-            yield Figure(f"store written ÷ vectors, {about}", written[Ordered], round(goal, 1), at_most=True)
-            if batch == 256:
-                yield Figure(f"store file ÷ vectors, {about}", size[Ordered], 1.35, at_most=True)
+        texts, matrix = _vectors(many, width)
+        for how, fill in ways.items():
+            file, before = folder / "written.db", _bytes_written()
+            fill(file, texts, matrix)
+            written, size = (_bytes_written() - before) / matrix.nbytes, file.stat().st_size / matrix.nbytes
+            file.unlink()
+            about = f"{many:,} × {width:,}, {how}"
+            print(f"{about}: {written:.2f} written, file {size:.2f}")
+            if fill != _filled_at_hashes:
+                yield Figure(f"store written ÷ vectors, {about}", written, 5, at_most=True)
+                yield Figure(f"store file ÷ vectors, {about}", size, 1.35, at_most=True)
+
+
+def _filled_at_hashes(file: Path, texts: list[str], matrix: Matrix) -> None:
+    _fill(Hashed(file), texts, matrix, 256)
+
+
+def _filled(file: Path, texts: list[str], matrix: Matrix) -> None:
+    _fill(Ordered(file), texts, matrix, 256)
+
+
+def _filled_by_a_run(file: Path, texts: list[str], matrix: Matrix) -> None:
+    with VectorStore(file) as store, _stored_together(store, "benchmark", "benchmark") as keep:
+        for part in _batches(len(texts), 32):
+            keep(texts[part], matrix[part])
 
 
 def _beside_the_first(folder: Path) -> Iterator[Figure]:

@@ -11,7 +11,7 @@ st.markdown(
     "whether sequences of one family lie together."
 )
 
-from ui.compare.cost_preview import makers_settings, preview, reading, warn
+from ui.compare.cost_preview import preview, reading, warn
 from ui.compare.results import show_results
 from ui.shared.run_progress import newest_run, start, watch
 from ui.shared.study_choice import choose
@@ -22,9 +22,8 @@ if study is not None:
         st.button("Run", type="primary", key="run", on_click=start, args=(study,), icon=":material/play_arrow:")
         preview(study)
     with st.container():  # whatever is said here, the results keep their place, so that no click on them is lost
-        warn(study)
         job = newest_run(study)
-        makers_settings(study, asked=job is not None)
+        warn(study, asked=job is not None)
         reading(study)
         watch(study, job)
     show_results(study)

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import xxhash
-
 from numembed.cli.printing import print_rows
 from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.settings import Settings
@@ -24,7 +22,7 @@ from numembed.storage.backups import back_up, backup_called, backups_of, newest_
 from numembed.storage.failures import require_writable
 from numembed.storage.pruning import prune
 from numembed.storage.salvage import Row, RowChecks, look_through, rebuild, restore
-from numembed.storage.vectors import VectorStore
+from numembed.storage.vectors import VectorStore, vector_checksum
 from numembed.studies.results import APP_KEPT, APP_SCHEMA, ResultStore, is_work, result_checksum
 
 
@@ -158,7 +156,7 @@ def _is_work(row: Row) -> bool:
 
 
 def _is_vector(row: Row) -> bool:
-    return isinstance(row["vector"], bytes) and bool(row["checksum"] == xxhash.xxh3_64_digest(row["vector"]))
+    return isinstance(row["vector"], bytes) and bool(row["checksum"] == vector_checksum(row["vector"]))
 
 
 def _is_model(row: Row) -> bool:

@@ -1,10 +1,16 @@
-"""Where libraries keep files of their own: a container's user may have no home, or one that cannot be written to."""
+"""Folders and disks that cannot be written to, and where libraries keep files of their own."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return True where the system refused to write for lack of room: the disk, a quota or the largest file."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_writable(folder: Path) -> bool:
@@ -16,7 +22,8 @@ def is_writable(folder: Path) -> bool:
 def library_places(home: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables that let libraries write below ``home``; none where the user's own cache can be written to.
 
-    They must be set before a library is imported. Models from the hub are then kept in ``home`` too.
+    A container's user may have none. They must be set before a library is imported. Models from the hub are then kept
+    in ``home`` too.
     """
     cache = Path(environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     places = {} if cache.is_absolute() and is_writable(cache) else {"XDG_CACHE_HOME": str(home / "cache")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numembed.core.arrays import Matrix, level_rows
-from numembed.core.errors import BadChoice, CheckFailed, RemoteFailed
+from numembed.core.errors import BadChoice, CheckFailed, NumembedError, RemoteFailed
 from numembed.core.progress import Progress, silent
 from numembed.models.baselines import BASELINES
 from numembed.models.encoders.interface import Encoder, ModelCheck
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 ONE_THREAD_UP_TO = 2e11  # parameters × characters: about a second with one thread
+_TOGETHER, _SHARE, _LATEST_SECONDS = 512, 16, 1.0  # most texts that wait, 1 for so many stored, and how long
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,12 @@ def embed(
     progress: Progress = silent,
     judge: Callable[[ModelCheck], None] = refuse_failed,
 ) -> Embeddings:
-    """Return the vectors of ``sequences``; texts that the store lacks are encoded and stored batch by batch.
+    """Return the vectors of ``sequences``; texts that the store lacks are encoded batch by batch.
 
-    Texts that the model cannot read are told at the end, in one TextFailed: the vectors of all others are stored.
-    ``progress`` hears how many texts are done after each stored batch and may raise Cancelled there. ``judge`` hears
-    what the check of a freshly loaded model found, before anything is encoded, and may refuse it.
+    They are stored at least once a second, and before any error leaves. Texts that the model cannot read are named at
+    the end, in one TextFailed: the vectors of all others are stored. ``progress`` hears how many texts are done after
+    each batch and may raise Cancelled there. ``judge`` hears what the check of a freshly loaded model found, before
+    anything is encoded, and may refuse it.
     """
     texts, work = sequences.texts, None
     if isinstance(model.weights, BaselineWeights):
@@ -125,18 +127,23 @@ def _stored_or_encoded(
     progress(done, total, "load" if missing else "encode")
     if not missing:
         return matrix, None
-    encoder = loaded.get(model, progress)
+
+    def loading(at: int, of: int, stage: str) -> None:
+        begins = (at, of, stage) == (0, 1, "load")  # what was done is still done
+        progress(done if begins else at, total if begins else of, stage)
+
+    encoder = loaded.get(model, loading)
     check = encoder.check
     judge(check)
     progress(done, total, "encode")
     new: dict[str, Matrix] = {}
     began, splitting = time.monotonic(), SplittingEncoder(encoder)
     characters = sum(map(len, missing))
-    with _few_threads(encoder, characters):
+    with _few_threads(encoder, characters), _stored_together(store, key, model.stored.name) as keep:
         for batch in splitting.batches(missing):
             for chosen, vectors in splitting.encoded(batch):
                 _refuse_other_width(model, matrix, known, vectors)
-                store.add(key, model.stored.name, chosen, vectors)
+                keep(chosen, vectors)
                 new |= dict(zip(chosen, vectors, strict=True))
                 done += len(chosen)
                 progress(done, total, "encode")
@@ -147,6 +154,39 @@ def _stored_or_encoded(
     work = Work(encoder.parameters, encoder.device, len(missing), characters, seconds, loaded.load_seconds)
     rows = [row if there else new[text] for text, row, there in zip(texts, matrix, known, strict=True)]
     return np.stack(rows), work
+
+
+@contextlib.contextmanager
+def _stored_together(store: VectorStore, key: str, name: str) -> Iterator[Callable[[Sequence[str], Matrix], None]]:
+    """Yield a function that stores vectors: the first ones at once, then small batches together.
+
+    Each write costs pages of its own, the more the larger the file is.
+    """
+    waiting: list[tuple[Sequence[str], Matrix]] = []
+    stored, written = 0, time.monotonic()
+
+    def write() -> None:
+        nonlocal stored, written
+        if waiting:
+            texts = [text for some, _ in waiting for text in some]
+            store.add(key, name, texts, np.concatenate([vectors for _, vectors in waiting]))
+            waiting.clear()
+            stored += len(texts)
+        written = time.monotonic()
+
+    def keep(texts: Sequence[str], vectors: Matrix) -> None:
+        waiting.append((texts, vectors))
+        enough = sum(len(some) for some, _ in waiting) >= min(_TOGETHER, stored // _SHARE)
+        if enough or time.monotonic() - written >= _LATEST_SECONDS:
+            write()
+
+    try:
+        yield keep
+    except BaseException:
+        with contextlib.suppress(NumembedError):  # the first error is the one that is shown
+            write()
+        raise
+    write()
 
 
 def _few_threads(encoder: Encoder, characters: int) -> AbstractContextManager[None]:

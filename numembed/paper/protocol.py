@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.studies.study import Study
@@ -12,5 +14,9 @@ PAPER_FAMILIES = ("consecutive", "even", "odd", "primes", "recaman", "composites
 def paper_study(*models: str) -> Study:
     """Return the paper's protocol: six families, four windows of 50 terms; without names, the bundled model
     and the baselines."""
-    names = models or ("all-MiniLM-L6-v2", *BASELINES.names)
+    return _study(models or ("all-MiniLM-L6-v2", *BASELINES.names))
+
+
+@functools.lru_cache(maxsize=16)
+def _study(names: tuple[str, ...]) -> Study:
     return Study(families=PAPER_FAMILIES, models=tuple(model(name) for name in names))

@@ -28,6 +28,16 @@ def log_to_stderr(settings: Settings) -> None:
     sys.excepthook = lambda kind, error, trace: _log.critical("ended", exc_info=(kind, error, trace))
 
 
+def note(settings: Settings, line: str) -> None:
+    """Append a line to the worker's log: what the pages were asked to do with a job, without its texts."""
+    record = logging.LogRecord("numembed.pages", logging.INFO, __file__, 0, line, None, None)
+    with (
+        contextlib.suppress(OSError),
+        (settings.home / "worker.log").open("a", encoding="utf-8", errors="replace") as log,
+    ):
+        log.write(Redacting(settings).format(record) + "\n")
+
+
 def limit(log: Path, *, most_bytes: int = MOST_LOG_BYTES) -> None:
     """Move what is in ``log`` to ``NAME.1`` where it is larger, and that to ``NAME.2``, …; the last one goes.
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull, StoreUnreadable
+from numembed.core.places import is_disk_full
 
 MOST_KEPT = 7
 _BUSY_SECONDS = 30.0
@@ -35,7 +36,7 @@ def back_up(path: Path, label: str) -> Path:
         to_disk(draft)
         draft.replace(backup)
     except (OSError, sqlite3.Error) as error:
-        if "full" in str(error) or getattr(error, "errno", None) == 28:
+        if "full" in str(error) or is_disk_full(error):
             raise StoreFull(f"The disk is too full for a backup of {path.name}. Make room and try again.") from error
         text = f"{path.name} cannot be backed up ({error}). Run: numembed store check"
         raise StoreUnreadable(text) from error

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from numembed.core.errors import NumembedError, StoreFull, StoreReadOnly, StoreUnreadable
-from numembed.core.places import is_writable
+from numembed.core.places import is_disk_full, is_writable
 from numembed.storage.damage import is_busy
 
 _FULL = ("full", "disk I/O error")
@@ -18,7 +18,7 @@ _ONLY_READ = (
 )
 
 
-def told(error: Exception, path: Path) -> NumembedError:
+def sentence_of(error: Exception, path: Path) -> NumembedError:
     """Return the sentence on an error of SQLite or of the disk."""
     if isinstance(error, NumembedError):
         return error
@@ -37,8 +37,8 @@ def is_read_only(error: Exception) -> bool:
 
 
 def is_full(error: Exception) -> bool:
-    """Return True when the error says that there is no room on the disk."""
-    return any(word in str(error) for word in _FULL)
+    """Return True when the error of SQLite or of the system says that there is no room on the disk."""
+    return is_disk_full(error) or any(word in str(error) for word in _FULL)
 
 
 def require_writable(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
-from numembed.storage.failures import can_be_written, is_full, is_read_only, told
+from numembed.storage.failures import can_be_written, is_full, is_read_only, sentence_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -52,10 +52,10 @@ def connect(
             if path.parent.is_dir() and not can_be_written(path):
                 return _only_read(path, schema, error)
             if not (may_restart and is_damage(error)):
-                raise told(error, path) from error
+                raise sentence_of(error, path) from error
             failed = error
         _recover(path, number, schema, backups)
-    raise told(failed, path) from failed
+    raise sentence_of(failed, path) from failed
 
 
 class Store:
@@ -95,16 +95,16 @@ class Store:
                     self._mend(error, turn)
             self._connection.close()
             self._connection = self._connect()
-        raise told(sqlite3.OperationalError("busy"), self.path)  # replaced again and again
+        raise sentence_of(sqlite3.OperationalError("busy"), self.path)  # replaced again and again
 
     def _mend(self, error: Exception, turn: int) -> None:
         """Set the file aside where the error shows damage; else raise the error's sentence."""
         if turn == 3 or isinstance(error, StoreFull) or is_busy(error) or not can_be_written(self.path):
-            raise told(error, self.path) from error
+            raise sentence_of(error, self.path) from error
         if is_read_only(error) and not turn:
             return  # it could only be read when it was opened, or its header is damaged: the next turn shows
         if not (is_damage(error) or is_read_only(error) or is_broken(self._connection, self._schema)):
-            raise told(error, self.path) from error
+            raise sentence_of(error, self.path) from error
         _recover(self.path, self._file, self._schema, self._kept)
 
     def _connect(self) -> sqlite3.Connection:
@@ -138,7 +138,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         if isinstance(error, sqlite3.OperationalError) and is_full(error):
-            raise told(error, Path()) from error
+            raise sentence_of(error, Path()) from error
         raise
 
 
@@ -200,7 +200,7 @@ def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> sqlite3.
         connection.text_factory = _text
         connection.execute("PRAGMA query_only=1")
     except sqlite3.DatabaseError:
-        raise told(failed, path) from failed
+        raise sentence_of(failed, path) from failed
     return connection
 
 
@@ -224,8 +224,7 @@ def _recover(path: Path, number: int, schema: Sequence[str], kept: Kept | None) 
     try:
         recover(path, number, versions=len(schema), kept=kept)
     except OSError as error:  # no room for the backup, or another process holds the lock for too long
-        full = error.errno == 28
-        raise told(sqlite3.OperationalError("full") if full else error, path) from error
+        raise sentence_of(error, path) from error
 
 
 def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
@@ -235,7 +234,7 @@ def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
             _patiently(connection, f"PRAGMA {pragma}")
     except sqlite3.OperationalError as error:
         if is_full(error):
-            raise told(error, Path()) from error
+            raise sentence_of(error, Path()) from error
         raise
 
 

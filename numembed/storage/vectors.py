@@ -130,7 +130,7 @@ class VectorStore(Store):
                 proofs = zip(keys.places, keys.proofs[table], strict=True)
                 connection.executemany(_FORGET_DAMAGED.format(table, place), proofs)
             rows = zip(
-                keys.places, keys.proofs["entries"], repeat(model), map(_checksum, vectors), vectors, strict=False
+                keys.places, keys.proofs["entries"], repeat(model), map(vector_checksum, vectors), vectors, strict=False
             )
             connection.executemany(_ADD, rows)
         room.keep_reserve(self.path)
@@ -203,7 +203,7 @@ class VectorStore(Store):
                 query = f"SELECT {place}, text, vector, checksum FROM {table} WHERE {place} IN ({_marks(some)})"
                 for at, text, vector, checksum in self._connection.execute(query, some):
                     row = row_of[at]
-                    if text == proofs[row] and isinstance(vector, bytes) and checksum == _checksum(vector):
+                    if text == proofs[row] and isinstance(vector, bytes) and checksum == vector_checksum(vector):
                         yield row, vector
 
     def _connect(self) -> sqlite3.Connection:
@@ -242,12 +242,13 @@ def _rows_of_model(times: str = "") -> str:
     return " + ".join(counts)
 
 
-def _checksum(vector: bytes) -> bytes:
+def vector_checksum(vector: bytes) -> bytes:
+    """Return what a row of a vector must carry."""
     return xxhash.xxh3_64_digest(vector)
 
 
 def _checksum_of(value: object) -> bytes | None:
-    return _checksum(value) if isinstance(value, bytes) else None
+    return vector_checksum(value) if isinstance(value, bytes) else None
 
 
 def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -46,11 +46,14 @@ class Study:
     matched: tuple[str, ...] = ()  # what is made equal between the families: names of MATCHINGS
     examine: tuple[str, ...] = ()  # further questions about each model: names of EXAMINATIONS
     query: str = ""  # a text of one's own, for "landing": where does it fall among the sequences?
+    references: tuple[str, ...] = field(init=False, repr=False, compare=False)  # of the models
 
     def __post_init__(self) -> None:
         known = dict.fromkeys(family(name).reference for name in self.families)
         object.__setattr__(self, "families", tuple(known))
-        object.__setattr__(self, "models", tuple({reference_of(spec): spec for spec in self.models}.values()))
+        models = {reference_of(spec): spec for spec in self.models}
+        object.__setattr__(self, "models", tuple(models.values()))
+        object.__setattr__(self, "references", tuple(models))
         check_size(self.families, per_family=self.per_family, length=self.length, first_window=self.first_window)
         if not self.models:
             raise BadChoice("A study needs at least one model. Choose one, for instance all-MiniLM-L6-v2.")
@@ -119,7 +122,7 @@ class Study:
         """Return the study as JSON values: what a link, a saved file and an export hold."""
         return {
             "families": list(self.families),
-            "models": [reference_of(spec) for spec in self.models],
+            "models": list(self.references),
             "per_family": self.per_family,
             "length": self.length,
             "first_window": self.first_window,
@@ -146,13 +149,13 @@ class Study:
         known = ("families", "models", "separator", "max_chars", "query", *lists, *rest)
         if unknown := sorted(set(plain) - set(known)):
             raise BadChoice(f"A study has no entry {str(unknown[0])[:40]!r}. Known: {', '.join(known)}.")
-        for field in ("families", "models", *(field for field in lists if field in plain)):
-            names = plain.get(field)
+        for entry in ("families", "models", *(entry for entry in lists if entry in plain)):
+            names = plain.get(entry)
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-                raise BadChoice(f"A study needs {field}: a list of names.")
-        layout = {field: plain[field] for field in ("separator", "max_chars") if field in plain}
-        given: dict[str, Any] = {field: plain[field] for field in ("query", *rest) if field in plain}
-        given |= {field: tuple(plain[field][:20]) for field in lists if field in plain}
+                raise BadChoice(f"A study needs {entry}: a list of names.")
+        layout = {entry: plain[entry] for entry in ("separator", "max_chars") if entry in plain}
+        given: dict[str, Any] = {entry: plain[entry] for entry in ("query", *rest) if entry in plain}
+        given |= {entry: tuple(plain[entry][:20]) for entry in lists if entry in plain}
         return cls(
             families=tuple(plain["families"][: LIMITS.families + 1]),
             models=tuple(model(name) for name in plain["models"][: LIMITS.models + 1]),

@@ -151,7 +151,7 @@ def test_compare_shows_every_registered_score(app: Visit, settings: Settings) ->
     app.run()
     app.button(key="run").click().run()
     work_off(settings)
-    app.session_state["evidence"] = True
+    app.session_state["evidence"] = app.session_state["columns"] = True
     app.run()
     assert not app.exception
     scores = next(

@@ -30,6 +30,7 @@ from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.models.spec import ModelSpec
+from numembed.runs.watch import AskedToEnd
 from numembed.sequences.sets import IntegerSequence, SequenceSet, make_sequences
 from numembed.storage.vectors import VectorStore
 from tests import tiny
@@ -128,8 +129,11 @@ def test_one_more_sequence_encodes_exactly_one_text(
     encoded.clear()
     items = list(SEQUENCES.items)
     items.insert(5, IntegerSequence("mine", 0, (3, 1, 4, 1, 5)))
-    more = embed(_spec(tiny_model), SequenceSet(tuple(items)), store=store, loaded=loaded)
-    assert encoded == ["3, 1, 4, 1, 5"]
+    steps: list[tuple[int, int, str]] = []
+    fresh, told = LoadedModel(OFFLINE), lambda *step: steps.append(step)
+    more = embed(_spec(tiny_model), SequenceSet(tuple(items)), store=store, loaded=fresh, progress=told)
+    assert encoded[-1] == "3, 1, 4, 1, 5" and not set(encoded) & set(SEQUENCES.texts)
+    assert set(steps) == {(24, 25, "load"), (24, 25, "encode"), (25, 25, "encode")}
     assert np.delete(more.matrix, 5, axis=0).tobytes() == before.matrix.tobytes()
     assert store.count(_spec(tiny_model).key, SequenceSet(tuple(items)).texts) == 25
 
@@ -143,7 +147,12 @@ def test_equal_texts_are_encoded_once(
     assert np.array_equal(made.matrix[1], made.matrix[3]) and not np.array_equal(made.matrix[0], made.matrix[1])
 
 
-def test_progress_counts_what_is_stored(tiny_model: Path, store: VectorStore, loaded: LoadedModel) -> None:
+@pytest.mark.parametrize("limits", [{"_LATEST_SECONDS": 0}, {"_TOGETHER": 1}, {}, {"_SHARE": 1}])
+def test_batches_are_stored_once_they_are_many_or_a_second_old_and_in_the_end(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
+    for name, value in ({"_LATEST_SECONDS": 60} | limits).items():
+        monkeypatch.setattr(embedding, name, value)
     spec, heard, kept = _spec(tiny_model), [], []
 
     def progress(done: int, total: int, stage: str) -> None:
@@ -152,22 +161,28 @@ def test_progress_counts_what_is_stored(tiny_model: Path, store: VectorStore, lo
 
     embed(spec, SEQUENCES, store=store, loaded=loaded, progress=progress)
     assert heard[:2] == [(0, 24, "load"), (0, 24, "encode")] and heard[-1] == (24, 24, "encode")
-    assert [done for done, _, _ in heard] == kept == sorted(kept) and len(heard) > 4
+    done = [done for done, _, _ in heard]
+    assert done == sorted(done) and len(set(done)) > 4 and store.count(spec.key, SEQUENCES.texts) == 24
+    if "_SHARE" in limits:  # as many wait as are stored
+        assert 1 < len(set(kept)) < len(set(done))
+    else:
+        assert kept == done
     heard.clear()
     embed(spec, SEQUENCES, store=store, loaded=loaded, progress=progress)
     assert heard == [(24, 24, "encode")]
 
 
-def test_a_cancelled_run_keeps_what_it_has_and_the_next_asks_for_the_rest(
-    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str]
+@pytest.mark.parametrize("error", [Cancelled("Stopped."), AskedToEnd()])
+def test_a_run_that_is_ended_keeps_what_it_has_and_the_next_asks_for_the_rest(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str], error: BaseException
 ) -> None:
     spec = _spec(tiny_model)
 
     def stop(done: int, total: int, stage: str) -> None:
         if done >= 10:
-            raise Cancelled("Stopped.")
+            raise error
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(type(error)):
         embed(spec, SEQUENCES, store=store, loaded=loaded, progress=stop)
     kept = store.count(spec.key, SEQUENCES.texts)
     assert 10 <= kept < 24 and len(encoded) == kept
@@ -336,6 +351,17 @@ def test_a_tokenizer_that_fails_at_one_text_costs_only_that(
     with pytest.raises(TextFailed, match="1 of 12 texts, the first is '7, 7': a sign that has no token"):
         embed(_spec(tiny_model), texts, store=store, loaded=loaded)
     assert store.count(_spec(tiny_model).key, texts.texts) == 11
+
+
+def test_what_was_encoded_before_an_error_is_kept(
+    tiny_model: Path, store: VectorStore, loaded: LoadedModel, encoded: list[str], broken: Callable[[Broken], None]
+) -> None:
+    loaded.get(_spec(tiny_model))
+    encoded.clear()
+    broken(lambda texts: RemoteFailed("gone") if len(encoded) > 9 else None)
+    with pytest.raises(RemoteFailed, match="gone"):
+        embed(_spec(tiny_model), SEQUENCES, store=store, loaded=loaded)
+    assert store.count(_spec(tiny_model).key, SEQUENCES.texts) == len(encoded) > 9
 
 
 def test_where_every_text_fails_few_are_tried_and_the_models_own_error_is_raised(

@@ -16,7 +16,7 @@ from numembed.models.encoders.loaded import LoadedModel
 from numembed.runs.study_run import run
 from numembed.studies.study import Study
 from ui.shared.frame import result_store, settings, vector_store
-from ui.shared.kept import Kept, known_results
+from ui.shared.kept import Kept, Known, known_results
 
 STUDY = Study(("even", "odd"), (model("last_digits"),), per_family=3, length=5)
 
@@ -62,13 +62,20 @@ def _run(study: Study) -> None:
         run(study, vectors=vectors, results=results, loaded=LoadedModel(settings()), settings=settings())
 
 
+def _known(study: Study) -> Known:
+    with result_store() as results:
+        return known_results(study, results)
+
+
 def test_results_are_read_again_after_a_writing_and_not_before(cleared: None) -> None:
-    assert known_results(STUDY)[0] == (None,)
+    assert _known(STUDY).items == (None,)
     _run(STUDY)
-    known = known_results(STUDY)
-    assert known[0][0] is not None
-    assert known_results(STUDY) is known
+    known = _known(STUDY)
+    assert known.items[0] is not None
+    assert _known(STUDY) is known
+    assert known.once("word", lambda: "first") == known.once("word", lambda: "second") == "first"
     more = replace(STUDY, models=(*STUDY.models, model("string_length")))
-    assert [one is None for one in known_results(more)[0]] == [False, True]
+    assert [one is None for one in _known(more).items] == [False, True]
     _run(more)
-    assert None not in known_results(more)[0]
+    assert None not in _known(more).items
+    assert _known(STUDY).once("word", lambda: "second") == "second"

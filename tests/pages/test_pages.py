@@ -294,6 +294,31 @@ def test_the_choice_survives_a_look_at_another_page(app: AppTest, between: str) 
     assert app.number_input(key="per_family").value == 5 and app.multiselect(key="families").value
 
 
+def test_the_fields_that_are_folded_away_keep_their_values(app: Visit) -> None:
+    def fold(folded: bool) -> None:
+        app.unfolded = not folded
+        app.run()
+        assert not app.exception and len(app.number_input) == (0 if folded else 5)
+
+    fold(True)
+    for count, again in (("3", False), ("7", True)):
+        fold(False)
+        app.number_input(key="per_family").set_value(int(count))
+        app.checkbox(key="despite_checks").set_value(not again)
+        if again:
+            app.run()  # else by the click that folds them away
+        for folded in (True, True, False, True):
+            fold(folded)
+            assert app.query_params["per_family"] in (count, [count])
+        fold(False)
+        assert app.number_input(key="per_family").value == int(count)
+        assert app.checkbox(key="despite_checks").value is not again
+    app.number_input(key="length").set_value(0)  # refused
+    fold(True)
+    fold(False)
+    assert app.number_input(key="per_family").value == 7
+
+
 @pytest.mark.slow
 def test_the_evidence_of_every_score_and_redrawn_windows(app: AppTest, settings: Settings) -> None:
     app.query_params["models"] = ["last_digits", "string_length"]

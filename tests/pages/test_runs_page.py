@@ -14,6 +14,7 @@ from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
 from numembed.models.catalogue.names import model
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
+from numembed.runs.logs import note
 from numembed.sequences.splits import split_called
 from numembed.storage.vectors import VectorStore
 from numembed.studies.examination import EXAMINATIONS
@@ -75,6 +76,38 @@ def test_a_merging_experiment_is_among_the_runs(app: AppTest, settings: Settings
     app.button(key="forget").click().run()
     with JobTable(settings.app_db) as jobs:
         assert jobs.recent() == ()
+
+
+def test_what_is_asked_of_a_run_is_a_line_of_the_log_without_its_texts(app: AppTest, settings: Settings) -> None:
+    with VectorStore(settings.cache_db) as vectors:
+        vectors.add("k", "a model", ["1, 2"], np.ones((1, 2), dtype=np.float32))
+    app.query_params["models"] = ["last_digits"]
+    app.run()
+    app.button(key="run").click().run()
+    with JobTable(settings.app_db) as jobs:
+        (job,) = jobs.recent()
+    opened(app, PAGE)
+    for button in ("stop", "forget"):
+        app.session_state["run_chosen"] = job.id
+        app.run()
+        app.button(key=button).click().run()
+    app.button(key="delete_now").click().run()
+    assert not app.exception and not app.error
+    lines = (settings.home / "worker.log").read_text().splitlines()
+    assert [line.partition(" INFO numembed.pages ")[2] for line in lines] == [
+        *(f"job {job.id} {what}" for what in ("is asked for: study", "is to stop", "is forgotten")),
+        "1 vector deleted",
+    ]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_holds_no_secret(settings: Settings) -> None:
+    secret = replace(settings, hub_token="hf_planted")
+    note(secret, "hf_planted")
+    log = settings.home / "worker.log"
+    assert log.read_text().endswith("[secret]\n")
+    log.unlink()
+    log.mkdir()
+    note(settings, "nobody hears this")
 
 
 def test_a_merging_experiment_of_the_merge_page_opens_there_again(

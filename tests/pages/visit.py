@@ -24,13 +24,16 @@ class Visit(AppTest):
 
     A server leaves the mode of a folder ``pages/``, whose files run alone, for good when app.py first names its pages.
     AppTest goes back to that mode before every run, and returns to the page of the last ``switch_page`` even after a
-    click has led to another one. Neither happens here.
+    click has led to another one. Neither happens here. The fields of Compare's choice are ``unfolded``.
     """
+
+    unfolded = True
 
     def __init__(self) -> None:
         super().__init__(_APP, default_timeout=60)
 
     def _run(self, *arguments: Any, **named: Any) -> AppTest:
+        self.session_state["more"] = self.unfolded
         with (
             patch("streamlit.testing.v1.app_test.PagesManager", _KeptMode),
             patch.object(manifest_scanner, "scan_component_manifests", _components),

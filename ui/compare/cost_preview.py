@@ -87,42 +87,49 @@ def _rows(study: Study) -> list[list[Cell]]:
     return rows
 
 
-def warn(study: Study) -> None:
-    """Say which models will not read the whole texts, and which will hardly fit into memory."""
+def warn(study: Study, *, asked: bool) -> None:
+    """Say which models will not read the whole texts or hardly fit into memory, and what their makers have set.
+
+    Also whose folders are unknown until a run, unless one was ``asked`` for.
+    """
+    folders = tuple(_folder(spec) for spec in study.models if not spec.is_baseline)
+    warnings, notes = _warnings(study, shown_of(study), folders)
+    for sentence, icon in warnings:
+        st.warning(sentence, icon=icon)
+    unseen = [spec.name for spec in study.models if not spec.is_baseline and not_looked_at(spec, settings())]
+    if unseen and not asked:
+        names = f"{_NOT_YET[0].upper()}{_NOT_YET[1:]}: {', '.join(unseen)}."
+        notes = [md_text(f"{names} A run looks first; the Models page can do it now.", most=800), *notes]
+    for sentence in notes:
+        st.caption(sentence)
+
+
+@cached(entries=64, seconds=_LOOK_AGAIN_SECONDS)
+def _warnings(
+    study: Study, shown: Study | None, folders: tuple[Path | None, ...]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """``folders`` lets models that have arrived be looked at again."""
+    warnings, notes = [], []
     for spec in (spec for spec in study.models if not spec.is_baseline):
-        cost = _cost(spec, 0)
+        cost, counted = _cost(spec, 0), _tokens(study, spec)
         if cost.fits is False and cost.memory_bytes:
-            st.warning(
-                md_text(
-                    f"{spec.name} needs about {size(cost.memory_bytes)} of memory, more than this machine has. "
-                    "Choose a smaller model, or one behind an endpoint."
-                ),
-                icon=":material/memory:",
+            sentence = (
+                f"{spec.name} needs about {size(cost.memory_bytes)} of memory, more than this machine has. "
+                "Choose a smaller model, or one behind an endpoint."
             )
-        counted = _tokens(study, spec)
+            warnings.append((md_text(sentence), ":material/memory:"))
         if counted and counted.truncated:
             cut = plural(counted.truncated, "text is", "texts are")
             looked = f"of the first {len(counted.counts):,} texts, " if len(counted.counts) < study.texts else ""
             read, of = min(zip(counted.numbers_read, counted.numbers, strict=True))
-            st.warning(
-                md_text(
-                    f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
-                    f"off. Of one text it reads {read:,} of {of:,} numbers."
-                ),
-                icon=":material/content_cut:",
+            sentence = (
+                f"{spec.name} reads at most {counted.max_tokens:,} tokens: {looked}{cut} longer and will be cut "
+                f"off. Of one text it reads {read:,} of {of:,} numbers."
             )
-
-
-def makers_settings(study: Study, *, asked: bool) -> None:
-    """Say what makers have set for every encoding, and whose folders are unknown until a run, unless one was asked."""
-    models = [spec for spec in study.models if not spec.is_baseline]
-    unseen = [spec.name for spec in models if not_looked_at(spec, settings())]
-    if unseen and not asked:
-        names = f"{_NOT_YET[0].upper()}{_NOT_YET[1:]}: {', '.join(unseen)}."
-        st.caption(md_text(f"{names} A run looks first; the Models page can do it now.", most=800))
-    for spec in models:
-        if sentences := _told(spec, _folder(spec)):
-            st.caption(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
+            warnings.append((md_text(sentence), ":material/content_cut:"))
+        if sentences := makers_sentences(spec, settings()):
+            notes.append(md_text(f"{spec.name}: {' '.join(sentences)}", most=800))
+    return warnings, notes
 
 
 def reading(study: Study) -> None:
@@ -207,12 +214,6 @@ def _folder(spec: ModelSpec) -> Path | None:
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
 def _fetched(spec: ModelSpec) -> Path | None:
     return known_folder(spec.weights, settings())
-
-
-@cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)
-def _told(spec: ModelSpec, folder: Path | None) -> list[str]:
-    """``folder`` lets a model that has arrived be read again."""
-    return makers_sentences(spec, settings())
 
 
 @cached(entries=256, seconds=_LOOK_AGAIN_SECONDS)

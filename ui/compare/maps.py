@@ -17,6 +17,7 @@ from numembed.studies.stored import missing_projection, stored_projection, store
 from numembed.studies.study import FLAT_ABOVE, Study, dimensions
 from ui.shared.figure import figure
 from ui.shared.frame import callback
+from ui.shared.kept import Known
 from ui.shared.text import md_text
 
 _BATCHES = (
@@ -112,10 +113,14 @@ def show_map(
         st.markdown(md_text(said))
 
 
-def show_overview(study: Study, results: Sequence[ModelResult], store: ResultStore, *, method: str, color: str) -> None:
+def show_overview(study: Study, known: Known, store: ResultStore, *, method: str, color: str) -> None:
     """Draw small maps of all models with the same colours and the same selection."""
-    maps = [(r, stored_projection(study, r.model, store, method=method, dims=2)) for r in results]
-    drawn = [(result, projection) for result, projection in maps if projection is not None]
+
+    def read() -> list[tuple[ModelResult, Projection]]:
+        maps = [(r, stored_projection(study, r.model, store, method=method, dims=2)) for r in known.results]
+        return [(result, projection) for result, projection in maps if projection is not None]
+
+    drawn = known.once(("maps", method), read)
     if len(drawn) < 2:
         return
     st.subheader("All maps", anchor=False)

@@ -12,6 +12,7 @@ from numembed.core.wording import decimal, listed, p_text, plural, signed, span
 from numembed.export import maps_html, scores_csv
 from numembed.sequences.families.family import family
 from numembed.sequences.matching import matching_sentence
+from numembed.sequences.sets import SequenceSet
 from numembed.studies.evidence import best_baseline
 from numembed.studies.headline import headline
 from numembed.studies.reference_scores import ReferenceScores
@@ -22,7 +23,7 @@ from ui.compare.evidence import show_evidence, too_few
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
 from ui.shared.examination import tell_reading
 from ui.shared.frame import download, fragment, result_store
-from ui.shared.kept import known_results
+from ui.shared.kept import Known, known_results
 from ui.shared.table import Cell, Column, number, p_cell, selected_rows, table
 from ui.shared.text import md_text
 
@@ -43,8 +44,8 @@ _WORDS = (
 )
 
 
-def _columns() -> tuple[Column, ...]:
-    first, *rest = _shown()
+def _columns(shown: Sequence[ScoreKind]) -> tuple[Column, ...]:
+    first, *rest = shown
     return (
         Column("Model", "Baselines are shown in grey: they use a simple count only."),
         _column(first, "interval"),
@@ -70,20 +71,20 @@ def show_results(study: Study) -> None:
 
 
 def _results(study: Study) -> None:
-    items, references = known_results(study)
-    if not any(items):
-        return
-    results = [result for result in items if result is not None]
     with result_store() as store:
-        st.subheader(md_text(headline(results, references, families=len(study.families))))
+        known = known_results(study, store)
+        results, references, families = known.results, known.references, len(study.families)
+        if not results:
+            return
+        st.subheader(known.once("headline", lambda: md_text(headline(results, references, families=families))))
         if study.matched:
             st.caption(md_text(matching_sentence(study.matched)))
-        if missing := [model.name for model, one in zip(study.models, items, strict=True) if one is None]:
+        if missing := [model.name for model, one in zip(study.models, known.items, strict=True) if one is None]:
             more = [f"{len(missing) - _MOST_NAMED} more"] if len(missing) > _MOST_NAMED else []
             st.caption(md_text(f"No result: {listed(missing[:_MOST_NAMED] + more)}."))
         left, right = st.columns([8, 5], gap="medium")
         with left:
-            shown = _score_table(study, results, references)
+            shown = _score_table(study, known)
             _explain_columns()
             _downloads(study, results, references)
         with right:
@@ -92,19 +93,18 @@ def _results(study: Study) -> None:
                 show_map(study, result, store, among=results, method=method, dims=dims, color=color)
         show_evidence(study, results, references)
         _sequence_table(study, shown[0])
-        show_overview(study, results, store, method=method, color=color)
+        show_overview(study, known, store, method=method, color=color)
 
 
-def _score_table(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> list[ModelResult]:
+def _score_table(study: Study, known: Known) -> list[ModelResult]:
     """Draw the scores; return the models whose maps are to be shown."""
+    results, references, kinds = known.results, known.references, _shown()
     names = [result.model.name for result in results]
     wanted = [name for name in st.session_state.get("mapped", ()) if name in names] or names[:1]
     best = best_baseline(results, references)
-    said = standings(results, families=len(study.families))
-    rows = [_score_row(one, best, references) for one in said]
     chosen = table(
-        _columns(),
-        rows,
+        _columns(kinds),
+        known.once("scores", lambda: _score_rows(study, known, best, kinds)),
         key="scores",
         label="Scores of each model",
         selected=[names.index(name) for name in wanted],
@@ -133,10 +133,19 @@ def _remember(names: Sequence[str]) -> None:
     st.session_state["mapped"] = [names[row] for row in rows if row < len(names)]
 
 
-def _score_row(one: Standing, best: tuple[str, float] | None, references: ReferenceScores) -> list[Cell]:
+def _score_rows(
+    study: Study, known: Known, best: tuple[str, float] | None, kinds: Sequence[ScoreKind]
+) -> list[list[Cell]]:
+    said = standings(known.results, families=len(study.families))
+    return [_score_row(one, best, known.references, kinds) for one in said]
+
+
+def _score_row(
+    one: Standing, best: tuple[str, float] | None, references: ReferenceScores, kinds: Sequence[ScoreKind]
+) -> list[Cell]:
     result = one.result
     random_weights = references.random_weights_score(result.model.name)
-    first, *others = (result.score(*kind) for kind in _shown())
+    first, *others = (result.score(*kind) for kind in kinds)
     within = first.within_low is not None
     low, high = (first.within_low, first.within_high) if within else (first.chance_low, first.chance_high)
     notes = [first.note or f"families shuffled {'inside' if within else 'over all'} windows: {span(low, high)}"]
@@ -175,7 +184,9 @@ def check_cell(result: ModelResult) -> Cell:
 
 
 def _explain_columns() -> None:
-    with st.expander("What the columns mean", key="columns"):
+    with st.expander("What the columns mean", key="columns", on_change="rerun") as folded:
+        if not folded.open:
+            return
         columns = {kind.entry.title: kind.help for kind in _shown()} | {"p": _P, "In a word": _WORDS, "Check": _CHECK}
         groups = {kind.where[0].upper() + kind.where[1:]: kind.labelling.summary for kind in _shown()}
         st.markdown("\n\n".join(f"**{name}.** {text}" for name, text in [*columns.items(), *groups.items()]))
@@ -196,36 +207,32 @@ def _downloads(study: Study, results: Sequence[ModelResult], references: Referen
 
 
 def _sequence_table(study: Study, result: ModelResult) -> None:
-    sequences, rows = study.sequences, []
-    for i, item in enumerate(sequences.items[:_MOST_ROWS]):
-        text = sequences.texts[i]
-        window, cluster = int(sequences.windows[i]) + 1, int(result.clusters[i]) + 1
-        rows.append(
-            [
-                Cell(family(item.family).title),
-                number(window, 0),
-                number(cluster, 0),
-                Cell(text[:60] + "…" * (len(text) > 60)),
-            ]
-        )
-    chosen = chosen_rows(study)
-    with st.expander("The sequences", key="items"):
-        table(
-            _item_columns(result),
-            rows,
-            key="sequences",
-            label="The sequences",
-            selected=[row for row in chosen if row < len(rows)],
-            on_select=lambda: st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences"),
-            height=380,
-        )
-        if len(sequences) > len(rows):
-            st.caption(f"The first {len(rows):,} of {len(sequences):,} are listed.")
+    sequences, chosen = study.sequences, chosen_rows(study)
+    with st.expander("The sequences", key="items", on_change="rerun") as folded:
+        if folded.open:
+            shown = min(len(sequences), _MOST_ROWS)
+            table(
+                _item_columns(result),
+                [_item_row(sequences, i, int(result.clusters[i]) + 1) for i in range(shown)],
+                key="sequences",
+                label="The sequences",
+                selected=[row for row in chosen if row < shown],
+                on_select=lambda: st.session_state.update(lit=selected_rows("sequences"), lit_in="sequences"),
+                height=380,
+            )
+            if len(sequences) > shown:
+                st.caption(f"The first {shown:,} of {len(sequences):,} are listed.")
     if chosen:
         names = ", ".join(dict.fromkeys(family(sequences.items[row].family).title for row in chosen))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(chosen), 'sequence')} selected: {md_text(names, most=200)}")
             st.button("Clear selection", key="clear", on_click=clear_selection, icon=":material/close:")
+
+
+def _item_row(sequences: SequenceSet, i: int, cluster: int) -> list[Cell]:
+    text, title = sequences.texts[i], family(sequences.items[i].family).title
+    short = Cell(text[:60] + "…" * (len(text) > 60))
+    return [Cell(title), number(int(sequences.windows[i]) + 1, 0), number(cluster, 0), short]
 
 
 def _item_columns(result: ModelResult) -> tuple[Column, ...]:

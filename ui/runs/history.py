@@ -12,8 +12,9 @@ from numembed.core.errors import NumembedError
 from numembed.core.wording import duration, moment, plural, size
 from numembed.runs.job import Job
 from numembed.runs.kinds import JobKind, Request, kind_called
+from numembed.runs.logs import note
 from numembed.storage.vectors import StoredModel
-from ui.shared.frame import callback, job_table, vector_store
+from ui.shared.frame import callback, job_table, settings, vector_store
 from ui.shared.rights import refuse_lookers
 from ui.shared.run_progress import start, stop
 from ui.shared.table import Cell, Column, number, selected_rows, table
@@ -168,14 +169,15 @@ def _forget(job_id: str) -> None:
     st.session_state["run_chosen"] = ""
     with job_table() as jobs:
         jobs.delete(job_id)
+    note(settings(), f"job {job_id} is forgotten")
 
 
 @callback
 def _delete_vectors(keys: Sequence[str | None]) -> None:
     refuse_lookers()
     with vector_store() as vectors:
-        for key in keys:
-            vectors.delete(key)
+        rows = sum(vectors.delete(key) for key in keys)
+    note(settings(), f"{plural(rows, 'vector')} deleted")
 
 
 def _remember(ids: list[str]) -> None:

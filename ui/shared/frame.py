@@ -38,7 +38,7 @@ def inside_app(page: str) -> None:
 
     A fresh server whose first visit is a deep link runs the page alone, without frame and error boundary.
     """
-    if "framed" not in st.session_state:
+    if "pages" not in st.session_state:
         query = {name: st.query_params.get_all(name) for name in st.query_params}  # may repeat a name
         st.session_state["wanted"] = (page, query)
         st.switch_page("app.py")
@@ -161,9 +161,9 @@ def download(label: str, data: Callable[[], str], file: str, *, key: str | None 
 def _described(error: Exception) -> tuple[str, str]:
     """Return what is shown of an error, and its icon; a bug is logged."""
     if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.ProgrammingError):
-        from numembed.storage.failures import told
+        from numembed.storage.failures import sentence_of
 
-        error = told(error, settings().app_db)
+        error = sentence_of(error, settings().app_db)
     if isinstance(error, NumembedError):
         return str(error), ":material/error:"
     logging.getLogger("numembed").error("a page failed\n%s", settings().redact(traceback.format_exc()))

@@ -5,18 +5,38 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
 from numembed.studies.reference_scores import ReferenceScores, stored_references
-from numembed.studies.results import ModelResult
+from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.study import Study
-from ui.shared.frame import result_store
 from ui.shared.large import results_of
 
 T = TypeVar("T")
-Known = tuple[tuple[ModelResult | None, ...], ReferenceScores]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What earlier runs left for each model of a study, None where there is nothing yet, and the references."""
+
+    items: tuple[ModelResult | None, ...]
+    references: ReferenceScores
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    @cached_property
+    def results(self) -> tuple[ModelResult, ...]:
+        """What there is."""
+        return tuple(result for result in self.items if result is not None)
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` makes of the results for every visitor alike; no larger than they are."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]  # type: ignore[no-any-return]
 
 
 class Kept(Generic[T]):
@@ -51,19 +71,18 @@ class Kept(Generic[T]):
         return made
 
 
-def known_results(study: Study) -> Known:
+def known_results(study: Study, store: ResultStore) -> Known:
     """Return what earlier runs left for each model of ``study``, None where there is nothing yet, and the references.
 
     It is read again whenever anybody has stored a result since.
     """
-    with result_store() as store:
 
-        def read() -> Known:
-            items = results_of(study)
-            models = [one.model for one in items if one is not None]
-            return items, stored_references(study, models, store) if models else ReferenceScores()
+    def read() -> Known:
+        items = results_of(study)
+        models = [one.model for one in items if one is not None]
+        return Known(items, stored_references(study, models, store) if models else ReferenceScores())
 
-        return _known().get((study.key, store.state), read)
+    return _known().get((study.key, store.state), read)
 
 
 @st.cache_resource(show_spinner=False)
@@ -72,7 +91,6 @@ def _known() -> Kept[Known]:
 
 
 def _size_of(known: Known) -> int:
-    """Return about how many bytes results take: a number in a tuple takes 32, and each has some hundred."""
-    found = [one for one in known[0] if one is not None]
-    numbers = [3 * len(one.clusters) + sum(map(len, one.designs.values())) for one in found]
-    return 20_000 + sum(20_000 + 32 * count for count in numbers)
+    """Return about how many bytes results and what is made of them take: a number in a tuple takes 32."""
+    numbers = [6 * len(one.clusters) + sum(map(len, one.designs.values())) for one in known.results]
+    return 20_000 + sum(40_000 + 32 * count for count in numbers)

@@ -10,6 +10,7 @@ import streamlit as st
 from numembed.core.wording import about, plural, size
 from numembed.runs.job import Job, ModelProgress
 from numembed.runs.kinds import Request
+from numembed.runs.logs import note
 from numembed.runs.queue import wait_of
 from numembed.studies.stored import previously_pinned
 from numembed.studies.study import Study
@@ -42,7 +43,7 @@ def start(requested: Request) -> None:
     refuse_lookers()
     with job_table() as jobs:
         name, limits = requester()
-        jobs.submit(requested, asked_by=visitor(), visitor=name, limits=limits)
+        job_id = jobs.submit(requested, asked_by=visitor(), visitor=name, limits=limits)
 
 
 @callback
@@ -51,6 +52,7 @@ def stop(job_id: str) -> None:
     refuse_lookers()
     with job_table() as jobs:
         jobs.cancel(job_id)
+    note(settings(), f"job {job_id} is to stop")
 
 
 def newest_run(*requests: Request) -> Job | None:

@@ -26,6 +26,7 @@ _TEXTS = ("separator", "distance")
 _SEPARATORS = {", ": "comma and space", ",": "comma", " ": "space", "; ": "semicolon and space", "\n": "new line"}
 _MODELS = [row.name for row in CATALOGUE.values() if not row.refused]
 _NEVER_IN_LINKS = ("despite_checks", "examine", "query")
+_DRAWN = {"models", "families"}  # the fields that are never folded away
 
 
 def choose() -> Study | None:
@@ -47,14 +48,19 @@ def choose() -> Study | None:
             )
         with right:
             family_picker()
-        with st.expander("Sequences, text and distance", key="more"):
-            sequence_details()
-            _scoring_details()
+        with st.expander("Sequences, text and distance", key="more", on_change="rerun") as more:
+            if more.open:
+                sequence_details()
+                _scoring_details()
     try:
         study = chosen_study()
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
         return None
+    finally:
+        if not more.open:  # a value of its own would outlive that of the field
+            for name in st.session_state["chosen"].keys() - _DRAWN:
+                st.session_state.pop(name, None)
     write_address(study)
     return study
 

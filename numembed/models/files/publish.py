@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -12,10 +11,10 @@ from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull
 from numembed.core.gains import gained
+from numembed.core.places import is_disk_full
 from numembed.models.files.folders import sha256_of
 
 MANIFEST = "SHA256SUMS"  # the last file of a folder; ``sha256sum -c SHA256SUMS`` checks it too
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def published(place: Path, digests: dict[str, str] | None = None) -> Iterator[Pa
     except Timeout:
         raise BadChoice(f"{place.name[:80]!r} is being written by another process. Wait until it ends.") from None
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if not is_disk_full(error):
             raise BadChoice(f"{place.name[:80]!r} cannot be saved ({error.strerror}). Name another folder.") from error
         raise StoreFull(
             f"The disk is full: {place.name[:80]!r} could not be saved, and nothing of it was kept. Make room and try "

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numembed.core.errors import ModelUnavailable
+from numembed.core.places import is_disk_full
 from numembed.core.progress import Progress
 from numembed.core.settings import Settings
 from numembed.models.files.folders import DIGEST, blocks_of, digest_of, digester_of
-from numembed.models.files.publish import DISK_FULL
 from numembed.models.hub.client import Hub, Interrupted, Refused, Unreachable
 
 _PAUSES_SECONDS = (0.2, 1.0, 2.0)  # before a broken connection is tried again
@@ -118,7 +118,7 @@ def in_plain_words(repo: str, settings: Settings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if is_disk_full(error):
             raise ModelUnavailable(
                 f"The disk is full: {repo} could not be saved. What has arrived is kept; make room and try again, or "
                 "set HF_HOME to a folder on another disk."
