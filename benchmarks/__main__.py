@@ -33,6 +33,7 @@ TOPICS = {
     "calibration": "benchmarks.calibration",
     "noise": "benchmarks.noise",
     "load": "benchmarks.load",
+    "queue": "benchmarks.queue",
     "faults": "benchmarks.faults",
 }
 

@@ -13,8 +13,8 @@ from numembed.core.errors import LIGHT, MODEL, BadChoice
 from numembed.core.progress import LOOKING, Report, Row
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
-from numembed.runs.outcome import Notes
 from numembed.runs.queue import LONG_SECONDS
+from numembed.runs.state import Notes
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.look import Look, look
 from numembed.studies.study import Study

@@ -13,7 +13,7 @@ from pathlib import Path
 from numembed.core.settings import Settings
 
 MOST_LOG_BYTES = 10_000_000
-KEPT_LOGS = 4  # older ones, beside the present one
+KEPT_LOGS = 4  # older ones
 _log = logging.getLogger(__name__)
 
 

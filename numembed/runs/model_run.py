@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, cast
@@ -20,7 +20,6 @@ from numembed.core.errors import (
     CheckFailed,
     ModelUnavailable,
     NonFiniteVectors,
-    NumembedError,
     Paused,
     RemoteFailed,
     TextFailed,
@@ -33,7 +32,6 @@ from numembed.core.progress import (
     REDRAW,
     SCORE,
     Progress,
-    Report,
     Row,
 )
 from numembed.core.serialization import as_plain
@@ -47,43 +45,21 @@ from numembed.models.encoders.memory import parameters_of
 from numembed.models.encoders.tokens import TokenCount, count_tokens
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec
-from numembed.runs.outcome import Notes
+from numembed.runs.state import RunState
 from numembed.sequences.sets import SequenceSet
-from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import cost_of
 from numembed.studies.detail import detailed
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.keys import design_key, examined_key, explain_key, projection_key, result_key
 from numembed.studies.maps import drawn_map
-from numembed.studies.parts import Failure, Gap, keep_reason, part
+from numembed.studies.parts import Failure, keep_reason, part
 from numembed.studies.reference_scores import random_init_key, score_random_init
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
 
 if TYPE_CHECKING:
-    from numembed.models.encoders.loaded import LoadedModel
-
-
-@dataclass(frozen=True)
-class RunState:
-    """A run, and what it has found so far by the number of the model."""
-
-    study: Study
-    vectors: VectorStore
-    results: ResultStore
-    loaded: LoadedModel
-    settings: Settings
-    report: Report
-    lane: str
-    notes: Notes
-    pinned: dict[int, ModelSpec] = field(default_factory=dict)
-    finished: dict[int, ModelResult] = field(default_factory=dict)
-    unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key
-
-    def missing(self, what: str, model: str, why: Failure) -> None:
-        """Note what is missing of a model that ran."""
-        self.notes.gaps.append(Gap(what, model, why.reason))
+    pass
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numembed.core.serialization import as_plain
@@ -14,27 +13,6 @@ from numembed.studies.results import ModelResult
 
 if TYPE_CHECKING:
     import pandas
-
-
-@dataclass
-class Notes:
-    """What has failed in a run, and is not tried again in its later turns."""
-
-    errors: dict[str, str] = field(default_factory=dict)  # of each model that could not run
-    gaps: list[Gap] = field(default_factory=list)
-
-    @classmethod
-    def from_json(cls, text: str) -> Notes:
-        """Read what :meth:`to_json` wrote; from "" and from damaged text, none: what failed is then tried again."""
-        try:
-            plain = json.loads(text)
-            return cls(dict(plain["errors"]), [Gap(*map(str, gap)) for gap in plain["gaps"]])
-        except (ValueError, TypeError, LookupError):
-            return cls()
-
-    def to_json(self) -> str:
-        """Return it as JSON."""
-        return json.dumps({"errors": self.errors, "gaps": [[gap.what, gap.model, gap.reason] for gap in self.gaps]})
 
 
 @dataclass(frozen=True)

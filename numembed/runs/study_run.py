@@ -16,8 +16,9 @@ from numembed.core.progress import (
     unreported,
 )
 from numembed.core.settings import Settings
-from numembed.runs.model_run import ModelRun, RunState
-from numembed.runs.outcome import Notes, Outcome
+from numembed.runs.model_run import ModelRun
+from numembed.runs.outcome import Outcome
+from numembed.runs.state import Notes, RunState
 from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import refuse_too_many
 from numembed.studies.parts import Failure, gap_sentences, part

@@ -36,9 +36,9 @@ from numembed.runs.job import Job, ModelProgress
 from numembed.runs.jobs import JobTable
 from numembed.runs.kinds import Ending, Workplace, kind_called
 from numembed.runs.logs import log_to_stderr
-from numembed.runs.outcome import Notes
 from numembed.runs.queue import LONG_SECONDS, SHORT_SECONDS, TURN_SECONDS, next_in
 from numembed.runs.reporter import Reporter
+from numembed.runs.state import Notes
 from numembed.runs.supervisor import is_alive, lock_file
 from numembed.runs.watch import LOST, AskedToEnd, Watch
 from numembed.storage.backups import daily

@@ -48,7 +48,7 @@ def require_writable(path: Path) -> None:
 
 
 def can_be_written(path: Path) -> bool:
-    """Return True where this process may write to a file of the store and make others beside it."""
+    """Return True where this process may write to a file of the store and make others next to it."""
     return is_writable(path.parent) and (not path.exists() or os.access(path, os.W_OK))
 
 

@@ -19,7 +19,7 @@ from numembed.models.encoders.loaded import LoadedModel, WithoutModels
 from numembed.runs import model_run, reporter
 from numembed.runs.job import Job, ModelProgress
 from numembed.runs.jobs import JobTable
-from numembed.runs.outcome import Notes
+from numembed.runs.state import Notes
 from numembed.runs.study_run import run
 from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore

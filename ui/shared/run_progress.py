@@ -44,6 +44,7 @@ def start(requested: Request) -> None:
     with job_table() as jobs:
         name, limits = requester()
         job_id = jobs.submit(requested, asked_by=visitor(), visitor=name, limits=limits)
+    note(settings(), f"job {job_id} is asked for: {requested.kind}")
 
 
 @callback
