@@ -71,6 +71,7 @@ def _supervise(settings: Settings, lane: str) -> None:
                 heartbeat.end_silent_worker()
             else:
                 began = time.monotonic()
+                heartbeat.restart()
                 _watched(start_worker(settings, lane), heartbeat)
                 failures = failures + 1 if time.monotonic() - began < _QUICK_SECONDS else 0
         time.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
@@ -83,7 +84,7 @@ def _watched(worker: subprocess.Popen[bytes], heartbeat: Heartbeat) -> None:
         try:
             code = worker.wait(_LOOK_SECONDS)
         except subprocess.TimeoutExpired:
-            heartbeat.end_silent_worker()
+            heartbeat.end_silent_worker(worker)
             continue
         if code:
             heartbeat.note(_how(code, for_memory=_killed_for_memory() > killed_before))
@@ -95,15 +96,15 @@ class Heartbeat:
 
     def __init__(self, settings: Settings, lane: str) -> None:
         self._settings, self._lane, self._file = settings, lane, beat_file(settings, lane)
-        self._seen, self._since = 0, time.monotonic()
+        self._seen, self._since, self._expects = 0, time.monotonic(), False
 
     def silent_seconds(self) -> float:
-        """Return since when the file has not been touched; 0 where there is none."""
+        """Return since when the file has not been touched; 0 where there is none and none is expected."""
         try:
             touched = self._file.stat().st_mtime_ns
         except OSError:
             touched = 0
-        if touched != self._seen or not touched:
+        if touched != self._seen or not (touched or self._expects):
             self._seen, self._since = touched, time.monotonic()
         return time.monotonic() - self._since
 
@@ -122,13 +123,22 @@ class Heartbeat:
             except psutil.TimeoutExpired:
                 worker.kill()
 
-    def end_silent_worker(self) -> None:
-        """End a worker that is silent for too long; sooner where its job is to stop or others wait for a file."""
+    def restart(self) -> None:
+        """Begin anew: another worker is about to start."""
+        self._since, self._expects = time.monotonic(), True
+
+    def end_silent_worker(self, own: subprocess.Popen[bytes] | None = None) -> None:
+        """End a worker that is silent for too long; sooner where its job is to stop or others wait for a file.
+
+        One of this process's ``own`` may hang before its first sign of life, and is then named in no file.
+        """
         silent = self.silent_seconds()
         if silent < _SILENT_STOP_SECONDS:
             return
         if silent >= _SILENT_SECONDS or is_locked(self._settings.cache_db) or self._is_to_stop():
             self.end()
+            if own is not None and silent >= _SILENT_SECONDS:
+                own.kill()
             self.note(f"its process did not respond for {silent:.0f} seconds and was ended")
 
     def note(self, how: str) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -237,6 +238,8 @@ def _tell_machine(settings: Settings) -> None:
 def _be_polite() -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICE)
+        # a session is scheduled as one group, against which the number of one process says nothing
+        Path("/proc/self/autogroup").write_text(str(_NICE), encoding="ascii")
 
 
 def _started(items: Sequence[str]) -> int:

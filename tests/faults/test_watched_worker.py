@@ -16,6 +16,7 @@ from benchmarks.faults_places import SUPERVISOR, Place, kill, wait_until
 from numembed.core.errors import MODEL
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
+from numembed.runs import supervisor
 from numembed.runs.jobs import MAX_ATTEMPTS
 from numembed.runs.supervisor import Heartbeat, beat_file
 from numembed.studies.study import Study
@@ -110,6 +111,22 @@ def test_a_worker_whose_home_was_replaced_ends_and_the_next_run_is_carried_out(p
     job_id = again.jobs.submit(QUICK, asked_by="visitor")
     wait_until(lambda: again.job(job_id).state == "done")
     again.clear()
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_worker_that_hangs_before_its_first_sign_of_life_is_ended(
+    settings: Settings, place: Place, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    for name, seconds in (("_SILENT_SECONDS", 2.0), ("_SILENT_STOP_SECONDS", 1.0)):
+        monkeypatch.setattr(supervisor, name, seconds)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if earlier:
+        beat_file(settings, MODEL).write_text('{"pid": 1, "created": 1.0}')
+    heartbeat = Heartbeat(settings, MODEL)
+    heartbeat.restart()
+    hanging = place.start("-c", "import time; time.sleep(600)")
+    supervisor._watched(hanging, heartbeat)
+    assert hanging.returncode == -signal.SIGKILL
 
 
 def test_only_the_named_process_is_ended(settings: Settings, place: Place) -> None:
