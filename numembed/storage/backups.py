@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull, StoreUnreadable
+from numembed.storage.connection import Connection
 
 MOST_KEPT = 7
 _BUSY_SECONDS = 30.0
@@ -109,7 +110,9 @@ def version_of(file: Path) -> int:
 
 
 def _opened(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS)
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, factory=Connection
+    )
 
 
 def to_disk(file: Path) -> None:
