@@ -97,7 +97,8 @@ class _Kept:
             resolve(study.models[0], place.settings).key,
             [s for job in place.jobs.active() for s in job.progress],
         )
-        self.shown = max((step.done for step in steps if step.stage == "encode"), default=0)  # before what is counted
+        shown = [step.done for step in steps if step.stage == "encode"]  # read before what is counted
+        self.shown = 0 if study.models[0].is_baseline else max(shown, default=0)
         self.matrix, self.found = place.vectors.read(key, study.sequences.texts)
         self.results = results_of(place)
         self.unsound = [what for path in (place.settings.app_db, place.settings.cache_db) if (what := _unsound(path))]
@@ -140,7 +141,8 @@ def _unlike(killed: Place, studies: Sequence[Study], folder: Path) -> list[str]:
         faults = [f"the run {job.id} that was not killed is {job.state}" for job in whole.jobs.recent() if _is_odd(job)]
         for number, study in enumerate(studies):
             ours, theirs = (_Kept(place, study) for place in (killed, whole))
-            if not ours.found.all() or np.abs(ours.matrix - theirs.matrix).max() > _NEAR:
+            apart = np.abs(ours.matrix - theirs.matrix).max(initial=0) if (ours.found == theirs.found).all() else np.inf
+            if apart > _NEAR:
                 faults.append(f"run {number}: vectors are others than those of a run that was not killed")
         found, wanted = results_of(killed), results_of(whole)
         faults += [f"result {key} is missing" for key in wanted.keys() - found.keys()]

@@ -13,7 +13,15 @@ _FINISHED = (0, 3)  # the whole page, a fragment: ForwardMsg.ScriptFinishedStatu
 class Visitor:
     """One session of a server: it keeps what a browser keeps, and answers as a browser does."""
 
-    def __init__(self, url: str, path: str = "", query: str = "", *, timeout: float = 60) -> None:
+    def __init__(
+        self,
+        url: str,
+        path: str = "",
+        query: str = "",
+        *,
+        timeout: float = 60,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
@@ -28,6 +36,7 @@ class Visitor:
         self.socket = connect(
             address,
             subprotocols=[Subprotocol("streamlit")],
+            additional_headers=headers,
             max_size=None,
             compression=None,
             proxy=None,

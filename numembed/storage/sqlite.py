@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
+from numembed.storage.connection import Connection
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
 from numembed.storage.failures import can_be_written, is_full, is_read_only, sentence_of
 
@@ -146,7 +147,9 @@ def is_locked(path: Path, *, seconds: float = 1.0) -> bool:
     """Return True where another connection has kept ``path`` from being written for so many seconds."""
     if not path.exists():
         return False
-    with contextlib.closing(sqlite3.connect(path, timeout=seconds, isolation_level=None)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(path, timeout=seconds, isolation_level=None, factory=Connection)
+    ) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -163,7 +166,9 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
 
 
 def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Connection
+    )
     try:
         connection.text_factory = _text
         if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
@@ -209,7 +214,11 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     for how in ("mode=ro", "immutable=1"):  # a write-ahead log is not even read without a file beside it
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
+            f"{path.absolute().as_uri()}?{how}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")

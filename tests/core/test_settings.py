@@ -54,7 +54,16 @@ def test_the_operator_limits_runs(tmp_path: Path) -> None:
         ("job_hours = 0", "above 0"),
         ("job_hours = true", "above 0"),
         ("hours = 3", "no entry 'hours'"),
+        ("active_runs = 2.5", "whole number above 0"),
+        ("waiting_runs = -1", "above 0"),
     ):
         file.write_text(f"[limits]\n{wrong}\n")
         with pytest.raises(BadSettings, match=why):
+            read_settings(environ)
+    file.write_text('visitor_header = "X-Real-IP"\n[limits]\nactive_runs = 1\nwaiting_runs = 5\n')
+    settings = read_settings(environ)
+    assert (settings.visitor_header, settings.limits.active_runs, settings.limits.waiting_runs) == ("X-Real-IP", 1, 5)
+    for wrong in ("'two words'", "3.5"):
+        file.write_text(f"visitor_header = {wrong}\n")
+        with pytest.raises(BadSettings, match="must be the name of a header"):
             read_settings(environ)
