@@ -41,9 +41,7 @@ def test_a_visitor_is_the_address_that_the_proxy_passes_on(server: Server) -> No
     first, forged, other = "203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.8"
     assert refused not in _run(server, 10, first)
     assert "Place 2 in the queue. Before it: “Last digits" in _run(server, 11, forged)
-    assert refused in _run(server, 12, first) and refused in _run(server, 13, forged), (
-        "what a visitor sends is not asked"
-    )
+    assert refused in _run(server, 12, first) and refused in _run(server, 13, forged), "what visitors send is not asked"
     assert refused not in _run(server, 14, other)
     assert refused not in _run(server, 10, first), "an equal run is no further one"
     for length in range(20, 24):
