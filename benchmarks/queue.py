@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchmarks.measure import Figure
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.runs.job import Job
+from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 
 MINUTES = float(os.environ.get("NUMEMBED_QUEUE_MINUTES", "20"))  # of the long run, about
@@ -33,9 +35,10 @@ def _measured(place: Place) -> list[Figure]:
     spec = (model("all-MiniLM-L6-v2"),)
     first = place.jobs.submit(Study(("even", "odd"), spec, per_family=40, length=60), asked_by="nobody")
     wait_until(lambda: not place.job(first).active, seconds=600)  # so that times are known, as on a server at work
-    pace = place.job(first).seconds or 1.0
-    per_family = round(80 * MINUTES * 60 / pace / len(_FAMILIES))
-    long = place.jobs.submit(Study(_FAMILIES, spec, per_family=min(per_family, 1_900), length=60), asked_by="one")
+    with ResultStore(place.settings.app_db) as results:
+        pace = statistics.median(work.seconds / work.texts for work in results.works())
+    each = round(MINUTES * 60 / 2 / pace / len(_FAMILIES))  # with random weights they are all encoded once more
+    long = place.jobs.submit(Study(_FAMILIES, spec, per_family=min(each, 1_900), length=60), asked_by="one")
     wait_until(lambda: place.runs(long) and place.job(long).progress[0].done > 50, seconds=1_200)
     asked = time.monotonic()
     short = place.jobs.submit(Study(("primes", "squares"), spec, per_family=20, length=47), asked_by="another")
