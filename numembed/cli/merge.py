@@ -109,7 +109,7 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
     began, ending = time.monotonic(), Ending(stopped=True)
     try:
         with workplace(experiment_rows(chosen), settings) as place:
-            result = run_experiment(chosen, **vars(place))
+            result = run_experiment(chosen, **place.tools)
         ending = Ending(" ".join(result.gaps))
     except NumembedError as failure:
         ending = Ending(settings.redact(str(failure)), nothing_ran=True)

@@ -90,7 +90,7 @@ def _carried_out(
     _tell_settings(study, settings)
     began = time.monotonic()
     with workplace([spec.name for spec in study.models], settings) as place:
-        outcome = run(study, **vars(place))
+        outcome = run(study, **place.tools)
         if options.out:
             from numembed.export import write_folder
 

@@ -113,7 +113,7 @@ def test_every_python_example_works(block: Block, places: Mapping[str, str]) -> 
 def test_every_operator_file_is_read(block: Block, tmp_path: Path) -> None:
     (tmp_path / "operator.toml").write_text(block.text, encoding="utf-8")
     settings = read_settings({"NUMEMBED_HOME": str(tmp_path), "CLUSTER_KEY": "secret-of-the-cluster"})
-    assert settings.code or settings.endpoints or settings.open or "[limits]" in block.text
+    assert settings.code or settings.endpoints or settings.open or settings.visitor_header or "[limits]" in block.text
     assert all(one.key == "secret-of-the-cluster" for one in settings.endpoints.values() if "key_env" in block.text)
     for endpoint in settings.endpoints.values():
         assert f"`endpoint:{endpoint.name}`" in read(block.document)
