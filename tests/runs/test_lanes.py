@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from numembed.core.errors import LIGHT, MODEL
+from numembed.core.errors import LIGHT, MODEL, Paused
 from numembed.core.progress import SCORE
 from numembed.core.settings import Endpoint, Settings
+from numembed.merge_experiment.experiment import stored_experiment
+from numembed.merge_experiment.run import run_experiment
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel, WithoutModels
 from numembed.runs import model_run, reporter
@@ -26,6 +28,7 @@ from numembed.storage.vectors import VectorStore
 from numembed.studies.parts import Gap
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
+from tests.merge_experiment.bases import small_experiment
 from tests.servers.embeddings import EmbeddingServer
 
 pytestmark = pytest.mark.slow
@@ -154,3 +157,36 @@ def test_a_row_never_goes_back_in_a_later_turn(lanes: Lanes, tiny_model: Path, m
     for row in zip(*shown, strict=True):
         scored = next(at for at, begins in enumerate(row) if begins >= SCORE.begins)
         assert min(row[scored:]) >= SCORE.begins
+
+
+def test_a_merging_experiment_gives_way_between_steps_and_candidates(lanes: Lanes, tiny_model: Path) -> None:
+    asked = small_experiment(tiny_model, paths=("lora", "slerp_base"))
+    steps: list[tuple[str, int]] = []
+    job_id = lanes.jobs.submit(asked, asked_by="visitor")
+    loaded, turns = LoadedModel(lanes.settings), 0
+    while (job := lanes.jobs.get(job_id)).active:
+        turns, calls = turns + 1, 0
+
+        def give_way(safe: bool, pause_at: int = 1 + turns % 3) -> None:
+            nonlocal calls
+            calls += safe
+            if safe and calls > pause_at:
+                raise Paused(MODEL, 60.0)
+
+        claimed = lanes.jobs.claim(MODEL)
+        assert claimed is not None and turns < 200
+        run_job(claimed, lanes.jobs, settings=lanes.settings, loaded=loaded, lane=MODEL, give_way=give_way)
+        steps += [(step.stage, step.done) for step in lanes.jobs.get(job_id).progress[:1]]
+    assert (job.state, job.attempts, job.error) == ("done", 1, "") and turns > 8
+    trained = [done for stage, done in steps if stage == "train"]
+    assert trained == sorted(trained) and len(trained) >= 2
+    other = replace(lanes.settings, home=lanes.settings.home / "other")
+    other.home.mkdir()
+    with ResultStore(other.app_db) as fresh, VectorStore(other.cache_db) as vectors:
+        run_experiment(asked, vectors=vectors, results=fresh, loaded=LoadedModel(other), settings=other)
+        expected = stored_experiment(asked, fresh)
+    with ResultStore(lanes.settings.app_db) as results:
+        found = stored_experiment(asked, results)
+    assert found is not None and expected is not None and found.complete
+    assert [one.digest for one in found.adapters] == [one.digest for one in expected.adapters]
+    assert [one.splits for one in found.candidates] == [one.splits for one in expected.candidates]
