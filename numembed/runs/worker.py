@@ -50,6 +50,7 @@ from numembed.studies.results import ResultStore
 _IDLE_SECONDS = 0.1
 _LOOK_SECONDS = 1.0  # between two looks whether a short job waits
 _SHORT_IN_A_ROW_SECONDS = 30.0  # then a long one has its turn
+_MOST_UNDER_WAY = 4  # in the light lane: each keeps what it has in memory
 _NICE = 10
 _TRIES_OF_A_LOST_CARD = 2
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Lane:
         self._loaded = LoadedModel(settings) if name == MODEL else WithoutModels(settings)
         self._began = self._looked = self._long_ended = time.monotonic()
         self._expected: float | None = None  # of the present job
+        self._under_way = 0  # the present one, and those that have given way to it
 
     def serve(self, parent: int) -> None:
         """Carry out jobs until process ``parent`` is gone and nothing waits."""
@@ -110,22 +112,24 @@ class Lane:
         return bool(self._jobs.active()) and is_alive(self._settings, other)
 
     def _carry_out(self, job: Job) -> None:
-        self._began, self._expected = time.monotonic(), job.expected
-        self._run(job, self._give_way)
-        if not self._is_short():
-            self._long_ended = time.monotonic()
-
-    def _run(self, job: Job, give_way: Callable[[bool], None]) -> None:
+        """Carry out a job; another one may wait for it, which has given way."""
+        outer, self._began, self._expected = self._expected, time.monotonic(), job.expected
+        self._under_way += 1
         try:
             with self._watch.job(job.id, spent=job.seconds or 0.0):
                 tools = {"settings": self._settings, "loaded": self._loaded, "lane": self._name}
-                run_job(job, self._jobs, give_way=give_way, **tools)  # type: ignore[arg-type]
+                run_job(job, self._jobs, give_way=self._give_way, **tools)  # type: ignore[arg-type]
+            if not self._is_short():
+                self._long_ended = time.monotonic()
         except AcceleratorLost:
             _log.exception("the graphics card was lost; a new worker continues")
             os._exit(LOST)
         except AskedToEnd:
             self._jobs.put_back(job.id)
             raise
+        finally:
+            self._under_way -= 1
+            self._began, self._expected = time.monotonic(), outer
 
     def _is_short(self) -> bool:
         """Return whether the present job is still one that others wait for."""
@@ -145,9 +149,10 @@ class Lane:
             return
         active_runs = self._settings.limits.active_runs
         if not stops:
-            if job := self._jobs.claim(self._name, active_runs=active_runs, short_only=True):
-                self._run(job, lambda safe: None)
-                self._began = time.monotonic()
+            if self._under_way < _MOST_UNDER_WAY:
+                job = self._jobs.claim(self._name, active_runs=active_runs, short_only=True)
+                if job is not None:
+                    self._carry_out(job)
         elif next_in(self._jobs.queue(), self._name, active_runs=active_runs, short_only=True):
             known = self._expected if self._expected is not None else LONG_SECONDS
             left = known - (now - self._began) if known < LONG_SECONDS else LONG_SECONDS

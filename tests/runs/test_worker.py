@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -247,3 +248,25 @@ def test_a_large_log_is_moved_away_in_pieces_and_goes_on(tmp_path: Path) -> None
     assert kept == ["worker.log", *(f"worker.log.{number}" for number in range(1, KEPT_LOGS + 1))]
     assert (tmp_path / "worker.log.1").read_bytes() == b"piece 7\n" * 10
     limit(tmp_path / "none.log")
+
+
+@pytest.mark.slow
+def test_in_the_light_lane_a_short_run_is_carried_out_in_between(
+    jobs: JobTable, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 0.0)
+    first, *others = (jobs.submit(replace(STUDY, seed=seed), asked_by=f"visitor {seed}") for seed in range(6))
+    seen: list[list[str]] = []
+    before = JobTable.finish
+
+    def finish(table: JobTable, job_id: str, **more: Any) -> None:
+        seen.append([job.id for job in table.active() if job.state == "running"])
+        before(table, job_id, **more)
+
+    monkeypatch.setattr(JobTable, "finish", finish)
+    assert main(settings, LIGHT, parent=0) == 0
+    assert {(job.state, job.attempts) for job in jobs.recent()} == {("done", 1)}
+    assert len(seen) == 6 and seen[-1] == [first], "the first, which gave way, ends last"
+    assert max(map(len, seen)) == 4, "no more than four at a time"
+    assert [one for one in seen if others[0] in one]
