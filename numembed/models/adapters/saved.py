@@ -114,7 +114,7 @@ def save_stage(
         digests[WEIGHTS] = _write_tensors(draft / WEIGHTS, kept.factors)
         _write_json(draft / CONFIG, _peft_config(base, recipe, targets))
         _write_json(draft / RECIPE, _description(base, recipe, seed, readings))
-    for older in _state_folder(place, seed, step).parent.iterdir():
+    for older in _state_folder(place, seed, step).parent.glob("*"):
         if older.name != f"step-{step:05d}" or step == recipe.steps:
             shutil.rmtree(older, ignore_errors=True)
     return saved_adapter(folder)
