@@ -162,7 +162,7 @@ class ModelRun:
             key, what = examined_key(self.study, self.spec, name), f"answer to “{EXAMINATIONS[name].verb}”"
             if stored_examination(self.study, self.spec, name, self.results) is not None:
                 answered.append(name)
-            elif not self._is_settled(what, key):
+            elif not self._has_failed(what):
                 progress = partial(self.row, note=EXAMINE)
                 context = ExaminationContext(
                     self.study, self.spec, result, self.results, self.settings, self._vectors, progress=progress

@@ -62,7 +62,7 @@ def test_a_traceback_is_in_the_log_and_not_on_the_terminal(
     def broken(*_: object, **__: object) -> None:
         raise ArithmeticError(f"no slope for {secret}")
 
-    monkeypatch.setattr("numembed.runs.study_run.score_all", broken)
+    monkeypatch.setattr("numembed.runs.model_run.score_all", broken)
     answer = call("run", "--models", "last_digits", *SMALL)
     assert answer.code == 1 and "Traceback" not in answer.err and answer.err.count("\n") == 1
     log = (home / "command.log").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from numembed.analysis.maps.projections import PROJECTIONS
 from numembed.core.settings import Settings
-from numembed.runs import study_run
+from numembed.runs import model_run
 from tests import tiny
 from tests.pages.elements import opened, plain, told, walk, work_off
 from tests.pages.models_page import tables
@@ -29,7 +29,7 @@ def ran(app: Visit, settings: Settings, tiny_model: Path, tmp_path: Path, monkey
     """Compare after a run of three models: one has no folder, one no map, and one neither a map nor random weights."""
     monkeypatch.setattr(PROJECTIONS, "_entries", {"pca": PROJECTIONS["pca"]})
     PROJECTIONS.register("Refusing")(refusing)  # type: ignore[arg-type]
-    monkeypatch.setattr(study_run, "score_random_init", lambda *_: refusing(np.eye(2), dims=2, seed=0))
+    monkeypatch.setattr(model_run, "score_random_init", lambda *_: refusing(np.eye(2), dims=2, seed=0))
     gone = tiny.write_model(tmp_path / "gone")
     app.query_params["models"] = [str(gone), str(tiny_model), "last_digits"]
     app.query_params["families"] = ["even", "odd"]

@@ -22,7 +22,7 @@ from numembed.examinations.registry import ExaminationContext, Implementation
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.encoder import SentenceEncoder
 from numembed.models.encoders.loaded import LoadedModel
-from numembed.runs import study_run, worker
+from numembed.runs import model_run, worker
 from numembed.runs.job import Job
 from numembed.runs.jobs import JobTable
 from numembed.runs.outcome import Outcome
@@ -217,7 +217,7 @@ def test_windows_an_explanation_and_random_weights_that_fail_leave_the_scores(
         raise ArithmeticError(WORDS)
 
     for name in ("plain_scores", "explain", "score_random_init"):
-        monkeypatch.setattr(study_run, name, broken)
+        monkeypatch.setattr(model_run, name, broken)
     outcome = bench.run(_study(tiny_model, designs=2))
     assert outcome.errors == {} and len(outcome.results[0].scores) == 6 and outcome.results[0].designs == {}
     what = "the explanation of the clusters and scores on redrawn windows of tiny"
@@ -246,7 +246,7 @@ def test_a_model_that_cannot_be_read_any_more_is_tried_once_not_for_each_part(
 
     def get(self: LoadedModel, spec: Any, *_: object) -> None:
         loads.append(spec.key)
-        raise study_run.ModelUnavailable("It has gone.")
+        raise model_run.ModelUnavailable("It has gone.")
 
     monkeypatch.setattr(LoadedModel, "get", get)
     outcome = bench.run(study)

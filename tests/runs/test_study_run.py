@@ -20,7 +20,7 @@ from numembed.core.errors import Cancelled, StoreFull
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
-from numembed.runs import study_run as run_module
+from numembed.runs import model_run as run_module
 from numembed.runs.study_run import Outcome, run
 from numembed.storage.vectors import VectorStore
 from numembed.studies.results import ResultStore, badged

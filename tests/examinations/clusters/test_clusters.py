@@ -238,7 +238,7 @@ def test_a_run_explains_every_model_and_keeps_it(stores: tuple[VectorStore, Resu
 def test_many_sequences_are_not_explained_one_by_one(
     stores: tuple[VectorStore, ResultStore], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("numembed.runs.study_run.LARGEST", 9)
+    monkeypatch.setattr("numembed.runs.model_run.LARGEST", 9)
     vectors, results = stores
     study = replace(paper_study("string_length"), families=("even",), per_family=10, length=2)
     outcome = run(study, vectors=vectors, results=results, loaded=LoadedModel(OFFLINE), settings=settings)
