@@ -100,7 +100,7 @@ class ModelRun:
         return self._has_failed(what) or self.results.get(key) is not None
 
     def _has_failed(self, what: str) -> bool:
-        return any((gap.what, gap.model) == (what, self.spec.name) for gap in self.run.notes.gaps)
+        return (what, self.spec.name) in self.run.failed
 
     @cached_property
     def embeddings(self) -> Embeddings:

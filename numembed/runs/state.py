@@ -52,6 +52,7 @@ class RunState:
     report: Report
     lane: str
     notes: Notes
+    failed: frozenset[tuple[str, str]]  # in earlier turns: what, and of which model
     pinned: dict[int, ModelSpec] = field(default_factory=dict)
     finished: dict[int, ModelResult] = field(default_factory=dict)
     unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key

@@ -50,7 +50,9 @@ def run(
     With a ``lane`` it does the work of that lane and raises Paused where that of the other comes next: LIGHT is given a
     ``loaded`` that loads no model, MODEL only stores vectors. ``notes`` is then what both know of failures.
     """
-    return _StudyRun(study, vectors, results, loaded, settings, report, lane, notes or Notes()).outcome()
+    notes = notes or Notes()
+    failed = frozenset((gap.what, gap.model) for gap in notes.gaps)
+    return _StudyRun(study, vectors, results, loaded, settings, report, lane, notes, failed).outcome()
 
 
 class _StudyRun(RunState):
