@@ -21,23 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Notes:
-    """What has failed in a run, and is not tried again in its later turns."""
+    """What a run keeps from turn to turn: which models exactly, and what has failed and is not tried again."""
 
+    pinned: dict[int, ModelSpec] = field(default_factory=dict)  # by the number of the model
     errors: dict[str, str] = field(default_factory=dict)  # of each model that could not run
     gaps: list[Gap] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, text: str) -> Notes:
-        """Read what :meth:`to_json` wrote; from "" and from damaged text, none: what failed is then tried again."""
+        """Read what :meth:`to_json` wrote; from "" and from damaged text, none: all is then found out again."""
         try:
             plain = json.loads(text)
-            return cls(dict(plain["errors"]), [Gap(*map(str, gap)) for gap in plain["gaps"]])
-        except (ValueError, TypeError, LookupError):
+            pinned = {int(index): ModelSpec.from_dict(spec) for index, spec in plain["pinned"].items()}
+            return cls(pinned, dict(plain["errors"]), [Gap(*map(str, gap)) for gap in plain["gaps"]])
+        except (ValueError, TypeError, LookupError, AttributeError, NumembedError):
             return cls()
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps({"errors": self.errors, "gaps": [[gap.what, gap.model, gap.reason] for gap in self.gaps]})
+        pinned = {index: spec.as_dict() for index, spec in self.pinned.items()}
+        gaps = [[gap.what, gap.model, gap.reason] for gap in self.gaps]
+        return json.dumps({"pinned": pinned, "errors": self.errors, "gaps": gaps})
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,6 @@ class RunState:
     lane: str
     notes: Notes
     failed: frozenset[tuple[str, str]]  # in earlier turns: what, and of which model
-    pinned: dict[int, ModelSpec] = field(default_factory=dict)
     finished: dict[int, ModelResult] = field(default_factory=dict)
     unusable: dict[str, NumembedError] = field(default_factory=dict)  # why a model cannot be read, by its key
 

@@ -48,7 +48,7 @@ def run(
     part of a model, such as a map. Raises ``errors.ENDING``, and TooLarge before anything; what was stored stays.
 
     With a ``lane`` it does the work of that lane and raises Paused where that of the other comes next: LIGHT is given a
-    ``loaded`` that loads no model, MODEL only stores vectors. ``notes`` is then what both know of failures.
+    ``loaded`` that loads no model, MODEL only stores vectors. ``notes`` is then what both know of models and failures.
     """
     notes = notes or Notes()
     failed = frozenset((gap.what, gap.model) for gap in notes.gaps)
@@ -68,16 +68,16 @@ class _StudyRun(RunState):
                     with part(spec.name, self.settings, partial(self._failed, index)):
                         self._model(index, methods, late=bool(late))
         order = sorted(self.finished)
-        references = stored_references(self.study, [self.pinned[index] for index in order], self.results)
+        references = stored_references(self.study, [self.notes.pinned[index] for index in order], self.results)
         gaps = tuple(dict.fromkeys(gap for gap in self.notes.gaps if gap.model not in self.notes.errors))
         return Outcome(tuple(self.finished[index] for index in order), self.notes.errors, references, gaps)
 
     def _model(self, index: int, methods: Sequence[str], *, late: bool) -> None:
         models, row = self.study.models, Row(self.report, index)
-        if index not in self.pinned:
-            self.pinned[index] = pin(models[index], self.results, self.settings, progress=row)
+        if index not in self.notes.pinned:
+            self.notes.pinned[index] = pin(models[index], self.results, self.settings, progress=row)
         following = models[index + 1] if index + 1 < len(models) else None
-        job = ModelRun(self, self.pinned[index], row, following)
+        job = ModelRun(self, self.notes.pinned[index], row, following)
         if not late:
             self.finished[index] = job.detailed(job.scores())
             job.explanation(self.finished[index])

@@ -18,7 +18,8 @@ from numembed.merge_experiment.experiment import stored_experiment
 from numembed.merge_experiment.run import run_experiment
 from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel, WithoutModels
-from numembed.runs import model_run, reporter
+from numembed.models.spec import ModelSpec
+from numembed.runs import model_run, reporter, study_run
 from numembed.runs.job import Job, ModelProgress
 from numembed.runs.jobs import JobTable
 from numembed.runs.state import Notes
@@ -27,6 +28,7 @@ from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
 from numembed.studies.parts import Gap
 from numembed.studies.results import ResultStore
+from numembed.studies.stored import pin
 from numembed.studies.study import Study
 from tests.merge_experiment.bases import small_experiment
 from tests.servers.embeddings import EmbeddingServer
@@ -110,6 +112,19 @@ def test_what_is_stored_needs_no_model(lanes: Lanes, tiny_model: Path) -> None:
     assert lanes.turns(replace(study, distance="cosine"))[1] == [LIGHT]
 
 
+def test_a_model_is_pinned_once_for_all_turns(lanes: Lanes, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def pinned(spec: ModelSpec, *given: Any, **more: Any) -> ModelSpec:
+        asked.append(spec.name)
+        return pin(spec, *given, **more)
+
+    monkeypatch.setattr(study_run, "pin", pinned)
+    named = (model(str(tiny_model)), model(f'{tiny_model} prompt="query: "'))
+    job, turns = lanes.turns(Study(("even", "odd"), named, per_family=3, length=8))
+    assert job.state == "done" and turns.count(MODEL) >= 2 and asked == [spec.name for spec in named]
+
+
 def test_what_fails_is_tried_once(lanes: Lanes, tiny_model: Path, nan_model: Path, caplog: Any) -> None:
     caplog.set_level(logging.INFO, logger="numembed.studies.parts")
     named = tuple(
@@ -125,9 +140,21 @@ def test_what_fails_is_tried_once(lanes: Lanes, tiny_model: Path, nan_model: Pat
 
 
 def test_damaged_notes_are_none() -> None:
-    notes = Notes({"a": "It failed."}, [Gap("UMAP map", "b", "No room.")])
+    pinned = {0: model("last_digits"), 2: replace(model('all-MiniLM-L6-v2 prompt="query: "'), dimensions=8)}
+    notes = Notes(pinned, {"a": "It failed."}, [Gap("UMAP map", "b", "No room.")])
     assert Notes.from_json(notes.to_json()) == notes
-    for text in ("", "{", "[]", '{"errors": 3, "gaps": []}', '{"errors": {}, "gaps": [[1]]}', '{"errors": {}}'):
+    whole = '{"pinned": {}, "errors": {}, "gaps": []}'
+    assert Notes.from_json(whole) == Notes()
+    for part, damaged in (
+        ('"errors": {}', '"errors": 3'),
+        ('"gaps": []', '"gaps": [[1]]'),
+        (', "gaps": []', ""),
+        ('"pinned": {}', '"pinned": []'),
+        ('"pinned": {}', '"pinned": {"x": {}}'),
+        ('"pinned": {}', '"pinned": {"0": {"weights": {"kind": "another"}}}'),
+    ):
+        assert part in whole and Notes.from_json(whole.replace(part, damaged)) == Notes(), damaged
+    for text in ("", "{", "[]"):
         assert Notes.from_json(text) == Notes()
 
 
