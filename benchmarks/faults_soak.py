@@ -36,7 +36,7 @@ class Soaked:
     samples: list[tuple[float, float, float]] = field(default_factory=list)  # MiB of the server, its files, MiB worker
 
     def grown(self, column: int) -> float:
-        """Return by how much a column has grown in the second half: the last fifth beside the third one."""
+        """Return by how much a column has grown in the second half: the last fifth compared with the third one."""
         values = [sample[column] for sample in self.samples]
         fifth = max(1, len(values) // 5)
         return statistics.median(values[-fifth:]) - statistics.median(values[2 * fifth : 3 * fifth])

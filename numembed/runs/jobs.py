@@ -124,8 +124,9 @@ class JobTable(AppStore):
             return None
         with transaction(self._connection) as connection:
             close_damaged(connection)
-            wanted = {"active_runs": active_runs, "long_first": long_first, "short_only": short_only}
-            following = next_in(_places(connection), lane, **wanted)  # type: ignore[arg-type]
+            following = next_in(
+                _places(connection), lane, active_runs=active_runs, long_first=long_first, short_only=short_only
+            )
             if following is None:
                 return None
             connection.execute(

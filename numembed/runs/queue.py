@@ -37,18 +37,14 @@ def in_order(places: Sequence[Place], lane: str, *, active_runs: int, long_first
     The visitor who was served longest ago is next. A visitor who is limited and has begun ``active_runs`` that are not
     over has the others come last. With ``long_first`` the first one is long, where there is one.
     """
-    busy = Counter(place.visitor for place in places if place.begun)
+    busy = _busy(places)
     turns = {place.visitor: place.turn for place in places}
-    waiting, now = (
-        [place for place in places if place.waits and lane in ("", place.lane)],
-        max(turns.values(), default=0),
-    )
+    waiting = [place for place in places if place.waits and lane in ("", place.lane)]
+    now = max(turns.values(), default=0)
 
     def order(place: Place) -> tuple[bool, bool, int, int]:
-        return is_held(place), place.is_short is long_first, turns[place.visitor], place.number
-
-    def is_held(place: Place) -> bool:
-        return place.limited and not place.begun and busy[place.visitor] >= active_runs
+        held = _is_held(place, busy, active_runs)
+        return held, place.is_short is long_first, turns[place.visitor], place.number
 
     while waiting:
         following = min(waiting, key=order)
@@ -66,8 +62,17 @@ def next_in(
     following = next(in_order(places, lane, active_runs=active_runs, long_first=long_first), None)
     if following is None or (short_only and not following.is_short):
         return None
-    begun = sum(place.begun for place in places if place.visitor == following.visitor)
-    return None if following.limited and not following.begun and begun >= active_runs else following
+    return None if _is_held(following, _busy(places), active_runs) else following
+
+
+def _busy(places: Sequence[Place]) -> Counter[str]:
+    """Return how many runs of each visitor have begun."""
+    return Counter(place.visitor for place in places if place.begun)
+
+
+def _is_held(place: Place, busy: Counter[str], active_runs: int) -> bool:
+    """Return whether a run has to wait until another one of its visitor is over."""
+    return place.limited and not place.begun and busy[place.visitor] >= active_runs
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,14 @@ def wait_of(places: Sequence[Place], job_id: str, *, active_runs: int) -> Wait |
     ordered = list(in_order(places, own.lane, active_runs=active_runs))
     running = [place for place in places if place.lane == own.lane and not place.waits]
     ahead = [*running, *ordered[: ordered.index(own)]]
-    gives_way = [own.is_short and not place.is_short for place in running]
-    turns = [TURN_SECONDS if first else place.seconds for first, place in zip(gives_way, running, strict=True)]
-    seconds = [*turns, *(place.seconds for place in ahead[len(running) :])]
+    seconds = [TURN_SECONDS if own.is_short and _gives_way(place) else place.seconds for place in ahead]
     known = [one for one in seconds if one is not None and one < LONG_SECONDS]
     return Wait(
         ordered.index(own) + 1,
         tuple(place.id for place in ahead),
         sum(known) if len(known) == len(seconds) else None,
     )
+
+
+def _gives_way(place: Place) -> bool:
+    return not place.waits and not place.is_short

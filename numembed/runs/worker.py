@@ -117,8 +117,14 @@ class Lane:
         self._under_way += 1
         try:
             with self._watch.job(job.id, spent=job.seconds or 0.0):
-                tools = {"settings": self._settings, "loaded": self._loaded, "lane": self._name}
-                run_job(job, self._jobs, give_way=self._give_way, **tools)  # type: ignore[arg-type]
+                run_job(
+                    job,
+                    self._jobs,
+                    settings=self._settings,
+                    loaded=self._loaded,
+                    lane=self._name,
+                    give_way=self._give_way,
+                )
             if not self._is_short():
                 self._long_ended = time.monotonic()
         except AcceleratorLost:
@@ -133,10 +139,9 @@ class Lane:
 
     def _is_short(self) -> bool:
         """Return whether the present job is still one that others wait for."""
-        seconds = time.monotonic() - self._began
-        return seconds < (TURN_SECONDS if self._expected is None else SHORT_SECONDS) and (
-            self._expected is None or self._expected < SHORT_SECONDS
-        )
+        if self._expected is not None and self._expected >= SHORT_SECONDS:
+            return False
+        return time.monotonic() - self._began < (TURN_SECONDS if self._expected is None else SHORT_SECONDS)
 
     def _give_way(self, safe: bool) -> None:
         """Let a short job go before the present one, where that is long and has had its turn."""
@@ -178,9 +183,15 @@ def run_job(
         ending = _carried_out(job, reporter, settings, loaded, lane, notes)
         state, error = ending.state, ending.error
     except Paused as pause:
-        seconds, progress = time.monotonic() - began, reporter.progress
-        kept = {"seconds": seconds, "progress": progress, "notes": notes.to_json()}
-        jobs.pause(job.id, lane=pause.lane, expected=pause.seconds, **kept)  # type: ignore[arg-type]
+        seconds = time.monotonic() - began
+        jobs.pause(
+            job.id,
+            lane=pause.lane,
+            expected=pause.seconds,
+            seconds=seconds,
+            progress=reporter.progress,
+            notes=notes.to_json(),
+        )
         _log.info("job %s waits again after %.1f s: %s", job.id, seconds, pause.lane)
         return "queued"
     except Cancelled:
@@ -224,7 +235,7 @@ def _prewarming(settings: Settings, lane: str) -> Iterator[Callable[[], object]]
         return
     if lane == LIGHT:
         if settings.compiled is not None and not settings.compiled.exists():
-            # beside this process: compiling takes longer than a visitor waits
+            # in a process of its own: compiling takes longer than a visitor waits
             yield lambda: subprocess.Popen([sys.executable, "-m", "numembed", "prime"], stdout=subprocess.DEVNULL)
         yield partial(importlib.import_module, "sklearn.manifold")
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numembed.core.errors import BadChoice, StoreFull, StoreUnreadable
 from numembed.core.places import is_disk_full
-from numembed.storage.connection import Connection
+from numembed.storage.connection import connected
 
 MOST_KEPT = 7
 _BUSY_SECONDS = 30.0
@@ -111,9 +111,7 @@ def version_of(file: Path) -> int:
 
 
 def _opened(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, factory=Connection
-    )
+    return connected(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS)
 
 
 def to_disk(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 
 
@@ -15,3 +16,6 @@ class Connection(sqlite3.Connection):
             return super().execute(*arguments)
         except UnicodeDecodeError as error:
             raise sqlite3.DatabaseError("database disk image is malformed") from error
+
+
+connected = partial(sqlite3.connect, factory=Connection)

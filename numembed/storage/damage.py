@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from numembed.storage.backups import newest_good, to_disk
-from numembed.storage.connection import Connection
+from numembed.storage.connection import connected
 
 _DAMAGED = ("malformed", "not a database", "disk image", "unsupported file format")
 _BUSY = ("locked", "busy")
@@ -90,9 +90,7 @@ def nobody_writing(path: Path) -> Iterator[None]:
 
     A journal that belongs to one file would damage the other.
     """
-    with contextlib.closing(
-        sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, factory=Connection)
-    ) as connection:
+    with contextlib.closing(connected(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         with contextlib.suppress(sqlite3.DatabaseError):
             connection.execute("BEGIN EXCLUSIVE")
         yield

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numembed.storage.connection import Connection
+from numembed.storage.connection import connected
 from numembed.storage.damage import Kept, changing, nobody_writing, prepared, set_aside
 from numembed.storage.failures import require_writable
 from numembed.storage.sqlite import Store, transaction
@@ -161,6 +161,6 @@ def _put_in_place(fresh: Path, path: Path, word: str) -> Path | None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, factory=Connection)
+    connection = connected(path, timeout=30, isolation_level=None)
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     return connection

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
-from numembed.storage.connection import Connection
+from numembed.storage.connection import connected
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
 from numembed.storage.failures import can_be_written, is_full, is_read_only, sentence_of
 
@@ -147,9 +147,7 @@ def is_locked(path: Path, *, seconds: float = 1.0) -> bool:
     """Return True where another connection has kept ``path`` from being written for so many seconds."""
     if not path.exists():
         return False
-    with contextlib.closing(
-        sqlite3.connect(path, timeout=seconds, isolation_level=None, factory=Connection)
-    ) as connection:
+    with contextlib.closing(connected(path, timeout=seconds, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -166,9 +164,7 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
 
 
 def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=Connection
-    )
+    connection = connected(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
         if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
@@ -213,12 +209,8 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     for how in ("mode=ro", "immutable=1"):  # a write-ahead log is not even read without a file beside it
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{how}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Connection,
+        connection = connected(
+            f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")

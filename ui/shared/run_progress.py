@@ -23,6 +23,8 @@ STARTING = "Starting. The first run after a start loads its libraries for some s
 
 def waiting_text(job: Job) -> str:
     """Return which place in the queue a run has and for how long; "" where it does not wait for another one."""
+    if job.state != "queued":
+        return ""
     with job_table() as jobs:
         wait = wait_of(jobs.queue(), job.id, active_runs=settings().limits.active_runs)
         if wait is None or not wait.ahead:
