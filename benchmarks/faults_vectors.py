@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.faults_files import Asked, Damages, Maker
 from numembed.core.arrays import Matrix
-from numembed.storage.damage import number_of
+from numembed.storage.connection import number_of
 from numembed.storage.vectors import VectorStore
 
 WIDTH = 384

@@ -28,7 +28,7 @@ BUSY = "models=all-MiniLM-L6-v2&families=primes&families=even&families=odd&famil
 
 def load() -> list[Figure]:
     """Clicks of 1, 5, 20 and 50 visitors on Compare with results, beside one visitor's, and with a run at work."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # the workers end after the server
         home = prepared(ROOT, Path(name))
         with app(ROOT / "app.py", home) as (url, pid):
             free = {count: waited(url, pid, count) for count in COUNTS}
@@ -37,6 +37,7 @@ def load() -> list[Figure]:
                 _until_running(home)
                 busy = {count: waited(url, pid, count) for count in COUNTS}
                 running = _running(home)
+                _stop(home)
     one = free[1][0]
     for count in COUNTS:
         (alone, cpu), (beside, cpu_beside) = free[count], busy[count]
@@ -101,6 +102,14 @@ def _running(home: Path) -> bool:
 
     with JobTable(home / "app.db") as jobs:
         return any(job.state == "running" for job in jobs.recent())
+
+
+def _stop(home: Path) -> None:
+    from numembed.runs.jobs import JobTable
+
+    with JobTable(home / "app.db") as jobs:
+        for job in jobs.active():
+            jobs.cancel(job.id)
 
 
 def _until_running(home: Path) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from numembed.core.errors import StoreUnreadable
 from numembed.storage.backups import newest_good, to_disk
-from numembed.storage.connection import connected
+from numembed.storage.connection import Connection, connected, number_of
 
 _DAMAGED = ("malformed", "not a database", "disk image", "unsupported file format")
 _BUSY = ("locked", "busy")
 _BUSY_SECONDS = 30.0
+_SEEN_SECONDS = 0.3  # SQLite asks for a lock every 0.1 s
 _NOTICE_DAYS = 7  # after that everybody has seen it
 
 
@@ -48,6 +50,11 @@ def is_damage(error: Exception) -> bool:
 def is_busy(error: Exception) -> bool:
     """Return True when another process is at work in the file."""
     return any(word in str(error) for word in _BUSY)
+
+
+def in_use(path: Path) -> str:
+    """Return the sentence on a file that another process keeps locked."""
+    return f"{path.name} is in use by another process. Try again in a minute."
 
 
 def is_broken(connection: sqlite3.Connection, schema: Sequence[str]) -> bool:
@@ -85,15 +92,20 @@ def changing(path: Path) -> FileLock:
 
 
 @contextlib.contextmanager
-def nobody_writing(path: Path) -> Iterator[None]:
+def nobody_writing(path: Path) -> Iterator[Connection]:
     """Keep others from the file while another takes its place, as far as its damage lets SQLite lock it.
 
-    A journal that belongs to one file would damage the other.
+    A journal that belongs to one file would damage the other. So nobody writes to the new one until those who waited
+    for the old one have seen that it was replaced. Raises StoreUnreadable where another process keeps it for too long.
     """
-    with contextlib.closing(connected(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
-        with contextlib.suppress(sqlite3.DatabaseError):
-            connection.execute("BEGIN EXCLUSIVE")
-        yield
+    with contextlib.ExitStack() as locked:
+        old = locked.enter_context(_locked(path))
+        number = number_of(path)
+        yield old
+        if number_of(path) not in (0, number):
+            locked.enter_context(_locked(path))
+            old.close()
+            time.sleep(_SEEN_SECONDS)
 
 
 def prepared(source: Path, path: Path, kept: Kept | None = None) -> Path:
@@ -125,14 +137,6 @@ def set_aside(path: Path, word: str = "corrupt", *, instead: Path | None = None)
     return aside
 
 
-def number_of(path: Path) -> int:
-    """Return what tells a file from another of the same name, or 0 where there is none."""
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
-
-
 def notice_of(path: Path) -> Notice | None:
     """Return what is to be said of a damage of the last days, or None."""
     try:
@@ -140,6 +144,17 @@ def notice_of(path: Path) -> Notice | None:
     except (OSError, ValueError, TypeError):
         return None
     return notice if time.time() - notice.at < _NOTICE_DAYS * 86_400 else None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[Connection]:
+    with contextlib.closing(connected(path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            if is_busy(error):
+                raise StoreUnreadable(in_use(path)) from error
+        yield connection
 
 
 def _leave_notice(path: Path, aside: Path, backup: Path | None, kept: Kept) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from numembed.core.errors import NumembedError, StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.core.places import is_disk_full, is_writable
-from numembed.storage.damage import is_busy
+from numembed.storage.damage import in_use, is_busy
 
-_FULL = ("full", "disk I/O error")
+_NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE"}
 _FULL_SENTENCE = "The disk is full. What was stored before is safe; make room and run again."
 _READ_ONLY = "readonly"
 _ONLY_READ = (
@@ -27,7 +27,7 @@ def sentence_of(error: Exception, path: Path) -> NumembedError:
     if is_read_only(error):
         return StoreReadOnly(_ONLY_READ)
     if is_busy(error):
-        return StoreUnreadable(f"{path.name} is in use by another process. Try again in a minute.")
+        return StoreUnreadable(in_use(path))
     return StoreUnreadable(_sentence(path, error))
 
 
@@ -38,7 +38,7 @@ def is_read_only(error: Exception) -> bool:
 
 def is_full(error: Exception) -> bool:
     """Return True when the error of SQLite or of the system says that there is no room on the disk."""
-    return is_disk_full(error) or any(word in str(error) for word in _FULL)
+    return is_disk_full(error) or getattr(error, "sqlite_errorname", None) in _NO_ROOM or "full" in str(error)
 
 
 def require_writable(path: Path) -> None:

@@ -65,12 +65,14 @@ def rebuild(
     require_writable(path)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with changing(path), contextlib.ExitStack() as opened:
+        with changing(path), nobody_writing(path) as old:
             with store(fresh) as new:
                 made = new._connection
-                for source in (path, *sources):
-                    read = opened.enter_context(contextlib.closing(_opened(source)))
-                    _copy_good_rows(read, made, checks)
+                old.text_factory = _text
+                _copy_good_rows(old, made, checks)
+                for source in sources:
+                    with contextlib.closing(_opened(source)) as read:
+                        _copy_good_rows(read, made, checks)
                 tables = _tables_of(made, checks)
                 counts = [made.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
             return sum(counts), _put_in_place(fresh, path, "corrupt")
@@ -125,8 +127,6 @@ def _in_order(rows: Sequence[Row], low: int) -> list[Row]:
 
 
 def _copy_good_rows(read: sqlite3.Connection, made: sqlite3.Connection, checks: RowChecks) -> None:
-    with contextlib.suppress(sqlite3.DatabaseError):
-        read.execute("BEGIN EXCLUSIVE")  # what others would write meanwhile waits for the new file
     for table in _tables_of(read, checks):
         columns = [row[1] for row in made.execute(f"PRAGMA table_info({table})")]
         with transaction(made):
@@ -162,5 +162,9 @@ def _put_in_place(fresh: Path, path: Path, word: str) -> Path | None:
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = connected(path, timeout=30, isolation_level=None)
-    connection.text_factory = lambda raw: raw.decode(errors="replace")
+    connection.text_factory = _text
     return connection
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")

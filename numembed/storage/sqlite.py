@@ -16,8 +16,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
-from numembed.storage.connection import connected
-from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, number_of, recover
+from numembed.storage.connection import Connection, connected, number_of, opened
+from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, recover
 from numembed.storage.failures import can_be_written, is_full, is_read_only, sentence_of
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def connect(
     may_restart: bool = False,
     new_file: Sequence[str] = _NEW_FILE,
     kept: Kept | None = None,
-) -> sqlite3.Connection:
+) -> Connection:
     """Return a connection to ``path``, created and brought up to ``schema`` where needed.
 
     ``schema`` holds one script a version; user_version counts those that ran. A damaged file is set
@@ -52,7 +52,8 @@ def connect(
         except (sqlite3.DatabaseError, OSError) as error:
             if path.parent.is_dir() and not can_be_written(path):
                 return _only_read(path, schema, error)
-            if not (may_restart and is_damage(error)):
+            is_replaced = 0 != number != number_of(path)  # it was while it was opened
+            if not (may_restart and (is_damage(error) or is_replaced)):
                 raise sentence_of(error, path) from error
             failed = error
         _recover(path, number, schema, backups)
@@ -87,12 +88,12 @@ class Store:
         """Return what ``action`` returns; a file that was damaged, deleted or replaced is opened anew first."""
         for turn in range(4):
             try:
-                if number_of(self.path) == self._file:
+                if not self._connection.is_replaced():
                     return action()
             except sqlite3.ProgrammingError:  # a bug
                 raise
             except (sqlite3.Error, StoreFull) as error:
-                if number_of(self.path) == self._file:
+                if not self._connection.is_replaced():
                     self._mend(error, turn)
             self._connection.close()
             self._connection = self._connect()
@@ -106,12 +107,10 @@ class Store:
             return  # it could only be read when it was opened, or its header is damaged: the next turn shows
         if not (is_damage(error) or is_read_only(error) or is_broken(self._connection, self._schema)):
             raise sentence_of(error, self.path) from error
-        _recover(self.path, self._file, self._schema, self._kept)
+        _recover(self.path, self._connection.number, self._schema, self._kept)
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path, self._schema, may_restart=True, new_file=self._new_file, kept=self._kept)
-        self._file = number_of(self.path)
-        return connection
+    def _connect(self) -> Connection:
+        return connect(self.path, self._schema, may_restart=True, new_file=self._new_file, kept=self._kept)
 
 
 S = TypeVar("S", bound=Store)
@@ -132,6 +131,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Run a block as one write: all of it or nothing. Raises :class:`StoreFull` on a full disk."""
     try:
         _patiently(connection, "BEGIN IMMEDIATE")
+        if isinstance(connection, Connection) and connection.is_replaced():  # while this waited
+            raise sqlite3.OperationalError("the file was replaced")  # its store opens the other one
         yield connection
         connection.execute("COMMIT")
     except BaseException as error:
@@ -163,8 +164,8 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
     return ("WAL", "FULL") if fixed else ("DELETE", "EXTRA")
 
 
-def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> sqlite3.Connection:
-    connection = connected(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> Connection:
+    connection = opened(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = _text
         if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
@@ -187,14 +188,14 @@ def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept
     return connection
 
 
-def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> sqlite3.Connection:
+def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> Connection:
     """Return a connection to a file that cannot be written to; an older or missing one is brought up in memory."""
     try:
         connection = _opened_to_read(path)
         if _version(connection, path, schema) < len(schema):
             if path.exists() and path.stat().st_size > _MOST_MIGRATED_BYTES:
                 raise StoreReadOnly(f"{path.name} is of an older version, and can only be read. Make it writable.")
-            older, connection = connection, sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            older, connection = connection, opened(path, ":memory:", isolation_level=None, check_same_thread=False)
             older.backup(connection)
             older.close()
             _migrate(connection, path, schema, None)
@@ -205,13 +206,12 @@ def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> sqlite3.
     return connection
 
 
-def _opened_to_read(path: Path) -> sqlite3.Connection:
+def _opened_to_read(path: Path) -> Connection:
     if not path.exists():
-        return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        return opened(path, ":memory:", isolation_level=None, check_same_thread=False)
     for how in ("mode=ro", "immutable=1"):  # a write-ahead log is not even read without a file beside it
-        connection = connected(
-            f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False
-        )
+        uri = f"{path.absolute().as_uri()}?{how}"
+        connection = opened(path, uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")
             return connection

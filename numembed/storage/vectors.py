@@ -24,6 +24,7 @@ from numembed.core.arrays import Matrix
 from numembed.core.errors import NonFiniteVectors
 from numembed.core.gains import gained
 from numembed.storage import room
+from numembed.storage.connection import Connection
 from numembed.storage.sqlite import BUSY_SECONDS, Store, transaction
 
 T = TypeVar("T")
@@ -202,11 +203,13 @@ class VectorStore(Store):
             for some in _chunks(wanted):
                 query = f"SELECT {place}, text, vector, checksum FROM {table} WHERE {place} IN ({_marks(some)})"
                 for at, text, vector, checksum in self._connection.execute(query, some):
+                    if at not in row_of:  # the index leads to a row that was not asked for
+                        raise sqlite3.DatabaseError("database disk image is malformed")
                     row = row_of[at]
                     if text == proofs[row] and isinstance(vector, bytes) and checksum == vector_checksum(vector):
                         yield row, vector
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> Connection:
         connection = super()._connect()
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         connection.create_function("checksum_of", 1, _checksum_of, deterministic=True)

@@ -9,6 +9,7 @@ import multiprocessing
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 from numembed.storage.backups import back_up
-from numembed.storage.damage import Kept, notice_of, number_of, recover, set_aside
+from numembed.storage.connection import number_of
+from numembed.storage.damage import Kept, nobody_writing, notice_of, prepared, recover, set_aside
+from numembed.storage.failures import sentence_of
 from numembed.storage.salvage import readable_rows, restore
 from numembed.storage.sqlite import APPLICATION_ID, Store, steady, transaction
 
@@ -245,6 +248,37 @@ def test_a_file_is_replaced_only_when_nobody_writes_into_it(path: Path) -> None:
         assert not restoring.is_alive() and things.names() == ["old"]
     with Things(path.with_name("app.db.replaced-1")) as aside:
         assert aside.names() == ["old", "half"]
+
+
+def test_who_waits_while_a_file_is_replaced_goes_on_in_the_new_one(path: Path) -> None:
+    backup = next(path.with_name("backups").iterdir())
+
+    def late(name: str) -> None:
+        with Things(path) as things:
+            opened.release()
+            begin.wait()
+            things.add(name)
+
+    opened, begin = threading.Semaphore(0), threading.Event()
+    waiting = [threading.Thread(target=late, args=(f"late {number}",)) for number in range(3)]
+    for thread in waiting:
+        thread.start()
+        opened.acquire()
+    with nobody_writing(path):
+        begin.set()
+        time.sleep(0.5)  # each waits for the old file now
+        aside = set_aside(path, "replaced", instead=prepared(backup, path))
+    for thread in waiting:
+        thread.join(30)
+    with Things(path) as things, Things(aside) as old:
+        assert sorted(things.names()) == ["late 0", "late 1", "late 2", "old"] and old.names() == ["old"]
+
+
+@pytest.mark.parametrize(("name", "full"), [("SQLITE_IOERR_DELETE_NOENT", False), ("SQLITE_IOERR_WRITE", True)])
+def test_not_every_error_of_the_disk_is_a_full_one(name: str, full: bool) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = name
+    assert isinstance(sentence_of(error, Path("a.db")), StoreFull) == full
 
 
 def test_pages_that_lead_to_earlier_rows_do_not_hold_up_what_reads_a_file_through(tmp_path: Path) -> None:
