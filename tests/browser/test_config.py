@@ -28,6 +28,7 @@ from tests.browser.conftest import ROOT, Server
 pytestmark = pytest.mark.slow
 FILE = ROOT / ".streamlit" / "config.toml"
 APP = """
+import gc
 import time
 import streamlit as st
 st.session_state.setdefault("n", 3)
@@ -44,6 +45,7 @@ if what == "large":
     st.text("x" * 51_000_000)
 if what == "fails":
     raise RuntimeError("words of a fault")
+st.text(f"collected {gc.get_stats()[2]['collections']}.")
 st.text("drawn: " + ", ".join(drawn[-3:]))
 """
 WARNING = "was created with a default value"  # in the log, once a server
@@ -235,6 +237,17 @@ def a_click_waits_for_the_page(served: Server, visitor: Visitor) -> None:
         assert "drawn: slow, slept, nothing" in new.text
 
 
+def clicks_do_not_collect_what_all_visitors_hold(served: Server, visitor: Visitor) -> None:
+    def collected() -> int:
+        visitor.click("what", string_value="")
+        return int(visitor.text.partition("collected ")[2].partition(".")[0])
+
+    before = collected()
+    for _ in range(20):
+        last = collected()
+    assert last - before < 10
+
+
 def faults_are_not_shown(served: Server, visitor: Visitor) -> None:
     answers = "\n".join(map(str, _answer(visitor, "fails")))
     assert "exception {" in answers
@@ -265,6 +278,7 @@ TESTS: dict[str, Callable[[Server, Visitor], None]] = {
     "global.disableWidgetStateDuplicationWarning": values_by_key_and_default,
     "global.minCachedMessageSize": unchanged_parts_are_not_sent_again,
     "runner.fastReruns": a_click_waits_for_the_page,
+    "runner.postScriptGC": clicks_do_not_collect_what_all_visitors_hold,
     "client.showErrorDetails": faults_are_not_shown,
     "client.toolbarMode": told("config.toolbar_mode", 3),
     "client.disableDataExport": told("config.disable_data_export", True),
