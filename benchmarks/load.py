@@ -124,7 +124,7 @@ def beside(other: Path, *, rounds: int = 10) -> None:
     """Print the server's CPU of a click on a map's menu and of a whole page, beside that of another checkout."""
     import psutil
 
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         checkouts = (other, ROOT)
         homes = [prepared(one, Path(name) / str(i)) for i, one in enumerate(checkouts)]
         servers = [app(one / "app.py", home) for one, home in zip(checkouts, homes, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import logging
 import mimetypes
 import os
@@ -179,16 +178,6 @@ def supervise(chosen: Settings) -> None:
     from numembed.runs.supervisor import start_supervisor
 
     start_supervisor(chosen)
-
-
-@st.cache_resource(show_spinner=False)
-def settle() -> None:
-    """Take what is imported by now out of the garbage collector's rounds.
-
-    Streamlit collects all garbage after every run of a page; that time grows with all objects that were ever imported.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def job_table() -> JobTable:
