@@ -20,7 +20,7 @@ BUG = "numembed has an internal error on this page. See the server's log for det
 def framed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What grows by one entry whenever app.py has run to its end."""
     ends: list[str] = []
-    monkeypatch.setattr("ui.shared.frame.settle", lambda: ends.append("settled"))
+    monkeypatch.setattr("ui.shared.frame.supervise", lambda _: ends.append("supervised"))
     return ends
 
 
