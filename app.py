@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.shared.frame import calm, error_boundary, settings, supervise, tell_store
+from ui.shared.frame import calm, error_boundary, settings, settle, supervise, tell_store
 from ui.shared.rights import tell_lookers
 
 st.set_page_config(page_title="numembed", page_icon=Path(__file__).with_name("ui") / "icon.png", layout="wide")
@@ -34,3 +34,4 @@ with error_boundary():
         page.run()
     finally:  # after the page, because it waits for nothing; also where the page stopped early
         supervise(settings())
+settle()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import mimetypes
 import os
 import secrets
 import sqlite3
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +31,7 @@ if TYPE_CHECKING:  # imported where they are used: the title of the first page d
 
 P = ParamSpec("P")
 _FAILED = "failed_callback"  # what is shown of a callback that failed, until it is shown
+_GARBAGE, _COLLECT_SECONDS = "numembed-garbage", 30.0
 _WHOLE = "whole_page"  # a callback inside a fragment changed what stands outside it
 _BUG = "numembed has an internal error on this page. See the server's log for details."
 
@@ -178,6 +182,24 @@ def supervise(chosen: Settings) -> None:
     from numembed.runs.supervisor import start_supervisor
 
     start_supervisor(chosen)
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Collect garbage twice a minute: each visitor who left keeps an event loop with three open files until then.
+
+    What is imported by now is taken out of it; its time would grow with all objects that were ever imported.
+    """
+    gc.collect()
+    gc.freeze()
+    if not any(thread.name == _GARBAGE for thread in threading.enumerate()):
+        threading.Thread(target=_collect_again_and_again, name=_GARBAGE, daemon=True).start()
+
+
+def _collect_again_and_again() -> None:
+    while True:
+        time.sleep(_COLLECT_SECONDS)
+        gc.collect()
 
 
 def job_table() -> JobTable:
