@@ -17,7 +17,10 @@ from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
 
 MINUTES = float(os.environ.get("NUMEMBED_QUEUE_MINUTES", "20"))  # of the long run, about
-_FAMILIES = ("even", "odd", "primes", "squares", "lucky", "composites", "triangular", "semiprimes", "squarefree", "evil")
+_FAMILIES = (
+    *("even", "odd", "primes", "squares", "lucky"),
+    *("composites", "triangular", "semiprimes", "squarefree", "evil"),
+)
 
 
 def queue() -> list[Figure]:
