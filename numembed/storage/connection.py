@@ -47,6 +47,11 @@ def opened(path: Path, database: str | Path | None = None, **settings: Any) -> C
     return connection
 
 
+def as_text(raw: bytes) -> str:
+    """Return what SQLite is to give for a text: damaged text fails its checksum; it must not fail the whole query."""
+    return raw.decode(errors="replace")
+
+
 def number_of(path: Path) -> int:
     """Return what tells a file from another of the same name, or 0 where there is none."""
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numembed.storage.connection import connected
+from numembed.storage.connection import as_text, connected
 from numembed.storage.damage import Kept, changing, nobody_writing, prepared, set_aside
 from numembed.storage.failures import require_writable
 from numembed.storage.sqlite import Store, transaction
@@ -68,7 +68,7 @@ def rebuild(
         with changing(path), nobody_writing(path) as old:
             with store(fresh) as new:
                 made = new._connection
-                old.text_factory = _text
+                old.text_factory = as_text
                 _copy_good_rows(old, made, checks)
                 for source in sources:
                     with contextlib.closing(_opened(source)) as read:
@@ -162,9 +162,5 @@ def _put_in_place(fresh: Path, path: Path, word: str) -> Path | None:
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = connected(path, timeout=30, isolation_level=None)
-    connection.text_factory = _text
+    connection.text_factory = as_text
     return connection
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")

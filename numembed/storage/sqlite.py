@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from numembed.core.errors import StoreFull, StoreReadOnly, StoreUnreadable
 from numembed.storage.backups import try_to_back_up
-from numembed.storage.connection import Connection, connected, number_of, opened
+from numembed.storage.connection import Connection, as_text, connected, number_of, opened
 from numembed.storage.damage import Kept, is_broken, is_busy, is_damage, recover
 from numembed.storage.failures import can_be_written, is_full, is_read_only, sentence_of
 
@@ -167,7 +167,7 @@ def journal_settings(version: tuple[int, int, int] | None = None) -> tuple[str, 
 def _open(path: Path, schema: Sequence[str], new_file: Sequence[str], kept: Kept | None) -> Connection:
     connection = opened(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.text_factory = _text
+        connection.text_factory = as_text
         if not _patiently(connection, "PRAGMA page_count").fetchone()[0]:
             _shape(connection, new_file)
         _version(connection, path, schema)  # before the journal mode, which is written into the file
@@ -199,7 +199,7 @@ def _only_read(path: Path, schema: Sequence[str], failed: Exception) -> Connecti
             older.backup(connection)
             older.close()
             _migrate(connection, path, schema, None)
-        connection.text_factory = _text
+        connection.text_factory = as_text
         connection.execute("PRAGMA query_only=1")
     except sqlite3.DatabaseError:
         raise sentence_of(failed, path) from failed
@@ -237,10 +237,6 @@ def _shape(connection: sqlite3.Connection, new_file: Sequence[str]) -> None:
         if is_full(error):
             raise sentence_of(error, Path()) from error
         raise
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")  # damaged text fails its checksum; it must not fail the whole query
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
