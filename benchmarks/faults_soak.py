@@ -68,7 +68,7 @@ def soaked(seconds: float, folder: Path, *, visitors: int = 4, name: str = "numb
         found.faults += [f"run {job.id} failed: {job.error}" for job in place.jobs.recent() if job.state == "failed"]
         found.runs = place.jobs.counts()[0]
         for log in (place.log, place.settings.home / "worker.log"):
-            found.faults += [f"{log.name}: {line}" for line in _odd_lines(log)]
+            found.faults += [f"{log.name}: {line}" for line in odd_lines(log)]
     finally:
         place.clear()
     return found
@@ -144,6 +144,16 @@ def _watch(server: int, place: Place, found: Soaked) -> Callable[[random.Random]
     return watch
 
 
-def _odd_lines(log: Path) -> list[str]:
+def odd_lines(log: Path) -> list[str]:
+    """Return what a log tells of faults: each odd line, and a traceback to the line that names its error."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return [line[:300] for line in lines if _BAD.search(line)]
+    found: list[str] = []
+    following = False  # within a traceback: its lines are indented, and the first one that is not names the error
+    for line in lines:
+        if following:
+            found[-1] += "\n    " + line[:300]
+            following = not line or line[0].isspace()
+        elif _BAD.search(line):
+            found.append(line[:300])
+            following = "Traceback" in line
+    return found

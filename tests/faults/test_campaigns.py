@@ -12,7 +12,7 @@ from benchmarks.faults_app import app_file
 from benchmarks.faults_disk import NO_DISK, disk_faults
 from benchmarks.faults_files import Damages, damaged_files
 from benchmarks.faults_runs import killed_runs
-from benchmarks.faults_soak import soaked
+from benchmarks.faults_soak import odd_lines, soaked
 from benchmarks.faults_vectors import NAIVE, vector_file
 from benchmarks.faults_writers import killed_writers
 from numembed.models.catalogue.names import model
@@ -71,6 +71,18 @@ def test_a_full_disk_under_a_running_app_is_a_sentence_and_nothing_is_lost(folde
 def test_a_short_soak_leaves_nothing_over(folder: Path) -> None:
     found = soaked(5, folder, visitors=1, name="string_length")
     assert found.faults == [] and found.clicks > 0 and found.runs > 0 and found.samples
+
+
+def test_a_soak_tells_whole_tracebacks_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text(
+        "INFO fine\nTraceback (most recent call last):\n  File one\n    two\nOSError: gone\nfine\nERROR bad\nfine\n"
+    )
+    assert odd_lines(log) == [
+        "Traceback (most recent call last):\n      File one\n        two\n    OSError: gone",
+        "ERROR bad",
+    ]
+    assert odd_lines(tmp_path / "no.log") == []
 
 
 def test_bytes_that_are_no_text_in_the_description_of_tables_are_a_damage_like_any_other(folder: Path) -> None:
