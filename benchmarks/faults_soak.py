@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -62,7 +63,9 @@ def soaked(seconds: float, folder: Path, *, visitors: int = 4, name: str = "numb
             thread.start()
         for thread in threads:
             thread.join()
-        wait_until(lambda: not place.jobs.active())
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not place.jobs.active(), seconds=600)
+        found.faults += [f"run {job.id} is still {job.state}" for job in place.jobs.active()]
         if server.poll() is not None:
             found.faults.append(f"the server has ended with {server.returncode}")
         found.faults += [f"run {job.id} failed: {job.error}" for job in place.jobs.recent() if job.state == "failed"]

@@ -178,13 +178,11 @@ class ModelRun:
         """Store the vectors of all texts that an examination reads, where its lane is another than theirs."""
         if not self.run.lane:
             return
-        encoded = False
         with contextlib.suppress(CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TextFailed, TooLarge):
             for spec, sequences in EXAMINATIONS[name].implementation.texts(context):
                 judge = partial(self._judge, of=spec)
-                found = self._embed(spec, sequences, self.row.at(EXAMINE), judge, more=True)
-                encoded = encoded or found.work is not None
-            if encoded and self.run.lane == MODEL:
+                self._embed(spec, sequences, self.row.at(EXAMINE), judge, more=True)
+            if self.run.lane == MODEL:
                 raise Paused(LIGHT)
 
     def random_weights(self) -> None:
@@ -226,11 +224,10 @@ class ModelRun:
         except (ModelUnavailable, CheckFailed, RemoteFailed) as error:
             run.unusable[spec.key] = type(error)(str(error))
             raise
-        if found.work is not None:
-            if sequences is self.study.sequences and spec == self.spec:
-                self.results.add_work(spec.stored.key, found.work)
-            if run.lane == MODEL and not more:
-                raise Paused(LIGHT)
+        if found.work is not None and sequences is self.study.sequences and spec == self.spec:
+            self.results.add_work(spec.stored.key, found.work)
+        if run.lane == MODEL and not more:  # also where another run, or one that was killed, has stored them
+            raise Paused(LIGHT)
         return found
 
     def _expected(self, spec: ModelSpec, sequences: SequenceSet) -> float | None:

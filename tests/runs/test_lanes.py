@@ -97,6 +97,23 @@ def test_both_lanes_find_what_one_would_find(lanes: Lanes, tiny_model: Path, sco
     assert {key: found.get(key) for key in expected} == expected and len(expected) > 20
 
 
+def test_what_another_run_has_stored_meanwhile_is_not_scored_where_models_are_loaded(
+    lanes: Lanes, tiny_model: Path, scored_in: list[str]
+) -> None:
+    asked = Study(("even", "odd", "primes"), (model(str(tiny_model)),), per_family=3, length=8, examine=("stress",))
+    first = lanes.jobs.submit(asked, asked_by="visitor")
+    claimed = lanes.jobs.claim(LIGHT)
+    assert claimed is not None
+    run_job(claimed, lanes.jobs, settings=lanes.settings, loaded=WithoutModels(lanes.settings), lane=LIGHT)
+    assert lanes.jobs.get(first).lane == MODEL
+    with ResultStore(lanes.settings.home / "other.db") as other, VectorStore(lanes.settings.cache_db) as vectors:
+        run(asked, vectors=vectors, results=other, loaded=LoadedModel(lanes.settings), settings=lanes.settings)
+    scored_in.clear()
+    job, turns = lanes.turns(asked)
+    assert job.id == first and job.state == "done" and turns == [MODEL, LIGHT]
+    assert set(scored_in) == {LIGHT}
+
+
 def test_baselines_and_endpoints_never_leave_their_lane(settings: Settings) -> None:
     with EmbeddingServer() as server, JobTable(settings.app_db) as jobs:
         endpoint = Endpoint("lab", server.url, "lab-model")
