@@ -252,16 +252,15 @@ class JobTable(AppStore):
 
 
 def _places(connection: sqlite3.Connection) -> tuple[Place, ...]:
-    turns = dict(connection.execute("SELECT visitor, max(turn) FROM jobs GROUP BY visitor"))
+    # one statement: between two of them a new visitor may ask for a run
     rows = connection.execute(
-        f"""SELECT id, number, {_LANE}, state = 'queued', started_at IS NOT NULL, visitor, expected, limited FROM jobs
+        f"""SELECT id, number, {_LANE}, state = 'queued', started_at IS NOT NULL, visitor, last, expected, limited
+            FROM jobs LEFT JOIN (SELECT visitor AS who, max(turn) AS last FROM jobs GROUP BY visitor) ON who IS visitor
             WHERE state IN ('queued', 'running') ORDER BY number"""
     )
     return tuple(
-        Place(
-            job, number, lane, waits, begun, visitor, int(number_in(turns[visitor]) or 0), number_in(seconds), limited
-        )
-        for job, number, lane, waits, begun, visitor, seconds, limited in rows
+        Place(job, number, lane, waits, begun, visitor, int(number_in(last) or 0), number_in(seconds), limited)
+        for job, number, lane, waits, begun, visitor, last, seconds, limited in rows
     )
 
 

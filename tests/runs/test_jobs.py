@@ -3,7 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -321,6 +321,34 @@ def test_a_clock_that_goes_backwards_changes_nothing(jobs: JobTable, monkeypatch
     again = jobs.submit(STUDY, asked_by="one")
     latest = jobs.latest(STUDY)
     assert latest is not None and latest.id == again and jobs.get(asked[0]).seconds == 1.0
+
+
+LOOKS: dict[str, Callable[[JobTable, str], object]] = {
+    "get": lambda jobs, job: jobs.get(job),
+    "latest": lambda jobs, job: jobs.latest(jobs.get(job).request),
+    "recent": lambda jobs, job: jobs.recent(),
+    "active": lambda jobs, job: jobs.active(),
+    "counts": lambda jobs, job: jobs.counts(),
+    "queue": lambda jobs, job: jobs.queue(),
+    "any_to_stop": lambda jobs, job: jobs.any_to_stop(),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_stands_what_others_write_between_its_questions(jobs: JobTable, tmp_path: Path, look: str) -> None:
+    job, asked = jobs.submit(STUDY, asked_by="first"), 0
+    with JobTable(tmp_path / "app.db") as others:
+
+        def another(statement: str) -> None:
+            nonlocal asked
+            if statement.lstrip().startswith("SELECT"):
+                asked += 1
+                others.submit(replace(STUDY, seed=asked), asked_by=f"visitor {asked}")
+
+        jobs._connection.set_trace_callback(another)
+        LOOKS[look](jobs, job)
+        jobs._connection.set_trace_callback(None)
+    assert asked > 0
 
 
 def test_names_are_kept_short(jobs: JobTable) -> None:
