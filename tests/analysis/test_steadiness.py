@@ -53,7 +53,8 @@ def test_other_batches_change_vectors_that_are_not_rounded() -> None:
 def test_the_same_map_is_drawn_of_other_batches() -> None:
     for method in ("tsne", "pca"):
         maps = [project(matrix, method)[0] for matrix in (_vectors(), _in_other_batches(_vectors(), 0))]
-        assert np.abs(maps[0] - maps[1]).max() <= (0 if method == "tsne" else 1e-5)
+        size = np.ptp(maps[0], axis=0).max()  # PCA rounds nothing: less than a tenth of a pixel of a picture
+        assert np.abs(maps[0] - maps[1]).max() <= (0 if method == "tsne" else size * 1e-4)
 
 
 @pytest.mark.slow
