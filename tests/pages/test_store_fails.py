@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,17 @@ from streamlit.testing.v1 import AppTest
 
 from numembed.core.errors import StoreFull, StoreUnreadable
 from numembed.core.settings import Settings
+from numembed.merge_experiment.experiment import MergeExperiment
 from numembed.models.catalogue.names import model
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.storage.sqlite import Store
+from numembed.studies.examination import EXAMINATIONS
+from numembed.studies.study import Study
+from tests.fixtures.record import FOLDER
 from tests.pages.elements import PAGES, opened, plain, told
 from tests.pages.visit import Visit
+from ui.shared.study_choice import address_of
 
 pytestmark = pytest.mark.slow
 FAILURES = {
@@ -29,6 +36,12 @@ FAILURES = {
         "Nothing can be stored here: numembed's folder can only be read.",
     ),
     "damaged": (sqlite3.DatabaseError("database disk image is malformed"), "app.db in "),
+}
+
+BESIDE_RESULTS = {  # buttons that are there only with results
+    "pages/merge.py": {"merge_robust", "keep_save"},
+    "pages/robustness.py": {"ask stress"},
+    "pages/runs.py": {"forget"},
 }
 
 
@@ -65,19 +78,53 @@ def job(request: pytest.FixtureRequest, settings: Settings) -> str:
         return jobs.record(study, asked_by="test", seconds=1.0, state="done")
 
 
+def _all_pressed(shown: Callable[[], AppTest], *, failures_each: int) -> list[str | None]:
+    """Draw a page again and press each button while the store raises: a sentence, and nothing of a program.
+
+    Return the keys of the buttons.
+    """
+    failures, buttons = list(FAILURES.values()), [one for one in shown().button if not one.disabled]
+    clicks = [(None, number) for number in range(4)]  # the page alone
+    clicks += [(one, at + 2 * turn) for at, one in enumerate(buttons) for turn in range(failures_each)]
+    for button, number in clicks:
+        visit, (error, sentence) = shown(), failures[number % 4]
+        if button is not None:
+            next(one for one in visit.button if one.id == button.id).click()
+        with _failing(error) as asked:
+            visit.run()
+        key, words = button and button.key, plain(" ".join(one.value for one in visit.error))
+        assert not visit.exception, (key, visit.exception)
+        assert "internal error" not in words and "Traceback" not in told(visit), (key, words)
+        assert not asked or sentence in words, (key, words)
+    return [button.key for button in buttons]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_button_is_a_sentence_while_the_store_fails(app: Visit, page: str, job: str) -> None:
-    keys = [button.key for button in _prepared(app, page, job).button if not button.disabled]
-    failures = list(FAILURES.values())
-    for number, key in enumerate(keys):
-        for error, sentence in (failures[number % 4], failures[(number + 2) % 4]):
-            visit = _prepared(Visit(), page, job)
-            with _failing(error) as asked:
-                visit.button(key=key).click().run()
-            assert not visit.exception, (key, visit.exception)
-            words = plain(" ".join(one.value for one in visit.error))
-            assert "internal error" not in words and "Traceback" not in told(visit), (key, words)
-            assert not asked or sentence in words, (key, words)
+    _all_pressed(lambda: _prepared(Visit(), page, job), failures_each=2)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_button_beside_results_is_a_sentence_while_the_store_fails(
+    app: Visit, page: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(FOLDER / "home.tar.xz") as archive:
+        archive.extractall(home.parent, filter="data")
+    with JobTable(home / "app.db") as jobs:
+        runs = jobs.recent()
+    experiment = next(run.request for run in runs if isinstance(run.request, MergeExperiment))
+    monkeypatch.setattr("ui.merge.choice.choose", lambda: experiment)
+    studies = [(run.id, run.request) for run in runs if isinstance(run.request, Study)]
+    answering = [one for one in studies if any(EXAMINATIONS[what].page == page for what in one[1].examine)]
+    job, study = (answering or studies)[-1]
+
+    def shown() -> AppTest:
+        visit = Visit()
+        visit.query_params.update(address_of(study))
+        return _prepared(visit, page, job)
+
+    keys = _all_pressed(shown, failures_each=1)
+    assert BESIDE_RESULTS.get(page, set()) <= set(keys)
 
 
 @pytest.mark.parametrize("name", FAILURES)
