@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from numembed.cli.printing import print_lines, print_table
-from numembed.core.errors import BadChoice
+from numembed.core.errors import BadChoice, Paused
 from numembed.core.progress import DONE, FAILED, Report, Stage, unreported
 from numembed.core.settings import LIMITS, Settings
 from numembed.examinations.registry import Answer, answers
 from numembed.models.catalogue.names import BUNDLED
-from numembed.models.encoders.loaded import LoadedModel
+from numembed.models.encoders.loaded import LoadedModel, WithoutModels
 from numembed.models.encoders.tokens import count_tokens
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import ModelSpec
@@ -32,7 +32,7 @@ from numembed.runs.study_run import run
 from numembed.sequences.leakage import COUNTED_CHARS, Leakage, leakage
 from numembed.sequences.leakage import rows_of as leakage_rows
 from numembed.storage.backups import daily
-from numembed.storage.failures import require_writable
+from numembed.storage.failures import can_be_written, require_writable
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows
 from numembed.studies.headline import headline
@@ -118,16 +118,25 @@ def _tell_settings(study: Study, settings: Settings) -> None:
 
 @contextmanager
 def workplace(rows: Sequence[str], settings: Settings) -> Iterator[Workplace]:
-    """Open what a run in this process needs; its progress is a bar for each of ``rows``."""
-    require_writable(settings.app_db)
+    """Open what a run in this process needs; its progress is a bar for each of ``rows``.
+
+    Raises StoreReadOnly where a model would be needed and nothing can be stored.
+    """
+    loaded = LoadedModel(settings) if can_be_written(settings.app_db) else WithoutModels(settings)
     with VectorStore(settings.cache_db) as vectors, ResultStore(settings.app_db) as results:
-        yield Workplace(vectors, results, LoadedModel(settings), settings, progress_bar(rows))
+        try:
+            yield Workplace(vectors, results, loaded, settings, progress_bar(rows))
+        except Paused:
+            require_writable(settings.app_db)
+            raise
 
 
 def record(
     requested: Request, settings: Settings, *, seconds: float, ending: Ending, progress: tuple[ModelProgress, ...] = ()
 ) -> None:
-    """Enter a run that this command carried out among the runs."""
+    """Enter a run that this command carried out among the runs; what was only read is none."""
+    if not can_be_written(settings.app_db):
+        return
     who = f"command line ({user_name()})"
     with JobTable(settings.app_db) as jobs:
         jobs.record(requested, asked_by=who, seconds=seconds, state=ending.state, error=ending.error, progress=progress)

@@ -120,7 +120,8 @@ def pin(spec: ModelSpec, results: ResultStore, settings: Settings, *, progress: 
         pinned = resolve(replace(base, weights=replace(spec.weights, base=base.weights)), settings, progress=progress)
     else:
         pinned = resolve(spec, settings, progress=progress)
-    results.put(pin_key(spec), pinned.as_dict())
+    if pinned != known:
+        results.put(pin_key(spec), pinned.as_dict())
     for folder, _ in named_folders(pinned.weights):
         keep_outline(Path(folder.path), folder.digest, settings)
     return pinned

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from numembed.cli import main
 from numembed.paper.protocol import paper_study
 from numembed.runs.jobs import JobTable
 from numembed.storage.sqlite import connect
@@ -20,6 +21,8 @@ from tests.nobody import run_as_nobody
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+_SMALL = ("--models", "number-lm", "last_digits", "--families", "even", "odd", "primes", "--length", "8")
+STORED = [["run", *_SMALL], ["stress", *_SMALL]]
 PAGES = """
 from tests.pages.elements import PAGES, opened, plain, told, walk
 from tests.pages.visit import Visit
@@ -47,6 +50,8 @@ def stored() -> Iterator[Path]:
         os.chmod(folder, 0o755)
         with JobTable(home / "app.db") as jobs, VectorStore(home / "cache.db"):
             jobs.record(paper_study("last_digits"), asked_by="command line (me)", seconds=1.0, state="done")
+        for command in STORED:
+            assert main(command) == 0
         if os.getuid() != 0:
             for path in (home, *home.rglob("*")):
                 path.chmod(0o555 if path.is_dir() else 0o444)
@@ -63,9 +68,14 @@ def test_stored_results_are_printed_and_a_new_run_is_one_line(stored: Path) -> N
     listed = _told("runs", home=stored)
     assert listed.returncode == 0 and "command line" in listed.stdout, listed.stderr
     assert _told("store", home=stored).returncode == _told("paper", home=stored).returncode == 0
-    done = _told("run", "--models", "string_length", home=stored)
-    assert done.returncode == 1, done.stdout
-    assert done.stderr.startswith("numembed: Nothing can be stored here:") and done.stderr.count("\n") == 1
+    for command in STORED:
+        again = _told(*command, home=stored)
+        assert again.returncode == 0 and "silhouette" in again.stdout, again.stderr
+    for new in (["--models", "string_length"], ["--models", "number-lm", "--length", "7"], [*_SMALL, "--seed", "4"]):
+        done = _told("run", *new, home=stored)
+        assert done.returncode == 1 and not done.stdout, done.stdout
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("\r")]
+        assert line.startswith("numembed: Nothing can be stored here:")
     assert {path: path.stat().st_mtime_ns for path in stored.rglob("*")} == before
 
 
