@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from numembed.analysis.maps.projections import PROJECTIONS, run_order
 from numembed.analysis.preparation import Distance
@@ -57,9 +56,6 @@ from numembed.studies.reference_scores import random_init_key, score_random_init
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.stored import previously_pinned, stored_designs, stored_examination, stored_result
 from numembed.studies.study import Study, dimensions, redrawings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -169,21 +165,30 @@ class ModelRun:
                 )
                 self.row(0, 1, EXAMINE)
                 with self._part(what, key):
-                    self._read_all(name, context)
-                    self.results.put(key, computed(name, context))
+                    self.results.put(key, self._answer(name, context))
                     answered.append(name)
         return bool(answered)
+
+    def _answer(self, name: str, context: ExaminationContext) -> dict[str, Any]:
+        self._read_all(name, context)
+        try:
+            return computed(name, context)
+        except Paused:
+            self._read_all(name, context)  # where vectors were deleted meanwhile; else the lanes would wait for ever
+            raise RuntimeError(f"The examination {name!r} reads texts that it does not list.") from None
 
     def _read_all(self, name: str, context: ExaminationContext) -> None:
         """Store the vectors of all texts that an examination reads, where its lane is another than theirs."""
         if not self.run.lane:
             return
-        with contextlib.suppress(CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TextFailed, TooLarge):
-            for spec, sequences in EXAMINATIONS[name].implementation.texts(context):
-                judge = partial(self._judge, of=spec)
-                self._embed(spec, sequences, self.row.at(EXAMINE), judge, more=True)
-            if self.run.lane == MODEL:
-                raise Paused(LIGHT)
+        complete = True
+        for spec, sequences in EXAMINATIONS[name].implementation.texts(context):
+            try:
+                self._embed(spec, sequences, self.row.at(EXAMINE), partial(self._judge, of=spec), more=True)
+            except (CheckFailed, ModelUnavailable, NonFiniteVectors, RemoteFailed, TextFailed, TooLarge):
+                complete = False  # the examination says what it lacks
+        if complete and self.run.lane == MODEL:
+            raise Paused(LIGHT)
 
     def random_weights(self) -> None:
         """Score the same architecture with random weights: what the model owes to its training."""

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from numembed.runs.state import Notes
 from numembed.runs.study_run import run
 from numembed.runs.worker import run_job
 from numembed.storage.vectors import VectorStore
+from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.parts import Gap
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import pin
@@ -112,6 +114,25 @@ def test_what_another_run_has_stored_meanwhile_is_not_scored_where_models_are_lo
     job, turns = lanes.turns(asked)
     assert job.id == first and job.state == "done" and turns == [MODEL, LIGHT]
     assert set(scored_in) == {LIGHT}
+
+
+def test_every_examination_lists_all_texts_that_it_reads(lanes: Lanes, tiny_model: Path) -> None:
+    named = (model(str(tiny_model)), model("last_digits"))
+    study = Study(
+        ("even", "odd", "primes"), named, per_family=4, length=8, examine=tuple(EXAMINATIONS), query="2, 3, 5"
+    )
+    job, turns = lanes.turns(study)
+    assert (job.state, job.error) == ("done", "") and turns.count(MODEL) > len(EXAMINATIONS) / 2
+
+
+def test_an_examination_that_does_not_list_its_texts_is_a_gap_and_no_endless_run(
+    lanes: Lanes, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module(EXAMINATIONS["stress"].module)
+    monkeypatch.setattr(module, "IMPLEMENTATION", replace(module.IMPLEMENTATION, texts=lambda context: ()))
+    study = Study(("even", "odd"), (model(str(tiny_model)),), per_family=3, length=8, examine=("stress",))
+    job, turns = lanes.turns(study)
+    assert job.state == "failed" and "reads texts that it does not list" in job.error and len(turns) < 10
 
 
 def test_baselines_and_endpoints_never_leave_their_lane(settings: Settings) -> None:

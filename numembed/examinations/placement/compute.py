@@ -14,6 +14,7 @@ from numembed.analysis.preparation import Distance
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.examinations.clusters.compute import NEIGHBOURS
 from numembed.examinations.registry import ExaminationContext
+from numembed.models.spec import ModelSpec
 from numembed.sequences.sets import IntegerSequence, SequenceSet, TextFormat, numbers_in
 from numembed.studies.study import QUERY_CHARS, Study
 
@@ -76,11 +77,19 @@ def read_query(typed: str, text_format: TextFormat) -> Query:
 
 def placement(context: ExaminationContext) -> Placement:
     """Return the family and the sequences nearest to the study's query, which alone is encoded."""
+    ((spec, both),) = texts_of(context)
+    query = read_query(context.study.query, context.study.text_format)
+    context.progress(0, 1)
+    return placed(context.vectors(both, spec), query, context.study, is_baseline=spec.is_baseline)
+
+
+def texts_of(context: ExaminationContext) -> list[tuple[ModelSpec, SequenceSet]]:
+    """Return the model and what it reads: the study's sequences, then the query; raises what ``read_query`` raises."""
     query, sequences = read_query(context.study.query, context.study.text_format), context.study.sequences
     item = IntegerSequence("query", 0, query.numbers)
-    both = SequenceSet((*sequences.items, item), sequences.text_format, (*sequences.texts, query.text))
-    context.progress(0, 1)
-    return placed(context.vectors(both, context.spec), query, context.study, is_baseline=context.spec.is_baseline)
+    return [
+        (context.spec, SequenceSet((*sequences.items, item), sequences.text_format, (*sequences.texts, query.text)))
+    ]
 
 
 def placed(matrix: np.ndarray[Any, Any], query: Query, study: Study, *, is_baseline: bool = False) -> Placement:

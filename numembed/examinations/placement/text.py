@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from numembed.analysis.clusters.attributes import family_title
 from numembed.examinations.clusters.compute import sequence_names
-from numembed.examinations.placement.compute import Placement, Query, placement, read_query
+from numembed.examinations.placement.compute import Placement, Query, placement, read_query, texts_of
 from numembed.examinations.registry import Answer, Implementation, Row
 from numembed.studies.study import Study
 
@@ -97,4 +97,5 @@ IMPLEMENTATION = Implementation(
     placement,
     lambda answer: sentence_of([(answer.model, answer.result.model.is_baseline, answer.found)]),
     rows,
+    texts=texts_of,
 )
