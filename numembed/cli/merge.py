@@ -28,6 +28,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.merging.methods import MERGES
 from numembed.runs.kinds import Ending
 from numembed.sequences.splits import Split, split_called
+from numembed.storage.failures import require_writable
 
 if TYPE_CHECKING:
     from numembed.models.merging.folders import Saved
@@ -105,6 +106,7 @@ def experiment(options: argparse.Namespace, settings: Settings) -> int:
     """Run a merging experiment: train, merge, score, and print the candidates with the verdict."""
     from numembed.merge_experiment.run import experiment_rows, run_experiment
 
+    require_writable(settings.app_db)  # before it trains
     chosen = experiment_of(options)
     began, ending = time.monotonic(), Ending(stopped=True)
     try:

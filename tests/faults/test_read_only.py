@@ -76,6 +76,8 @@ def test_stored_results_are_printed_and_a_new_run_is_one_line(stored: Path) -> N
         assert done.returncode == 1 and not done.stdout, done.stdout
         (line,) = [line for line in done.stderr.splitlines() if not line.startswith("\r")]
         assert line.startswith("numembed: Nothing can be stored here:")
+    trained = _told("merge-experiment", "--steps", "2", home=stored)
+    assert trained.returncode == 1 and trained.stderr.startswith("numembed: Nothing can be stored here:")
     assert {path: path.stat().st_mtime_ns for path in stored.rglob("*")} == before
 
 
