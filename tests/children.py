@@ -1,6 +1,7 @@
 """Processes to be killed. Each is a copy of one that has loaded the libraries and done nothing.
 
-A copy of the test's own process would share the locks that its threads hold, and might wait for ever.
+A copy of the test's own process would share the locks that its threads hold, and might wait for ever. A kill at a
+moment drawn by chance may come too early or too late on another machine; one at a numbered step of writing does not.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+_WRITING = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 LIBRARIES = ("numembed.models.training.train", "torch", "transformers", "sentence_transformers", "peft")
 
 
@@ -30,3 +33,29 @@ def killed(child: BaseProcess) -> None:
     if child.is_alive():
         os.kill(child.pid, signal.SIGKILL)
     child.join()
+
+
+def killed_writing(step: int, work: Callable[..., object], *given: Any) -> bool:
+    """Do ``work`` in a process that is killed just before its ``step``-th step of writing a draft (1 is the first).
+
+    A step is a file of a folder ``.tmp-…`` that is opened, or a name there that is made, moved or deleted. Returns
+    False where ``work`` ended before, with fewer steps.
+    """
+    child = started(_work_until, step, work, *given)
+    child.join()
+    assert child.exitcode in (0, -signal.SIGKILL), f"it ended with {child.exitcode}"
+    return child.exitcode != 0
+
+
+def _work_until(step: int, work: Callable[..., object], *given: Any) -> None:
+    left = step
+
+    def noted(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event in _WRITING and "/.tmp-" in str(arguments[0]) and not str(arguments[0]).endswith(".lock"):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(noted)
+    work(*given)

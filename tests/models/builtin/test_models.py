@@ -40,7 +40,7 @@ from numembed.storage.vectors import VectorStore
 from numembed.studies.cost import cost_of
 from numembed.studies.results import ResultStore
 from numembed.studies.study import Study
-from tests.children import killed, started
+from tests.children import killed, killed_writing, started
 from tests.lora import write_adapter
 
 SHORT = EncoderRecipe(steps=3, batch=6, shortest=8, longest=12)
@@ -155,24 +155,26 @@ def test_two_processes_at_once_train_once(settings: Settings) -> None:
 @pytest.mark.slow
 def test_kills_while_training_and_while_saving_leave_no_half_model(settings: Settings, tmp_path: Path) -> None:
     through = scratch.trained_encoder(SHORT, replace(settings, home=tmp_path / "through"))
-    place, draw, drafts = scratch.encoder_place(SHORT, settings), random.Random(0), 0
-    for kill in range(8):
-        _killed(settings, place, in_saving=kill % 2 == 0, later=draw.uniform(0, 0.004 if kill % 2 == 0 else 0.3))
+    place, draw, drafts = scratch.encoder_place(SHORT, settings), random.Random(0), []
+    for step in (1, 2, 6, 12, 20, 0, 0):  # 0: at some moment of training
+        if step:
+            assert killed_writing(step, scratch.trained_encoder, SHORT, settings), "it ended before it was killed"
+        else:
+            _killed_in_training(settings, place, later=draw.uniform(0, 0.3))
         assert not place.exists() or is_whole(place), "a model that looks finished is torn"
-        drafts += any(path.is_dir() for path in place.parent.glob(".tmp-*"))
+        drafts.append(any(path.is_dir() for path in place.parent.glob(".tmp-*")))
         shutil.rmtree(place, ignore_errors=True)  # the kill came too late: the next one has something to do again
-    assert drafts, "no kill came in time: this test has shown nothing"
+    assert sum(drafts) >= 4, f"too few kills came in time: {drafts}"
     assert digest_of_folder(scratch.trained_encoder(SHORT, settings)) == digest_of_folder(through)
     assert not [path for path in place.parent.glob(".tmp-*") if path.is_dir()]
 
 
-def _killed(settings: Settings, place: Path, *, in_saving: bool, later: float) -> None:
-    """Train in a process of its own and kill it some time after it began (to save)."""
+def _killed_in_training(settings: Settings, place: Path, *, later: float) -> None:
+    """Train in a process of its own and kill it some time after it began."""
     child = started(scratch.trained_encoder, SHORT, settings)
     deadline = time.monotonic() + 60
-    wanted = ".tmp-*/model.safetensors" if in_saving else ".tmp-*/modules.json"  # which is written before training
-    while time.monotonic() < deadline and child.is_alive() and not list(place.parent.glob(wanted)):
-        time.sleep(0.0002)
+    while time.monotonic() < deadline and child.is_alive() and not list(place.parent.glob(".tmp-*/modules.json")):
+        time.sleep(0.0002)  # a file that is written before training
     time.sleep(later)
     killed(child)
 
