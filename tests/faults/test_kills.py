@@ -151,13 +151,14 @@ def test_server_and_worker_killed_at_once_lose_no_job(place: Place) -> None:
 
 def test_a_worker_ends_when_the_app_is_gone_and_nothing_waits(place: Place) -> None:
     server = place.start("-c", SUPERVISOR)
-    worker = worker_of(server, place)
+    workers = [worker_of(server, place, lane) for lane in (LIGHT, MODEL)]
     job_id = place.jobs.submit(QUICK, asked_by="visitor")
     kill(server.pid)
     server.wait()
-    wait_until(lambda: not place.locked())
+    wait_until(lambda: not any(is_alive(place.settings, lane) for lane in (LIGHT, MODEL)))
     assert place.job(job_id).state == "done" and place.job(job_id).attempts == 1
-    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    for worker in workers:
+        wait_until(lambda one=worker: not one.is_running() or one.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_a_worker_whose_app_is_gone_before_it_looks_ends_too(place: Place) -> None:
