@@ -12,9 +12,11 @@ import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
-_WRITING = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+_WRITING = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}  # audit events
+_READING = {"r", "rb"}  # modes of opening; there is none where a file is opened to be put on the disk
 LIBRARIES = ("numembed.models.training.train", "torch", "transformers", "sentence_transformers", "peft")
 
 
@@ -35,24 +37,27 @@ def killed(child: BaseProcess) -> None:
     child.join()
 
 
-def killed_writing(step: int, work: Callable[..., object], *given: Any) -> bool:
-    """Do ``work`` in a process that is killed just before its ``step``-th step of writing a draft (1 is the first).
+def killed_writing(step: int, below: Path, work: Callable[..., object], *given: Any) -> bool:
+    """Do ``work`` in a process that is killed just before its ``step``-th step of writing below a folder.
 
-    A step is a file of a folder ``.tmp-…`` that is opened, or a name there that is made, moved or deleted. Returns
-    False where ``work`` ended before, with fewer steps.
+    The first is 1. A step is a file that is opened to be written or put on the disk, or a name that is made, moved or
+    deleted; locks are none. Returns False where ``work`` ended before, with fewer steps.
     """
-    child = started(_work_until, step, work, *given)
+    child = started(_work_until, step, below, work, *given)
     child.join()
     assert child.exitcode in (0, -signal.SIGKILL), f"it ended with {child.exitcode}"
     return child.exitcode != 0
 
 
-def _work_until(step: int, work: Callable[..., object], *given: Any) -> None:
+def _work_until(step: int, below: Path, work: Callable[..., object], *given: Any) -> None:
     left = step
 
     def noted(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event in _WRITING and "/.tmp-" in str(arguments[0]) and not str(arguments[0]).endswith(".lock"):
+        if event not in _WRITING or (event == "open" and arguments[1] in _READING):
+            return
+        name = str(arguments[0])
+        if name.startswith(f"{below}/") and not name.endswith(".lock"):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -198,7 +198,7 @@ def test_kills_while_saving_leave_nothing_that_looks_finished_and_the_next_worke
     for kill in kills:
         asked = place.saving(f"model-{kill}")
         job = place.jobs.submit(asked, asked_by="test")
-        assert killed_writing(kill, _work, place.settings), "it ended before it was killed"
+        assert killed_writing(kill, models, _work, place.settings), "it ended before it was killed"
         folder = asked.folder(place.settings)
         torn += any(models.glob(".tmp-*/*"))
         assert not folder.exists() or is_whole(folder), "a model that looks finished is torn"

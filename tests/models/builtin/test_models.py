@@ -158,7 +158,9 @@ def test_kills_while_training_and_while_saving_leave_no_half_model(settings: Set
     place, draw, drafts = scratch.encoder_place(SHORT, settings), random.Random(0), []
     for step in (1, 2, 6, 12, 20, 0, 0):  # 0: at some moment of training
         if step:
-            assert killed_writing(step, scratch.trained_encoder, SHORT, settings), "it ended before it was killed"
+            assert killed_writing(step, place.parent, scratch.trained_encoder, SHORT, settings), (
+                "it ended before it was killed"
+            )
         else:
             _killed_in_training(settings, place, later=draw.uniform(0, 0.3))
         assert not place.exists() or is_whole(place), "a model that looks finished is torn"
