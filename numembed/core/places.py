@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, or in the largest file
+
 
 def is_disk_full(error: Exception) -> bool:
-    """Return True where the system refused to write for lack of room: the disk, a quota or the largest file."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    """Return True where the system refused to write for lack of room."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def is_writable(folder: Path) -> bool:

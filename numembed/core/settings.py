@@ -21,6 +21,7 @@ from numembed.core.places import is_writable
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 HUB = "https://huggingface.co"
+_SWITCHES = ("open", "allow_get")  # of operator.toml
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Settings:
     limits: RunLimits = RunLimits()
     visitor_header: str = ""  # of a proxy: whose requests these are, for the limits
     open: bool = False  # at another address than this machine's, visitors may start, stop and delete
+    allow_get: bool = False  # there they may also get models of packages, where they may start things
     compiled: Path | None = field(default_factory=_compiled_of_user)  # compiled code, may be deleted; None: in memory
 
     @property
@@ -144,8 +146,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Raises :class:`BadSettings`, which says what is wrong in the file.
     """
-    home, compiled = _home(environ), environ.get("NUMEMBED_COMPILED")
-    device = environ.get("NUMEMBED_DEVICE", "auto").lower()
+    home, device = _home(environ), environ.get("NUMEMBED_DEVICE", "auto").lower()
     if device not in DEVICES:
         raise BadSettings(f"NUMEMBED_DEVICE must be one of {', '.join(DEVICES)}, got {device[:40]!r}.")
     plain = _operator_file(Path(environ.get("NUMEMBED_OPERATOR_FILE") or home / "operator.toml"))
@@ -164,9 +165,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         limits=_run_limits(plain.get("limits", {})),
         visitor_header=str(plain.get("visitor_header", "")),
         open=plain.get("open", False),
-        compiled=_expanded(compiled).absolute()
-        if compiled
-        else _compiled(home, given=bool(environ.get("NUMEMBED_HOME"))),
+        allow_get=plain.get("allow_get", False),
+        compiled=_compiled(home, environ),
     )
 
 
@@ -189,9 +189,11 @@ def _expanded(folder: str) -> Path:
         ) from None
 
 
-def _compiled(home: Path, *, given: bool) -> Path:
+def _compiled(home: Path, environ: Mapping[str, str]) -> Path:
     """Return where compiled code is kept: below a home that was given, else where all homes of this user share it."""
-    shared = None if given else _compiled_of_user()
+    if named := environ.get("NUMEMBED_COMPILED"):
+        return _expanded(named).absolute()
+    shared = None if environ.get("NUMEMBED_HOME") else _compiled_of_user()
     return shared if shared is not None and is_writable(shared) else home / "compiled"
 
 
@@ -241,14 +243,15 @@ def _operator_file(file: Path) -> dict[str, Any]:
         raise BadSettings(f"{file} is not valid TOML: {error}.") from None
     except RecursionError:
         raise BadSettings(f"{file} is nested too deeply. Write its entries as docs/operators.md shows them.") from None
-    if unknown := set(plain) - {"open", "visitor_header", "endpoints", "remote_code", "limits"}:
+    if unknown := set(plain) - {*_SWITCHES, "visitor_header", "endpoints", "remote_code", "limits"}:
         raise BadSettings(f"{file} has no section {sorted(unknown)[0]!r}. Known: endpoints, remote_code, limits.")
-    if not isinstance(plain.get("open", False), bool):
-        raise BadSettings(f"{file}: open must be true or false, got {str(plain['open'])[:40]!r}.")
+    for switch in _SWITCHES:
+        if not isinstance(plain.get(switch, False), bool):
+            raise BadSettings(f"{file}: {switch} must be true or false, got {str(plain[switch])[:40]!r}.")
     if not re.fullmatch(r"[A-Za-z0-9-]*", header := str(plain.get("visitor_header", ""))):
         raise BadSettings(f"{file}: visitor_header must be the name of a header, got {header[:40]!r}.")
     for section, facts in plain.items():
-        if section not in ("open", "visitor_header") and not isinstance(facts, dict):
+        if section not in (*_SWITCHES, "visitor_header") and not isinstance(facts, dict):
             raise BadSettings(f"{file}: {section} is not a section. Write [{section}.name] and its entries below it.")
     return plain
 

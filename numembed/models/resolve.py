@@ -24,6 +24,7 @@ from numembed.models.spec import (
     LoraWeights,
     MergedWeights,
     ModelSpec,
+    PackagedWeights,
     RemoteWeights,
     ScratchWeights,
     Weights,
@@ -121,7 +122,7 @@ def adapter_folder(adapter: AdapterWeights, settings: Settings, *, progress: Pro
     return find(adapter, settings, progress)
 
 
-def _as_it_is(weights: BaselineWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> ModelSpec:
+def _as_it_is(weights: Weights, spec: ModelSpec, settings: Settings, progress: Progress) -> ModelSpec:
     return spec
 
 
@@ -168,6 +169,7 @@ KINDS: Mapping[type, Source[Any]] = {
         sources.local_settings,
     ),
     ScratchWeights: Source(sources.scratch_resolved, sources.scratch_folder, sources.known_scratch_folder),
+    PackagedWeights: Source(_as_it_is, sources.packaged_folder, sources.known_packaged_folder),
     RemoteWeights: Source(sources.endpoint_resolved, folder=None, known_folder=None),
     BaselineWeights: Source(_as_it_is, folder=None, known_folder=None),
     LoraWeights: Source(_adapted, folder=None, known_folder=None),  # its base's

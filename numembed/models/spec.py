@@ -80,7 +80,17 @@ class ScratchWeights(WeightsKind):
     digest: str = ""
 
 
-FolderWeights = HubWeights | LocalWeights | ScratchWeights  # what lies in a folder and can be adapted
+@dataclass(frozen=True)
+class PackagedWeights(WeightsKind):
+    """A catalogue model that lies in a Python package and is got once; its identity is known before it is here."""
+
+    fetched, named_by, resolved_by = True, "name", "digest"
+
+    name: str
+    digest: str = ""
+
+
+FolderWeights = HubWeights | LocalWeights | ScratchWeights | PackagedWeights  # what lies in a folder and can be adapted
 AdapterWeights = HubWeights | LocalWeights  # where an adapter can lie
 
 

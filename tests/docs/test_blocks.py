@@ -19,6 +19,7 @@ from numembed.models.sources import bundled_folder
 from numembed.studies.results import ResultStore
 from tests.docs.documents import ROOT, Block, blocks, lines, read
 from tests.lora import write_adapter
+from tests.packaged import put, real_model
 from tests.test_layers import TIERS
 
 BY_HAND = {  # they need a server of another environment; docs/operators.md says what they gave
@@ -59,6 +60,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("NUMEMBED_HOME", str(folder / "home"))
         environment.setenv("NUMEMBED_PREWARM", "0")
+        put(real_model(), folder / "home")
         with ResultStore(folder / "home" / "app.db") as results:
             results.put("first", {})  # there is something to back up
         yield adapters | {"OUT": str(folder / "out")}

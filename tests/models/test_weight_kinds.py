@@ -26,6 +26,7 @@ from numembed.models.spec import (
     LoraWeights,
     MergedWeights,
     ModelSpec,
+    PackagedWeights,
     RemoteWeights,
     ScratchWeights,
     Weights,
@@ -43,6 +44,7 @@ DESCRIBED: list[tuple[Any, dict[str, Any]]] = [  # as they enter the keys of sto
     (HUB, HUB_PLAIN),
     (LOCAL, LOCAL_PLAIN),
     (ScratchWeights("number-lm", DIGEST), {"kind": "ScratchWeights", "name": "number-lm", "digest": DIGEST}),
+    (PackagedWeights("SmolLM2", DIGEST), {"kind": "PackagedWeights", "name": "SmolLM2", "digest": DIGEST}),
     (
         RemoteWeights("lab", "http://lab/v1", "small"),
         {"kind": "RemoteWeights", "endpoint": "lab", "url": "http://lab/v1", "model": "small"},
@@ -147,7 +149,7 @@ def test_the_origin_is_the_first_model_that_something_is_made_of() -> None:
 
 def test_each_kind_is_called_by_what_a_person_wrote() -> None:
     called = [one.called for one, _ in DESCRIBED]
-    assert called == ["owner/name", "mine", "number-lm", "lab", "last_digits", "", "", ""]
+    assert called == ["owner/name", "mine", "number-lm", "SmolLM2", "lab", "last_digits", "", "", ""]
 
 
 def test_what_is_made_of_others_is_in_its_origins_folder(tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ from numembed.models.catalogue.names import model
 from numembed.models.encoders.loaded import LoadedModel
 from numembed.models.resolve import resolve
 from numembed.runs.jobs import JobTable
-from numembed.studies.look import Look
+from numembed.studies.model_requests import Look
 from tests.lora import write_adapter
 from tests.pages.elements import looked_at, opened, told, work_off
 from tests.pages.models_page import compared, show

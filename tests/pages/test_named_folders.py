@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from numembed.core.settings import Settings
-from numembed.studies.look import Look, look
+from numembed.studies.model_requests import Look, look
 from tests.lora import write_adapter
 from tests.pages.elements import PAGES, opened, told
 from tests.pages.models_page import tables

@@ -12,7 +12,6 @@ from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import model, reference_of
 from numembed.models.encoders.interface import ModelCheck
-from numembed.models.encoders.memory import BYTES
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import PRECISIONS, ModelSpec
 from numembed.paper.comparison import PRINTED
@@ -21,7 +20,10 @@ from numembed.paper.published import published
 from numembed.studies.cost import cost_of
 from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
-from ui.models.catalogue import KINDS, checked, is_allowed, parameters, spec_of, standings
+from ui.models.catalogue import KINDS, checked, is_allowed, spec_of, standings
+from ui.models.facts import ATTENTION, POOLING, facts_table
+from ui.models.get import get_it
+from ui.models.readings import readings
 from ui.models.reference import reference_sentence
 from ui.shared.frame import result_store, settings
 from ui.shared.large import characters_of
@@ -31,9 +33,6 @@ from ui.shared.text import md_text
 
 _OWN_TEXT = " own"  # no prompt's name: they hold no spaces
 _PRECISIONS = {"float32": "full (float32)", "int8": "8 bits per number (int8)", "binary": "1 bit per number (binary)"}
-_ATTENTION = {"bidirectional": "both directions", "causal": "one direction (causal)", "none": "none", "": "unknown"}
-_POOLING = {"mean": "mean of all tokens", "cls": "first token", "lasttoken": "last token", "": "unknown"}
-_YES = {True: "yes", False: "no", None: "unknown"}
 _SCORES = (
     Column("On the paper's sequences"),
     Column("Silhouette", "Higher is better.", "number", "With the families"),
@@ -52,6 +51,7 @@ def model_card(row: Row) -> None:
             st.subheader(md_text(row.name), anchor=False)
             st.markdown(md_text(sentence_of(row), most=2000))
             _badges(row, known.is_here, known.check)
+        get_it(row)
         if row.refused:
             st.warning(md_text(f"{row.name} is not run here: {row.refused}."), icon=":material/block:")
             chosen = None
@@ -65,13 +65,14 @@ def model_card(row: Row) -> None:
                 told = [*recipe_of(row), *makers_sentences(chosen, settings())]
                 st.markdown("**Loading.** " + md_text(" ".join(told), most=2000))
                 _check(known.check, chosen, row)
+            readings(row)
             if row.merge_note:
                 with st.expander("What its makers say about training and merging", key="merging"):
                     st.markdown(md_text(row.merge_note, most=2000))
             with st.expander("Where these facts come from", key="sources"):
                 _sources(row)
         with right:
-            _facts(row)
+            facts_table(row)
 
 
 def sentence_of(row: Row) -> str:
@@ -80,7 +81,8 @@ def sentence_of(row: Row) -> str:
     small = f"{millions:,.{0 if millions >= 10 else 1}f} million"
     many = small if millions < 1000 else f"{millions / 1000:.1f} billion"
     by = f"Made by {row.repo.partition('/')[0]}." if row.repo else row.made_note
-    return f"{KINDS[row.family][1]} with {many} parameters. {by}"
+    what = KINDS[row.family][1] if row.embeds else "A large language model, never trained for this task,"
+    return f"{what} with {many} parameters. {by}"
 
 
 def recipe_of(row: Row) -> list[str]:
@@ -97,10 +99,10 @@ def recipe_of(row: Row) -> list[str]:
         put = both or "end-of-text token is added"
         sentences.append(f"The {put} by the recipe: today's libraries may leave {'them' if both else 'it'} out.")
     if recipe.causal is not None:
-        attention = _ATTENTION["causal" if recipe.causal else "bidirectional"]
+        attention = ATTENTION["causal" if recipe.causal else "bidirectional"]
         sentences.append(f"Attention is set to {attention} after loading.")
     if recipe.pooling:
-        sentences.append(f"Its files do not say how tokens become one vector; it is the {_POOLING[recipe.pooling]}.")
+        sentences.append(f"Its files do not say how tokens become one vector; it is the {POOLING[recipe.pooling]}.")
     if not recipe.pool_prompt:
         sentences.append("The tokens of a prompt are left out of that mean.")
     if recipe.normalize:
@@ -181,7 +183,7 @@ def _with_options(row: Row) -> ModelSpec:
             "Attention",
             row.readings,
             key=f"attention-{row.name}",
-            format_func=_ATTENTION.__getitem__,
+            format_func=ATTENTION.__getitem__,
             help="Sources disagree on which tokens each token sees. The makers' statement comes first.",
         )
         recipe = replace(recipe, causal=reading == "causal") if reading != row.readings[0] else recipe
@@ -202,40 +204,6 @@ def _width(text: str, row: Row) -> int | None:
     if not plain.isascii() or not plain.isdigit() or len(plain) > 6 or not 1 <= int(plain) <= row.dimension:
         raise BadChoice(f"Vectors of {row.name} can keep 1 to {row.dimension:,} numbers, got {text[:40]!r}.")
     return int(plain) if int(plain) < row.dimension else None
-
-
-def _facts(row: Row) -> None:
-    short = ", ".join(map(str, row.matryoshka)) or row.matryoshka_note or "none known"
-    file_bytes = row.download_gb * 1e9 or row.parameters_millions * 1e6 * BYTES[row.stored_dtype]
-    unsure = {"matryoshka" if field == "matryoshka_note" else field for field in row.unsure}
-    facts = (
-        ("Repository", "repo", row.repo or "none: this program makes it"),
-        *([("Loaded from", "mirror", f"{row.mirror}, its newest commit when it is first used")] if row.mirror else []),
-        ("Commit", "revision", _pin_of(row)),
-        ("Kind", "family", KINDS[row.family][0]),
-        ("Parameters", "parameters_millions", parameters(row.parameters_millions)),
-        ("Numbers in a vector", "dimension", f"{row.dimension:,}"),
-        ("Reads at most", "max_tokens", "no limit" if row.max_tokens is None else f"{row.max_tokens:,} tokens"),
-        ("Licence", "licence", row.licence or "unknown"),
-        ("Files only by request", "gated", _YES[row.gated]),
-        ("Files", "download_gb", f"{size(file_bytes)} in {row.stored_dtype}"),
-        ("Loaded in", "dtype", row.dtype + (f", never {', '.join(row.unfit_dtypes)}" if row.unfit_dtypes else "")),
-        ("Architecture", "architecture", row.architecture or "unknown"),
-        ("Vector made from", "pooling", _POOLING[row.pooling]),
-        ("Each token sees", "attention", _ATTENTION[row.attention]),
-        ("Text ends with a token", "ends_with_eos", _YES[row.ends_with_eos]),
-        ("Vectors of length 1", "normalizes", _YES[row.normalizes]),
-        ("Trained to be shortened to", "matryoshka", short),
-        ("Its own prompts", "prompts", ", ".join(row.prompts) or "none known"),
-    )
-    rows = [[Cell(title), Cell(value + " · not verified" * (name in unsure))] for title, name, value in facts]
-    table((Column("Fact", kind="line"), Column(row.name)), rows, key="facts", label=f"Facts about {row.name}")
-
-
-def _pin_of(row: Row) -> str:
-    if not row.repo:
-        return "none: identified by the digest of its files"
-    return row.revision[:12] + (", of the original" if row.mirror else "") or "unknown; the newest at its first use"
 
 
 def _scores(row: Row, spec: ModelSpec) -> None:

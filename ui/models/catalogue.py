@@ -12,6 +12,7 @@ from numembed.core.wording import about, size
 from numembed.models.catalogue.entries import FAMILIES_OF_MODELS, Row
 from numembed.models.catalogue.names import CATALOGUE, model
 from numembed.models.encoders.interface import ModelCheck
+from numembed.models.resolve import known_folder
 from numembed.models.spec import HubWeights, ModelSpec
 from numembed.paper.published import published
 from numembed.studies.cost import Cost, cost_of
@@ -141,7 +142,12 @@ def spec_of(row: Row) -> ModelSpec:
 
 def standings() -> dict[str, Standing]:
     """Return what this machine says of every catalogue model, by name; at most ten seconds old."""
-    return _standings(str(settings().app_db))
+    packaged = tuple(row.name for row in CATALOGUE.values() if row.package and _lies_here(row))
+    return _standings(str(settings().app_db), packaged)
+
+
+def _lies_here(row: Row) -> bool:
+    return known_folder(model(row.name).weights, settings()) is not None
 
 
 def checked(check: ModelCheck | None) -> str:
@@ -236,8 +242,8 @@ def _check_cell(row: Row, check: ModelCheck | None) -> Cell:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def _standings(home: str) -> dict[str, Standing]:
-    """``home`` is there for the cache's key alone: another installation stands otherwise."""
+def _standings(home: str, packaged: tuple[str, ...]) -> dict[str, Standing]:
+    """Both are there for the cache's key alone: another installation, and one that got a model, stand otherwise."""
     standings = {}
     with result_store() as results:
         for row in CATALOGUE.values():

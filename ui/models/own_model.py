@@ -23,7 +23,7 @@ from numembed.models.hub.card import HubCard, prompts_in
 from numembed.models.hub.card import card as hub_card
 from numembed.models.resolve import makers_sentences
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, ModelSpec, named_folders
-from numembed.studies.look import Look
+from numembed.studies.model_requests import Look
 from ui.models.catalogue import parameters, show_model, spec_of
 from ui.models.reference import reference_sentence
 from ui.shared.frame import settings

@@ -34,6 +34,11 @@ def looks_only() -> bool:
     return is_shared() and not settings().open
 
 
+def may_get() -> bool:
+    """Return True where visitors can get models of packages, which takes room on this machine."""
+    return not is_shared() or (settings().open and settings().allow_get)
+
+
 def requester() -> tuple[str, RunLimits | None]:
     """Return whose turn a visitor's runs take in the queue, and the limits for them; on this machine there are none.
 

@@ -7,10 +7,14 @@ the usual separator ", " needs no token of its own.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from numembed.core.places import FULL
 
 PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[EOS]"
 SPECIAL = (PAD, UNKNOWN, FIRST, LAST)
@@ -68,12 +72,22 @@ def _tokenizer(ends: Literal["first", "last"]) -> Any:
 
 
 _ENDS: dict[str, Any] = {"mean": "first", "lasttoken": "last"}  # where a text's own token stands, by the pooling
-_LEFT_OUT = ("_name_or_path", "transformers_version")  # of a config: they change with the machine
+_LEFT_OUT = (
+    "_name_or_path",
+    "_model_name_or_path",
+    "transformers_version",
+    "quantization_config",
+)  # of a config: not of these weights
 
 
 def write_parts(folder: Path, *, pooling: str, width: int, max_tokens: int) -> None:
     """Write everything but the weights and their config: tokenizer, pooling, unit length."""
     write_tokenizer(folder, ends=_ENDS[pooling], max_tokens=max_tokens)
+    write_modules(folder, pooling=pooling, width=width, max_tokens=max_tokens)
+
+
+def write_modules(folder: Path, *, pooling: str, width: int, max_tokens: int) -> None:
+    """Write how token vectors become one vector of length one."""
     _write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
     _write(folder / "config_sentence_transformers.json", {"prompts": {}, "similarity_fn_name": "cosine"})
     mode = {"mean": "pooling_mode_mean_tokens", "lasttoken": "pooling_mode_lasttoken"}[pooling]
@@ -87,16 +101,23 @@ def write_parts(folder: Path, *, pooling: str, width: int, max_tokens: int) -> N
     _write(folder / "modules.json", modules)
 
 
-def write_weights(folder: Path, model: Any, *, half: bool = False) -> None:
-    """Write the weights of a transformers model and its config; ``half``: as float16."""
+def write_weights(folder: Path, model: Any, *, dtype: str = "float32") -> None:
+    """Write the weights of a transformers model and its config; raises OSError where the disk is full."""
+    import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    weights = {name: one.detach().half() if half else one.detach() for name, one in model.state_dict().items()}
+    weights = {name: one.detach().to(getattr(torch, dtype)) for name, one in model.state_dict().items()}
     weights = {name: one.clone().contiguous() for name, one in weights.items() if one.is_floating_point()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    try:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:  # the system's own words, and nothing else of it
+        if any(os.strerror(number) in str(error) for number in FULL):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise
     (folder / "model.safetensors").chmod(0o644)
     plain = json.loads(model.config.to_json_string(use_diff=True))
-    plain |= {"architectures": [type(model).__name__], "dtype": "float16" if half else "float32"}
+    plain |= {"architectures": [type(model).__name__], "dtype": dtype}
     _write(folder / "config.json", {name: value for name, value in plain.items() if name not in _LEFT_OUT})
 
 

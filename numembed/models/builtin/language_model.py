@@ -155,7 +155,7 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIPPED)
         optimiser.step()
         listen(step, float(loss.detach()))
-    write_weights(folder, model.model, half=True)  # without the head, which is the token embedding
+    write_weights(folder, model.model, dtype="float16")  # without the head, which is the token embedding
     return before, held_out_loss(model, read)
 
 

