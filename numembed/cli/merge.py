@@ -17,8 +17,8 @@ from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.progress import DONE, Progress, Row
 from numembed.core.serialization import as_plain
 from numembed.core.settings import Settings
-from numembed.merge_experiment.experiment import USUAL_BASE, USUAL_POINTS, ExperimentResult, MergeExperiment, recipe_for
-from numembed.merge_experiment.paths import KINDS
+from numembed.merge_experiment.experiment import USUAL_BASE, ExperimentResult, MergeExperiment, recipe_for
+from numembed.merge_experiment.paths import KINDS, usual_points
 from numembed.merge_experiment.reference import comparisons_by_sentences
 from numembed.merge_experiment.results import Comparison
 from numembed.merge_experiment.robustness.rows import change_rows, difference_rows, variant_rows
@@ -44,13 +44,14 @@ _SCORES = ("silhouette", "p", "accuracy")
 
 def adapt(options: argparse.Namespace, settings: Settings) -> int:
     """Train adapters, or find those that are trained, and print where they lie."""
-    from numembed.merge_experiment.training import adapters_folder
+    from numembed.merge_experiment.training import adapters_folder, in_numbers
     from numembed.models.save import base_named
     from numembed.models.training.train import train_adapters
 
     recipe = recipe_of(options)
     base = base_named(options.base or USUAL_BASE, settings)
-    place = Path(options.out) if options.out else adapters_folder(recipe, base, settings)
+    settled, _ = in_numbers(recipe, base, settings)
+    place = Path(options.out) if options.out else adapters_folder(settled, base, settings)
     adapters = train_adapters(base, recipe, place, settings=settings, progress=_progress("Training"))
     rows: list[dict[str, Any]] = [
         {"seed": one.seed, "step": one.step, "loss": one.readings[-1].loss}
@@ -203,6 +204,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     return recipe_for(
         model(options.base or USUAL_BASE),
         split,
+        brief={"short": True, "full": False}.get(getattr(options, "extent", None) or ""),
         seeds=options.seeds or None,
         steps=options.steps,
         stages=options.stages,
@@ -222,12 +224,12 @@ def experiment_of(options: argparse.Namespace) -> MergeExperiment:
             return replace(saved, robustness=saved.robustness or options.robustness)
         except (OSError, UnicodeDecodeError):
             raise BadChoice(f"There is no saved experiment {options.experiment[:120]!r}. Give a saved file.") from None
-    points = USUAL_POINTS if options.points is None else options.points
+    recipe = recipe_of(options)
     return MergeExperiment(
         model(options.base or USUAL_BASE),
-        recipe_of(options),
+        recipe,
         tuple(options.paths or ()),
-        points,
+        usual_points(recipe) if options.points is None else options.points,
         designs=options.designs or 0,
         robustness=options.robustness,
     )
@@ -263,7 +265,9 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     text = "a saved experiment; the other choices but --robustness are then ignored"
     swept.add_argument(*("--experiment", "--ladder"), dest="experiment", metavar="FILE", help=text)
     _add_recipe(swept)
-    swept.add_argument("--points", type=int, metavar="N", help=f"minimum number of points of a path ({USUAL_POINTS})")
+    text = "few paths, points and evaluations, or all usual ones; by default short for models above 100 M parameters"
+    swept.add_argument("--extent", choices=("short", "full"), help=text)
+    swept.add_argument("--points", type=int, metavar="N", help="minimum number of points of a path")
     swept.add_argument("--designs", type=int, metavar="N", help="number of resampled windows, for intervals")
     text = "also score base, LoRA, soup, SLERP and its straight line on changed texts"
     swept.add_argument("--robustness", action="store_true", help=text)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from numembed.core.errors import BadChoice, TooLarge
 from numembed.core.serialization import as_plain, canonical_json, from_plain
 from numembed.core.settings import LIMITS
-from numembed.merge_experiment.paths import KINDS, USUAL, Path, paths_of, possible
+from numembed.merge_experiment.paths import FEWEST_POINTS, KINDS, USUAL_POINTS, Path, paths_of, possible, usual_paths
 from numembed.merge_experiment.results import (
     LEAST_SPREAD,
     Candidate,
@@ -37,7 +37,7 @@ from numembed.studies.results import ResultStore
 from numembed.studies.study import DISTANCES
 
 USUAL_BASE = "all-MiniLM-L6-v2"
-FEWEST_POINTS, MOST_POINTS, USUAL_POINTS = 3, 41, 11
+MOST_POINTS = 41
 REDRAWING, ROBUSTNESS = "Redrawn windows", "Robustness"  # rows of progress
 _ALPHA_PER_RANK = 2.0
 _PLAIN = ("points", "seed", "distance", "designs")  # entries that are JSON values as they are
@@ -69,7 +69,7 @@ class MergeExperiment:
                 raise BadChoice(f"There is no path {str(name)[:40]!r}. Known: {', '.join(KINDS)}.")
             if name not in allowed:
                 raise BadChoice(f"{KINDS[name].title} needs more seeds or stages than are trained. Train more of them.")
-        chosen = {"base", *(self.paths or USUAL)}
+        chosen = {"base", *(self.paths or usual_paths(self.recipe))}
         object.__setattr__(self, "paths", tuple(name for name in allowed if name in chosen))
         if type(self.points) is not int or not FEWEST_POINTS <= self.points <= MOST_POINTS:
             raise BadChoice(f"A path has {FEWEST_POINTS} to {MOST_POINTS} points, got {str(self.points)[:40]}.")
@@ -257,6 +257,7 @@ def recipe_for(
     base: ModelSpec,
     split: Split,
     *,
+    brief: bool | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     stages: int | None = None,
@@ -268,14 +269,16 @@ def recipe_for(
 ) -> Recipe:
     """Return the usual recipe of ``base`` on ``split`` with the given values, and the rest adjusted to these.
 
-    Training sequences are as long as is usual for the base. Raises BadChoice as Recipe does.
+    Training sequences are as long as is usual for the base; ``brief`` makes it the short form of the experiment. Raises
+    BadChoice as Recipe does.
     """
     usual = usual_recipe(base)
     steps = usual.steps if steps is None else steps
     rank = usual.rank if rank is None else rank
+    brief = usual.split.brief if brief is None else brief
     return replace(
         usual,
-        split=replace(split, shortest=usual.split.shortest, longest=usual.split.longest),
+        split=replace(split, shortest=usual.split.shortest, longest=usual.split.longest, brief=brief),
         steps=steps,
         rank=rank,
         alpha=_ALPHA_PER_RANK * rank if alpha is None else alpha,

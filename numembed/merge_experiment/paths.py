@@ -138,6 +138,19 @@ USUAL = (
     *("karcher", "karcher_task", "soup_norm", "soup_norm_weights", "multi_stage", "stages_linear", "model_stock"),
 )
 
+SHORT = ("base", "lora", "soup", "slerp_base", "slerp_task", "norm_matched", "multi_stage")
+FEWEST_POINTS, USUAL_POINTS = 3, 11
+
+
+def usual_paths(recipe: Recipe) -> tuple[str, ...]:
+    """Return the rows that are scored unless others are chosen: few in the short form, whose split is brief."""
+    return SHORT if recipe.split.brief else USUAL
+
+
+def usual_points(recipe: Recipe) -> int:
+    """Return the fewest values of a swept path, unless others are chosen."""
+    return FEWEST_POINTS if recipe.split.brief else USUAL_POINTS
+
 
 @dataclass(frozen=True)
 class Path:

@@ -35,7 +35,7 @@ from numembed.merge_experiment.results import Candidate, Redrawn, TrainedAdapter
 from numembed.merge_experiment.robustness.scoring import robustness_of
 from numembed.merge_experiment.scoring import CandidateScorer, candidate_title
 from numembed.merge_experiment.text import seen_sentences, verdict
-from numembed.merge_experiment.training import adapters_folder, still_there, train
+from numembed.merge_experiment.training import adapters_folder, in_numbers, still_there, train
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
 from numembed.models.merging.folders import rounded_away
 from numembed.storage.vectors import VectorStore
@@ -74,8 +74,9 @@ def run_experiment(
     Raises Cancelled, StoreFull and what training raises; what was stored before stays.
     """
     plain = experiment.plain
-    base = pin(experiment.base, results, settings, progress=Row(report, 0))
-    folder, earlier = adapters_folder(experiment.recipe, base, settings), stored_experiment(plain, results)
+    pinned = pin(experiment.base, results, settings, progress=Row(report, 0))
+    recipe, base = in_numbers(experiment.recipe, pinned, settings)
+    folder, earlier = adapters_folder(recipe, pinned, settings), stored_experiment(plain, results)
     reusable = earlier is not None and earlier.complete and earlier.base == base and still_there(earlier, folder)
     if earlier is None or not reusable:
         earlier = None
@@ -83,7 +84,7 @@ def run_experiment(
     if earlier is not None and not earlier.gaps:
         trained = adapters_in(folder, earlier.experiment.recipe)
     else:
-        trained, why = train(plain, base, folder, results, loaded, settings, report)
+        trained, why = train(plain, pinned, folder, results, loaded, settings, report)
     adapters = {(one.seed, one.step): one.weights for one in trained}
     runnable = _of_seeds(plain, {seed for seed, _ in adapters})
     scorer = CandidateScorer(runnable, base, adapters, vectors, results, loaded, settings, position.report_again)

@@ -17,6 +17,7 @@ from numembed.core.settings import Settings
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, experiment_key, stored_experiment
 from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in
+from numembed.models.loading.devices import device_of, has_bfloat16
 from numembed.models.spec import ModelSpec
 from numembed.studies.results import ResultStore
 
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 _REPORT_SECONDS = 1.0  # between two snapshots of a training
 _NOTES = {"waiting": "another program trains the same adapters"}
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
+
+
+def in_numbers(recipe: Recipe, base: ModelSpec, settings: Settings) -> tuple[Recipe, ModelSpec]:
+    """Return a recipe and the base in the format of numbers that this machine computes them in."""
+    if recipe.numbers == "float32":
+        return recipe, base
+    recipe = recipe.settled(bfloat16=has_bfloat16(device_of(settings.device)))
+    return recipe, replace(base, dtype=recipe.numbers) if base.dtype == "float32" else base
 
 
 def adapters_folder(recipe: Recipe, base: ModelSpec, settings: Settings) -> Folder:
@@ -56,7 +65,7 @@ def train(
 
     Beside them why the other seeds failed, or "" where their loss diverged.
     """
-    recipe, why = experiment.recipe, ""
+    recipe, why = in_numbers(experiment.recipe, base, settings)[0], ""
     saved = adapters_in(folder, recipe)
     if _ended(recipe, saved) != set(recipe.seeds):
         from numembed.models.training.train import train_adapters

@@ -44,12 +44,15 @@ class Split:
     longest: int = 16
     first: int = 0
     furthest: int = 5_000
+    brief: bool = False  # judged by the reserved and the paper's windows alone, and by new ones if it trains on these
 
     def __post_init__(self) -> None:
         for name in ("training", "new"):
             object.__setattr__(self, name, tuple(dict.fromkeys(family(one).reference for one in getattr(self, name))))
         object.__setattr__(self, "reserved", tuple((int(low), int(high)) for low, high in self.reserved))
         _check(self)
+        if type(self.brief) is not bool:
+            raise BadChoice(f"brief is true or false, got {str(self.brief)[:40]!r}.")
         if leaks := leaks_of(self):
             raise BadChoice(_text(leaks))
 
@@ -70,17 +73,20 @@ class Split:
         ``reserved``: the training families where training does not read, for validation. ``paper``: the paper's 24;
         ``later``: its families where validation is, so that their numbers are as large. ``new``: other families.
         """
-        at = self.reserved[0][0] // LENGTH
-        later = make_sequences(PAPER, per_family=WINDOWS, length=LENGTH, first_window=at)
-        return ({} if set(self.training) == set(PAPER) else {"later": later}) | {
-            "reserved": make_sequences(self.training, per_family=WINDOWS, length=LENGTH, first_window=at),
-            "paper": make_sequences(PAPER, per_family=WINDOWS, length=LENGTH),
-            "new": make_sequences(self.new, per_family=WINDOWS, length=LENGTH),
+        at, reads_paper = self.reserved[0][0] // LENGTH, bool(set(self.training) & set(PAPER))
+        chosen = {"later": (PAPER, at)} if set(self.training) != set(PAPER) and not self.brief else {}
+        chosen |= {"reserved": (self.training, at), "paper": (PAPER, 0)}
+        chosen |= {"new": (self.new, 0)} if reads_paper or not self.brief else {}
+        return {
+            name: make_sequences(families, per_family=WINDOWS, length=LENGTH, first_window=first)
+            for name, (families, first) in chosen.items()
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         plain = asdict(self)
+        if not self.brief:  # as before there was it
+            plain.pop("brief")
         return (
             plain
             | {name: list(plain[name]) for name in ("training", "new")}

@@ -10,6 +10,7 @@ from numembed.core.errors import TooLarge
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import BUNDLED, facts_of
 from numembed.models.encoders.memory import LIBRARIES_BYTES, USABLE, machine_memory, memory_of, parameters_of
+from numembed.models.loading.devices import has_bfloat16
 from numembed.models.resolve import known_folder
 from numembed.models.spec import ModelSpec, origin_of
 from numembed.studies.results import ResultStore
@@ -28,6 +29,11 @@ class Machine:
     device: str  # "cpu", "cuda" or "mps"
     name: str
     memory_bytes: int  # of the device; of the whole machine for a processor
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether it has units that multiply bfloat16; nothing is imported for that."""
+        return self.device == "cuda" or has_bfloat16(self.device)
 
 
 @dataclass(frozen=True)

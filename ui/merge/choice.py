@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -12,23 +13,21 @@ from numembed.core.errors import NumembedError
 from numembed.core.settings import LIMITS
 from numembed.core.wording import about, plural
 from numembed.merge_experiment.experiment import (
-    FEWEST_POINTS,
     MOST_POINTS,
     USUAL_BASE,
-    USUAL_POINTS,
     ExperimentResult,
     MergeExperiment,
     experiment_key,
     recipe_for,
 )
-from numembed.merge_experiment.paths import KINDS, USUAL, possible
+from numembed.merge_experiment.paths import FEWEST_POINTS, KINDS, USUAL, possible, usual_paths, usual_points
 from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import CATALOGUE, model, reference_of
 from numembed.models.resolve import not_looked_at
 from numembed.models.spec import ModelSpec, ScratchWeights
 from numembed.sequences.splits import Split, sentences, split_called
-from numembed.studies.cost import cost_of
+from numembed.studies.cost import cost_of, machine
 from ui.merge.splits import splits_shown
 from ui.shared.frame import callback, fields_drawn, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
@@ -43,6 +42,7 @@ _ABOUT = {
     "others": "The paper’s six families stay unseen, so that its 24 sequences are a held-out test.",
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
+_EXTENTS = {"full": "All usual paths", "short": "Short"}
 _TRAINING_COSTS = 3  # a step is one forward pass, and a backward pass that costs twice as much
 Field = str | int | list[str]  # what a widget holds
 _SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
@@ -68,7 +68,7 @@ _LABELS = {
     "points": ("Points on a path", "Minimum number of scored values of t or of the scale."),
 }
 FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored on request
-_OF_BASE = ("steps", "rank")  # what is usual depends on the base
+_OF_BASE = ("extent", "seeds", "steps", "stages", "rank", "points")  # what is usual depends on the base
 
 
 def choose() -> MergeExperiment | None:
@@ -117,12 +117,23 @@ def choose() -> MergeExperiment | None:
                 placeholder="Only the usual ones",
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
             )
-            splits_shown(split_called(str(training)))
+            st.segmented_control(
+                "Extent",
+                list(_EXTENTS),
+                required=True,
+                key="merge_extent",
+                format_func=_EXTENTS.__getitem__,
+                persist_state="session",
+                help="Short: LoRA, soup, SLERP of updates with its straight-line control, SLERP to the base and across "
+                "stages, judged by the paper's and the reserved windows. Usual above 100 million parameters.",
+            )
+            splits_shown(replace(split_called(str(training)), brief=st.session_state["merge_extent"] == "short"))
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
     try:
         chosen, split = model(str(base or "")), split_called(str(training))
-        recipe = recipe_for(chosen, split, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
+        brief = st.session_state["merge_extent"] == "short"
+        recipe = recipe_for(chosen, split, brief=brief, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
         return _experiment(chosen, recipe, points, st.session_state["merge_further"])
     except NumembedError as error:
         st.error(md_text(str(error)), icon=":material/error:")
@@ -131,7 +142,7 @@ def choose() -> MergeExperiment | None:
 
 def _experiment(base: ModelSpec, recipe: Recipe, points: int, further: Sequence[str]) -> MergeExperiment:
     """Return the experiment over the usual paths and further ones; raises BadChoice where these need more seeds."""
-    usual = [name for name in possible(recipe) if name in USUAL]
+    usual = [name for name in possible(recipe) if name in usual_paths(recipe)]
     return MergeExperiment(base=base, recipe=recipe, paths=(*usual, *further) if further else (), points=points)
 
 
@@ -147,7 +158,8 @@ def open_experiment(experiment: MergeExperiment) -> str:
     numbers = _numbers_of(recipe, experiment.points)
     steps, stages, rank = recipe.steps, recipe.stages, recipe.rank
     seeds, split = range(len(recipe.seeds)), split_called(training)
-    same = recipe_for(experiment.base, split, seeds=seeds, steps=steps, stages=stages, rank=rank)
+    brief = recipe.split.brief
+    same = recipe_for(experiment.base, split, brief=brief, seeds=seeds, steps=steps, stages=stages, rank=rank)
     outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
     if outside or experiment != _experiment(experiment.base, same, experiment.points, further):
         return (
@@ -155,6 +167,7 @@ def open_experiment(experiment: MergeExperiment) -> str:
             "as fewer paths. Its results are in the files that the command wrote."
         )
     chosen = {"base": reference_of(experiment.base), "training": training, "further": further, **numbers}
+    chosen["extent"] = "short" if brief else "full"
     for name, value in chosen.items():
         st.session_state[f"merge_{name}"] = value
     return ""
@@ -174,7 +187,9 @@ def _usual(base: str) -> dict[str, Field]:
         recipe = usual_recipe(model(base))
     except NumembedError:  # the page says so when it makes the experiment
         recipe = Recipe()
-    return {"base": USUAL_BASE, "training": "others", "further": [], **_numbers_of(recipe, USUAL_POINTS)}
+    extent = "short" if recipe.split.brief else "full"
+    numbers = _numbers_of(recipe, usual_points(recipe))
+    return {"base": USUAL_BASE, "training": "others", "extent": extent, "further": [], **numbers}
 
 
 def _numbers_of(recipe: Recipe, points: int) -> dict[str, int]:
@@ -203,8 +218,8 @@ def _of_address(name: str, text: str, usual: Field) -> Field:
         return int(text) if known and low <= int(text) <= high else usual
     if name == "further":
         return [one for one in FURTHER if one in text.split(",")]
-    if name == "training":
-        return text if text in _TRAININGS else usual
+    if name in ("training", "extent"):
+        return text if text in (_TRAININGS if name == "training" else _EXTENTS) else usual
     return text[: LIMITS.reference_chars] or usual
 
 
@@ -230,7 +245,10 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     steps = recipe.steps * len(recipe.seeds)
     whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
-        cost = cost_of(experiment.base, characters=whole, settings=settings(), results=results)
+        base, settled = experiment.base, recipe.settled(bfloat16=machine(results).bfloat16)
+        if settled.numbers == "bfloat16" and base.dtype == "float32":
+            base = replace(base, dtype="bfloat16")
+        cost = cost_of(base, characters=whole, settings=settings(), results=results)
     sentence = ""
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from numembed.core.errors import BadChoice
@@ -12,6 +12,8 @@ from numembed.sequences.families.family import whole_number
 from numembed.sequences.splits import Split, split_called
 
 MOST_RANK = 256
+Number = Literal["float32", "bfloat16", "auto"]
+NUMBERS: tuple[Number, ...] = ("float32", "bfloat16", "auto")
 Loss = Literal["contrastive", "in_batch"]
 LOSSES: tuple[Loss, ...] = ("contrastive", "in_batch")
 
@@ -37,6 +39,7 @@ class Recipe:
     stages: int = 2  # evenly spaced steps after which the adapter is saved, the last one among them
     looks: int = 2  # evenly spaced steps after which validation is measured, beside the stages
     seeds: tuple[int, ...] = (0, 1, 2)
+    numbers: Number = "float32"  # what a processor multiplies in; "auto": bfloat16 where it has units for that
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
@@ -56,6 +59,8 @@ class Recipe:
                 raise BadChoice(f"apart takes two factors above 1, got {str(self.apart)[:40]}.")
         if self.loss not in LOSSES:
             raise BadChoice(f"The loss is one of {', '.join(LOSSES)}, got {str(self.loss)[:40]!r}.")
+        if self.numbers not in NUMBERS:
+            raise BadChoice(f"The numbers are one of {', '.join(NUMBERS)}, got {str(self.numbers)[:40]!r}.")
         for seed in self.seeds:
             whole_number("A seed", seed, low=0, high=2**31 - 1)
 
@@ -74,9 +79,15 @@ class Recipe:
         rising = min(1.0, step / max(1, self.warmup))
         return rising * (1 - (step - 1) / self.steps if self.falling else 1)
 
+    def settled(self, *, bfloat16: bool) -> Recipe:
+        """Return the recipe with the format that "auto" means where there are units for bfloat16, or none."""
+        return replace(self, numbers="bfloat16" if bfloat16 else "float32") if self.numbers == "auto" else self
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
+        """Return the fields as JSON values; without the format of numbers where it is float32: keys of before stay."""
         plain = asdict(self) | {"split": self.split.as_dict()}
+        if self.numbers == "float32":
+            plain.pop("numbers")
         apart = None if self.apart is None else list(self.apart)
         return plain | {"targets": list(self.targets), "seeds": list(self.seeds), "apart": apart}
 

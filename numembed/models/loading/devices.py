@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from numembed.core.errors import ModelUnavailable
+
+_BFLOAT16 = re.compile(r"^flags\s*:.*\b(?:amx_bf16|avx512_bf16)\b", re.MULTILINE)
 
 
 def device_of(wanted: str) -> str:
@@ -32,6 +35,17 @@ def device_memory(wanted: str) -> tuple[str, str, int]:
         facts = torch.cuda.get_device_properties(0)
         return device, str(facts.name), int(facts.total_memory)
     return device, device.upper(), int(torch.mps.recommended_max_memory()) if device == "mps" else 0
+
+
+def has_bfloat16(device: str) -> bool:
+    """Return True where a device has units that multiply bfloat16: on a processor AMX or AVX512-BF16, as Linux says."""
+    if device == "cuda":
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported())
+    with contextlib.suppress(OSError):
+        return device == "cpu" and bool(_BFLOAT16.search(Path("/proc/cpuinfo").read_text(encoding="utf-8")))
+    return False
 
 
 @contextlib.contextmanager

@@ -122,7 +122,8 @@ class AdaptedModel:
         self.model.train(self._saves_memory)  # validation has left this mode
         self.optimiser.zero_grad()
         with self._autocast():
-            loss = self._loss(self._vectors(batch.texts), batch.labels)
+            vectors = self._vectors(batch.texts)
+        loss = self._loss(vectors.float(), batch.labels)
         loss.backward()
         length = torch.nn.utils.clip_grad_norm_(self.factors.values(), _LARGEST_GRADIENT)
         if not torch.isfinite(loss.detach() + length):
@@ -180,7 +181,8 @@ class AdaptedModel:
     def _autocast(self) -> Any:
         import torch
 
-        return torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else nullcontext()
+        narrow = self.device == "cuda" or self.recipe.numbers == "bfloat16"
+        return torch.autocast(self.device, torch.bfloat16) if narrow else nullcontext()
 
 
 def _drawn(name: str, shape: Sequence[int], generator: Any) -> Any:

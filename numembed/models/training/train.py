@@ -31,7 +31,7 @@ from numembed.models.adapters.recipe import Reading, Recipe
 from numembed.models.adapters.saved import SavedAdapter, adapters_in, last_stage, reserved_place, save_pause, save_stage
 from numembed.models.files.folders import read_json
 from numembed.models.files.tensors import TensorFolder, modules_of
-from numembed.models.loading.devices import available_memory, device_of, one_thread, settle_threads
+from numembed.models.loading.devices import available_memory, device_of, has_bfloat16, one_thread, settle_threads
 from numembed.models.loading.loader import described_faults, is_lost, is_out_of_memory
 from numembed.models.resolve import folder_of, resolve
 from numembed.models.spec import FolderWeights, ModelSpec
@@ -72,6 +72,7 @@ def train_adapters(
     spec = resolve(base, settings, progress=progress).stored
     folder = folder_of(spec, settings, progress=progress)
     device = device_of(settings.device)
+    recipe = recipe.settled(bfloat16=has_bfloat16(device))
     check_room(recipe, folder, place, device=device)
     with reserved_place(place, progress), described_faults(spec):
         if not all(_ended(place, spec, recipe, seed) for seed in recipe.seeds):

@@ -1,0 +1,29 @@
+"""The short form of the experiment, which is usual for large models; the full one keeps its keys."""
+
+from __future__ import annotations
+
+from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
+from numembed.merge_experiment.paths import SHORT, USUAL
+from numembed.models.adapters.recipe import Recipe
+from numembed.models.builtin.models import usual_recipe
+from numembed.models.catalogue.names import model
+from numembed.sequences.splits import Split, split_called
+
+
+def test_a_large_model_takes_few_short_steps_and_the_short_form() -> None:
+    base = model("smollm2")
+    recipe = usual_recipe(base)
+    assert (recipe.rank, recipe.batch, recipe.steps, recipe.seeds, recipe.stages) == (8, 16, 24, (0, 1), 2)
+    assert (recipe.split.shortest, recipe.split.longest) == (8, 12) and recipe.numbers == "auto"
+    assert recipe.targets == ("q_proj", "k_proj", "v_proj", "o_proj")
+    experiment = MergeExperiment(base, recipe_for(base, split_called("others")), points=3)
+    assert set(experiment.paths) == set(SHORT) and experiment.splits == ("reserved", "paper")
+    assert MergeExperiment.from_json(experiment.to_json()) == experiment
+    full = MergeExperiment(base, recipe_for(base, split_called("others"), brief=False))
+    assert set(full.paths) == set(USUAL) and full.splits == ("later", "reserved", "paper", "new")
+
+
+def test_what_is_new_is_left_out_of_older_keys() -> None:
+    assert "numbers" not in Recipe().as_dict() and "brief" not in Split().as_dict()
+    assert Recipe(numbers="auto").settled(bfloat16=True).numbers == "bfloat16"
+    assert Recipe(numbers="auto").settled(bfloat16=False) == Recipe()
