@@ -33,9 +33,9 @@ def _stage(name: str, words: str, begins: float = 0.0, ends: float = 1.0, **fact
 
 
 WAITING = _stage("waiting", "waiting", 0.0, 0.0, prepares=True)
-DOWNGET = _stage("get", "downloading, once on this machine", 0.0, 0.6, timed=True, in_bytes=True)  # from its beginning
+DOWNLOAD = _stage("download", "downloading", 0.0, 0.5, timed=True, in_bytes=True, prepares=True, anywhere=True)
+GET = _stage("get", "downloading, once on this machine", 0.0, 0.6, timed=True, in_bytes=True)  # from its beginning
 CONVERT = _stage("convert", "converting, once on this machine", 0.6, 1.0)
-LOAD = _stage("download", "downloading", 0.0, 0.5, timed=True, in_bytes=True, prepares=True, anywhere=True)
 TRAIN = _stage("train", "training, once on this machine", 0.0, 0.5, timed=True, anywhere=True)
 BUILD = _stage("build", "training, once on this machine", 0.0, 0.5, timed=True)  # from its beginning or not at all
 LOAD = _stage("load", "loading", 0.02, 0.1, prepares=True)
