@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
 
 from tests.pages.elements import ROOT
@@ -24,3 +25,12 @@ def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visit]:
     yield Visit()
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture
+def shared() -> Iterator[None]:
+    """The server listens at another address than this machine's own."""
+    before = config.get_option("server.address")
+    config.set_option("server.address", "0.0.0.0")
+    yield
+    config.set_option("server.address", before)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streamlit import config
 
 from numembed.core.settings import Settings
 from numembed.models.catalogue.names import model
@@ -30,14 +28,6 @@ def card(app: Visit, tiny_package: TinyWheel) -> Visit:
     """The card of the packaged model, which is not here."""
     opened(app, "pages/models.py")
     return show(app, NAME)  # type: ignore[return-value]
-
-
-@pytest.fixture
-def shared() -> Iterator[None]:
-    before = config.get_option("server.address")
-    config.set_option("server.address", "0.0.0.0")
-    yield
-    config.set_option("server.address", before)
 
 
 def test_the_button_gets_it_and_the_card_says_so(card: Visit, settings: Settings) -> None:

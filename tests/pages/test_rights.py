@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,14 +21,6 @@ from ui.shared.frame import settings as shown_settings
 from ui.shared.rights import is_shared
 
 LOOK_ONLY = "This app is shared for looking only"
-
-
-@pytest.fixture
-def shared() -> Iterator[None]:
-    before = config.get_option("server.address")
-    config.set_option("server.address", "0.0.0.0")
-    yield
-    config.set_option("server.address", before)
 
 
 @pytest.fixture
