@@ -12,9 +12,11 @@ st.markdown(
     "how much of the base's behaviour on ordinary language it retains."
 )
 
+from numembed.models.catalogue.names import facts_of
 from ui.merge.choice import choose, price, results_so_far
 from ui.merge.progress import watch_experiment, with_designs
 from ui.merge.robustness import with_robustness
+from ui.models.get import get_it
 from ui.shared.run_progress import newest_run, start
 
 experiment = choose()
@@ -31,6 +33,8 @@ if experiment is not None:
             icon=":material/stairs:",
         )
         price(experiment, experiment_result)
+    if (row := facts_of(experiment.base)) is not None:
+        get_it(row)
     watch_experiment(experiment, job)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment

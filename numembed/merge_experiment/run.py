@@ -309,11 +309,11 @@ def _with_measures(
 
 def _rounding(scorer: CandidateScorer, result: ExperimentResult) -> tuple[str, ...]:
     """Return a sentence where the number format of the base rounds the adapters' update."""
-    last = [(seed, result.experiment.recipe.steps) for seed in result.experiment.recipe.seeds]
-    shares = [rounded_away(scorer.weights.adapted[one], scorer.base.dtype) for one in last]
+    recipe, dtype = result.experiment.recipe, scorer.base.dtype
+    shares = [rounded_away(scorer.weights.adapted[seed, recipe.steps], dtype) for seed in recipe.seeds]
     if not any(shares):
         return ()
-    return (
-        f"The base is loaded in {scorer.base.dtype}, which loses {percent(max(shares))} of the adapters' update to "
-        "rounding. With dtype=float32 behind its name nothing is lost.",
-    )
+    asked = result.experiment.base.dtype == dtype  # else the recipe of a large model says it
+    remedy = "With dtype=float32 behind its name nothing is lost." if asked else "The scores are of what is left."
+    lost = f"which loses {percent(max(shares))} of the adapters' update to rounding"
+    return (f"The base is loaded in {dtype}, {lost}. {remedy}",)

@@ -22,6 +22,7 @@ from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment, stored_experiment
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Candidate, Reference, Retention
+from numembed.merge_experiment.text import loss_texts
 from numembed.models.catalogue.names import facts_of, reference_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import HubWeights, LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, without_paths
@@ -266,10 +267,10 @@ def _scores(result: ExperimentResult, candidate: Candidate) -> str:
         base = before[split].silhouette if split in before else math.nan
         values = [own.value(first), own.low, own.high, own.p, *map(own.value, others), own.accuracy, base]
         lines.append(f"| {SPLITS.get(split, split)} | {' | '.join(decimal(value, 3) for value in values)} |")
-    kept, loss = candidate.retention, candidate.retention.lm_loss
+    kept, loss, texts = candidate.retention, candidate.retention.lm_loss, loss_texts(result.experiment)
     spoken = [
         *_retention(result.measured_on, kept),
-        *([] if loss is None else [f"- Language-model loss on numbers: {decimal(loss, 3)} nats per token."]),
+        *([] if loss is None else [f"- Language-model loss on {texts}: {decimal(loss, 3)} nats per token."]),
         f"- The change of the weights has {percent(candidate.update_relative, 3)} of the norm of the base's weights.",
     ]
     note = "Low, high: 95% jackknife interval over the sequences. Nearest centroid: its accuracy on held-out windows."

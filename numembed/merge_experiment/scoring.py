@@ -215,11 +215,8 @@ class CandidateScorer:
             self.alive()
             own = self.texts.splits[name]
             splits[name] = as_plain(separation(matrix[place], own, distance=experiment.distance, seed=experiment.seed))
-        loss = (
-            language_loss(self.loaded.get(spec), self.texts.splits.get("new", self.texts.splits["paper"]).texts)
-            if self._is_decoder
-            else None
-        )
+        own = self.texts.splits[experiment.loss_split]
+        loss = language_loss(self.loaded.get(spec), own.texts) if self._is_decoder else None
         kept = retention(self.texts.spoken(matrix), self.texts.spoken(self.base_matrix), lm_loss=loss)
         update, length = self.weights.update(spec.weights), self.weights.length
         return {"splits": splits, "retention": as_plain(kept), "update": update, "length": length}

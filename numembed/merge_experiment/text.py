@@ -11,7 +11,7 @@ from numembed.analysis.inference.power import smallest_change
 from numembed.core.wording import decimal, percent, span, would_have_seen
 from numembed.merge_experiment.comparisons import SPLITS as SPLITS
 from numembed.merge_experiment.comparisons import estimated, half
-from numembed.merge_experiment.experiment import ExperimentResult
+from numembed.merge_experiment.experiment import ExperimentResult, MergeExperiment
 from numembed.merge_experiment.results import Candidate, Comparison
 from numembed.sequences.splits import PAPER
 
@@ -101,6 +101,11 @@ def _kept(result: ExperimentResult, adapted: list[Candidate]) -> str:
     return f"{why}The similarities of {which} correlate with the base's at {mean} (retention, Spearman{between})."
 
 
+def loss_texts(experiment: MergeExperiment) -> str:
+    """Return which texts a decoder's next-token loss is measured on."""
+    return "texts of new families" if experiment.loss_split == "new" else SPLITS["paper"]
+
+
 def _language(result: ExperimentResult) -> str:
     """Return how adapting changed a decoder's next-token loss; "" for models that predict no tokens."""
     before = result.base_candidate.retention.lm_loss if result.base_candidate else None
@@ -111,7 +116,7 @@ def _language(result: ExperimentResult) -> str:
     mean, low, high, _ = estimated(gaps, [np.zeros(0)] * len(gaps))
     between = f", {span(min(after), max(after))} over the seeds" if len(after) > 1 else ""
     went = (
-        f"its next-token loss on texts of new families went from {decimal(before)} to "
+        f"its next-token loss on {loss_texts(result.experiment)} went from {decimal(before)} to "
         f"{decimal(float(np.mean(after)))} nats{between}"
     )
     if math.isnan(low):

@@ -127,7 +127,7 @@ def _row_of_maps(
 ) -> None:
     with st.container(horizontal=True, key=key):
         for place, (name, one) in enumerate(shown.items()):
-            with st.container(width=220, gap=None, key=f"small-{key}-{place}"):
+            with st.container(width=184, gap=None, key=f"small-{key}-{place}"):
                 sweeps, score = KINDS[name].sweeps, decimal(one.silhouette)
                 at = f", {'t =' if sweeps == 't' else '×'} {one.at:g}" if sweeps else ""
                 st.caption(md_text(f"{KINDS[name].title}{at}: {score}", most=60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ import streamlit as st
 
 from numembed.core.errors import NumembedError
 from numembed.core.settings import LIMITS
-from numembed.core.wording import about, plural
+from numembed.core.wording import about, plural, size
 from numembed.merge_experiment.experiment import (
     MOST_POINTS,
     USUAL_BASE,
@@ -23,9 +24,10 @@ from numembed.merge_experiment.experiment import (
 from numembed.merge_experiment.paths import FEWEST_POINTS, KINDS, USUAL, possible, usual_paths, usual_points
 from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
-from numembed.models.catalogue.names import CATALOGUE, model, reference_of
-from numembed.models.resolve import not_looked_at
+from numembed.models.catalogue.names import CATALOGUE, facts_of, model, reference_of
+from numembed.models.resolve import known_folder, not_looked_at
 from numembed.models.spec import ModelSpec, ScratchWeights
+from numembed.models.training.train import memory_needed
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of, machine
 from ui.merge.splits import splits_shown
@@ -42,7 +44,12 @@ _ABOUT = {
     "others": "The paper’s six families stay unseen, so that its 24 sequences are a held-out test.",
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
-_EXTENTS = {"full": "All usual paths", "short": "Short"}
+_EXTENTS = {"short": "Short", "full": "Full"}
+_ABOUT_EXTENTS = {
+    "short": "LoRA, soup, SLERP of updates and its straight-line control, SLERP to the base and across stages, at few "
+    "points. Judged by the evaluations below. Usual above 100 million parameters.",
+    "full": "All usual paths, judged by all evaluations below.",
+}
 _TRAINING_COSTS = 3  # a step is one forward pass, and a backward pass that costs twice as much
 Field = str | int | list[str]  # what a widget holds
 _SCORING_SECONDS = 0.25  # of one model on all its texts: silhouettes, and families shuffled
@@ -117,22 +124,21 @@ def choose() -> MergeExperiment | None:
                 placeholder="Only the usual ones",
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
             )
-            st.segmented_control(
+            extent = st.segmented_control(
                 "Extent",
                 list(_EXTENTS),
                 required=True,
                 key="merge_extent",
                 format_func=_EXTENTS.__getitem__,
                 persist_state="session",
-                help="Short: LoRA, soup, SLERP of updates with its straight-line control, SLERP to the base and across "
-                "stages, judged by the paper's and the reserved windows. Usual above 100 million parameters.",
             )
-            splits_shown(replace(split_called(str(training)), brief=st.session_state["merge_extent"] == "short"))
+            st.caption(_ABOUT_EXTENTS[str(extent)])
+            split = replace(split_called(str(training)), brief=extent == "short")
+            splits_shown(split)
     _write_address()
     seeds, steps, stages, rank, points = (int(st.session_state[f"merge_{name}"]) for name in _NUMBERS)
     try:
-        chosen, split = model(str(base or "")), split_called(str(training))
-        brief = st.session_state["merge_extent"] == "short"
+        chosen, brief = model(str(base or "")), split.brief
         recipe = recipe_for(chosen, split, brief=brief, seeds=range(seeds), steps=steps, stages=stages, rank=rank)
         return _experiment(chosen, recipe, points, st.session_state["merge_further"])
     except NumembedError as error:
@@ -245,19 +251,22 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     steps = recipe.steps * len(recipe.seeds)
     whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
-        base, settled = experiment.base, recipe.settled(bfloat16=machine(results).bfloat16)
+        base, there = experiment.base, machine(results)
+        settled = recipe.settled(bfloat16=there.bfloat16)
         if settled.numbers == "bfloat16" and base.dtype == "float32":
             base = replace(base, dtype="bfloat16")
         cost = cost_of(base, characters=whole, settings=settings(), results=results)
-    sentence = ""
+    memory, sentence = _memory(experiment, there.device), ""
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates
         sentence = f" · {about(seconds)} on this machine"
     elif not_looked_at(experiment.base, settings()):
         sentence = " · time and memory unknown until its folder is looked at, which a run does first"
+    sentence += f" · up to {size(memory)} of memory" if memory else ""
+    sentence = f"up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"
     st.caption(
-        f"{plural(steps, 'training step')} · up to {experiment.candidates:,} models × {plural(texts, 'text')}{sentence}"
-        ". Stored results are not computed again."
+        f"{'Short form: ' * recipe.split.brief}{plural(steps, 'training step')} · {sentence}. Stored results are not "
+        "computed again."
     )
     if not isinstance(experiment.base.weights, ScratchWeights):
         st.caption(
@@ -265,8 +274,16 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
             "only, so its retention is measured on number texts. What is retained of ordinary language needs a base "
             f"that reads it, such as {USUAL_BASE}, which is included too."
         )
-    if cost.fits is False:
-        st.caption(":red[This base needs more memory than this machine has.]")
+    if cost.fits is False or (there.memory_bytes and memory > there.memory_bytes):
+        st.caption(":red[This experiment needs more memory than this machine has.]")
+
+
+def _memory(experiment: MergeExperiment, device: str) -> int:
+    """Return about how many bytes training takes, by the headers of a catalogue model's files; 0 where nobody knows."""
+    folder = known_folder(experiment.base.weights, settings()) if facts_of(experiment.base) is not None else None
+    with contextlib.suppress(NumembedError):  # files that are damaged: a run says so
+        return 0 if folder is None else memory_needed(experiment.recipe, folder, device=device)
+    return 0
 
 
 def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:

@@ -16,7 +16,7 @@ from numembed.merge_experiment.comparisons import SPLITS
 from numembed.merge_experiment.experiment import ExperimentResult
 from numembed.merge_experiment.paths import KINDS
 from numembed.merge_experiment.results import Comparison
-from numembed.merge_experiment.text import main_split, smallest_seen
+from numembed.merge_experiment.text import loss_texts, main_split, smallest_seen
 from numembed.models.adapters.recipe import Recipe
 from numembed.sequences.families.family import family
 from ui.merge.charts import chart, dominance, morph, one_of, straight
@@ -86,12 +86,13 @@ def _verdict(result: ExperimentResult) -> None:
         return
     main = main_split(result)
     compared = {one.sentence for one in result.comparisons}
-    first, *more = [sentence for sentence in result.sentences if sentence not in compared] or [""]
+    base, others = result.base_candidate, [sentence for sentence in result.sentences if sentence not in compared]
+    first = 1 if base is None or base.retention.lm_loss is None else 2  # the second says what a language model loses
     slerp = [one.sentence for name in _SLERP for one in result.comparisons if one.split == main and one.a == name]
-    rest = list(dict.fromkeys([*more, *slerp[1:]]))
+    rest = list(dict.fromkeys([*others[first:], *slerp[1:]]))
     with st.container(border=True, key="verdict"):
         st.subheader("What came out", anchor=False)
-        for sentence in filter(None, dict.fromkeys([first, *slerp[:1]])):
+        for sentence in filter(None, dict.fromkeys([*others[:first], *slerp[:1]])):
             st.markdown(md_text(sentence))
         st.caption(_WORDS.format(texts=result.measured_on.name))
         if rest:
@@ -254,6 +255,7 @@ def _sweep(result: ExperimentResult, split: str) -> None:
         )
     chosen = known[str(measure)]
     where = f" on {SPLITS.get(split, split)}" if chosen.split else ""
+    where = f" on {loss_texts(result.experiment)}" if measure == "lm_loss" else where
     chart(
         result,
         "sweep",
@@ -263,8 +265,8 @@ def _sweep(result: ExperimentResult, split: str) -> None:
     )
     better = {"high": "Higher is better.", "low": "Lower is better.", "": ""}[chosen.better]
     st.caption(
-        f"{better} Lines are means, bands go from the lowest to the highest seed. Equal t is not equal retention: "
-        "which path is better is shown above."
+        f"{f'Measured{where}. ' if where else ''}{better} Lines are means, bands go from the lowest to the highest "
+        "seed. Equal t is not equal retention: which path is better is shown above."
     )
 
 
@@ -285,10 +287,10 @@ def _trained(result: ExperimentResult) -> None:
             f"Loss and validation by step. {text}",
         )
         st.markdown(
-            f"LoRA of rank {recipe.rank} on all linear layers, {recipe.steps:,} steps of {recipe.batch} sequences for "
-            f"each of {plural(len(recipe.seeds), 'seed')}, {recipe.loss.replace('_', '-')} loss, learning rate "
-            f"{recipe.learning_rate:g}. {_beginnings(recipe)} Validation: windows of the training families that "
-            "training never reads."
+            f"LoRA of rank {recipe.rank} on {', '.join(recipe.targets) or 'all linear layers'}, {recipe.steps:,} steps "
+            f"of {recipe.batch} sequences for each of {plural(len(recipe.seeds), 'seed')}, "
+            f"{recipe.loss.replace('_', '-')} loss, learning rate {recipe.learning_rate:g}. "
+            f"{_beginnings(recipe)} Validation: windows of the training families that training never reads."
         )
 
 

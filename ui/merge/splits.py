@@ -44,8 +44,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def splits_shown(split: Split) -> None:
     """Draw what is trained on, and the numbers that each evaluation shares with training."""
-    st.caption(f"Trained on: {_titles(split.training)}. Never trained on, and scored: {_titles(split.new)}.")
     shown = {one.evaluation: one for one in _overlaps(split)}
+    never = f" Never trained on, and scored: {_titles(split.new)}." if "new" in shown else ""
+    st.caption(f"Trained on: {_titles(split.training)}.{never}")
     table(
         _COLUMNS,
         [_row(shown[name]) for name in in_order(shown)],
