@@ -23,6 +23,8 @@ experiment = choose()
 if experiment is not None:
     job = newest_run(experiment, with_designs(experiment), with_robustness(experiment))
     experiment_result = results_so_far(experiment)
+    if (row := facts_of(experiment.base)) is not None:
+        get_it(row)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
         st.button(
             "Run the merging experiment",
@@ -33,8 +35,6 @@ if experiment is not None:
             icon=":material/stairs:",
         )
         price(experiment, experiment_result)
-    if (row := facts_of(experiment.base)) is not None:
-        get_it(row)
     watch_experiment(experiment, job)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment

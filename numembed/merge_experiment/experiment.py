@@ -103,11 +103,6 @@ class MergeExperiment:
         return tuple(self.recipe.split.evaluations)
 
     @property
-    def loss_split(self) -> str:
-        """What a decoder's next-token loss is measured on: new families, which the short form leaves out."""
-        return "new" if "new" in self.splits else "paper"
-
-    @property
     def key(self) -> str:
         """The sha256 of the merging experiment's JSON: equal merging experiments share one job."""
         return hashlib.sha256(canonical_json(self.as_dict()).encode()).hexdigest()

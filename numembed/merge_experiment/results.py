@@ -104,7 +104,7 @@ class Retention:
     spearman: float  # of all similarities with the base's
     cka: float  # debiased linear CKA with the base's vectors
     margin: float  # mean similarity of paraphrases minus that of other sentences
-    lm_loss: float | None = None  # nats a token of the texts of ``loss_split``; None where the model predicts no tokens
+    lm_loss: float | None = None  # nats a token, see ``text.loss_texts``; None where the model predicts no tokens
     low: float = math.nan  # 95% jackknife interval of ``spearman``, over the texts
     high: float = math.nan
     graded: float = math.nan  # Spearman correlation of the similarity of graded pairs with their grades

@@ -215,7 +215,7 @@ class CandidateScorer:
             self.alive()
             own = self.texts.splits[name]
             splits[name] = as_plain(separation(matrix[place], own, distance=experiment.distance, seed=experiment.seed))
-        own = self.texts.splits[experiment.loss_split]
+        own = self.texts.splits.get("new", self.texts.splits["paper"])  # the short form has no new families
         loss = language_loss(self.loaded.get(spec), own.texts) if self._is_decoder else None
         kept = retention(self.texts.spoken(matrix), self.texts.spoken(self.base_matrix), lm_loss=loss)
         update, length = self.weights.update(spec.weights), self.weights.length

@@ -103,7 +103,7 @@ def _kept(result: ExperimentResult, adapted: list[Candidate]) -> str:
 
 def loss_texts(experiment: MergeExperiment) -> str:
     """Return which texts a decoder's next-token loss is measured on."""
-    return "texts of new families" if experiment.loss_split == "new" else SPLITS["paper"]
+    return "texts of new families" if "new" in experiment.splits else SPLITS["paper"]
 
 
 def _language(result: ExperimentResult) -> str:

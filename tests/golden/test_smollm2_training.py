@@ -30,6 +30,7 @@ _CHILD = """
 import json, resource, sys
 from dataclasses import replace
 from pathlib import Path
+import torch
 from numembed.core.settings import read_settings
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model
@@ -45,9 +46,12 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 spec = resolve(base, settings)
 wide = AdaptedModel(spec, replace(recipe, numbers="float32"), folder_of(spec, settings), "cpu")
 wide.begin(0, None, 0)
+wide.model.train(False)
 apart = apart_at(1, recipe.steps, recipe.apart)
 batch = training_batch(recipe.split, size=recipe.batch, seed=0, step=1, pairs=False, apart=apart)
-print(json.dumps({"peak": peak, "float32": wide.step(batch, 1)}))
+with torch.no_grad():
+    loss = wide._loss(wide._vectors(batch.texts), batch.labels)
+print(json.dumps({"peak": peak, "float32": float(loss)}))
 """
 
 

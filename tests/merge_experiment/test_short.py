@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import SHORT, USUAL
+from numembed.merge_experiment.text import verdict
 from numembed.models.adapters.recipe import Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import model
 from numembed.sequences.splits import Split, split_called
+from tests.merge_experiment.made import made_result
 
 
 def test_a_large_model_takes_few_short_steps_and_the_short_form() -> None:
@@ -27,3 +31,20 @@ def test_what_is_new_is_left_out_of_older_keys() -> None:
     assert "numbers" not in Recipe().as_dict() and "brief" not in Split().as_dict()
     assert Recipe(numbers="auto").settled(bfloat16=True).numbers == "bfloat16"
     assert Recipe(numbers="auto").settled(bfloat16=False) == Recipe()
+
+
+def test_the_loss_of_a_decoder_names_the_texts_that_it_is_measured_on() -> None:
+    base, split = model("smollm2"), split_called("others")
+    said = []
+    for brief in (True, False):
+        result = made_result(MergeExperiment(base, recipe_for(base, split, brief=brief), ("lora",)))
+        candidates = tuple(
+            replace(one, retention=replace(one.retention, lm_loss=1.5 if one.path == "base" else 3.0))
+            for one in result.candidates
+        )
+        said += [
+            one for one in verdict(replace(result, candidates=candidates)) if one.startswith("As a language model")
+        ]
+    short, full = said
+    assert "its next-token loss on the paper's 24 sequences went from 1.50 to 3.00 nats" in short
+    assert "its next-token loss on texts of new families went from 1.50 to 3.00 nats" in full

@@ -45,7 +45,7 @@ _ABOUT = {
     "paper": "The paper’s own families, from term 200 on: their first 200 terms and terms 1,000 to 1,199 stay unseen.",
 }
 _EXTENTS = {"short": "Short", "full": "Full"}
-_ABOUT_EXTENTS = {
+_ABOUT |= {
     "short": "LoRA, soup, SLERP of updates and its straight-line control, SLERP to the base and across stages, at few "
     "points. Judged by the evaluations below. Usual above 100 million parameters.",
     "full": "All usual paths, judged by all evaluations below.",
@@ -93,27 +93,17 @@ def choose() -> MergeExperiment | None:
             help="The model to train. Or type a Hugging Face id (owner/name), or a folder that starts with / "
             "or ~. It can be a model saved from a merging experiment.",
         )
+        look: dict[str, Any] = {"required": True, "persist_state": "session"}
         training = right.segmented_control(
-            "Train on",
-            list(_TRAININGS),
-            required=True,
-            key="merge_training",
-            format_func=_TRAININGS.__getitem__,
-            persist_state="session",
+            "Train on", list(_TRAININGS), key="merge_training", format_func=_TRAININGS.__getitem__, **look
         )
         right.caption(_ABOUT[str(training)])
         with st.expander("Details: training and evaluation", key="merge_more"):
             for place, name in zip(st.columns(len(_NUMBERS)), _NUMBERS, strict=True):
-                (low, high), (label, help_text) = _NUMBERS[name], _LABELS[name]
+                (low, high), (label, help_text), key = _NUMBERS[name], _LABELS[name], f"merge_{name}"
+                value = st.session_state[key]
                 place.number_input(
-                    label,
-                    low,
-                    high,
-                    value=st.session_state[f"merge_{name}"],
-                    key=f"merge_{name}",
-                    step=1,
-                    help=help_text,
-                    persist_state="session",
+                    label, low, high, value=value, key=key, step=1, help=help_text, persist_state="session"
                 )
             st.multiselect(
                 "Further paths",
@@ -125,14 +115,9 @@ def choose() -> MergeExperiment | None:
                 help="\n\n".join(f"**{KINDS[name].title}**: {KINDS[name].about}" for name in FURTHER),
             )
             extent = st.segmented_control(
-                "Extent",
-                list(_EXTENTS),
-                required=True,
-                key="merge_extent",
-                format_func=_EXTENTS.__getitem__,
-                persist_state="session",
+                "Extent", list(_EXTENTS), key="merge_extent", format_func=_EXTENTS.__getitem__, **look
             )
-            st.caption(_ABOUT_EXTENTS[str(extent)])
+            st.caption(_ABOUT[str(extent)])
             split = replace(split_called(str(training)), brief=extent == "short")
             splits_shown(split)
     _write_address()
@@ -163,8 +148,7 @@ def open_experiment(experiment: MergeExperiment) -> str:
     training = next((name for name in _TRAININGS if split_called(name).training == recipe.split.training), "others")
     numbers = _numbers_of(recipe, experiment.points)
     steps, stages, rank = recipe.steps, recipe.stages, recipe.rank
-    seeds, split = range(len(recipe.seeds)), split_called(training)
-    brief = recipe.split.brief
+    seeds, split, brief = range(len(recipe.seeds)), split_called(training), recipe.split.brief
     same = recipe_for(experiment.base, split, brief=brief, seeds=seeds, steps=steps, stages=stages, rank=rank)
     outside = any(not low <= numbers[name] <= high for name, (low, high) in _NUMBERS.items())
     if outside or experiment != _experiment(experiment.base, same, experiment.points, further):
@@ -256,7 +240,10 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
         if settled.numbers == "bfloat16" and base.dtype == "float32":
             base = replace(base, dtype="bfloat16")
         cost = cost_of(base, characters=whole, settings=settings(), results=results)
-    memory, sentence = _memory(experiment, there.device), ""
+    memory, sentence, listed = 0, "", facts_of(experiment.base) is not None  # else a visitor named its folder
+    with contextlib.suppress(NumembedError):  # files that are damaged: a run says so
+        folder = known_folder(base.weights, settings()) if listed else None
+        memory = memory_needed(recipe, folder, device=there.device) if folder is not None else 0
     if cost.seconds is not None:
         seconds = cost.training_seconds + cost.seconds + _SCORING_SECONDS * experiment.candidates
         sentence = f" · {about(seconds)} on this machine"
@@ -276,14 +263,6 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
         )
     if cost.fits is False or (there.memory_bytes and memory > there.memory_bytes):
         st.caption(":red[This experiment needs more memory than this machine has.]")
-
-
-def _memory(experiment: MergeExperiment, device: str) -> int:
-    """Return about how many bytes training takes, by the headers of a catalogue model's files; 0 where nobody knows."""
-    folder = known_folder(experiment.base.weights, settings()) if facts_of(experiment.base) is not None else None
-    with contextlib.suppress(NumembedError):  # files that are damaged: a run says so
-        return 0 if folder is None else memory_needed(experiment.recipe, folder, device=device)
-    return 0
 
 
 def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:

@@ -252,11 +252,12 @@ def _reached(trace: dict[str, Any], letter: str) -> list[float | None]:
 
 
 def _labels(ends: Sequence[tuple[str, Spot]], layout: dict[str, Any], theme: str) -> list[dict[str, Any]]:
-    """Return the names of the lines, on the left below their ends, spaced apart where ends are close together."""
+    """Return the names of the lines, on the left below their ends; where all are about as high, below all of them."""
     low, high = layout["yaxis"]["range"]
     scale = (_HEIGHT - _SLOPE) / (high - low)  # pixels for one unit of the score
     labels: list[dict[str, Any]] = []
-    place = math.inf
+    heights = [spot.y[0] * scale for _, spot in ends] or [0.0]
+    place = min(heights) if max(heights) - min(heights) < 3 * _LABEL_PIXELS else math.inf
     for name, spot in sorted(ends, key=lambda end: -end[1].y[0]):  # below the trade-off's curve there is room
         place = min(spot.y[0] * scale, place) - _LABEL_PIXELS
         arrow = {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": color_of(name), "standoff": 7}
