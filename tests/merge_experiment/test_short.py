@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
 
 from numembed.merge_experiment.experiment import MergeExperiment, recipe_for
 from numembed.merge_experiment.paths import SHORT, USUAL
+from numembed.merge_experiment.run import _rounding
 from numembed.merge_experiment.text import verdict
 from numembed.models.adapters.recipe import Recipe
 from numembed.models.builtin.models import usual_recipe
@@ -48,3 +52,18 @@ def test_the_loss_of_a_decoder_names_the_texts_that_it_is_measured_on() -> None:
     short, full = said
     assert "its next-token loss on the paper's 24 sequences went from 1.50 to 3.00 nats" in short
     assert "its next-token loss on texts of new families went from 1.50 to 3.00 nats" in full
+
+
+@pytest.mark.parametrize(("asked", "remedy"), [("float32", "The scores are of what is left."), ("bfloat16", "float32")])
+def test_what_is_rounded_away_has_the_remedy_that_helps(
+    monkeypatch: pytest.MonkeyPatch, asked: str, remedy: str
+) -> None:
+    """Where the recipe settled the format, dtype=float32 behind the base's name would change nothing."""
+    monkeypatch.setattr("numembed.merge_experiment.run.rounded_away", lambda adapted, dtype: 0.24)
+    base = replace(model("smollm2"), dtype=asked)
+    result = made_result(MergeExperiment(base, recipe_for(base, split_called("others")), ("lora",)))
+    weights = SimpleNamespace(adapted=dict.fromkeys((one.seed, one.step) for one in result.adapters))
+    scorer = SimpleNamespace(base=replace(base, dtype="bfloat16"), weights=weights)
+    (sentence,) = _rounding(scorer, result)  # type: ignore[arg-type]
+    assert "loaded in bfloat16, which loses 24% of the adapters' update to rounding. " in sentence
+    assert remedy in sentence.rpartition("rounding. ")[2]

@@ -59,7 +59,6 @@ def test_a_large_base_takes_the_short_form_and_a_small_one_the_full(app: AppTest
     assert extent(app) == "full" and asked(app, settings) == MergeExperiment()
 
 
-@pytest.mark.slow
 def test_another_extent_is_another_experiment_and_stays_in_the_address(app: AppTest, settings: Settings) -> None:
     opened(app, PAGE).segmented_control(key="merge_extent").set_value("short").run()
     assert dict(app.query_params) == {"extent": "short"} and "Usual above 100 million parameters" in told(app)
@@ -70,7 +69,6 @@ def test_another_extent_is_another_experiment_and_stays_in_the_address(app: AppT
     assert dict(app.query_params) == {} and asked(app, settings) == MergeExperiment()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("base", "short"), [(LARGE, None), (LARGE, False), (SMALL, True)])
 def test_an_experiment_of_the_list_opens_with_its_extent(
     app: AppTest, settings: Settings, base: str, short: bool | None
@@ -103,14 +101,12 @@ def test_a_stored_short_experiment_opens_by_its_address(app: AppTest, settings: 
     assert not app.exception and "What came out" not in [one.value for one in app.subheader]
 
 
-@pytest.mark.slow
 def test_an_unknown_extent_of_an_address_is_the_usual_one(app: AppTest) -> None:
     app.session_state["wanted"] = (PAGE, {"base": [LARGE], "extent": ["<b>everything"]})
     app.run()
     assert not app.exception and extent(app) == "short" and dict(app.query_params) == {"base": LARGE}
 
 
-@pytest.mark.slow
 def test_a_large_base_without_its_weights_says_what_it_needs(app: AppTest) -> None:
     opened(app, PAGE)
     assert "up to 1.8 GB of memory" in told(app), "the included model is here"
