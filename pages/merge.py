@@ -13,10 +13,11 @@ st.markdown(
 )
 
 from numembed.models.catalogue.names import facts_of
-from ui.merge.choice import choose, price, results_so_far
+from ui.merge.choice import came_along, choose, price, results_so_far
 from ui.merge.progress import watch_experiment, with_designs
 from ui.merge.robustness import with_robustness
 from ui.models.get import get_it
+from ui.shared.beforehand import tell_prepared
 from ui.shared.run_progress import newest_run, start
 
 experiment = choose()
@@ -36,6 +37,8 @@ if experiment is not None:
         )
         price(experiment, experiment_result)
     watch_experiment(experiment, job)
+    if came_along(experiment):
+        tell_prepared(experiment, (experiment.base,), key="merge", told=True)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment
         from ui.merge.save_model import keep_one

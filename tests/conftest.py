@@ -16,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub when it is importe
 os.environ["HF_HOME"] = str(user_cache_path("numembed") / "no-models")  # what was fetched here must not decide a test
 os.environ["NUMEMBED_MODEL_FOLDERS"] = os.path.realpath(tempfile.gettempdir())  # where pytest builds models
 os.environ.setdefault("NUMEMBED_COMPILED", str(user_cache_path("numembed") / "compiled"))  # one for all their homes
+os.environ["NUMEMBED_PREPARED"] = "0"  # pages show what a test has stored; tests/prepared takes it back
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

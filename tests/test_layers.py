@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 TIERS = {  # of each package: its parts from low to high; each imports its own and lower tiers' parts only
     "numembed": (
         *("core", "storage sequences", "models analysis", "studies", "examinations merge_experiment paper"),
-        *("__init__", "runs figures", "export", "cli", "__main__"),  # __init__ registers the examinations
+        *("__init__", "runs figures", "export", "cli", "prepared", "__main__"),  # __init__ registers the examinations
     ),
     "numembed.models": (
         *("files spec baselines losses", "hub adapters catalogue loading", "merging builtin"),

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,6 +100,7 @@ class Settings:
     home: Path  # app.db, cache.db, worker.lock, worker.log, operator.toml
     offline: bool  # never ask the model hub
     prewarm: bool  # the worker imports the libraries while it waits
+    prepared: bool = True  # pages show results that came with the program where there are no own ones
     device: str = "auto"  # one of DEVICES
     folders: tuple[Path, ...] = ()  # models in folders are read only below these
     looks_into_folders: bool = True  # that somebody names; pages leave it to the worker
@@ -156,6 +157,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         home=home,
         offline=environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         prewarm=environ.get("NUMEMBED_PREWARM", "1") != "0",
+        prepared=environ.get("NUMEMBED_PREPARED", "1") != "0",
         device=device,
         folders=tuple(Path(os.path.realpath(folder)) for folder in (*folders, home)),
         hub=environ.get("HF_ENDPOINT", HUB).rstrip("/"),
@@ -222,8 +224,6 @@ def secrets_of(settings: Settings) -> str:
 
 def with_secrets(settings: Settings, text: str) -> Settings:
     """Return ``settings`` with what :func:`secrets_of` wrote."""
-    from dataclasses import replace
-
     plain = json.loads(text or "{}")
     keys = plain.get("keys", {})
     endpoints = {name: replace(one, key=keys.get(name, "")) for name, one in settings.endpoints.items()}

@@ -230,7 +230,7 @@ class ModelSpec:
         >>> one.key == ModelSpec("another name", BaselineWeights("last_digits")).key
         True
         """
-        return self._digest(versions=_versions())
+        return self._digest(versions=vector_versions())
 
     @property
     def content_key(self) -> str:
@@ -307,7 +307,7 @@ def without_paths(plain: Any) -> Any:
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
-    """The minor versions that have changed vectors before (transformers 5 changed e5-mistral's tokens)."""
+def vector_versions() -> dict[str, str]:
+    """Return the minor versions that have changed vectors before (transformers 5 changed e5-mistral's tokens)."""
     names = ("transformers", "sentence-transformers")
     return {name: ".".join(importlib.metadata.version(name).split(".")[:2]) for name in names}

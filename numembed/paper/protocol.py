@@ -8,6 +8,7 @@ from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import model
 from numembed.studies.study import Study
 
+FIRST_MODELS = ("all-MiniLM-L6-v2", "smollm2")  # that a first visit compares: an encoder and a language model
 PAPER_FAMILIES = ("consecutive", "even", "odd", "primes", "recaman", "composites")  # section 4.1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,22 @@ from numembed.analysis.scores import score_kinds
 from numembed.core.registry import Entry
 from numembed.core.serialization import as_plain, canonical_json
 from numembed.models.baselines import BASELINES
-from numembed.models.spec import BaselineWeights, ModelSpec
+from numembed.models.spec import BaselineWeights, ModelSpec, vector_versions
 from numembed.sequences.kept import digest_of
 from numembed.sequences.sets import SequenceSet
 from numembed.studies.examination import EXAMINATIONS
 from numembed.studies.study import Study
+
+
+class Key(str):
+    """A key that names the versions of the libraries; ``lasting`` names the same result whatever these are."""
+
+    lasting: Callable[[], str]
+
+
+def lasting_of(key: str) -> str:
+    """Return the key under which a bundle holds a result."""
+    return key.lasting() if isinstance(key, Key) else key
 
 
 def explain_key(study: Study, spec: ModelSpec) -> str:
@@ -50,6 +61,11 @@ def detail_key(study: Study, spec: ModelSpec) -> str:
     """Return the key of what stands behind a resolved model's silhouette."""
     labels = study.sequences.labels.tolist()
     return _key("silhouette detail", spec, study.sequences, labels=labels, distance=study.distance, seed=study.seed)
+
+
+def distances_key(study: Study, spec: ModelSpec) -> str:
+    """Return the key of the distances between all sequences in a resolved model."""
+    return _key("distances", spec, study.sequences, distance=study.distance)
 
 
 def reading_key(study: Study, spec: ModelSpec) -> str:
@@ -107,9 +123,10 @@ def plain_key(model: ModelSpec, sequences: SequenceSet, *, distance: str, seed: 
 
 def baselines_key(sequences: SequenceSet, *, distance: str, seed: int) -> str:
     """Return the key of the scores of all baselines together."""
-    keys = [_baseline(entry).key for entry in BASELINES]
-    decides = {"kind": "baselines", "models": keys, "texts": sequences.digest, "labels": sequences.labels.tolist()}
-    return _digest(decides | {"distance": distance, "seed": seed, "versions": _versions()})
+    baselines = [_baseline(entry) for entry in BASELINES]
+    decides = {"kind": "baselines", "texts": sequences.digest, "labels": sequences.labels.tolist()}
+    decides |= {"distance": distance, "seed": seed}
+    return _versioned(decides, lambda key: {"models": [key(one) for one in baselines]})
 
 
 def examination_key(name: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
@@ -130,8 +147,23 @@ def projection_key(model: ModelSpec, sequences: SequenceSet, *, method: str, dim
 
 
 def _key(kind: str, model: ModelSpec, sequences: SequenceSet, **choices: Any) -> str:
-    decides = {"kind": kind, "model": model.key, "texts": sequences.digest, "versions": _versions()} | choices
-    return _digest(decides)
+    decides = {"kind": kind, "texts": sequences.digest} | choices
+    return _versioned(decides, lambda key: {"model": key(model)})
+
+
+def check_key(model: ModelSpec) -> str:
+    """Return the key of what the latest load of a resolved model found."""
+    key = Key("check:" + model.stored.key)
+    key.lasting = lambda: "check:" + model.stored.content_key
+    return key
+
+
+def _versioned(decides: dict[str, Any], models: Callable[[Callable[[ModelSpec], str]], dict[str, Any]]) -> Key:
+    """Return the key of what ``decides`` and models, by their own keys, which ``models`` enters."""
+    key = Key(_digest(decides | models(lambda spec: spec.key) | {"versions": _versions()}))
+    lasting = decides | {"formulas": FORMULAS}
+    key.lasting = lambda: _digest(lasting | models(lambda spec: spec.content_key))
+    return key
 
 
 def _digest(decides: dict[str, Any]) -> str:
@@ -140,6 +172,11 @@ def _digest(decides: dict[str, Any]) -> str:
 
 def _baseline(entry: Entry[Any]) -> ModelSpec:
     return ModelSpec(entry.title, BaselineWeights(entry.name, entry.facts.get("version", 1)))
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that decide results: of what computes them, and of what computes vectors."""
+    return {name: one for name, one in (_versions() | vector_versions()).items() if name != "numembed"}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 from numembed.analysis.maps.families import MapSilhouette
 from numembed.analysis.scores import Score, ScoreKind, score_kinds
 from numembed.core.arrays import Points
+from numembed.core.errors import BadChoice
 from numembed.core.gains import gained
 from numembed.core.serialization import as_plain, from_plain
 from numembed.models.embedding import Work
 from numembed.models.encoders.interface import ModelCheck
 from numembed.models.spec import ModelSpec
+from numembed.storage.bundle import Bundle
 from numembed.storage.damage import Kept
 from numembed.storage.sqlite import Store, steady, transaction
+from numembed.studies.keys import check_key, lasting_of
 
 Value = TypeVar("Value")
 APP_SCHEMA = (
@@ -136,11 +140,30 @@ class AppStore(Store):
 
 
 class ResultStore(AppStore):
-    """Results by key in ``app.db``; a damaged row counts as absent."""
+    """Results by key in ``app.db``; a damaged row counts as absent.
+
+    What is not there is looked for in ``beside``, results that were computed elsewhere.
+    """
+
+    def __init__(self, path: Path, *, beside: Bundle | None = None) -> None:
+        super().__init__(path)
+        self.beside = beside
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """Return what was stored under ``key``, here or beside, or None."""
+        own = self.own(key)
+        if own is None and self.beside is not None:
+            with contextlib.suppress(BadChoice):  # it was damaged since it was opened: absent, as a damaged row is
+                return self.beside.get(lasting_of(key))
+        return own
+
+    def is_prepared(self, key: str) -> bool:
+        """Return whether ``get`` answers with what was computed elsewhere."""
+        return self.beside is not None and lasting_of(key) in self.beside and self.own(key) is None
 
     @steady
-    def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was stored under ``key``, or None."""
+    def own(self, key: str) -> dict[str, Any] | None:
+        """Return what was stored here under ``key``, or None."""
         row = self._connection.execute("SELECT checksum, payload FROM results WHERE key = ?", (key,)).fetchone()
         if row is None or row[0] != result_checksum(key, row[1]):
             return None
@@ -179,12 +202,12 @@ class ResultStore(AppStore):
 
     def check(self, model: ModelSpec) -> ModelCheck | None:
         """Return what the latest load of ``model`` found, or None."""
-        stored = self.get("check:" + model.stored.key) if not model.is_baseline else None
+        stored = self.get(check_key(model)) if not model.is_baseline else None
         return from_plain(ModelCheck, stored) if stored else None
 
     def put_check(self, model: ModelSpec, check: ModelCheck) -> None:
         """Store what a load of ``model`` found."""
-        self.put("check:" + model.stored.key, as_plain(check))
+        self.put(check_key(model), as_plain(check))
 
     @steady
     def add_work(self, model_key: str, work: Work) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from numembed.models.encoders.tokens import count_tokens
 from numembed.models.files.publish import is_whole
 from numembed.models.packaged.models import packaged_model
 from numembed.paper.protocol import paper_study
+from numembed.prepared import PREPARED
 from numembed.runs.study_run import run
+from numembed.storage.bundle import Bundle
 from numembed.storage.vectors import VectorStore
 from numembed.studies.evidence import evidence_rows
+from numembed.studies.reference_scores import stored_references
 from numembed.studies.results import ResultStore
+from numembed.studies.stored import stored_results
 from tests.packaged import put, real_model
 
 pytestmark = pytest.mark.slow
@@ -31,7 +36,7 @@ LABELS = paper_study("last_digits").sequences.labels
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = tmp_path_factory.mktemp("smollm2")
     put(real_model(), home)
-    return read_settings({"NUMEMBED_HOME": str(home), "HF_HUB_OFFLINE": "1"})
+    return read_settings({**os.environ, "NUMEMBED_HOME": str(home)})
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,19 @@ def test_the_papers_sequences_score_as_measured(scored: dict[tuple[str, str], di
     assert found["value"] == pytest.approx(0.040, abs=0.005) and found["p"] == pytest.approx(0.0001)
     assert wide["value"] == pytest.approx(2.14, abs=0.05)
     assert found["random_weights"] == pytest.approx(-0.12, abs=0.02) and found["best_baseline_value"] > 0.6
+
+
+def test_what_was_computed_beforehand_is_what_is_computed_here(
+    scored: dict[tuple[str, str], dict[str, Any]], tmp_path: Path
+) -> None:
+    study = paper_study("smollm2")
+    with ResultStore(tmp_path / "empty.db", beside=Bundle(PREPARED)) as prepared:
+        found = [one for one in stored_results(study, prepared) if one is not None]
+        references = stored_references(study, [one.model for one in found], prepared)
+        rows = {(row["metric"], row["labels"]): row for row in evidence_rows(study, found, references)}
+    for place in (("silhouette", "families"), ("davies_bouldin", "families")):
+        for column in ("value", "p", "random_weights", "best_baseline_value"):
+            assert rows[place][column] == pytest.approx(scored[place][column], abs=0.005), (place, column)
 
 
 def test_bfloat16_scores_the_same_and_the_last_token_below_zero(settings: Settings) -> None:

@@ -93,7 +93,7 @@ def test_there_is_no_key_before_the_weights_are_pinned(loose: HubWeights | Local
 def test_another_minor_version_of_the_libraries_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = ModelSpec("m", HubWeights("owner/name", "0" * 40))
     before = spec.key
-    monkeypatch.setattr(spec_module, "_versions", lambda: {"transformers": "6.0", "sentence-transformers": "6.2"})
+    monkeypatch.setattr(spec_module, "vector_versions", lambda: {"transformers": "6.0", "sentence-transformers": "6.2"})
     assert spec.key != before
 
 

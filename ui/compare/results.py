@@ -21,6 +21,7 @@ from numembed.studies.standing import WORDS, Standing, standings
 from numembed.studies.study import Study
 from ui.compare.evidence import show_evidence, too_few
 from ui.compare.maps import chosen_rows, clear_selection, map_controls, show_map, show_overview
+from ui.shared.beforehand import tell_prepared
 from ui.shared.examination import tell_reading
 from ui.shared.frame import download, fragment, result_store
 from ui.shared.kept import Known, known_results
@@ -82,6 +83,9 @@ def _results(study: Study) -> None:
         if missing := [model.name for model, one in zip(study.models, known.items, strict=True) if one is None]:
             more = [f"{len(missing) - _MOST_NAMED} more"] if len(missing) > _MOST_NAMED else []
             st.caption(md_text(f"No result: {listed(missing[:_MOST_NAMED] + more)}."))
+        if known.prepared:
+            named = () if len(known.prepared) == len(results) else known.prepared
+            tell_prepared(study, study.models, key="compare", named=named)
         left, right = st.columns([8, 5], gap="medium")
         with left:
             shown = _score_table(study, known)

@@ -17,8 +17,10 @@ from numembed.examinations.clusters.seen import seen_sentence, smallest_seen
 from numembed.examinations.clusters.together import AGREES, HOLDS, MATCHED, NEAREST, tests_of
 from numembed.figures.clusters import agreement_figure, confusion_figure, shares_figure, similarity_figure, tree_figure
 from numembed.sequences.families.family import family
+from numembed.studies.keys import explain_key
 from numembed.studies.results import ModelResult
 from numembed.studies.study import Study
+from ui.shared.beforehand import tell_prepared
 from ui.shared.figure import figure, how_computed
 from ui.shared.frame import result_store
 from ui.shared.run_progress import newest_run, start, watch
@@ -193,7 +195,10 @@ def stored_or_asked(study: Study, result: ModelResult) -> Explanation | None:
     job = newest_run(plain)
     with result_store() as results:
         explanation = stored_explanation(study, result.model, results)
+        beforehand = results.is_prepared(explain_key(study, result.model))
     if explanation is not None:
+        if beforehand:
+            tell_prepared(plain, plain.models, key="explain")
         return explanation
     watch(plain, job)
     if job is None or not job.active:

@@ -18,9 +18,11 @@ from numembed.examinations.placement.compute import Placement, Query, read_query
 from numembed.examinations.placement.text import outlying, read_sentence, sentence_of
 from numembed.models.spec import ModelSpec
 from numembed.runs.job import Job
+from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
+from ui.shared.beforehand import absent
 from ui.shared.figure import how_computed
 from ui.shared.frame import callback, job_table, result_store
 from ui.shared.large import results_of
@@ -44,13 +46,18 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     """Draw the field for your own text and where it is placed; ``waits``: another answer's progress is shown."""
     heading = st.empty()
     heading.subheader("Where is your own sequence placed?", anchor=False)
-    models = [one for one in results_of(_with_earlier_models(study)) if one is not None]
+    known = [one for one in results_of(_with_earlier_models(study)) if one is not None]
+    models = [one for one in known if not absent([one.model])]
+    with result_store() as store:
+        beforehand = any(store.is_prepared(result_key(study, one.model)) for one in models)
     with st.form("land", border=False):
         st.text_input("Your own sequence", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session")
         st.form_submit_button("See the place", icon=":material/my_location:", on_click=_ask, args=(study, models))
     st.caption(
         f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
         "and models of earlier runs included."
+        + " Models whose results were computed beforehand read the sequences first."
+        * beforehand
     )
     if (typed := st.session_state.get("landed")) is None:
         return

@@ -28,10 +28,11 @@ from numembed.models.catalogue.names import CATALOGUE, facts_of, model, referenc
 from numembed.models.resolve import known_folder, not_looked_at
 from numembed.models.spec import ModelSpec, ScratchWeights
 from numembed.models.training.train import memory_needed
+from numembed.paper.protocol import FIRST_MODELS
 from numembed.sequences.splits import Split, sentences, split_called
 from numembed.studies.cost import cost_of, machine
 from ui.merge.splits import splits_shown
-from ui.shared.frame import callback, fields_drawn, result_store, set_cut_fields, settings
+from ui.shared.frame import callback, fields_drawn, prepared, result_store, set_cut_fields, settings
 from ui.shared.text import md_text
 
 _BASES = [
@@ -74,6 +75,7 @@ _LABELS = {
     "rank": ("Rank", "Rank of LoRA: how many directions the update may use."),
     "points": ("Points on a path", "Minimum number of scored values of t or of the scale."),
 }
+RUN_FIRST = "To save a model, to redraw the windows or to change the texts, run the experiment here first."
 FURTHER = tuple(name for name in KINDS if name not in USUAL)  # paths that are scored on request
 _OF_BASE = ("extent", "seeds", "steps", "stages", "rank", "points")  # what is usual depends on the base
 
@@ -179,7 +181,12 @@ def _usual(base: str) -> dict[str, Field]:
         recipe = Recipe()
     extent = "short" if recipe.split.brief else "full"
     numbers = _numbers_of(recipe, usual_points(recipe))
-    return {"base": USUAL_BASE, "training": "others", "extent": extent, "further": [], **numbers}
+    return {"base": _first_base(), "training": "others", "extent": extent, "further": [], **numbers}
+
+
+def _first_base() -> str:
+    """Return the base of a first visit: the language model where its results came with the program."""
+    return model(FIRST_MODELS[-1]).name if prepared() is not None else USUAL_BASE
 
 
 def _numbers_of(recipe: Recipe, points: int) -> dict[str, int]:
@@ -193,7 +200,7 @@ def _seed_widgets() -> None:
 
     Streamlit's own binding to the address forbids going to another page by a button.
     """
-    base = st.session_state.get("merge_base") or _of_address("base", st.query_params.get("base", ""), USUAL_BASE)
+    base = st.session_state.get("merge_base") or _of_address("base", st.query_params.get("base", ""), _first_base())
     set_cut_fields("merge", (f"merge_{name}" for name in _usual(str(base))))
     for name, usual in _usual(str(base)).items():
         if f"merge_{name}" not in st.session_state:
@@ -282,6 +289,12 @@ def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
     flags = (int(bool((plain or {}).get(name))) for name in ("complete", "reference", "robustness"))
     return (*(len((plain or {}).get(name, ())) for name in listed), *flags, digests)
+
+
+def came_along(experiment: MergeExperiment) -> bool:
+    """Return whether what is shown of ``experiment`` was computed beforehand: its adapters are not on this machine."""
+    with result_store() as results:
+        return results.is_prepared(experiment_key(experiment))
 
 
 def training_characters(recipe: Recipe) -> int:

@@ -20,7 +20,7 @@ from numembed.merge_experiment.robustness.plan import encoded_texts, places_of
 from numembed.models.adapters.recipe import Reading
 from numembed.runs.job import Job, ModelProgress
 from numembed.studies.cost import cost_of
-from ui.merge.choice import reading, results_so_far, training_characters
+from ui.merge.choice import came_along, reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
@@ -144,6 +144,8 @@ def redrawn_windows(result: ExperimentResult) -> None:
     if result.redrawn:
         for sentence in result.redrawn_sentences:
             st.markdown(md_text(sentence))
+        return
+    if came_along(result.experiment):
         return
     experiment = with_designs(result.experiment)
     job = newest_run(experiment)

@@ -18,6 +18,7 @@ from numembed.merge_experiment.robustness.rows import change_rows, difference_ro
 from numembed.merge_experiment.robustness.text import change_text, row_title
 from numembed.studies.cost import cost_of
 from ui.merge.charts import chart
+from ui.merge.choice import RUN_FIRST, came_along
 from ui.merge.progress import changed_reading
 from ui.shared.figure import how_computed
 from ui.shared.frame import download, result_store, settings
@@ -75,7 +76,10 @@ def robustness(result: ExperimentResult) -> None:
         return
     st.subheader("Which model holds up when the texts are changed?", anchor=False)
     if result.robustness is None:
-        _ask(result)
+        if came_along(result.experiment):
+            st.caption(RUN_FIRST)
+        else:
+            _ask(result)
         return
     found = result.robustness
     first, *rest = found.sentences or ("",)

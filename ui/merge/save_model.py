@@ -20,13 +20,13 @@ from numembed.merge_experiment.save_model import MOST_NAME, Saving, proposed_nam
 from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
-from numembed.paper.protocol import paper_study
 from numembed.runs.job import Job
+from ui.merge.choice import came_along
 from ui.merge.progress import cancel_button
 from ui.merge.splits import SPLIT_TITLES
 from ui.shared.frame import callback, download, fragment, job_table, settings
 from ui.shared.run_progress import poll_seconds, start
-from ui.shared.study_choice import put_choice, take_to_compare
+from ui.shared.study_choice import first_study, put_choice, take_to_compare
 from ui.shared.text import md_text
 
 _OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes
@@ -58,8 +58,9 @@ def keep_one(result: ExperimentResult) -> None:
         if candidate.model.weights == result.base.weights:
             st.caption("This is the base itself.")
         else:
-            _saving(result, candidate)
-            _command(candidate)
+            if not came_along(result.experiment):
+                _saving(result, candidate)
+                _command(candidate)
         download(
             "All numbers of the experiment (JSON)",
             lambda: json.dumps(result.as_json()),
@@ -202,7 +203,7 @@ def _ended(job: Job) -> None:
 
 def _compare(reference: str) -> None:
     if "chosen" not in st.session_state:  # this page was the visit's first
-        put_choice(paper_study())
+        put_choice(first_study())
     take_to_compare(reference)
 
 

@@ -18,6 +18,7 @@ from numembed.paper.comparison import PRINTED
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import published
 from numembed.studies.cost import cost_of
+from numembed.studies.keys import result_key
 from numembed.studies.stored import previously_pinned, stored_result
 from numembed.studies.study import Study
 from ui.models.catalogue import KINDS, checked, is_allowed, spec_of, standings
@@ -213,11 +214,13 @@ def _scores(row: Row, spec: ModelSpec) -> None:
     paper = [getattr(line, f"{metric}_{labels}", None) for metric, labels in PRINTED]
     with result_store() as results:
         result = stored_result(study, spec, results)
+        beforehand = result is not None and results.is_prepared(result_key(study, result.model))
     ours: Sequence[float | None] = [None] * 4
     if result is not None:
         ours = [result.score(*kind).value for kind in PRINTED]
     failed = result is not None and result.check is not None and not result.check.ok
     here = "⚠ here, check failed" if failed else "here" if result is not None else "not run here yet"
+    here = "computed beforehand" if beforehand else here
     rows = [
         [Cell("in the paper" if line else "not in the paper"), *(number(value, 4) for value in paper)],
         [Cell(here), *(number(value, 4, note="Not run here yet.") for value in ours)],

@@ -245,7 +245,7 @@ def _check_cell(row: Row, check: ModelCheck | None) -> Cell:
 def _standings(home: str, packaged: tuple[str, ...]) -> dict[str, Standing]:
     """Both are there for the cache's key alone: another installation, and one that got a model, stand otherwise."""
     standings = {}
-    with result_store() as results:
+    with result_store(own=True) as results:
         for row in CATALOGUE.values():
             spec = spec_of(row)
             pinned = previously_pinned(spec, results)

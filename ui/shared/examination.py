@@ -13,9 +13,11 @@ from numembed.core.serialization import as_plain, from_plain
 from numembed.core.wording import about, plural
 from numembed.examinations.clusters.compute import LARGEST
 from numembed.studies.cost import cost_of
+from numembed.studies.keys import examined_key
 from numembed.studies.results import ModelResult
 from numembed.studies.stored import stored_examination
 from numembed.studies.study import Study
+from ui.shared.beforehand import absent, tell_prepared
 from ui.shared.frame import download, result_store, settings
 from ui.shared.large import characters_of, results_of
 from ui.shared.run_progress import newest_run, start, watch
@@ -83,10 +85,15 @@ def examined(
     job = newest_run(requested)
     with result_store() as store:
         values = stored_examination(requested, result.model, name, store)
+        beforehand = store.is_prepared(examined_key(requested, result.model, name))
     if values is not None:
+        if beforehand:
+            tell_prepared(requested, requested.models, key=name)
         return from_plain(kind, values)
     watch(requested, job)
-    if job is None or not job.active:
+    if needs := absent(requested.models):
+        st.caption(md_text(" ".join(needs)))
+    elif job is None or not job.active:
         icon = ":material/search:"
         st.button(button, key=f"ask {name}", type="primary", icon=icon, on_click=start, args=(requested,))
         st.caption(text + _cost(requested, result, texts))

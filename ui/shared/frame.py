@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, ParamSpec
 
 import streamlit as st
 
-from numembed.core.errors import NumembedError
+from numembed.core.errors import BadChoice, NumembedError
 from numembed.core.places import library_places
 from numembed.core.settings import Settings, read_settings
 from ui.shared.text import md_text
 
 if TYPE_CHECKING:  # imported where they are used: the title of the first page does not wait for them
     from numembed.runs.jobs import JobTable
+    from numembed.storage.bundle import Bundle
     from numembed.storage.vectors import VectorStore
     from numembed.studies.results import ResultStore
 
@@ -209,11 +210,24 @@ def job_table() -> JobTable:
     return JobTable(settings().app_db)
 
 
-def result_store() -> ResultStore:
-    """Return the results; use it in a ``with`` block."""
+def result_store(*, own: bool = False) -> ResultStore:
+    """Return the results, or only one's ``own`` without what came with the program; use it in a ``with`` block."""
     from numembed.studies.results import ResultStore
 
-    return ResultStore(settings().app_db)
+    return ResultStore(settings().app_db, beside=None if own else prepared())
+
+
+@st.cache_resource(show_spinner=False)
+def prepared() -> Bundle | None:
+    """Return the results that came with the program; None where none are to be shown, or their file is damaged."""
+    from numembed.prepared import PREPARED
+    from numembed.storage.bundle import Bundle
+
+    try:
+        return Bundle(PREPARED) if settings().prepared else None
+    except BadChoice as error:
+        logging.getLogger("numembed").error("%s", error)
+        return None
 
 
 def vector_store() -> VectorStore:

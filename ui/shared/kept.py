@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
+from numembed.studies.keys import result_key
 from numembed.studies.reference_scores import ReferenceScores, stored_references
 from numembed.studies.results import ModelResult, ResultStore
 from numembed.studies.study import Study
@@ -25,6 +26,7 @@ class Known:
 
     items: tuple[ModelResult | None, ...]
     references: ReferenceScores
+    prepared: tuple[str, ...] = ()  # names of models whose scores were computed beforehand
     _made: dict[Hashable, Any] = field(default_factory=dict)
 
     @cached_property
@@ -80,7 +82,8 @@ def known_results(study: Study, store: ResultStore) -> Known:
     def read() -> Known:
         items = results_of(study)
         models = [one.model for one in items if one is not None]
-        return Known(items, stored_references(study, models, store) if models else ReferenceScores())
+        references = stored_references(study, models, store) if models else ReferenceScores()
+        return Known(items, references, tuple(one.name for one in models if store.is_prepared(result_key(study, one))))
 
     return _known().get((study.key, store.state), read)
 

@@ -13,11 +13,11 @@ from numembed.core.errors import NumembedError
 from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.names import CATALOGUE, ENDPOINT, model, reference_of
-from numembed.paper.protocol import paper_study
+from numembed.paper.protocol import FIRST_MODELS, paper_study
 from numembed.sequences.families.family import FAMILIES, family
 from numembed.sequences.matching import MATCHINGS
 from numembed.studies.study import DISTANCES, Study
-from ui.shared.frame import fields_drawn, set_cut_fields, settings
+from ui.shared.frame import fields_drawn, prepared, set_cut_fields, settings
 from ui.shared.text import md_text
 
 _LISTS = ("models", "families", "matched")
@@ -122,9 +122,14 @@ def _study_of(entries: tuple[tuple[str, Any], ...]) -> Study:
     return Study.from_dict(dict(entries))
 
 
+def first_study() -> Study:
+    """Return what a first visit shows: the paper's sequences; with a language model where its results came along."""
+    return paper_study() if prepared() is None else paper_study(*FIRST_MODELS, *BASELINES.names)
+
+
 def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
     """Return the study that an address asks for, and a sentence for each part that was ignored."""
-    preset = paper_study()
+    preset = first_study()
     plain, notes = preset.as_dict(), []
     for name, values in query.items():
         if name in _LISTS:
@@ -143,7 +148,7 @@ def read_address(query: Mapping[str, list[str]]) -> tuple[Study, list[str]]:
 
 def address_of(study: Study) -> dict[str, Any]:
     """Return the address's parts that restore ``study``; what the preset says already is left out."""
-    usual = paper_study().as_dict()
+    usual = first_study().as_dict()
     changed = {name: value for name, value in study.as_dict().items() if value != usual[name]}
     return {name: value for name, value in changed.items() if name not in _NEVER_IN_LINKS}
 

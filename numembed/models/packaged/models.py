@@ -31,14 +31,20 @@ class PackagedModel:
         """Return its folder, here or not yet; another one for another file or another conversion."""
         return packages_folder(settings) / f"{self.name.lower()}-{self.package.digest[:12]}"
 
+    def absent(self, settings: Settings) -> str:
+        """Return what to do before it can be run; "" where it was got."""
+        if self.place(settings).is_dir():
+            return ""
+        return (
+            f"{self.name} is not on this machine yet. Press “Get it” on its card on the page Models "
+            f"({size(self.package.wheel_bytes)}), or run: {self.command}"
+        )
+
     def checked(self, settings: Settings) -> Path:
         """Return its folder; raises ModelUnavailable where it was not got, or a file of it is damaged."""
         place = self.place(settings)
-        if not place.is_dir():
-            raise ModelUnavailable(
-                f"{self.name} is not on this machine yet. Press “Get it” on its card on the page Models "
-                f"({size(self.package.wheel_bytes)}), or run: {self.command}"
-            )
+        if absent := self.absent(settings):
+            raise ModelUnavailable(absent)
         if not _is_whole(place, _stamp(place)):
             raise ModelUnavailable(f"The files of {self.name} are damaged. Get it again: {self.command}")
         return place

@@ -125,7 +125,7 @@ def test_everything_that_changes_vectors_is_part_of_the_key_and_versions_are_not
     )
     assert len({replace(spec, **changes).content_key for changes in others}) == len(others)
     key, content = spec.key, spec.content_key
-    monkeypatch.setattr(specs, "_versions", lambda: {"transformers": "6.0"})
+    monkeypatch.setattr(specs, "vector_versions", lambda: {"transformers": "6.0"})
     assert spec.key != key and spec.content_key == content == replace(spec, name="other").content_key
 
 

@@ -203,7 +203,9 @@ def test_the_bundled_architecture_scores_what_was_measured_without_training(seed
 def test_plain_keys_are_what_they_were_and_every_seed_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     from numembed.models import spec as spec_module
 
-    monkeypatch.setattr(spec_module, "_versions", lambda: {"transformers": "5.23", "sentence-transformers": "6.2"})
+    monkeypatch.setattr(
+        spec_module, "vector_versions", lambda: {"transformers": "5.23", "sentence-transformers": "6.2"}
+    )
     plain = replace(model("owner/name"), weights=LocalWeights("/any/where", "d" * 64), loading=Loading(add_eos=True))
     literal = {
         "loading": {"add_eos": True},

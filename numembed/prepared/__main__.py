@@ -1,0 +1,95 @@
+"""Computes all that comes with the program, and writes it. What is stored is not computed again."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+import numembed
+from numembed.analysis.inference.permuted_scores import distances_of
+from numembed.analysis.preparation import Distance
+from numembed.cli.studies import workplace
+from numembed.core.errors import NumembedError
+from numembed.core.settings import Settings, read_settings
+from numembed.core.wording import duration, size
+from numembed.merge_experiment.experiment import MergeExperiment
+from numembed.merge_experiment.run import experiment_rows, run_experiment
+from numembed.models.embedding import embed
+from numembed.models.packaged.get import get
+from numembed.prepared import PREPARED
+from numembed.prepared.contents import Noting, Request, missing, requests
+from numembed.runs.kinds import Workplace, kind_called
+from numembed.runs.study_run import run
+from numembed.storage.bundle import About, write_bundle
+from numembed.studies.keys import distances_key, library_versions
+from numembed.studies.study import Study
+
+
+def make(out: Path, settings: Settings) -> None:
+    """Compute what the home of ``settings`` lacks, and write the bundle. Raises NumembedError and OSError."""
+    get("smollm2", settings)
+    listed = list(requests())
+    for request in listed:
+        began, called = time.monotonic(), kind_called(request.kind).title(request)
+        print(f"{called} …", file=sys.stderr)
+        _compute(request, settings)
+        print(f"{called}: {duration(time.monotonic() - began)}", file=sys.stderr)
+    with Noting(settings.app_db) as results:
+        if absent := [one for request in listed for one in missing(request, results)]:
+            raise NumembedError(f"These results are missing: {'; '.join(absent)}.")
+    described = tuple({one.kind: one.as_dict()} for one in listed)
+    about = About(str(datetime.date.today()), numembed.__version__, library_versions(), described)
+    write_bundle(out, about, {key: _without_home(value, settings) for key, value in results.answers.items()})
+    print(f"{out}: {len(results.answers):,} results, {size(out.stat().st_size)}")
+
+
+def _compute(request: Request, settings: Settings) -> None:
+    if isinstance(request, MergeExperiment):
+        with workplace(experiment_rows(request), settings) as place:
+            run_experiment(request, **place.tools)
+        return
+    with workplace([spec.name for spec in request.models], settings) as place:
+        outcome = run(request, **place.tools)
+        if outcome.errors:
+            raise NumembedError(" ".join(outcome.errors.values()))
+        for result in outcome.results:
+            _keep_distances(request, result.model, place)
+
+
+def _keep_distances(study: Study, spec: Any, place: Workplace) -> None:
+    """Store the distances between all sequences, (n, n), in half precision."""
+    matrix = embed(spec, study.sequences, store=place.vectors, loaded=place.loaded).matrix
+    half = distances_of(matrix, cast(Distance, study.distance)).astype("<f2")
+    plain = {"rows": len(half), "distances": base64.b64encode(np.ascontiguousarray(half).tobytes()).decode()}
+    place.results.put(distances_key(study, spec), plain)
+
+
+def _without_home(value: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return a result without the place of this home, which is nobody else's."""
+    written = json.dumps(value)
+    plain: dict[str, Any] = json.loads(written.replace(json.dumps(str(settings.home))[1:-1], ""))
+    return plain
+
+
+def main() -> int:
+    """Make the bundle that the command line asks for; return 0, or 1 after one sentence on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m numembed.prepared", description=__doc__)
+    parser.add_argument("--out", type=Path, default=PREPARED, help="the file to write")
+    try:
+        make(parser.parse_args().out, read_settings())
+    except (NumembedError, OSError) as error:
+        print(f"numembed.prepared: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
