@@ -42,9 +42,9 @@ def sentencepiece(special: str, template: str) -> Tokenizer:
     return _ended(tokenizer, special.split(), template)
 
 
-def byte_level(special: str, template: str, *, digits: str = r"\p{N}") -> Tokenizer:
+def byte_level(special: str, template: str, *, digits: str = r"\p{N}", paired: str = string.digits) -> Tokenizer:
     """As in Qwen (every digit a token) and Llama 3 (``digits`` in groups): bytes with visible names."""
-    merges = [(one, other) for one in string.digits for other in string.digits]
+    merges = [(one, other) for one in paired for other in paired]
     names = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges), *special.split()]
     tokenizer = Tokenizer(models.BPE(vocab=_numbered(names), merges=merges))
     words = Regex(rf"[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -81,6 +81,7 @@ XLMR = LLAMA | {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "
 GEMMA = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>"}
 QWEN = {"pad_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
 LLAMA3 = {"pad_token": "<|end_of_text|>", "bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
+UNPADDED = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")  # a base model's
 
 DECODER = {"num_key_value_heads": 1, "head_dim": HIDDEN // HEADS}
 BIDIRECTIONAL = DECODER | {"is_causal": False}
@@ -172,6 +173,7 @@ def _old(theta: float, config: dict[str, Any] = DECODER) -> dict[str, Any]:
     return config | {"rope_parameters": {"rope_type": "default", "rope_theta": theta}}
 
 
+_TIED = _old(1e5) | {"tie_word_embeddings": True}
 PUBLISHED = {
     "e5-mistral": Architecture("mistral", lambda: mistral("<s> $A"), LLAMA, "lasttoken", False, _old(1e4)),
     "gte-qwen2": Architecture("qwen2", lambda: qwen(template="$A"), QWEN, "lasttoken", True, _old(1e6)),
@@ -179,6 +181,7 @@ PUBLISHED = {
         "mistral", lambda: mistral("<s> $A"), LLAMA, "mean", True, _old(1e4), pool_prompt=False, head=True
     ),
     "nemotron": Architecture("llama", llama3, LLAMA3, "mean", True, _old(5e5)),
+    "smollm2": Architecture("llama", lambda: qwen(template="$A", paired=""), UNPADDED, "mean", False, _TIED, head=True),
     "nomic-moe": Architecture("nomic_bert", xlmr, XLMR, "mean", True, _old(1e4, {})),
     "gte-new": Architecture("gte", xlmr, XLMR, "cls", True, _old(2e4, {})),
     "gte-mirror": Architecture("gte", xlmr, XLMR, "cls", True, _old(2e4, {})),
@@ -234,6 +237,7 @@ _TOKENIZER_CONFIG: dict[str, dict[str, Any]] = {
         },
     },
     "gritlm": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False},
+    "smollm2": {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False},
     "nemotron": {"tokenizer_class": "PreTrainedTokenizerFast"},
     **{name: {"tokenizer_class": "XLMRobertaTokenizer"} for name in ("nomic-moe", "gte-new", "gte-mirror")},
 }
@@ -270,7 +274,7 @@ def published(name: str, folder: Path) -> Path:
     _write(folder / "config.json", config)
     if name == "nomic-moe":
         _give_experts(folder / "model.safetensors")
-    if name != "gritlm":
+    if not made.head:
         _write_modules(folder, made.pooling)
     return folder
 

@@ -107,7 +107,7 @@ def recipe_of(row: Row) -> list[str]:
     if not recipe.pool_prompt:
         sentences.append("The tokens of a prompt are left out of that mean.")
     if recipe.normalize:
-        sentences.append("Vectors are normalised to length 1, as in the makers' program.")
+        sentences.append("Vectors are normalised to length 1" + ", as in the makers' program" * row.embeds + ".")
     if recipe.needs_parameter:
         sentences.append(f"Refused after loading where its {recipe.needs_parameter} layers are missing.")
     if row.readings:

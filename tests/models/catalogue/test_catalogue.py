@@ -14,7 +14,7 @@ from numembed.core.settings import LIMITS
 from numembed.models.baselines import BASELINES
 from numembed.models.catalogue.entries import Row
 from numembed.models.catalogue.names import BUNDLED, CATALOGUE, facts_of, model, reference_of
-from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec
+from numembed.models.spec import BaselineWeights, HubWeights, Loading, LocalWeights, ModelSpec, PackagedWeights
 
 RUN = [row for row in CATALOGUE.values() if not row.refused and row.repo]  # those of our own: tests/models/test_scratch
 REFUSED = [row for row in CATALOGUE.values() if row.refused]
@@ -227,3 +227,11 @@ def test_the_bundled_model_has_the_hubs_identity() -> None:
     assert model("all-MiniLM-L6-v2").weights == BUNDLED
     assert BUNDLED.revision == "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
     assert model("all-MiniLM-L6-v2").key == model("sentence-transformers/all-MiniLM-L6-v2").key
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"])
+def test_an_original_on_the_hub_is_not_the_model_in_a_package(name: str) -> None:
+    original, packaged = model(name), model("smollm2")
+    assert isinstance(original.weights, HubWeights) and isinstance(packaged.weights, PackagedWeights)
+    assert reference_of(original) == "SmolLM2-135M-Instruct" and reference_of(packaged) == "SmolLM2"
+    assert facts_of(packaged) is CATALOGUE["SmolLM2"] is not facts_of(original)

@@ -323,6 +323,7 @@ BY_ROW = {  # the tiny model that stands for each of the paper's fourteen; nomic
     "llama-embed-nemotron-8b": "nemotron",
     "bge-multilingual-gemma2": "gemma2-causal-lasttoken",
 }
+SMOLLM2 = {name: "smollm2" for name in CATALOGUE if name.startswith("SmolLM2-")}
 
 
 def _by_row(row: Row, where: Path, prompt: str, **changes: Any) -> SentenceEncoder:
@@ -336,17 +337,31 @@ def test_every_model_of_the_paper_has_its_tiny_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BY_ROW)
+@pytest.mark.parametrize("name", BY_ROW | SMOLLM2)
 def test_the_check_agrees_with_the_facts_of_a_row_loaded_by_its_recipe(folder: Folder, name: str) -> None:
-    row = CATALOGUE[name]
+    row, where = CATALOGUE[name], folder((BY_ROW | SMOLLM2)[name])
     for prompt in ("", *list(row.prompts.values())[:1]):
-        check = _by_row(row, folder(BY_ROW[name]), prompt).check
+        check = _by_row(row, where, prompt).check
         assert check.ok, (prompt, check.sentence)
         judged = {finding.name for finding in check.findings if finding.ok}
         assert judged >= {"weights", "attention", "pooling", "batches", "dimension"}
         assert ("last token" in judged) == bool(row.ends_with_eos or row.pooling == "lasttoken")
         assert ("unit length" in judged) == row.normalizes
     other = "causal" if row.attention == "bidirectional" else "bidirectional"
-    left_as_published = BY_ROW[name] in ("gte-qwen2", "gritlm")  # whose folders read from left to right
+    left_as_published = where.name in ("gte-qwen2", "gritlm")  # whose folders read from left to right
     wrong = row if left_as_published else replace(row, attention=other)
-    assert not _by_row(wrong, folder(BY_ROW[name]), "", loading=replace(row.loading, causal=None)).check.ok
+    assert not _by_row(wrong, where, "", loading=replace(row.loading, causal=None)).check.ok
+
+
+@pytest.mark.parametrize("name", ["SmolLM2-135M", "SmolLM2-1.7B"])
+def test_a_decoder_without_padding_gives_a_text_one_vector_alone_and_in_a_batch(folder: Folder, name: str) -> None:
+    assert len(SMOLLM2) == 6
+    row, where, apart = CATALOGUE[name], folder("smollm2"), 1e-5 if name == "SmolLM2-135M" else 2e-2  # in bfloat16
+    assert not (where / "modules.json").exists() and "pad_token" not in (where / "tokenizer_config.json").read_text()
+    encoder = _by_row(row, where, "")
+    together = encoder.encode(TEXTS)
+    assert _apart(together, np.concatenate([encoder.encode([text]) for text in TEXTS])) <= apart
+    assert _apart(together, _by_hand(PUBLISHED["smollm2"])) <= apart and encoder.check.ok, encoder.check.sentence
+    ended = _by_row(row, where, "", loading=replace(row.loading, pooling="lasttoken", add_eos=True))
+    assert [ids[-1] for ids in ended.token_ids(TEXTS)] == [ended.model.tokenizer.eos_token_id] * len(TEXTS)
+    assert _apart(ended.encode(TEXTS), np.concatenate([ended.encode([text]) for text in TEXTS])) <= apart
