@@ -8,6 +8,8 @@ import datetime
 import json
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,16 +34,22 @@ from numembed.storage.bundle import About, write_bundle
 from numembed.studies.keys import distances_key, library_versions
 from numembed.studies.study import Study
 
+_AT_ONCE = 2
+
 
 def make(out: Path, settings: Settings) -> None:
-    """Compute what the home of ``settings`` lacks, and write the bundle. Raises NumembedError and OSError."""
+    """Compute what the home of ``settings`` lacks, two parts at a time, and write the bundle.
+
+    Raises NumembedError and OSError.
+    """
     get("smollm2", settings)
-    listed = list(requests())
-    for request in listed:
-        began, called = time.monotonic(), kind_called(request.kind).title(request)
-        print(f"{called} …", file=sys.stderr)
-        _compute(request, settings)
-        print(f"{called}: {duration(time.monotonic() - began)}", file=sys.stderr)
+    listed, began = list(requests()), time.monotonic()
+    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool:
+        parts = {pool.submit(_compute, request, settings): request for request in reversed(listed)}  # longest first
+        for part in as_completed(parts):
+            part.result()
+            done = kind_called(parts[part].kind).title(parts[part])
+            print(f"{duration(time.monotonic() - began)}: {done}", file=sys.stderr)
     with Noting(settings.app_db) as results:
         if absent := [one for request in listed for one in missing(request, results)]:
             raise NumembedError(f"These results are missing: {'; '.join(absent)}.")
@@ -65,7 +73,9 @@ def _compute(request: Request, settings: Settings) -> None:
 
 
 def _keep_distances(study: Study, spec: Any, place: Workplace) -> None:
-    """Store the distances between all sequences, (n, n), in half precision."""
+    """Store the distances between all sequences, (n, n), in half precision, unless they are stored."""
+    if place.results.get(distances_key(study, spec)) is not None:
+        return
     matrix = embed(spec, study.sequences, store=place.vectors, loaded=place.loaded).matrix
     half = distances_of(matrix, cast(Distance, study.distance)).astype("<f2")
     plain = {"rows": len(half), "distances": base64.b64encode(np.ascontiguousarray(half).tobytes()).decode()}
