@@ -44,9 +44,20 @@ def csv_cell(value: Any) -> Any:
     return "'" + value if starts in _FORMULA_STARTS and starts else value
 
 
-def scores_csv(study: Study, results: Sequence[ModelResult], references: ReferenceScores = NO_REFERENCES) -> str:
-    """Return one line a score, with every digit and all its evidence."""
-    return rows_csv(evidence_rows(study, results, references))
+def scores_csv(
+    study: Study,
+    results: Sequence[ModelResult],
+    references: ReferenceScores = NO_REFERENCES,
+    *,
+    beforehand: Sequence[str] = (),
+) -> str:
+    """Return one line a score, with every digit and all its evidence.
+
+    Those of the models ``beforehand``, whose results came with the program, say so in a column of their own.
+    """
+    rows = evidence_rows(study, results, references)
+    origin = {name: {"origin": "computed beforehand"} for name in beforehand}
+    return rows_csv([row | origin.get(str(row["model"]), {}) for row in rows])
 
 
 def pairs_csv(study: Study, results: Sequence[ModelResult]) -> str:

@@ -17,7 +17,7 @@ from ui.merge.choice import came_along, choose, price, results_so_far
 from ui.merge.progress import watch_experiment, with_designs
 from ui.merge.robustness import with_robustness
 from ui.models.get import get_it
-from ui.shared.beforehand import tell_prepared
+from ui.shared.beforehand import absent, tell_prepared
 from ui.shared.run_progress import newest_run, start
 
 experiment = choose()
@@ -34,14 +34,15 @@ if experiment is not None:
             on_click=start,
             args=(experiment,),
             icon=":material/stairs:",
+            disabled=bool(absent([experiment.base])),
         )
         price(experiment, experiment_result)
     watch_experiment(experiment, job)
-    if came_along(experiment):
+    if came := came_along(experiment):
         tell_prepared(experiment, (experiment.base,), key="merge", told=True)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment
         from ui.merge.save_model import keep_one
 
-        show_experiment(experiment_result)
-        keep_one(experiment_result)
+        show_experiment(experiment_result, came=came)
+        keep_one(experiment_result, came=came)

@@ -6,6 +6,7 @@ holds one result each as ``{"key": …, "value": …}``, and ``digests.json`` th
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ _FORMAT = "numembed bundle"
 _ABOUT, _DIGESTS = "bundle.json", "digests.json"
 _NAME = re.compile(r"bundle\.json|digests\.json|results/[0-9a-f]{64}\.json")
 _MOST_FILES, _MOST_FILE, _MOST_BYTES = 20_000, 16_000_000, 200_000_000  # once they are unpacked
+_MOST_NAME = 40
 _DAY = (1980, 1, 1, 0, 0, 0)  # of every file in it: equal results make equal bundles
 
 
@@ -55,20 +57,21 @@ class Bundle:
             raise self._refused("it lists a file twice, or too many files")
         if strange := [info.filename for info in infos if not _NAME.fullmatch(info.filename)]:
             raise self._refused(f"it holds another file, {strange[0][:80]!r}")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+            raise self._refused("it is packed in another way")
         if max((info.file_size for info in infos), default=0) > _MOST_FILE or _size(infos) > _MOST_BYTES:
             raise self._refused("it is too large")
         self._digests: dict[str, str] = self._json(_DIGESTS, "")
         if not isinstance(self._digests, dict) or {info.filename for info in infos} - {_DIGESTS} != set(self._digests):
             raise self._refused("its list of files is another one")
+        if not all(re.fullmatch("[0-9a-f]{64}", str(digest)) for digest in self._digests.values()):
+            raise self._refused("one of its digests is none")
         about = self._json(_ABOUT, str(self._digests.get(_ABOUT)))
         if not isinstance(about, dict) or about.pop("format", "") != _FORMAT:
             raise self._refused("it holds something else")
-        if (version := about.pop("version", 0)) != VERSION:
+        if type(version := about.pop("version", 0)) is not int or version != VERSION:
             raise self._refused(f"it is of version {str(version)[:20]}, and this program reads version {VERSION}")
-        try:
-            self.about = About(**about | {"requests": tuple(about.get("requests", ()))})
-        except TypeError:
-            raise self._refused("what it says of itself cannot be read") from None
+        self.about = self._about(about)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the result that is stored under ``key``, or None; raises BadChoice where it was changed."""
@@ -92,6 +95,19 @@ class Bundle:
                 if _member(key) != member or (value := self.get(key)) is None:
                     raise self._refused("one of its results is of another key")
                 yield key, value
+
+    def _about(self, plain: dict[str, Any]) -> About:
+        try:
+            about = About(**plain | {"requests": tuple(plain.get("requests", ()))})
+            datetime.date.fromisoformat(about.made)
+        except (TypeError, ValueError):
+            raise self._refused("what it says of itself cannot be read") from None
+        named = [about.program, *about.versions, *about.versions.values()] if isinstance(about.versions, dict) else [0]
+        if not all(isinstance(one, str) and len(one) <= _MOST_NAME for one in named):
+            raise self._refused("the versions that it names cannot be read")
+        if not all(isinstance(one, dict) for one in about.requests):
+            raise self._refused("what was run for it cannot be read")
+        return about
 
     def _json(self, member: str, digest: str) -> Any:
         """Return what a file holds; its digest is checked where one is given."""

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,14 +152,27 @@ class ResultStore(AppStore):
     def get(self, key: str) -> dict[str, Any] | None:
         """Return what was stored under ``key``, here or beside, or None."""
         own = self.own(key)
-        if own is None and self.beside is not None:
-            with contextlib.suppress(BadChoice):  # it was damaged since it was opened: absent, as a damaged row is
-                return self.beside.get(lasting_of(key))
-        return own
+        return own if own is not None else self.prepared(key)
+
+    def prepared(self, key: str) -> dict[str, Any] | None:
+        """Return what was computed elsewhere under ``key``, or None; what was damaged since counts as absent."""
+        with contextlib.suppress(BadChoice):
+            return None if self.beside is None else self.beside.get(lasting_of(key))
+        return None
 
     def is_prepared(self, key: str) -> bool:
         """Return whether ``get`` answers with what was computed elsewhere."""
-        return self.beside is not None and lasting_of(key) in self.beside and self.own(key) is None
+        return self.beside is not None and self.own(key) is None and self.prepared(key) is not None
+
+    @contextlib.contextmanager
+    def alone_with(self, key: str) -> Iterator[None]:
+        """Let the block read own results only where there is an own one of ``key``: both are never mixed."""
+        beside = self.beside
+        self.beside = None if beside is None or self.own(key) is not None else beside
+        try:
+            yield
+        finally:
+            self.beside = beside
 
     @steady
     def own(self, key: str) -> dict[str, Any] | None:

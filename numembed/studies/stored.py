@@ -76,6 +76,11 @@ def stored_result(study: Study, spec: ModelSpec, results: ResultStore) -> ModelR
     pinned = previously_pinned(spec, results)
     if pinned is None:
         return None
+    with results.alone_with(result_key(study, pinned)):
+        return _stored_result(study, spec, pinned, results)
+
+
+def _stored_result(study: Study, spec: ModelSpec, pinned: ModelSpec, results: ResultStore) -> ModelResult | None:
     result, check = results.model_result(pinned, result_key(study, pinned)), results.check(pinned)
     if result is None or (check is not None and not check.ok and not study.despite_checks):
         return None

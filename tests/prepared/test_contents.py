@@ -80,6 +80,7 @@ def test_own_results_win(results: Noting, study: Study) -> None:
     results.put_model_result(key, ModelResult(spec, known.dimension, own, known.clusters))
     now = stored_result(study, spec, results)
     assert now is not None and _silhouette(now) == 0.5 and not results.is_prepared(key)
+    assert len(known.designs) > 0 and not now.designs and now.detail is None  # both are never mixed
 
 
 def test_a_model_that_is_trained_here_is_another_one(results: Noting, study: Study) -> None:

@@ -56,6 +56,16 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "unrelated": (lambda files: _about(files, format="something"), "it holds something else"),
     "of a later version": (lambda files: _about(files, version=2), "of version 2, and this program reads version 1"),
     "with another entry": (lambda files: _about(files, strange=1), "what it says of itself"),
+    "of a version that is no number": (lambda files: _about(files, version=True), "of version True"),
+    "made on no day": (lambda files: _about(files, made="yesterday"), "what it says of itself"),
+    "made on a number": (lambda files: _about(files, made=5), "what it says of itself"),
+    "of a program without a name": (lambda files: _about(files, program={}), "versions that it names"),
+    "of a program with a long name": (lambda files: _about(files, program="9" * 99), "versions that it names"),
+    "with versions of another kind": (lambda files: _about(files, versions="x"), "versions that it names"),
+    "with versions that are numbers": (lambda files: _about(files, versions={"a": 1}), "versions that it names"),
+    "with requests of another kind": (lambda files: _about(files, requests=5), "what it says of itself"),
+    "with requests that are words": (lambda files: _about(files, requests="abc"), "what was run for it"),
+    "with a digest that is none": (lambda files: files.update({"digests.json": _without_digests(files)}), "is none"),
     "not JSON": (lambda files: files.update({"digests.json": b"\xff{"}), "cannot be read"),
 }
 
@@ -82,6 +92,21 @@ def _about(files: dict[str, bytes], *, sealed: bool = True, **changed: object) -
     if sealed:
         digests = json.loads(files["digests.json"]) | {"bundle.json": hashlib.sha256(files["bundle.json"]).hexdigest()}
         files["digests.json"] = json.dumps(digests).encode()
+
+
+def _without_digests(files: dict[str, bytes]) -> bytes:
+    return json.dumps(dict.fromkeys(json.loads(files["digests.json"]), "")).encode()
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_in_another_way_is_refused(path: Path, packed: int) -> None:
+    with zipfile.ZipFile(path) as archive:
+        files = {one: archive.read(one) for one in archive.namelist()}
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        for one, content in files.items():
+            archive.writestr(one, content)
+    with pytest.raises(BadChoice, match="packed in another way"):
+        Bundle(path)
 
 
 def test_a_result_that_was_changed_is_refused_when_it_is_read(path: Path) -> None:

@@ -85,12 +85,13 @@ def _results(study: Study) -> None:
             st.caption(md_text(f"No result: {listed(missing[:_MOST_NAMED] + more)}."))
         if known.prepared:
             named = () if len(known.prepared) == len(results) else known.prepared
-            tell_prepared(study, study.models, key="compare", named=named)
+            specs = [spec for spec in study.models if spec.name in known.prepared]
+            tell_prepared(study, specs, key="compare", named=named)
         left, right = st.columns([8, 5], gap="medium")
         with left:
             shown = _score_table(study, known)
             _explain_columns()
-            _downloads(study, results, references)
+            _downloads(study, known)
         with right:
             method, dims, color = map_controls(len(study.sequences))
             for result in shown:
@@ -196,13 +197,15 @@ def _explain_columns() -> None:
         st.markdown("\n\n".join(f"**{name}.** {text}" for name, text in [*columns.items(), *groups.items()]))
 
 
-def _downloads(study: Study, results: Sequence[ModelResult], references: ReferenceScores) -> None:
+def _downloads(study: Study, known: Known) -> None:
+    results, references = known.results, known.references
+
     def maps() -> str:
         with result_store() as store:
             return maps_html(study, results, store)
 
     def scores() -> str:
-        return scores_csv(study, results, references)
+        return scores_csv(study, results, references, beforehand=known.prepared)
 
     with st.container(horizontal=True):
         download("Table (CSV)", scores, "numembed-scores.csv", quiet=False)

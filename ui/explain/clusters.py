@@ -198,6 +198,7 @@ def stored_or_asked(study: Study, result: ModelResult) -> Explanation | None:
         beforehand = results.is_prepared(explain_key(study, result.model))
     if explanation is not None:
         if beforehand:
+            watch(plain, job)
             tell_prepared(plain, plain.models, key="explain")
         return explanation
     watch(plain, job)

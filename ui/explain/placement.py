@@ -48,17 +48,16 @@ def free_query(study: Study, *, waits: bool = False) -> None:
     heading.subheader("Where is your own sequence placed?", anchor=False)
     known = [one for one in results_of(_with_earlier_models(study)) if one is not None]
     models = [one for one in known if not absent([one.model])]
+    many, left_out = plural(len(models), "model"), " ".join(absent([one.model for one in known]))
     with result_store() as store:
-        beforehand = any(store.is_prepared(result_key(study, one.model)) for one in models)
+        first_run = any(store.is_prepared(result_key(study, one.model)) for one in models)
+    what = f"Only this one text is encoded, by {many} that have read these sequences; baselines and earlier models"
+    if first_run:
+        what = f"The sequences are run here first, since what is shown was computed beforehand, by {many}; baselines"
     with st.form("land", border=False):
         st.text_input("Your own sequence", key="own_text", placeholder="2, 3, 5, 7, 11, 13", persist_state="session")
         st.form_submit_button("See the place", icon=":material/my_location:", on_click=_ask, args=(study, models))
-    st.caption(
-        f"Only this one text is encoded, by {plural(len(models), 'model')} that have read these sequences; baselines "
-        "and models of earlier runs included."
-        + " Models whose results were computed beforehand read the sequences first."
-        * beforehand
-    )
+    st.caption(md_text(f"{what} included. {left_out}".strip()))
     if (typed := st.session_state.get("landed")) is None:
         return
     try:

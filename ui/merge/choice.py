@@ -272,10 +272,15 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
         st.caption(":red[This experiment needs more memory than this machine has.]")
 
 
-def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:
-    """Return the results of ``experiment`` so far; they grow while it runs, and are parsed again only then."""
-    with result_store() as results:
-        plain = results.get(experiment_key(experiment))
+def results_so_far(experiment: MergeExperiment, *, own: bool = False) -> ExperimentResult | None:
+    """Return the results of ``experiment`` so far; they grow while it runs, and are parsed again only then.
+
+    Until ``own`` ones are complete, those that came with the program are shown.
+    """
+    with result_store(own=own) as results:
+        plain = results.own(key := experiment_key(experiment))
+        if not (plain and plain.get("complete")):
+            plain = results.prepared(key) or plain
     return _read(experiment.key, _size(plain), plain) if plain else None
 
 
@@ -294,7 +299,8 @@ def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
 def came_along(experiment: MergeExperiment) -> bool:
     """Return whether what is shown of ``experiment`` was computed beforehand: its adapters are not on this machine."""
     with result_store() as results:
-        return results.is_prepared(experiment_key(experiment))
+        own, key = results.own(experiment_key(experiment)), experiment_key(experiment)
+        return not (own and own.get("complete")) and results.prepared(key) is not None
 
 
 def training_characters(recipe: Recipe) -> int:

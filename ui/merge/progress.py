@@ -20,7 +20,7 @@ from numembed.merge_experiment.robustness.plan import encoded_texts, places_of
 from numembed.models.adapters.recipe import Reading
 from numembed.runs.job import Job, ModelProgress
 from numembed.studies.cost import cost_of
-from ui.merge.choice import came_along, reading, results_so_far, training_characters
+from ui.merge.choice import reading, results_so_far, training_characters
 from ui.merge.splits import TITLES
 from ui.shared.figure import figure
 from ui.shared.frame import fragment, job_table, result_store, settings
@@ -55,7 +55,7 @@ def _live(job_id: str, experiment: MergeExperiment) -> None:
     with st.container(border=True, key="running"):
         share, left = share_and_left(job.progress, parts_of(job.request))
         st.progress(share, text=_bar_text(job, left))
-        result = results_so_far(experiment) if not done else None
+        result = results_so_far(experiment, own=True) if not done else None
         if result is not None and result.training:
             last = result.training[-1]
             alt = f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}."
@@ -137,7 +137,7 @@ def with_designs(experiment: MergeExperiment) -> MergeExperiment:
     return replace(experiment, designs=USUAL_DESIGNS)
 
 
-def redrawn_windows(result: ExperimentResult) -> None:
+def redrawn_windows(result: ExperimentResult, *, came: bool = False) -> None:
     """Draw what redrawn windows show of a finished experiment, or the button that redraws them, with its cost."""
     if not result.complete:
         return
@@ -145,11 +145,9 @@ def redrawn_windows(result: ExperimentResult) -> None:
         for sentence in result.redrawn_sentences:
             st.markdown(md_text(sentence))
         return
-    if came_along(result.experiment):
-        return
     experiment = with_designs(result.experiment)
     job = newest_run(experiment)
-    if job is not None and job.active:  # its progress is shown above
+    if came or (job is not None and job.active):  # its progress is shown above
         return
     with st.container(horizontal=True, vertical_alignment="center", key="redrawing"):
         st.button(

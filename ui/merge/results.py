@@ -47,19 +47,19 @@ _WORDS = (
 )
 
 
-def show_experiment(result: ExperimentResult) -> None:
-    """Draw all results so far."""
+def show_experiment(result: ExperimentResult, *, came: bool = False) -> None:
+    """Draw all results so far; those that ``came`` with the program without what needs the trained models."""
     _verdict(result)
     if note := result.measured_on.note:
         st.info(md_text(note), icon=":material/info:")
     split = _split_control(result)
     if _has_retention(result):
-        _plane(result, split)
+        _plane(result, split, came=came)
     elif result.complete:
-        redrawn_windows(result)
+        redrawn_windows(result, came=came)
     if result.comparisons:
         _compared(result, split)
-    robustness(result)
+    robustness(result, came=came)
     _sweep(result, split)
     if result.maps:
         morph(result)
@@ -113,7 +113,7 @@ def _split_control(result: ExperimentResult) -> str:
     )
 
 
-def _plane(result: ExperimentResult, split: str) -> None:
+def _plane(result: ExperimentResult, split: str, *, came: bool) -> None:
     st.subheader("What does separating numbers cost?", anchor=False)
     more = [name for name in result.experiment.paths if name not in (*MAIN, "base")]
     with st.container(horizontal=True, vertical_alignment="bottom", key="plane_controls"):
@@ -137,7 +137,7 @@ def _plane(result: ExperimentResult, split: str) -> None:
         choices=(split, names, each, sure),
     )
     st.markdown(md_text(_ends_text(result, split)))
-    redrawn_windows(result)
+    redrawn_windows(result, came=came)
     with how_computed("plane"):
         st.markdown(
             "Horizontal: Spearman’s correlation between the base’s and the model’s cosine similarities of all pairs of "

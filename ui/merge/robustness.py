@@ -18,7 +18,7 @@ from numembed.merge_experiment.robustness.rows import change_rows, difference_ro
 from numembed.merge_experiment.robustness.text import change_text, row_title
 from numembed.studies.cost import cost_of
 from ui.merge.charts import chart
-from ui.merge.choice import RUN_FIRST, came_along
+from ui.merge.choice import RUN_FIRST
 from ui.merge.progress import changed_reading
 from ui.shared.figure import how_computed
 from ui.shared.frame import download, result_store, settings
@@ -70,13 +70,13 @@ def with_robustness(experiment: MergeExperiment) -> MergeExperiment:
     return replace(experiment.plain, robustness=True)
 
 
-def robustness(result: ExperimentResult) -> None:
+def robustness(result: ExperimentResult, *, came: bool = False) -> None:
     """Draw what changes of the texts do to the named models of a finished experiment, or the button that asks."""
     if not result.complete:
         return
     st.subheader("Which model holds up when the texts are changed?", anchor=False)
     if result.robustness is None:
-        if came_along(result.experiment):
+        if came:
             st.caption(RUN_FIRST)
         else:
             _ask(result)

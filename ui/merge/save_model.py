@@ -21,7 +21,6 @@ from numembed.models.catalogue.names import reference_of
 from numembed.models.resolve import known_folder
 from numembed.models.spec import LocalWeights, LoraWeights, MergedWeights, ModelSpec, Weights, origin_of
 from numembed.runs.job import Job
-from ui.merge.choice import came_along
 from ui.merge.progress import cancel_button
 from ui.merge.splits import SPLIT_TITLES
 from ui.shared.frame import callback, download, fragment, job_table, settings
@@ -33,8 +32,8 @@ _OPTIONS = ("t", "scale", "density", "fallback")  # that the command line takes
 _MOST_TRIES = 50  # for a name that is free
 
 
-def keep_one(result: ExperimentResult) -> None:
-    """Draw the choice of one model of the experiment, its scores, and what one can do with it."""
+def keep_one(result: ExperimentResult, *, came: bool = False) -> None:
+    """Draw the choice of one model of the experiment and its scores; unless it ``came`` along, what to do with it."""
     st.subheader("Which one do you want to keep?", anchor=False)
     paths = {path.id: path for path in result.experiment.drawn if path.name != "base" and result.path(path.id)}
     if not paths:
@@ -58,7 +57,7 @@ def keep_one(result: ExperimentResult) -> None:
         if candidate.model.weights == result.base.weights:
             st.caption("This is the base itself.")
         else:
-            if not came_along(result.experiment):
+            if not came:
                 _saving(result, candidate)
                 _command(candidate)
         download(

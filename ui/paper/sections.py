@@ -29,10 +29,8 @@ from numembed.paper.comparison import (
 from numembed.paper.judging import FAILS, FEW, HOLDS, OPEN, Verdict
 from numembed.paper.protocol import paper_study
 from numembed.paper.published import TABLE_1, TABLE_2, PublishedScore, published
-from numembed.studies.keys import result_key
 from numembed.studies.results import ModelResult
 from ui.models.card import recipe_of
-from ui.shared.beforehand import tell_prepared
 from ui.shared.figure import figure, how_computed
 from ui.shared.frame import result_store
 from ui.shared.study_choice import put_choice
@@ -70,8 +68,8 @@ _OURS = (
 
 
 def stored_runs() -> tuple[ModelResult, ...]:
-    """Return what is known of our runs on the paper's sequences."""
-    with result_store() as results:
+    """Return what was run here on the paper's sequences."""
+    with result_store(own=True) as results:
         return own_results(results)
 
 
@@ -109,11 +107,6 @@ def findings() -> None:
 def our_runs(own: Sequence[ModelResult]) -> None:
     """Draw what was run here together with the paper's numbers, or links to where it can be run."""
     st.subheader("Do our runs agree?", anchor=False)
-    with result_store() as results:
-        named = [one.model.name for one in own if results.is_prepared(result_key(paper_study(), one.model))]
-    if named:
-        study = paper_study(*named)
-        tell_prepared(study, study.models, key="paper", named=named)
     lines = [own_line(result) for result in own]
     shared = [(result, line) for result, line in zip(own, lines, strict=True) if published(line.model) is not None]
     if not lines:

@@ -12,7 +12,7 @@ from numembed.models.packaged.models import packaged_model
 from numembed.models.spec import ModelSpec, PackagedWeights
 from numembed.runs.kinds import Request
 from numembed.studies.keys import library_versions
-from ui.shared.frame import prepared, settings
+from ui.shared.frame import callback, prepared, settings, whole_page
 from ui.shared.run_progress import start
 from ui.shared.text import md_text
 
@@ -33,7 +33,7 @@ def tell_prepared(
     if (bundle := prepared()) is None:
         return
     day, here = datetime.date.fromisoformat(bundle.about.made), library_versions()
-    sentence = f"Computed beforehand ({day:%-d %B %Y}, numembed {bundle.about.program})"
+    sentence = f"Computed beforehand ({day.day} {day:%B %Y}, came with numembed {bundle.about.program})"
     sentence += f": {listed(list(named))}." if named else "."
     if other := [f"{name} {one}" for name, one in bundle.about.versions.items() if here.get(name) != one]:
         sentence += f" With other versions than on this machine: {listed(other)}."
@@ -46,4 +46,10 @@ def tell_prepared(
         )
         if len(needs) < len(models) or not models:
             title, icon = "Run it here", ":material/play_arrow:"
-            st.button(title, key=f"here {key}", type="tertiary", icon=icon, on_click=start, args=(request,))
+            st.button(title, key=f"here {key}", type="tertiary", icon=icon, on_click=_run, args=(request,))
+
+
+@callback
+def _run(request: Request) -> None:
+    start(request)
+    whole_page()

@@ -88,6 +88,7 @@ def examined(
         beforehand = store.is_prepared(examined_key(requested, result.model, name))
     if values is not None:
         if beforehand:
+            watch(requested, job)
             tell_prepared(requested, requested.models, key=name)
         return from_plain(kind, values)
     watch(requested, job)
