@@ -30,7 +30,7 @@ from numembed.studies.study import USUAL_DESIGNS, Study, dimensions
 
 MODELS = (*FIRST_MODELS, "number-encoder", "number-lm")
 EXAMINATIONS = ("grouping", "probes", "stress", "maps")
-BASES = ("number-lm", "smollm2")
+BASES = ("number-lm", "smollm2", "all-MiniLM-L6-v2")
 Request = Study | MergeExperiment
 
 

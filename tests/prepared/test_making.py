@@ -10,7 +10,7 @@ import pytest
 from numembed.core.errors import NumembedError
 from numembed.core.settings import Settings
 from numembed.paper.protocol import paper_study
-from numembed.prepared import __main__ as making
+from numembed.prepared import make as making
 from numembed.prepared.contents import Noting, Request, missing
 from numembed.storage.bundle import Bundle
 from numembed.studies.keys import library_versions

@@ -55,7 +55,7 @@ def test_merge_opens_on_the_language_model(app: AppTest) -> None:
     assert {"keep_save", "merge_redraw", "merge_robust"}.isdisjoint({button.key for button in app.button})
 
 
-@pytest.mark.parametrize("base", ["number-lm"])
+@pytest.mark.parametrize("base", ["all-MiniLM-L6-v2", "number-lm"])
 def test_merge_knows_the_other_bases(app: AppTest, base: str) -> None:
     opened(app, "pages/merge.py")
     app.selectbox(key="merge_base").select(base).run()
