@@ -178,6 +178,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel: Path) -> None:
     assert held == expected
     assert {"LICENSE", "THIRD_PARTY.md", "entry_points.txt"} <= told
     assert "numembed/py.typed" in held and "numembed/models/builtin/shipped/number-lm/model.safetensors" in held
+    assert "numembed/prepared/prepared.zip" in held
 
 
 @pytest.mark.slow
