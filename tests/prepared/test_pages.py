@@ -21,6 +21,7 @@ from numembed.studies.results import ResultStore
 from numembed.studies.stored import stored_results
 from tests.pages.elements import PAGES, charts, opened, plain, told, work_off
 
+pytestmark = pytest.mark.slow
 BEFOREHAND = "Computed beforehand"
 ABSENT = "SmolLM2 is not on this machine yet"
 

