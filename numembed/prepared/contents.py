@@ -19,13 +19,7 @@ from numembed.storage.bundle import Bundle
 from numembed.studies.keys import distances_key, lasting_of
 from numembed.studies.reference_scores import stored_references
 from numembed.studies.results import ResultStore
-from numembed.studies.stored import (
-    missing_projection,
-    stored_examination,
-    stored_projection,
-    stored_results,
-    stored_warning,
-)
+from numembed.studies.stored import stored_examination, stored_projection, stored_results, stored_warning
 from numembed.studies.study import USUAL_DESIGNS, Study, dimensions
 
 MODELS = (*FIRST_MODELS, "number-encoder", "number-lm")
@@ -64,8 +58,7 @@ def missing(request: Request, results: ResultStore) -> list[str]:
             for dims in dimensions(len(request.sequences)):
                 of: Any = {"method": method, "dims": dims}
                 stored_warning(request, spec, results, **of)
-                drawn = stored_projection(request, spec, results, **of)
-                parts[f"{method} {dims}-D"] = drawn or missing_projection(request, spec, results, **of)
+                parts[f"{method} {dims}-D"] = stored_projection(request, spec, results, **of)
         if request.designs:
             parts["redrawn windows"] = result.designs
         absent += [f"{name}, {part}" for part, found in parts.items() if not found]

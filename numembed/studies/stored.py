@@ -41,7 +41,9 @@ def stored_projection(
 
     Without its silhouette of the families where that run had the same texts in other families.
     """
-    kept = results.projection(projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed))
+    key = projection_key(spec, study.sequences, method=method, dims=dims, seed=study.seed)
+    with results.alone_with(result_key(study, spec)):
+        kept = results.projection(key)
     if kept is None or kept.families is None or kept.families.labels == labels_digest(study.sequences.labels):
         return kept
     return replace(kept, families=None)

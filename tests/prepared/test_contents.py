@@ -20,7 +20,7 @@ from numembed.storage.bundle import Bundle
 from numembed.studies import keys
 from numembed.studies.keys import distances_key, library_versions, pin_key, result_key
 from numembed.studies.results import ModelResult, ResultStore
-from numembed.studies.stored import stored_result
+from numembed.studies.stored import stored_projection, stored_result
 from numembed.studies.study import Study
 
 
@@ -75,12 +75,13 @@ def test_own_results_win(results: Noting, study: Study) -> None:
     key = result_key(study, spec)
     assert results.is_prepared(key)
     known = stored_result(study, spec, results)
-    assert known is not None
+    assert known is not None and stored_projection(study, spec, results, method="pca", dims=2) is not None
     own = tuple(replace(score, value=0.5) for score in known.scores)
     results.put_model_result(key, ModelResult(spec, known.dimension, own, known.clusters))
     now = stored_result(study, spec, results)
     assert now is not None and _silhouette(now) == 0.5 and not results.is_prepared(key)
     assert len(known.designs) > 0 and not now.designs and now.detail is None  # both are never mixed
+    assert stored_projection(study, spec, results, method="pca", dims=2) is None
 
 
 def test_a_model_that_is_trained_here_is_another_one(results: Noting, study: Study) -> None:
