@@ -13,7 +13,7 @@ st.markdown(
 )
 
 from numembed.models.catalogue.names import facts_of
-from ui.merge.choice import came_along, choose, price, results_so_far
+from ui.merge.choice import choose, price, results_shown
 from ui.merge.progress import watch_experiment, with_designs
 from ui.merge.robustness import with_robustness
 from ui.models.get import get_it
@@ -23,7 +23,7 @@ from ui.shared.run_progress import newest_run, start
 experiment = choose()
 if experiment is not None:
     job = newest_run(experiment, with_designs(experiment), with_robustness(experiment))
-    experiment_result = results_so_far(experiment)
+    experiment_result, came = results_shown(experiment)
     if (row := facts_of(experiment.base)) is not None:
         get_it(row)
     with st.container(horizontal=True, vertical_alignment="center", key="ask"):
@@ -38,7 +38,7 @@ if experiment is not None:
         )
         price(experiment, experiment_result)
     watch_experiment(experiment, job)
-    if came := came_along(experiment):
+    if came:
         tell_prepared(experiment, (experiment.base,), key="merge", told=True)
     if experiment_result is not None and experiment_result.candidates:
         from ui.merge.results import show_experiment

@@ -32,9 +32,15 @@ _LIBRARIES = ("torch", "transformers", "sentence-transformers", "peft")
 
 def in_numbers(recipe: Recipe, base: ModelSpec, settings: Settings) -> tuple[Recipe, ModelSpec]:
     """Return a recipe and the base in the format of numbers that this machine computes them in."""
+    has_units = recipe.numbers != "float32" and has_bfloat16(device_of(settings.device))
+    return in_format(recipe, base, bfloat16=has_units)
+
+
+def in_format(recipe: Recipe, base: ModelSpec, *, bfloat16: bool) -> tuple[Recipe, ModelSpec]:
+    """Return a recipe and the base in the format of numbers of a machine with units for ``bfloat16`` or without."""
     if recipe.numbers == "float32":
         return recipe, base
-    recipe = recipe.settled(bfloat16=has_bfloat16(device_of(settings.device)))
+    recipe = recipe.settled(bfloat16=bfloat16)
     return recipe, replace(base, dtype=recipe.numbers) if base.dtype == "float32" else base
 
 

@@ -77,6 +77,6 @@ def test_an_experiment_that_ends_while_its_page_looks_is_shown(
             results.put(experiment_key(experiment), made_result(experiment).as_json())
             jobs.finish(job.id, state="done", seconds=1.0, progress=(), error="")
 
-    looks = _ends_after(monkeypatch, "ui.merge.choice.results_so_far", end)
+    looks = _ends_after(monkeypatch, "ui.merge.choice._result", end)
     opened(app, "pages/merge.py")
     assert len(looks) > 1 and "What came out" in {one.value for one in app.subheader}

@@ -22,6 +22,7 @@ from numembed.merge_experiment.experiment import (
     recipe_for,
 )
 from numembed.merge_experiment.paths import FEWEST_POINTS, KINDS, USUAL, possible, usual_paths, usual_points
+from numembed.merge_experiment.training import in_format
 from numembed.models.adapters.recipe import MOST_RANK, Recipe
 from numembed.models.builtin.models import usual_recipe
 from numembed.models.catalogue.names import CATALOGUE, facts_of, model, reference_of
@@ -242,10 +243,8 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
     steps = recipe.steps * len(recipe.seeds)
     whole = characters * experiment.candidates + training_characters(recipe)
     with result_store() as results:
-        base, there = experiment.base, machine(results)
-        settled = recipe.settled(bfloat16=there.bfloat16)
-        if settled.numbers == "bfloat16" and base.dtype == "float32":
-            base = replace(base, dtype="bfloat16")
+        there = machine(results)
+        _, base = in_format(recipe, experiment.base, bfloat16=there.bfloat16)
         cost = cost_of(base, characters=whole, settings=settings(), results=results)
     memory, sentence, listed = 0, "", facts_of(experiment.base) is not None  # else a visitor named its folder
     with contextlib.suppress(NumembedError):  # files that are damaged: a run says so
@@ -272,15 +271,24 @@ def price(experiment: MergeExperiment, result: ExperimentResult | None) -> None:
         st.caption(":red[This experiment needs more memory than this machine has.]")
 
 
-def results_so_far(experiment: MergeExperiment, *, own: bool = False) -> ExperimentResult | None:
-    """Return the results of ``experiment`` so far; they grow while it runs, and are parsed again only then.
+def results_so_far(experiment: MergeExperiment) -> ExperimentResult | None:
+    """Return the results of ``experiment`` here so far; they grow while it runs, and are parsed again only then."""
+    with result_store() as results:
+        return _result(experiment, results.own(experiment_key(experiment)))
 
-    Until ``own`` ones are complete, those that came with the program are shown.
+
+def results_shown(experiment: MergeExperiment) -> tuple[ExperimentResult | None, bool]:
+    """Return the results of ``experiment`` that the page shows, and whether they came with the program.
+
+    These are shown until one's own are complete; their adapters are not on this machine.
     """
-    with result_store(own=own) as results:
-        plain = results.own(key := experiment_key(experiment))
-        if not (plain and plain.get("complete")):
-            plain = results.prepared(key) or plain
+    with result_store() as results:
+        own = results.own(key := experiment_key(experiment))
+        came = None if own and own.get("complete") else results.prepared(key)
+    return _result(experiment, came or own), came is not None
+
+
+def _result(experiment: MergeExperiment, plain: dict[str, Any] | None) -> ExperimentResult | None:
     return _read(experiment.key, _size(plain), plain) if plain else None
 
 
@@ -294,13 +302,6 @@ def _size(plain: dict[str, Any] | None) -> tuple[int, ...]:
     digests = sum(int(one["digest"][:8] or "0", 16) for one in (plain or {}).get("adapters", ()))
     flags = (int(bool((plain or {}).get(name))) for name in ("complete", "reference", "robustness"))
     return (*(len((plain or {}).get(name, ())) for name in listed), *flags, digests)
-
-
-def came_along(experiment: MergeExperiment) -> bool:
-    """Return whether what is shown of ``experiment`` was computed beforehand: its adapters are not on this machine."""
-    with result_store() as results:
-        own, key = results.own(experiment_key(experiment)), experiment_key(experiment)
-        return not (own and own.get("complete")) and results.prepared(key) is not None
 
 
 def training_characters(recipe: Recipe) -> int:

@@ -55,7 +55,7 @@ def _live(job_id: str, experiment: MergeExperiment) -> None:
     with st.container(border=True, key="running"):
         share, left = share_and_left(job.progress, parts_of(job.request))
         st.progress(share, text=_bar_text(job, left))
-        result = results_so_far(experiment, own=True) if not done else None
+        result = results_so_far(experiment) if not done else None
         if result is not None and result.training:
             last = result.training[-1]
             alt = f"Loss and validation silhouette so far, at step {last.step} of seed {last.seed}."
